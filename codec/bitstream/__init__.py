@@ -1,0 +1,33 @@
+"""The `.misc` format: `pack` a Stream into bytes, `unpack` bytes into a Stream. Normative text: docs/bitstream.md.
+
+Pure Python over integers: no torch, and nothing whose rounding could differ between machines.
+"""
+
+from codec.bitstream.container import MEDIA_TYPE, Unpacked, pack, unpack
+from codec.bitstream.stream import (
+    Bits,
+    Coarse,
+    CoarseKind,
+    ExternalCoarse,
+    Maps,
+    PixelCoarse,
+    RefCoarse,
+    Stream,
+    Texts,
+)
+
+__all__ = [
+    "MEDIA_TYPE",
+    "Bits",
+    "Coarse",
+    "CoarseKind",
+    "ExternalCoarse",
+    "Maps",
+    "PixelCoarse",
+    "RefCoarse",
+    "Stream",
+    "Texts",
+    "Unpacked",
+    "pack",
+    "unpack",
+]

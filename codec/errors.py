@@ -1,0 +1,118 @@
+"""Everything that can be wrong with a picture, a stream, a text or an option, as typed errors with stable codes.
+
+No error here knows HTTP or an exit status: `api/errors.py` and `cli/errors.py` map them.
+"""
+
+
+class CodecError(Exception):
+    """Root of all codec errors. `code` is stable and part of the interface; the message says what to do."""
+
+    code = "codec_error"
+
+
+class PictureError(CodecError):
+    """The input picture cannot be used."""
+
+    code = "picture_invalid"
+
+
+class PictureEmpty(PictureError):
+    """The file has no bytes."""
+
+    code = "picture_empty"
+
+
+class PictureUnrecognised(PictureError):
+    """The bytes are no picture format that is understood here."""
+
+    code = "picture_unrecognised"
+
+
+class PictureTruncated(PictureError):
+    """The file begins like a picture but ends or breaks before all of it is there."""
+
+    code = "picture_truncated"
+
+
+class PictureTooLarge(PictureError):
+    """The picture claims more pixels, or a longer side, than is allowed."""
+
+    code = "picture_too_large"
+
+
+class StreamError(CodecError):
+    """A `.misc` stream cannot be read."""
+
+    code = "stream_invalid"
+
+
+class StreamTruncated(StreamError):
+    """The stream ends before all that it announces is there."""
+
+    code = "stream_truncated"
+
+
+class StreamCorrupt(StreamError):
+    """The checksum, or what the payload decodes to, contradicts the stream."""
+
+    code = "stream_corrupt"
+
+
+class StreamUnsupported(StreamError):
+    """A newer version, an unknown critical section or an unknown mode."""
+
+    code = "stream_unsupported"
+
+
+class StreamLimitExceeded(StreamError):
+    """The stream claims a size beyond the limits; nothing was allocated for it."""
+
+    code = "stream_limit_exceeded"
+
+
+class NetworkMismatch(StreamError):
+    """The stream needs a network that is not at hand, or another one than is loaded."""
+
+    code = "network_mismatch"
+
+
+class ReferenceMissing(CodecError):
+    """An external stream names a reference picture that was not given."""
+
+    code = "reference_missing"
+
+
+class TextError(CodecError):
+    """A description cannot be stored: too long, or not Unicode text."""
+
+    code = "text_invalid"
+
+
+class CaptionsError(CodecError):
+    """A file of descriptions cannot be read, or has none for this picture."""
+
+    code = "captions_invalid"
+
+
+class OptionError(CodecError):
+    """An option is unknown, out of its bounds, or contradicts another one."""
+
+    code = "option_invalid"
+
+
+class BudgetUnreachable(CodecError):
+    """No setting of the chosen codec fits the bits allowed."""
+
+    code = "budget_unreachable"
+
+
+class FeatureUnavailable(CodecError):
+    """What was asked for needs a library, a plugin or weights that are not installed here."""
+
+    code = "feature_unavailable"
+
+
+class Cancelled(CodecError):
+    """The caller asked for the work to stop, and it did at the next step."""
+
+    code = "cancelled"

@@ -1,0 +1,146 @@
+"""What a caller may ask of an encode or a decode: one definition for the API, the command line and the workers.
+
+Field names are the `misc` flags with underscores. Unknown names and values out of bounds are refused.
+"""
+
+from enum import StrEnum
+from typing import Annotated, Any, Self, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from codec.description import Description, Item
+from codec.errors import OptionError
+from codec.limits import MAX_BLOCKS, MAX_ITEMS, MAX_TEXT_CHARS
+
+
+class Mode(StrEnum):
+    """How the coarse picture is coded."""
+
+    PIXEL = "pixel"
+    """A thumbnail of a few blocks, losslessly coded."""
+    NET = "net"
+    """A learned codec of the CompressAI family."""
+    REF = "ref"
+    """Another codec is the starting point."""
+
+
+class Describer(StrEnum):
+    """Who says what is in the picture."""
+
+    LOCAL = "local"
+    """The built-in describer; needs no network."""
+    OPENAI = "openai"
+    """An OpenAI-compatible multimodal model."""
+    NONE = "none"
+    """Nobody: the stream has no text and no maps."""
+
+
+class Profile(StrEnum):
+    """A complete set of networks."""
+
+    LITE = "lite"
+    """Small networks shipped with the project."""
+    SD21 = "sd21"
+    """Stable Diffusion 2.1 steered by DiffBIR."""
+
+
+class ReferenceCodec(StrEnum):
+    """Codecs that the `ref` mode can start from."""
+
+    AVIF = "avif"
+    """AV1 still picture."""
+    WEBP = "webp"
+    """VP8 key frame."""
+    JXL = "jxl"
+    """JPEG XL; needs the pillow-jxl-plugin."""
+    JPEG = "jpeg"
+    """Baseline or progressive JPEG."""
+
+
+class Schedule(StrEnum):
+    """How the restorer spends its network calls."""
+
+    FAST = "fast"
+    """Regions fused in one pass, few calls."""
+    STAGED = "staged"
+    """The published four passes."""
+
+
+Text = Annotated[str, Field(max_length=MAX_TEXT_CHARS)]
+
+
+class GivenItem(BaseModel):
+    """An item described by the caller."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: Text = ""
+    detail: Text = ""
+
+
+class GivenDescription(BaseModel):
+    """A description made elsewhere, in the form of a description file's JSON."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    items: tuple[GivenItem, ...] = Field(default=(), max_length=MAX_ITEMS)
+    overall: Text = ""
+
+    def as_description(self) -> Description:
+        """The same as the codec's own value."""
+        items = tuple(Item(item.name, item.detail) for item in self.items)
+        return Description(items, self.overall)
+
+
+class _Options(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class EncodeOptions(_Options):
+    """Options of an encode. Defaults need no network and no weights."""
+
+    mode: Mode = Mode.PIXEL
+    describe: Describer = Describer.LOCAL
+    text: Text | None = Field(default=None, description="The overall text; replaces the describer's.")
+    description: GivenDescription | None = Field(default=None, description="A whole description, kept exactly.")
+    maps: bool = Field(default=True, description="Store where each item is; off stores the overall text only.")
+    blocks: int = Field(default=32, ge=1, le=MAX_BLOCKS, description="Pixel blocks along the long edge.")
+    level: int = Field(default=3, ge=0, le=7, description="Low bits dropped from each channel in pixel mode.")
+    published_grid: bool = Field(default=False, description="The block grid of the published code.")
+    rate: int = Field(default=2, ge=1, le=3, description="Rate of the learned codec, 1 is smallest.")
+    codec: ReferenceCodec = ReferenceCodec.AVIF
+    max_bpp: float | None = Field(default=None, gt=0, le=24, description="Budget of the whole file in ref mode.")
+    profile: Profile = Profile.LITE
+
+    @model_validator(mode="after")
+    def _one_source_of_text(self) -> Self:
+        if self.text is not None and self.description is not None:
+            raise ValueError("give either text or description, not both")
+        return self
+
+
+class DecodeOptions(_Options):
+    """Options of a decode (a reconstruction)."""
+
+    restorer: str = Field(default="smooth", max_length=40, pattern=r"^[a-z0-9_-]+$")
+    schedule: Schedule = Schedule.FAST
+    steps: int | None = Field(default=None, ge=1, le=200)
+    guidance: float | None = Field(default=None, ge=0, le=30)
+    solver: str | None = Field(default=None, max_length=40, pattern=r"^[a-z0-9_+-]+$")
+    seed: int | None = Field(default=None, ge=0, lt=2**63, description="Default: derived from the stream.")
+    profile: Profile = Profile.LITE
+
+
+OptionsT = TypeVar("OptionsT", bound=_Options)
+
+
+def parse_options(kind: type[OptionsT], values: dict[str, Any]) -> OptionsT:
+    """Build options from plain values; raises OptionError with one sentence that names each bad field."""
+    try:
+        return kind.model_validate(values)
+    except ValidationError as error:
+        known = ", ".join(sorted(kind.model_fields))
+        faults = "; ".join(
+            f"{'.'.join(map(str, fault['loc'])) or 'options'}: {fault['msg']}" for fault in error.errors()
+        )
+        raise OptionError(f"{faults}. Known options: {known}.") from None
