@@ -1,0 +1,114 @@
+"""Errors of the service (not of the codec): each has a stable `code` and says whether trying again may help."""
+
+
+class ServiceError(Exception):
+    """Root of all service errors. The message says what was wrong and what to do."""
+
+    code = "service_error"
+    transient = False
+
+
+class NotFound(ServiceError):
+    """There is no such image, job, batch or reconstruction."""
+
+    code = "not_found"
+
+
+class Conflict(ServiceError):
+    """What was asked contradicts the present state."""
+
+    code = "conflict"
+
+
+class NotReady(Conflict):
+    """What was asked for is not there yet; its job has not ended."""
+
+    code = "not_ready"
+
+
+class IdempotencyInFlight(Conflict):
+    """The first request with this key has not been answered yet."""
+
+    code = "idempotency_in_flight"
+
+
+class IdempotencyMismatch(ServiceError):
+    """The key was used before with another request."""
+
+    code = "idempotency_mismatch"
+
+
+class RequestInvalid(ServiceError):
+    """A parameter, header or body of a request is wrong."""
+
+    code = "request_invalid"
+
+
+class UploadTooLarge(ServiceError):
+    """The body is larger than the service takes."""
+
+    code = "upload_too_large"
+
+
+class Unauthorized(ServiceError):
+    """No key, or one that is not known."""
+
+    code = "unauthorized"
+
+
+class LeaseLost(ServiceError):
+    """The job was taken back, finished or deleted by somebody else; this claim may record nothing."""
+
+    code = "lease_lost"
+
+
+class WorkerLost(ServiceError):
+    """A worker died or was cut off in the middle of a job."""
+
+    code = "worker_lost"
+    transient = True
+
+
+class ObjectNotFound(ServiceError):
+    """An object that should be in storage is not there."""
+
+    code = "object_not_found"
+
+
+class ObjectCorrupt(ServiceError):
+    """An object's bytes do not have the digest or size that was recorded."""
+
+    code = "object_corrupt"
+
+
+class StorageDenied(ServiceError):
+    """The store refuses our credentials or our right to write."""
+
+    code = "storage_denied"
+
+
+class StorageUnavailable(ServiceError):
+    """The store cannot be reached, is full, or answers with an error."""
+
+    code = "storage_unavailable"
+    transient = True
+
+
+class BrokerUnavailable(ServiceError):
+    """Redis cannot be reached; submitted jobs are safe in the database and are sent later."""
+
+    code = "broker_unavailable"
+    transient = True
+
+
+class DatabaseUnavailable(ServiceError):
+    """The database cannot be reached or is too busy."""
+
+    code = "database_unavailable"
+    transient = True
+
+
+class SettingsInvalid(ServiceError):
+    """A setting is missing or contradicts another one."""
+
+    code = "settings_invalid"

@@ -1,0 +1,157 @@
+"""Settings from `MISC_*` environment variables, one small class a concern. Nothing is read at import time."""
+
+from datetime import timedelta
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field, SecretStr, field_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+_MIB = 1024 * 1024
+
+
+class DatabaseSettings(BaseSettings):
+    """Where the truth lives."""
+
+    model_config = SettingsConfigDict(env_prefix="MISC_DATABASE_")
+
+    url: str = Field(
+        "sqlite:///misc-data/misc.db",
+        description="SQLAlchemy URL: sqlite:///FILE or postgresql+psycopg://USER:PASSWORD@HOST/NAME",
+    )
+    pool_size: int = Field(8, ge=1, description="Connections kept open by each process")
+    busy_timeout: timedelta = Field(
+        timedelta(seconds=20), description="How long a statement waits for a lock or a free connection"
+    )
+
+
+class BrokerSettings(BaseSettings):
+    """Redis: wake-ups for workers and events for watchers. Holds nothing that cannot be lost."""
+
+    model_config = SettingsConfigDict(env_prefix="MISC_BROKER_")
+
+    url: str = Field("redis://localhost:6379/0", description="redis://, rediss:// or redis+socket:// URL")
+    visibility_timeout: timedelta = Field(
+        timedelta(hours=6), description="Longer than the longest job; the same in every process"
+    )
+
+
+class StorageBackend(StrEnum):
+    """Where objects lie."""
+
+    LOCAL = "local"
+    """A folder."""
+    S3 = "s3"
+    """An S3-compatible store."""
+
+
+class StorageSettings(BaseSettings):
+    """Object storage."""
+
+    model_config = SettingsConfigDict(env_prefix="MISC_STORAGE_")
+
+    backend: StorageBackend = Field(StorageBackend.LOCAL, description="local or s3")
+    path: Path = Field(Path("misc-data/objects"), description="Folder of the local backend")
+    bucket: str = Field("misc", description="Bucket of the s3 backend")
+    prefix: str = Field("", description="Prefix of every key in the bucket")
+    endpoint_url: str | None = Field(None, description="Address of an S3-compatible store; empty for AWS")
+    public_endpoint_url: str | None = Field(
+        None, description="Address for presigned URLs when callers reach the store by another name"
+    )
+    region: str = Field("us-east-1", description="Region that requests are signed for")
+    access_key: str | None = Field(None, description="Access key; empty for the SDK's own search")
+    secret_key: SecretStr | None = Field(None, description="Secret key")
+    request_checksum_calculation: Literal["when_required", "when_supported"] = Field(
+        "when_required", description="when_supported sends checksums that some S3-compatible stores refuse"
+    )
+    presign_expires: timedelta = Field(timedelta(minutes=15), description="Life of a presigned URL")
+
+    @field_validator("endpoint_url", "public_endpoint_url", "access_key", "secret_key", mode="before")
+    @classmethod
+    def _empty_is_unset(cls, value: object) -> object:
+        return None if value == "" else value
+
+
+class APISettings(BaseSettings):
+    """The HTTP process."""
+
+    model_config = SettingsConfigDict(env_prefix="MISC_API_")
+
+    host: str = Field("127.0.0.1", description="Address to listen on; anything but loopback needs keys")
+    port: int = Field(8000, ge=0, le=65535, description="Port to listen on")
+    keys: Annotated[tuple[SecretStr, ...], NoDecode] = Field(
+        (), description="Comma-separated bearer keys; none means loopback only"
+    )
+    max_upload_bytes: int = Field(128 * _MIB, ge=1, description="Largest request body for one picture")
+    max_batch_bytes: int = Field(1024 * _MIB, ge=1, description="Largest request body for one batch")
+    max_batch_images: int = Field(1000, ge=1, description="Most pictures in one batch request")
+    max_pixels: int = Field(100_000_000, ge=1, le=100_000_000, description="Most pixels in one picture")
+    events_poll: timedelta = Field(
+        timedelta(seconds=2),
+        description="How often an event stream checks the database in case an event was lost",
+    )
+    idempotency_lifetime: timedelta = Field(
+        timedelta(hours=24), description="How long answers are kept for replay"
+    )
+
+    @field_validator("keys", mode="before")
+    @classmethod
+    def _split_keys(cls, value: object) -> object:
+        if isinstance(value, str):
+            return tuple(part.strip() for part in value.split(",") if part.strip())
+        return value
+
+
+class WorkerSettings(BaseSettings):
+    """The worker processes."""
+
+    model_config = SettingsConfigDict(env_prefix="MISC_WORKER_")
+
+    encode_concurrency: int = Field(
+        4, ge=1, description="Threads of an encode worker; many, since they wait for model answers"
+    )
+    decode_concurrency: int = Field(
+        1, ge=1, description="Threads of a decode worker; one decode fills a device"
+    )
+    maintenance_concurrency: int = Field(2, ge=1, description="Threads of a maintenance worker")
+    lease: timedelta = Field(
+        timedelta(seconds=30), description="A job whose worker is silent for this long is given to another"
+    )
+    max_attempts: int = Field(3, ge=1, description="Attempts before a job fails for good")
+    retry_delay: timedelta = Field(
+        timedelta(seconds=2), description="Wait before the second attempt; doubles"
+    )
+    reconcile_interval: timedelta = Field(
+        timedelta(seconds=2), description="How often lost wake-ups and expired leases are looked for"
+    )
+    soft_shutdown: timedelta = Field(
+        timedelta(seconds=8),
+        description="Time for running jobs to end after a stop; a little under the grace period",
+    )
+    stuck_after: timedelta = Field(
+        timedelta(seconds=30), description="An idle worker beside a full queue for this long restarts itself"
+    )
+
+
+class LogSettings(BaseSettings):
+    """Logging."""
+
+    model_config = SettingsConfigDict(env_prefix="MISC_LOG_")
+
+    level: Literal["debug", "info", "warning", "error"] = Field(
+        "info", description="Least level that is printed"
+    )
+    format: Literal["auto", "json", "console"] = Field(
+        "auto", description="auto prints colour on a terminal and JSON elsewhere"
+    )
+
+
+ALL_SETTINGS: tuple[type[BaseSettings], ...] = (
+    DatabaseSettings,
+    BrokerSettings,
+    StorageSettings,
+    APISettings,
+    WorkerSettings,
+    LogSettings,
+)

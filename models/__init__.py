@@ -1,0 +1,25 @@
+"""Database tables, one a file. (Neural networks live in `codec/nets`.)"""
+
+from models.base import Base
+from models.batch import Batch
+from models.description import DescriptionRecord
+from models.idempotency import IdempotencyKey
+from models.image import Image, ImageState
+from models.job import Job, JobKind, JobState
+from models.outbox import OutboxRow
+from models.reconstruction import Reconstruction, ReconstructionState
+
+__all__ = [
+    "Base",
+    "Batch",
+    "DescriptionRecord",
+    "IdempotencyKey",
+    "Image",
+    "ImageState",
+    "Job",
+    "JobKind",
+    "JobState",
+    "OutboxRow",
+    "Reconstruction",
+    "ReconstructionState",
+]

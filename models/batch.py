@@ -1,0 +1,18 @@
+"""A group of images that were submitted to be followed together."""
+
+from datetime import datetime
+
+from sqlalchemy import String
+from sqlalchemy.orm import Mapped, mapped_column
+
+from models.base import ID_LENGTH, Base, new_id, utc_now
+
+
+class Batch(Base):
+    """Counts and progress of a batch are read off its jobs, so they cannot disagree with them."""
+
+    __tablename__ = "batches"
+
+    id: Mapped[str] = mapped_column(String(ID_LENGTH), primary_key=True, default=lambda: new_id("bat"))
+    name: Mapped[str | None] = mapped_column(String(255))
+    created_at: Mapped[datetime] = mapped_column(default=utc_now)

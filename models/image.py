@@ -1,0 +1,64 @@
+"""A picture in the archive: what came in, what is kept of it."""
+
+from datetime import datetime
+from enum import StrEnum
+
+from sqlalchemy import JSON, BigInteger, Boolean, ForeignKey, Integer, String
+from sqlalchemy.orm import Mapped, mapped_column, relationship
+
+from models.base import ID_LENGTH, Base, JSONObject, new_id, text_enum, utc_now
+from models.description import DescriptionRecord
+
+
+class ImageState(StrEnum):
+    """Where an image is on its way into the archive."""
+
+    PENDING = "pending"
+    """Its encode job has not ended."""
+    READY = "ready"
+    """Its stream is stored, was read back and verified."""
+    FAILED = "failed"
+    """Its encode job failed; the original is still there."""
+    CANCELLED = "cancelled"
+    """Its encode job was cancelled before a stream was stored; the original is still there."""
+
+
+class Image(Base):
+    """One row for each picture submitted or stream taken in."""
+
+    __tablename__ = "images"
+
+    id: Mapped[str] = mapped_column(String(ID_LENGTH), primary_key=True, default=lambda: new_id("img"))
+    name: Mapped[str] = mapped_column(String(255))
+    state: Mapped[ImageState] = mapped_column(text_enum(ImageState), default=ImageState.PENDING, index=True)
+    batch_id: Mapped[str | None] = mapped_column(ForeignKey("batches.id"), index=True)
+    created_at: Mapped[datetime] = mapped_column(default=utc_now)
+
+    width: Mapped[int] = mapped_column(Integer)
+    height: Mapped[int] = mapped_column(Integer)
+    media_type: Mapped[str] = mapped_column(String(100))
+    original_bytes: Mapped[int | None] = mapped_column(BigInteger)
+    original_sha256: Mapped[str | None] = mapped_column(String(64))
+    original_key: Mapped[str | None] = mapped_column(String(200))
+    keep_original: Mapped[bool] = mapped_column(Boolean, default=False)
+    options: Mapped[JSONObject] = mapped_column(JSON)
+
+    bitstream_sha256: Mapped[str | None] = mapped_column(String(64), index=True)
+    bitstream_bytes: Mapped[int | None] = mapped_column(BigInteger)
+    bits: Mapped[JSONObject | None] = mapped_column(JSON)
+    mode: Mapped[str | None] = mapped_column(String(20))
+    profile: Mapped[str | None] = mapped_column(String(20))
+    reference_key: Mapped[str | None] = mapped_column(String(200))
+    declared_bits: Mapped[int | None] = mapped_column(BigInteger)
+    maps: Mapped[list[list[str]] | None] = mapped_column(JSON)
+    seconds: Mapped[JSONObject | None] = mapped_column(JSON)
+    notes: Mapped[list[str] | None] = mapped_column(JSON)
+
+    description: Mapped[DescriptionRecord | None] = relationship(lazy="joined", passive_deletes=True)
+
+    @property
+    def bpp(self) -> float | None:
+        """Bits of the file per pixel of the original; None until the stream is there."""
+        if self.bitstream_bytes is None:
+            return None
+        return self.bitstream_bytes * 8 / (self.width * self.height)

@@ -1,0 +1,87 @@
+"""Work to be done, and how it stands. The database is the truth; a queue message only wakes a worker."""
+
+from datetime import datetime
+from enum import StrEnum
+
+from sqlalchemy import JSON, Boolean, Float, ForeignKey, Index, Integer, String, text
+from sqlalchemy.orm import Mapped, mapped_column
+
+from models.base import ID_LENGTH, Base, JSONObject, new_id, text_enum, utc_now
+
+
+class JobState(StrEnum):
+    """`queued -> running -> succeeded | failed | cancelled`; a lost or retried job goes back to queued."""
+
+    QUEUED = "queued"
+    """Waiting for a worker, or for its next attempt."""
+    RUNNING = "running"
+    """A worker holds its lease."""
+    SUCCEEDED = "succeeded"
+    """Its result is recorded."""
+    FAILED = "failed"
+    """It ended with an error code and will not be tried again."""
+    CANCELLED = "cancelled"
+    """Somebody asked for it to stop, and it did."""
+
+    @property
+    def is_final(self) -> bool:
+        """True when nothing will change any more."""
+        return self in (JobState.SUCCEEDED, JobState.FAILED, JobState.CANCELLED)
+
+
+class JobKind(StrEnum):
+    """What a job does."""
+
+    ENCODE = "encode"
+    """Turn an original into a stream."""
+    DECODE = "decode"
+    """Turn a stream into a reconstruction."""
+    PROBE = "probe"
+    """Nothing: shows that a queue is consumed and results are recorded."""
+
+
+class Job(Base):
+    """A job. Its lease names the claim, not the worker: a worker that lost its lease can no longer record."""
+
+    __tablename__ = "jobs"
+
+    id: Mapped[str] = mapped_column(String(ID_LENGTH), primary_key=True, default=lambda: new_id("job"))
+    kind: Mapped[JobKind] = mapped_column(text_enum(JobKind))
+    queue: Mapped[str] = mapped_column(String(24))
+    state: Mapped[JobState] = mapped_column(text_enum(JobState), default=JobState.QUEUED)
+    image_id: Mapped[str | None] = mapped_column(ForeignKey("images.id", ondelete="CASCADE"), index=True)
+    reconstruction_id: Mapped[str | None] = mapped_column(
+        ForeignKey("reconstructions.id", ondelete="CASCADE"), index=True
+    )
+    batch_id: Mapped[str | None] = mapped_column(ForeignKey("batches.id"), index=True)
+
+    attempts: Mapped[int] = mapped_column(Integer, default=0)
+    max_attempts: Mapped[int] = mapped_column(Integer, default=3)
+    due_at: Mapped[datetime] = mapped_column(default=utc_now)
+    woken_at: Mapped[datetime] = mapped_column(default=utc_now)
+    lease_token: Mapped[str | None] = mapped_column(String(80))
+    lease_expires_at: Mapped[datetime | None] = mapped_column()
+    cancel_requested: Mapped[bool] = mapped_column(Boolean, default=False)
+
+    stage: Mapped[str | None] = mapped_column(String(40))
+    progress: Mapped[float] = mapped_column(Float, default=0.0)
+    error_code: Mapped[str | None] = mapped_column(String(60))
+    error_message: Mapped[str | None] = mapped_column(String(1000))
+    seconds: Mapped[JSONObject | None] = mapped_column(JSON)
+    request_id: Mapped[str | None] = mapped_column(String(64))
+
+    created_at: Mapped[datetime] = mapped_column(default=utc_now)
+    started_at: Mapped[datetime | None] = mapped_column()
+    finished_at: Mapped[datetime | None] = mapped_column()
+
+    __table_args__ = (
+        # Counting and scanning what waits or runs must not slow down with the millions that have ended.
+        Index(
+            "ix_jobs_open",
+            "queue",
+            "state",
+            "id",
+            postgresql_where=text("state IN ('queued', 'running')"),
+            sqlite_where=text("state IN ('queued', 'running')"),
+        ),
+    )
