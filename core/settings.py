@@ -91,9 +91,7 @@ class APISettings(BaseSettings):
         timedelta(seconds=2),
         description="How often an event stream checks the database in case an event was lost",
     )
-    idempotency_lifetime: timedelta = Field(
-        timedelta(hours=24), description="How long answers are kept for replay"
-    )
+    idempotency_lifetime: timedelta = Field(timedelta(hours=24), description="How long answers are kept for replay")
 
     @field_validator("keys", mode="before")
     @classmethod
@@ -111,17 +109,13 @@ class WorkerSettings(BaseSettings):
     encode_concurrency: int = Field(
         4, ge=1, description="Threads of an encode worker; many, since they wait for model answers"
     )
-    decode_concurrency: int = Field(
-        1, ge=1, description="Threads of a decode worker; one decode fills a device"
-    )
+    decode_concurrency: int = Field(1, ge=1, description="Threads of a decode worker; one decode fills a device")
     maintenance_concurrency: int = Field(2, ge=1, description="Threads of a maintenance worker")
     lease: timedelta = Field(
         timedelta(seconds=30), description="A job whose worker is silent for this long is given to another"
     )
     max_attempts: int = Field(3, ge=1, description="Attempts before a job fails for good")
-    retry_delay: timedelta = Field(
-        timedelta(seconds=2), description="Wait before the second attempt; doubles"
-    )
+    retry_delay: timedelta = Field(timedelta(seconds=2), description="Wait before the second attempt; doubles")
     reconcile_interval: timedelta = Field(
         timedelta(seconds=2), description="How often lost wake-ups and expired leases are looked for"
     )
@@ -139,9 +133,7 @@ class LogSettings(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix="MISC_LOG_")
 
-    level: Literal["debug", "info", "warning", "error"] = Field(
-        "info", description="Least level that is printed"
-    )
+    level: Literal["debug", "info", "warning", "error"] = Field("info", description="Least level that is printed")
     format: Literal["auto", "json", "console"] = Field(
         "auto", description="auto prints colour on a terminal and JSON elsewhere"
     )

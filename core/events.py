@@ -1,0 +1,84 @@
+"""Job events for watchers: a short Redis stream for each job, with ids that a dropped connection resumes from.
+
+Events are news, not truth: a reader that misses some reads the job itself. What was lost with Redis is not missed.
+"""
+
+import json
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from typing import Any
+
+import redis
+import redis.asyncio
+
+from core.logging import get_logger
+from core.queue import client_url, connect_redis
+from core.settings import BrokerSettings
+
+_KEPT_EVENTS = 200
+_KEPT_SECONDS = 3600
+_log = get_logger(__name__)
+
+
+@dataclass(frozen=True)
+class JobEvent:
+    """One event: `id` is a Redis stream id, `name` is "state", "progress" or "preview"."""
+
+    id: str
+    name: str
+    data: dict[str, Any]
+
+
+def _stream_key(job_id: str) -> str:
+    return f"misc:events:{job_id}"
+
+
+class EventLog:
+    """The writing side. Publishing never fails a job: an unreachable Redis is logged and forgotten."""
+
+    def __init__(self, settings: BrokerSettings) -> None:
+        self._redis = connect_redis(settings)
+
+    def publish(self, job_id: str, name: str, data: dict[str, Any]) -> None:
+        """Append an event, and let the stream go an hour after its last one."""
+        key = _stream_key(job_id)
+        try:
+            pipe = self._redis.pipeline(transaction=False)
+            pipe.xadd(key, {"name": name, "data": json.dumps(data)}, maxlen=_KEPT_EVENTS, approximate=True)
+            pipe.expire(key, _KEPT_SECONDS)
+            pipe.execute()
+        except (redis.RedisError, OSError) as error:
+            _log.warning("event_not_published", job_id=job_id, error=str(error))
+
+    def close(self) -> None:
+        """Give the connections back."""
+        self._redis.close()
+
+
+class EventReader:
+    """The reading side, for many watchers in one event loop."""
+
+    def __init__(self, settings: BrokerSettings) -> None:
+        self._redis: redis.asyncio.Redis = redis.asyncio.Redis.from_url(
+            client_url(settings), decode_responses=True, socket_connect_timeout=5
+        )
+
+    async def follow(self, job_id: str, after: str, wait_seconds: float) -> AsyncIterator[JobEvent]:
+        """Yield the events after the id `after` ("0" for all that are kept); end when none came for `wait_seconds`."""
+        while True:
+            try:
+                answer = await self._redis.xread(
+                    {_stream_key(job_id): after}, count=_KEPT_EVENTS, block=max(1, int(wait_seconds * 1000))
+                )
+            except (redis.RedisError, OSError) as error:
+                _log.warning("events_not_read", job_id=job_id, error=str(error))
+                return
+            if not answer:
+                return
+            for entry_id, fields in answer[0][1]:
+                after = entry_id
+                yield JobEvent(entry_id, fields["name"], json.loads(fields["data"]))
+
+    async def close(self) -> None:
+        """Give the connections back."""
+        await self._redis.aclose()

@@ -1,0 +1,112 @@
+"""Keeps the leases of the jobs that run in this process, and learns from the database that one should stop."""
+
+import threading
+import time
+from collections.abc import Callable
+from datetime import timedelta
+
+from core.database import Database
+from core.errors import DatabaseUnavailable, LeaseLost
+from core.jobs import repository
+from core.jobs.repository import Claim
+from core.logging import get_logger
+
+_log = get_logger(__name__)
+
+CHECK_SECONDS = 1.0
+"""How often each lease is renewed and asked about cancellation: one small UPDATE a second for each running job."""
+
+
+class HeldJob:
+    """One running job: its claim, how far it is, and whether it has to stop."""
+
+    def __init__(self, claim: Claim) -> None:
+        self.claim = claim
+        self.stage: str | None = None
+        self.progress = 0.0
+        self.cancel_requested = False
+        self.lost = False
+        self.handed_over = False
+
+    @property
+    def must_stop(self) -> bool:
+        """True when going on would be work for nothing."""
+        return self.cancel_requested or self.lost or self.handed_over
+
+
+class LeaseKeeper:
+    """One thread a process that renews every held lease."""
+
+    def __init__(self, database: Database, lease: timedelta) -> None:
+        self._database, self._lease = database, lease
+        self._held: dict[str, HeldJob] = {}
+        self._lock = threading.Lock()
+        self._stopped = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="lease-keeper", daemon=True)
+
+    def start(self) -> None:
+        """Begin to renew."""
+        self._thread.start()
+
+    def hold(self, claim: Claim) -> HeldJob:
+        """Keep this claim's lease until it is released."""
+        held = HeldJob(claim)
+        with self._lock:
+            self._held[claim.token] = held
+        return held
+
+    def release(self, held: HeldJob) -> None:
+        """Stop renewing; the job's end is the caller's to record."""
+        with self._lock:
+            self._held.pop(held.claim.token, None)
+
+    @property
+    def running(self) -> int:
+        """How many jobs run in this process."""
+        with self._lock:
+            return len(self._held)
+
+    def hand_over(self) -> None:
+        """Ask every running job to stop at its next step so that another process can have it."""
+        with self._lock:
+            for held in self._held.values():
+                held.handed_over = True
+
+    def wait_until_idle(self, timeout: timedelta) -> bool:
+        """Wait for the running jobs to end; False when some are still running after `timeout`."""
+        deadline = time.monotonic() + timeout.total_seconds()
+        while self.running:
+            if time.monotonic() > deadline:
+                return False
+            time.sleep(0.05)
+        return True
+
+    def close(self) -> None:
+        """End the thread."""
+        self._stopped.set()
+        self._thread.join(timeout=5)
+
+    def _run(self) -> None:
+        while not self._stopped.wait(CHECK_SECONDS):
+            with self._lock:
+                held_now = list(self._held.values())
+            for held in held_now:
+                self._renew(held)
+
+    def _renew(self, held: HeldJob) -> None:
+        try:
+            with self._database.write() as session:
+                held.cancel_requested |= repository.renew(
+                    session, held.claim, self._lease, stage=held.stage, progress=held.progress
+                )
+        except LeaseLost:
+            with self._lock:
+                still_held = held.claim.token in self._held
+            if still_held:
+                held.lost = True
+                _log.warning("lease_lost", job_id=held.claim.job_id)
+        except DatabaseUnavailable as error:
+            _log.warning("lease_not_renewed", job_id=held.claim.job_id, error=str(error))
+
+
+ProgressCallback = Callable[[str, float], None]

@@ -1,0 +1,104 @@
+"""Promised wake-ups: written with the job, sent after commit, deleted when the broker has them.
+
+A process that dies in between leaves the row behind, and the reconciler sends it.
+"""
+
+import queue
+import threading
+from collections.abc import Iterable
+from datetime import datetime, timedelta
+
+from sqlalchemy import delete, insert, select
+from sqlalchemy.orm import Session
+
+from core.database import Database
+from core.errors import BrokerUnavailable, DatabaseUnavailable
+from core.logging import get_logger
+from core.queue import WakeUps
+from models.base import utc_now
+from models.outbox import OutboxRow
+
+_log = get_logger(__name__)
+
+_BATCH = 500
+
+
+def promise(session: Session, job_id: str, to_queue: str, due_at: datetime) -> None:
+    """Write the row, in the transaction of the job's own change."""
+    session.execute(insert(OutboxRow).values(job_id=job_id, queue=to_queue, due_at=due_at))
+
+
+def keep_promises(database: Database, wake_ups: WakeUps, *, older_than: timedelta = timedelta(0)) -> int:
+    """Send every row that is due for `older_than` and delete it; returns how many. Raises BrokerUnavailable."""
+    sent = 0
+    while True:
+        with database.read() as session:
+            rows = session.execute(
+                select(OutboxRow.id, OutboxRow.job_id, OutboxRow.queue)
+                .where(OutboxRow.due_at <= utc_now() - older_than)
+                .order_by(OutboxRow.id)
+                .limit(_BATCH)
+            ).all()
+        if not rows:
+            return sent
+        by_queue: dict[str, list[str]] = {}
+        for _, job_id, to_queue in rows:
+            by_queue.setdefault(to_queue, []).append(job_id)
+        for to_queue, job_ids in by_queue.items():
+            wake_ups.send(job_ids, to_queue)
+        with database.write() as session:
+            session.execute(delete(OutboxRow).where(OutboxRow.id.in_([row[0] for row in rows])))
+        sent += len(rows)
+
+
+class OutboxSender:
+    """Sends fresh promises from one thread, so that submitting waits for the database only.
+
+    Many promises that were made at about the same time share one deletion.
+    """
+
+    def __init__(self, database: Database, wake_ups: WakeUps) -> None:
+        self._database, self._wake_ups = database, wake_ups
+        self._fresh: queue.SimpleQueue[tuple[str, str] | None] = queue.SimpleQueue()
+        self._thread = threading.Thread(target=self._run, name="outbox-sender", daemon=True)
+
+    def start(self) -> None:
+        """Begin to send."""
+        self._thread.start()
+
+    def committed(self, job_ids: Iterable[str], to_queue: str) -> None:
+        """Say that these jobs are in the database now. Returns at once."""
+        for job_id in job_ids:
+            self._fresh.put((job_id, to_queue))
+
+    def close(self) -> None:
+        """Send what is left, then end."""
+        self._fresh.put(None)
+        self._thread.join(timeout=5)
+
+    def _run(self) -> None:
+        while (first := self._fresh.get()) is not None:
+            batch = [first]
+            ended = False
+            while len(batch) < _BATCH and not self._fresh.empty():
+                entry = self._fresh.get()
+                if entry is None:
+                    ended = True
+                    break
+                batch.append(entry)
+            self._send(batch)
+            if ended:
+                return
+
+    def _send(self, batch: list[tuple[str, str]]) -> None:
+        by_queue: dict[str, list[str]] = {}
+        for job_id, to_queue in batch:
+            by_queue.setdefault(to_queue, []).append(job_id)
+        try:
+            for to_queue, job_ids in by_queue.items():
+                self._wake_ups.send(job_ids, to_queue)
+            with self._database.write() as session:
+                session.execute(delete(OutboxRow).where(OutboxRow.job_id.in_([job_id for job_id, _ in batch])))
+        except (BrokerUnavailable, DatabaseUnavailable) as error:
+            # The rows stay; the reconciler sends them once the broker is back.
+            _log.warning("wake_ups_delayed", count=len(batch), error=str(error))

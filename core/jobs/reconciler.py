@@ -1,0 +1,102 @@
+"""Repairs what was lost: unsent promises, wake-ups that the broker forgot, leases of dead workers.
+
+Every pass is safe to run anywhere and at any time, twice at once included; one process leads only to save work.
+"""
+
+import threading
+from datetime import timedelta
+
+from sqlalchemy import update
+
+from core.database import Database
+from core.errors import LeaseLost, ServiceError, WorkerLost
+from core.jobs import outbox, repository
+from core.jobs.records import end_owner
+from core.logging import get_logger
+from core.queue import QUEUES, WakeUps
+from core.settings import WorkerSettings
+from models.base import new_id, utc_now
+from models.job import Job, JobState
+
+_log = get_logger(__name__)
+
+_GRACE = timedelta(seconds=5)
+"""A wake-up younger than this may still be on its way: between the outbox and the queue, or between the queue and
+the claim."""
+
+_BATCH = 1000
+
+
+class Reconciler:
+    """A thread that makes a pass every interval while it leads."""
+
+    def __init__(self, database: Database, wake_ups: WakeUps, settings: WorkerSettings) -> None:
+        self._database, self._wake_ups, self._settings = database, wake_ups, settings
+        self._holder = new_id("rcn")
+        self._stopped = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="reconciler", daemon=True)
+
+    def start(self) -> None:
+        """Begin to make passes."""
+        self._thread.start()
+
+    def close(self) -> None:
+        """End the thread."""
+        self._stopped.set()
+        self._thread.join(timeout=5)
+
+    def make_pass(self) -> None:
+        """One repair of everything; raises ServiceError when the database or Redis is away."""
+        self._take_back_expired_leases()
+        outbox.keep_promises(self._database, self._wake_ups, older_than=_GRACE)
+        for queue in QUEUES:
+            self._wake_again(queue)
+
+    def _run(self) -> None:
+        interval = self._settings.reconcile_interval.total_seconds()
+        while not self._stopped.wait(interval):
+            try:
+                if self._wake_ups.lead("reconciler", self._holder, interval * 2.5):
+                    self.make_pass()
+            except ServiceError as error:
+                _log.warning("reconcile_failed", code=error.code, error=str(error))
+
+    def _take_back_expired_leases(self) -> None:
+        with self._database.read() as session:
+            claims = repository.expired(session, _BATCH)
+        for claim in claims:
+            try:
+                with self._database.write() as session:
+                    if claim.is_last_attempt:
+                        message = f"Its worker died or fell silent in each of {claim.attempt} attempts."
+                        repository.fail(session, claim, WorkerLost.code, message)
+                        end_owner(session, claim, JobState.FAILED)
+                    else:
+                        repository.put_back(
+                            session,
+                            claim,
+                            delay=timedelta(0),
+                            code=WorkerLost.code,
+                            message="Its worker died or fell silent; it is tried again.",
+                            count_attempt=True,
+                        )
+            except LeaseLost:
+                continue  # it ended, or somebody else took it back, since we looked
+            _log.warning("lease_expired", job_id=claim.job_id, attempt=claim.attempt, last=claim.is_last_attempt)
+        if claims:
+            outbox.keep_promises(self._database, self._wake_ups)
+
+    def _wake_again(self, queue: str) -> None:
+        """Send new wake-ups when the broker holds fewer messages than there are jobs that wait for one."""
+        before = utc_now() - _GRACE
+        with self._database.read() as session:
+            waiting = repository.waiting_since(session, queue, before, _BATCH)
+        if not waiting or self._wake_ups.waiting(queue) >= len(waiting):
+            return
+        self._wake_ups.send(waiting, queue)
+        with self._database.write() as session:
+            session.execute(
+                update(Job).where(Job.id.in_(waiting)).values(woken_at=utc_now()),
+                execution_options={"synchronize_session": False},
+            )
+        _log.warning("wake_ups_sent_again", queue=queue, count=len(waiting))

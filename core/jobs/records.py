@@ -1,0 +1,33 @@
+"""What the end of a job means for the image or reconstruction that it works on; always in the job's transaction."""
+
+from sqlalchemy import update
+from sqlalchemy.orm import Session
+
+from core.jobs.repository import Claim
+from models.image import Image, ImageState
+from models.job import Job, JobState
+from models.reconstruction import Reconstruction, ReconstructionState
+
+_IMAGE_STATES = {JobState.FAILED: ImageState.FAILED, JobState.CANCELLED: ImageState.CANCELLED}
+_RECONSTRUCTION_STATES = {
+    JobState.FAILED: ReconstructionState.FAILED,
+    JobState.CANCELLED: ReconstructionState.CANCELLED,
+}
+
+
+def end_owner(session: Session, job: Job | Claim, state: JobState) -> None:
+    """Note a failure or cancellation on what the job was for. An image that is already there stays ready."""
+    if job.reconstruction_id is not None:
+        session.execute(
+            update(Reconstruction)
+            .where(Reconstruction.id == job.reconstruction_id, Reconstruction.state == ReconstructionState.PENDING)
+            .values(state=_RECONSTRUCTION_STATES[state]),
+            execution_options={"synchronize_session": False},
+        )
+    elif job.image_id is not None:
+        session.execute(
+            update(Image)
+            .where(Image.id == job.image_id, Image.state == ImageState.PENDING)
+            .values(state=_IMAGE_STATES[state]),
+            execution_options={"synchronize_session": False},
+        )

@@ -1,0 +1,263 @@
+"""The job state machine: every transition is one guarded UPDATE, so that it happens once whoever tries.
+
+queued --claim--> running --succeed / fail / cancel--> final
+   ^                 |
+   +---- put_back ---+      (retry, hand-over at shutdown, expired lease)
+"""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import CursorResult, func, insert, select, update
+from sqlalchemy.orm import Session
+
+from core.errors import LeaseLost, NotFound
+from core.jobs.outbox import promise
+from models.base import new_id, utc_now
+from models.job import Job, JobKind, JobState
+
+
+@dataclass(frozen=True)
+class Claim:
+    """The right to do one attempt of a job. Whoever holds an older token can record nothing."""
+
+    job_id: str
+    kind: JobKind
+    token: str
+    attempt: int
+    max_attempts: int
+    image_id: str | None
+    reconstruction_id: str | None
+    request_id: str | None
+
+    @property
+    def is_last_attempt(self) -> bool:
+        """True when a failure of this attempt is final."""
+        return self.attempt >= self.max_attempts
+
+
+def create(
+    session: Session,
+    kind: JobKind,
+    queue: str,
+    *,
+    max_attempts: int = 3,
+    image_id: str | None = None,
+    reconstruction_id: str | None = None,
+    batch_id: str | None = None,
+    request_id: str | None = None,
+) -> str:
+    """Insert a queued job and promise its wake-up, in the caller's transaction; returns the job's id."""
+    job_id = new_id("job")
+    now = utc_now()
+    session.execute(
+        insert(Job).values(
+            id=job_id,
+            kind=kind,
+            queue=queue,
+            state=JobState.QUEUED,
+            image_id=image_id,
+            reconstruction_id=reconstruction_id,
+            batch_id=batch_id,
+            request_id=request_id,
+            max_attempts=max_attempts,
+            created_at=now,
+            due_at=now,
+            woken_at=now,
+        )
+    )
+    promise(session, job_id, queue, now)
+    return job_id
+
+
+def get(session: Session, job_id: str) -> Job:
+    """The job; raises NotFound."""
+    job = session.get(Job, job_id)
+    if job is None:
+        raise NotFound(f"There is no job {job_id!r}.")
+    return job
+
+
+def list_jobs(
+    session: Session,
+    *,
+    limit: int,
+    before: str | None = None,
+    state: JobState | None = None,
+    kind: JobKind | None = None,
+    image_id: str | None = None,
+    batch_id: str | None = None,
+) -> list[Job]:
+    """Newest first; `before` is the id that the last page ended with."""
+    query = select(Job).order_by(Job.id.desc()).limit(limit)
+    if before is not None:
+        query = query.where(Job.id < before)
+    if state is not None:
+        query = query.where(Job.state == state)
+    if kind is not None:
+        query = query.where(Job.kind == kind)
+    if image_id is not None:
+        query = query.where(Job.image_id == image_id)
+    if batch_id is not None:
+        query = query.where(Job.batch_id == batch_id)
+    return list(session.scalars(query))
+
+
+def queue_position(session: Session, job: Job) -> int | None:
+    """How many jobs of the same queue were there before this one and still wait; None when it does not wait."""
+    if job.state != JobState.QUEUED:
+        return None
+    ahead = select(func.count()).where(Job.queue == job.queue, Job.state == JobState.QUEUED, Job.id < job.id)
+    return session.scalar(ahead) or 0
+
+
+def claim(session: Session, job_id: str, worker: str, lease: timedelta) -> Claim | None:
+    """Take a queued job that is due; None when somebody else has it, it has ended, or it is not due."""
+    now = utc_now()
+    token = f"{worker}:{new_id('clm')}"
+    row = session.execute(
+        update(Job)
+        .where(Job.id == job_id, Job.state == JobState.QUEUED, Job.due_at <= now)
+        .values(
+            state=JobState.RUNNING,
+            attempts=Job.attempts + 1,
+            lease_token=token,
+            lease_expires_at=now + lease,
+            started_at=now,
+            progress=0.0,
+            stage=None,
+        )
+        .returning(Job.kind, Job.attempts, Job.max_attempts, Job.image_id, Job.reconstruction_id, Job.request_id),
+        execution_options={"synchronize_session": False},
+    ).one_or_none()
+    if row is None:
+        return None
+    kind, attempts, max_attempts, image_id, reconstruction_id, request_id = row
+    return Claim(job_id, kind, token, attempts, max_attempts, image_id, reconstruction_id, request_id)
+
+
+def renew(session: Session, held: Claim, lease: timedelta, *, stage: str | None, progress: float) -> bool:
+    """Prolong the lease and note the progress; returns whether somebody asked for the job to stop.
+
+    Raises LeaseLost when the claim is not valid any more.
+    """
+    row = session.execute(
+        _of(held)
+        .values(lease_expires_at=utc_now() + lease, stage=stage, progress=progress)
+        .returning(Job.cancel_requested),
+        execution_options={"synchronize_session": False},
+    ).one_or_none()
+    if row is None:
+        raise LeaseLost(f"Job {held.job_id} was taken back.")
+    return bool(row[0])
+
+
+def succeed(session: Session, held: Claim, seconds: dict[str, float]) -> None:
+    """End the job well, in the transaction that records its result; raises LeaseLost."""
+    _end(session, held, JobState.SUCCEEDED, progress=1.0, stage=None, seconds=seconds)
+
+
+def fail(session: Session, held: Claim, code: str, message: str) -> None:
+    """End the job with an error; raises LeaseLost."""
+    _end(session, held, JobState.FAILED, error_code=code, error_message=message[:1000])
+
+
+def cancel_running(session: Session, held: Claim) -> None:
+    """End the job because somebody asked for it; raises LeaseLost."""
+    _end(session, held, JobState.CANCELLED)
+
+
+def put_back(
+    session: Session, held: Claim, *, delay: timedelta, code: str | None, message: str | None, count_attempt: bool
+) -> None:
+    """Queue the job for another attempt after `delay`; an attempt that was not its own fault is not counted."""
+    due_at = utc_now() + delay
+    queue = session.scalar(
+        _of(held)
+        .values(
+            state=JobState.QUEUED,
+            attempts=Job.attempts if count_attempt else Job.attempts - 1,
+            lease_token=None,
+            lease_expires_at=None,
+            due_at=due_at,
+            woken_at=due_at,
+            error_code=code,
+            error_message=None if message is None else message[:1000],
+        )
+        .returning(Job.queue),
+        execution_options={"synchronize_session": False},
+    )
+    if queue is None:
+        raise LeaseLost(f"Job {held.job_id} was taken back.")
+    promise(session, held.job_id, queue, due_at)
+
+
+def request_cancel(session: Session, job_id: str) -> Job:
+    """Cancel a waiting job at once, ask a running one to stop, leave an ended one alone; returns it as it is now."""
+    waiting: CursorResult[Any] = session.execute(  # type: ignore[assignment]
+        update(Job)
+        .where(Job.id == job_id, Job.state == JobState.QUEUED)
+        .values(state=JobState.CANCELLED, finished_at=utc_now(), cancel_requested=True),
+        execution_options={"synchronize_session": False},
+    )
+    if not waiting.rowcount:
+        session.execute(
+            update(Job).where(Job.id == job_id, Job.state == JobState.RUNNING).values(cancel_requested=True),
+            execution_options={"synchronize_session": False},
+        )
+    session.expire_all()
+    return get(session, job_id)
+
+
+def expired(session: Session, limit: int) -> list[Claim]:
+    """Claims whose worker was silent for longer than its lease."""
+    rows = session.execute(
+        select(
+            Job.id,
+            Job.kind,
+            Job.lease_token,
+            Job.attempts,
+            Job.max_attempts,
+            Job.image_id,
+            Job.reconstruction_id,
+            Job.request_id,
+        )
+        .where(Job.state == JobState.RUNNING, Job.lease_expires_at < utc_now())
+        .limit(limit)
+    )
+    return [Claim(*row) for row in rows]
+
+
+def count_open(session: Session) -> dict[tuple[str, JobState], int]:
+    """How many jobs wait or run, by queue and state; what autoscaling and metrics read."""
+    rows = session.execute(
+        select(Job.queue, Job.state, func.count())
+        .where(Job.state.in_((JobState.QUEUED, JobState.RUNNING)))
+        .group_by(Job.queue, Job.state)
+    )
+    return {(queue, state): count for queue, state, count in rows}
+
+
+def waiting_since(session: Session, queue: str, before: datetime, limit: int) -> list[str]:
+    """Queued jobs of a queue that are due and were last woken before that moment, oldest first."""
+    query = (
+        select(Job.id)
+        .where(Job.queue == queue, Job.state == JobState.QUEUED, Job.woken_at < before, Job.due_at <= utc_now())
+        .order_by(Job.id)
+        .limit(limit)
+    )
+    return list(session.scalars(query))
+
+
+def _of(held: Claim) -> Any:
+    return update(Job).where(Job.id == held.job_id, Job.state == JobState.RUNNING, Job.lease_token == held.token)
+
+
+def _end(session: Session, held: Claim, state: JobState, **values: Any) -> None:
+    ended: CursorResult[Any] = session.execute(  # type: ignore[assignment]
+        _of(held).values(state=state, finished_at=utc_now(), lease_token=None, lease_expires_at=None, **values),
+        execution_options={"synchronize_session": False},
+    )
+    if not ended.rowcount:
+        raise LeaseLost(f"Job {held.job_id} was taken back.")

@@ -1,0 +1,120 @@
+"""The wake-up queue: Celery on Redis, wrapped once. A message carries a job id and nothing else.
+
+Whoever reads a message still has to claim the job in the database, so a lost, doubled or late message costs time and
+nothing else.
+"""
+
+from collections.abc import Iterable
+
+import redis
+from celery import Celery
+from kombu.exceptions import OperationalError
+
+from core.errors import BrokerUnavailable
+from core.settings import BrokerSettings
+
+RUN_TASK = "misc.run"
+"""The one task: claim the job with this id and do it."""
+
+ENCODE, DECODE, MAINTENANCE = "encode", "decode", "maintenance"
+QUEUES = (ENCODE, DECODE, MAINTENANCE)
+
+_VENDOR_ERRORS = (OperationalError, redis.RedisError, OSError)
+
+
+def make_celery(settings: BrokerSettings) -> Celery:
+    """The Celery application, the same for senders and workers."""
+    app = Celery("misc", broker=settings.url, set_as_current=False)
+    app.conf.update(
+        task_serializer="json",
+        accept_content=["json"],
+        task_ignore_result=True,
+        task_acks_late=True,
+        worker_prefetch_multiplier=1,
+        # The claim in the database counts attempts; a message whose worker died must come back to be claimed.
+        task_reject_on_worker_lost=True,
+        task_create_missing_queues=True,
+        task_default_queue=MAINTENANCE,
+        broker_connection_retry_on_startup=True,
+        broker_connection_max_retries=None,
+        worker_cancel_long_running_tasks_on_connection_loss=False,
+        worker_hijack_root_logger=False,
+        worker_send_task_events=False,
+        worker_enable_remote_control=False,
+        event_queue_expires=60,
+        broker_transport_options={
+            "visibility_timeout": int(settings.visibility_timeout.total_seconds()),
+            "socket_timeout": 20,
+            "socket_connect_timeout": 5,
+            "socket_keepalive": not settings.url.startswith("redis+socket:"),
+            "retry_on_timeout": True,
+            "health_check_interval": 15,
+        },
+        broker_pool_limit=4,
+    )
+    return app
+
+
+class WakeUps:
+    """Sends wake-ups, and tells how many wait in a queue."""
+
+    def __init__(self, settings: BrokerSettings, app: Celery | None = None) -> None:
+        self._app = app or make_celery(settings)
+        self._redis = connect_redis(settings)
+
+    def send(self, job_ids: Iterable[str], queue: str) -> None:
+        """Hand the ids to the broker; raises BrokerUnavailable, after which some may have been handed over."""
+        try:
+            with self._app.producer_pool.acquire(block=True, timeout=10) as producer:
+                for job_id in job_ids:
+                    self._app.send_task(
+                        RUN_TASK, args=(job_id,), queue=queue, producer=producer, retry=False, ignore_result=True
+                    )
+        except _VENDOR_ERRORS as error:
+            raise BrokerUnavailable(f"Redis did not take a wake-up: {error}") from error
+
+    def waiting(self, queue: str) -> int:
+        """Messages in the queue that no worker has taken yet."""
+        try:
+            return int(self._redis.llen(queue))  # type: ignore[arg-type]
+        except _VENDOR_ERRORS as error:
+            raise BrokerUnavailable(f"Redis did not answer: {error}") from error
+
+    def lead(self, name: str, holder: str, seconds: float) -> bool:
+        """True for one holder at a time. Only saves work: what is led must be safe when two do it."""
+        key = f"misc:lead:{name}"
+        try:
+            if self._redis.set(key, holder, nx=True, px=int(seconds * 1000)):
+                return True
+            if self._redis.get(key) != holder:
+                return False
+            self._redis.pexpire(key, int(seconds * 1000))
+            return True
+        except _VENDOR_ERRORS as error:
+            raise BrokerUnavailable(f"Redis did not answer: {error}") from error
+
+    def check(self) -> None:
+        """Raise BrokerUnavailable unless Redis answers."""
+        try:
+            self._redis.ping()
+        except _VENDOR_ERRORS as error:
+            raise BrokerUnavailable(f"Redis did not answer: {error}") from error
+
+    def close(self) -> None:
+        """Give the connections back."""
+        self._redis.close()
+        self._app.close()
+
+
+def client_url(settings: BrokerSettings) -> str:
+    """The broker's URL as the Redis client reads it; Celery writes sockets differently."""
+    if settings.url.startswith("redis+socket://"):
+        return "unix://" + settings.url.removeprefix("redis+socket://")
+    return settings.url
+
+
+def connect_redis(settings: BrokerSettings) -> redis.Redis:
+    """A Redis client with bounded waits."""
+    return redis.Redis.from_url(
+        client_url(settings), decode_responses=True, socket_timeout=10, socket_connect_timeout=5
+    )
