@@ -67,7 +67,7 @@ class EventReader:
         """Yield the events after the id `after` ("0" for all that are kept); end when none came for `wait_seconds`."""
         while True:
             try:
-                answer = await self._redis.xread(
+                answer: Any = await self._redis.xread(
                     {_stream_key(job_id): after}, count=_KEPT_EVENTS, block=max(1, int(wait_seconds * 1000))
                 )
             except (redis.RedisError, OSError) as error:

@@ -76,7 +76,7 @@ class WakeUps:
     def waiting(self, queue: str) -> int:
         """Messages in the queue that no worker has taken yet."""
         try:
-            return int(self._redis.llen(queue))  # type: ignore[arg-type]
+            return int(self._redis.llen(queue))
         except _VENDOR_ERRORS as error:
             raise BrokerUnavailable(f"Redis did not answer: {error}") from error
 

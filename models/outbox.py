@@ -13,9 +13,7 @@ class OutboxRow(Base):
 
     __tablename__ = "outbox"
 
-    id: Mapped[int] = mapped_column(
-        BigInteger().with_variant(Integer, "sqlite"), primary_key=True, autoincrement=True
-    )
+    id: Mapped[int] = mapped_column(BigInteger().with_variant(Integer, "sqlite"), primary_key=True, autoincrement=True)
     job_id: Mapped[str] = mapped_column(String(ID_LENGTH))
     queue: Mapped[str] = mapped_column(String(24))
     due_at: Mapped[datetime] = mapped_column(default=utc_now, index=True)

@@ -88,10 +88,13 @@ class Reconciler:
 
     def _wake_again(self, queue: str) -> None:
         """Send new wake-ups when the broker holds fewer messages than there are jobs that wait for one."""
-        before = utc_now() - _GRACE
         with self._database.read() as session:
-            waiting = repository.waiting_since(session, queue, before, _BATCH)
-        if not waiting or self._wake_ups.waiting(queue) >= len(waiting):
+            missing = repository.count_due(session, queue) - self._wake_ups.waiting(queue)
+            if missing <= 0:
+                return
+            # Queues are first in, first out: what has waited longest is what was lost.
+            waiting = repository.waiting_since(session, queue, utc_now() - _GRACE, min(missing, _BATCH))
+        if not waiting:
             return
         self._wake_ups.send(waiting, queue)
         with self._database.write() as session:

@@ -3,6 +3,7 @@
 from sqlalchemy import update
 from sqlalchemy.orm import Session
 
+from core.jobs import repository
 from core.jobs.repository import Claim
 from models.image import Image, ImageState
 from models.job import Job, JobState
@@ -31,3 +32,11 @@ def end_owner(session: Session, job: Job | Claim, state: JobState) -> None:
             .values(state=_IMAGE_STATES[state]),
             execution_options={"synchronize_session": False},
         )
+
+
+def cancel(session: Session, job_id: str) -> Job:
+    """Cancel a waiting job with what it was for, ask a running one to stop, leave an ended one alone."""
+    job = repository.request_cancel(session, job_id)
+    if job.state == JobState.CANCELLED:
+        end_owner(session, job, JobState.CANCELLED)
+    return job

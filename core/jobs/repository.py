@@ -9,13 +9,18 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import CursorResult, func, insert, select, update
+from sqlalchemy import CursorResult, func, insert, literal, or_, select, update
 from sqlalchemy.orm import Session
 
 from core.errors import LeaseLost, NotFound
 from core.jobs.outbox import promise
 from models.base import new_id, utc_now
 from models.job import Job, JobKind, JobState
+
+
+# Written into the statement as it is, so that the planner can see that the partial index of open jobs serves.
+_QUEUED = literal(JobState.QUEUED, Job.state.type, literal_execute=True)
+_RUNNING = literal(JobState.RUNNING, Job.state.type, literal_execute=True)
 
 
 @dataclass(frozen=True)
@@ -108,7 +113,7 @@ def queue_position(session: Session, job: Job) -> int | None:
     """How many jobs of the same queue were there before this one and still wait; None when it does not wait."""
     if job.state != JobState.QUEUED:
         return None
-    ahead = select(func.count()).where(Job.queue == job.queue, Job.state == JobState.QUEUED, Job.id < job.id)
+    ahead = select(func.count()).where(Job.queue == job.queue, Job.state == _QUEUED, Job.id < job.id)
     return session.scalar(ahead) or 0
 
 
@@ -118,7 +123,7 @@ def claim(session: Session, job_id: str, worker: str, lease: timedelta) -> Claim
     token = f"{worker}:{new_id('clm')}"
     row = session.execute(
         update(Job)
-        .where(Job.id == job_id, Job.state == JobState.QUEUED, Job.due_at <= now)
+        .where(Job.id == job_id, Job.state == _QUEUED, Job.due_at <= now)
         .values(
             state=JobState.RUNNING,
             attempts=Job.attempts + 1,
@@ -197,13 +202,13 @@ def request_cancel(session: Session, job_id: str) -> Job:
     """Cancel a waiting job at once, ask a running one to stop, leave an ended one alone; returns it as it is now."""
     waiting: CursorResult[Any] = session.execute(  # type: ignore[assignment]
         update(Job)
-        .where(Job.id == job_id, Job.state == JobState.QUEUED)
+        .where(Job.id == job_id, Job.state == _QUEUED)
         .values(state=JobState.CANCELLED, finished_at=utc_now(), cancel_requested=True),
         execution_options={"synchronize_session": False},
     )
     if not waiting.rowcount:
         session.execute(
-            update(Job).where(Job.id == job_id, Job.state == JobState.RUNNING).values(cancel_requested=True),
+            update(Job).where(Job.id == job_id, Job.state == _RUNNING).values(cancel_requested=True),
             execution_options={"synchronize_session": False},
         )
     session.expire_all()
@@ -216,34 +221,40 @@ def expired(session: Session, limit: int) -> list[Claim]:
         select(
             Job.id,
             Job.kind,
-            Job.lease_token,
+            func.coalesce(Job.lease_token, ""),
             Job.attempts,
             Job.max_attempts,
             Job.image_id,
             Job.reconstruction_id,
             Job.request_id,
         )
-        .where(Job.state == JobState.RUNNING, Job.lease_expires_at < utc_now())
+        .where(Job.state == _RUNNING, Job.lease_expires_at < utc_now())
         .limit(limit)
     )
-    return [Claim(*row) for row in rows]
+    return [Claim(*row._tuple()) for row in rows]
 
 
 def count_open(session: Session) -> dict[tuple[str, JobState], int]:
     """How many jobs wait or run, by queue and state; what autoscaling and metrics read."""
     rows = session.execute(
         select(Job.queue, Job.state, func.count())
-        .where(Job.state.in_((JobState.QUEUED, JobState.RUNNING)))
+        .where(or_(Job.state == _QUEUED, Job.state == _RUNNING))
         .group_by(Job.queue, Job.state)
     )
     return {(queue, state): count for queue, state, count in rows}
+
+
+def count_due(session: Session, queue: str) -> int:
+    """How many jobs of a queue wait for a worker now."""
+    query = select(func.count()).where(Job.queue == queue, Job.state == _QUEUED, Job.due_at <= utc_now())
+    return session.scalar(query) or 0
 
 
 def waiting_since(session: Session, queue: str, before: datetime, limit: int) -> list[str]:
     """Queued jobs of a queue that are due and were last woken before that moment, oldest first."""
     query = (
         select(Job.id)
-        .where(Job.queue == queue, Job.state == JobState.QUEUED, Job.woken_at < before, Job.due_at <= utc_now())
+        .where(Job.queue == queue, Job.state == _QUEUED, Job.woken_at < before, Job.due_at <= utc_now())
         .order_by(Job.id)
         .limit(limit)
     )
@@ -251,7 +262,7 @@ def waiting_since(session: Session, queue: str, before: datetime, limit: int) ->
 
 
 def _of(held: Claim) -> Any:
-    return update(Job).where(Job.id == held.job_id, Job.state == JobState.RUNNING, Job.lease_token == held.token)
+    return update(Job).where(Job.id == held.job_id, Job.state == _RUNNING, Job.lease_token == held.token)
 
 
 def _end(session: Session, held: Claim, state: JobState, **values: Any) -> None:

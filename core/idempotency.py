@@ -1,0 +1,85 @@
+"""Replay of answers by `Idempotency-Key` (draft-ietf-httpapi-idempotency-key-header-07)."""
+
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any, cast
+
+from sqlalchemy import CursorResult, delete, update
+from sqlalchemy.exc import IntegrityError
+
+from core.database import Database
+from core.errors import IdempotencyInFlight, IdempotencyMismatch
+from models.base import JSONObject, utc_now
+from models.idempotency import IdempotencyKey
+
+_ABANDONED_AFTER = timedelta(minutes=10)
+"""A key whose first request is still unanswered after this long belonged to a process that died."""
+
+
+@dataclass(frozen=True)
+class StoredAnswer:
+    """What the first request with a key was answered."""
+
+    status: int
+    body: JSONObject
+    location: str | None
+
+
+def begin(database: Database, caller: str, key: str, request_sha256: str, lifetime: timedelta) -> StoredAnswer | None:
+    """Reserve the key and return None, or return the answer that the same request got before.
+
+    Raises IdempotencyInFlight while the first request runs, IdempotencyMismatch when it was another request.
+    """
+    now = utc_now()
+    with database.write() as session:
+        session.execute(
+            delete(IdempotencyKey).where(
+                IdempotencyKey.caller == caller,
+                IdempotencyKey.key == key,
+                (IdempotencyKey.created_at < now - lifetime)
+                | (IdempotencyKey.status.is_(None) & (IdempotencyKey.created_at < now - _ABANDONED_AFTER)),
+            )
+        )
+    try:
+        with database.write() as session:
+            session.add(IdempotencyKey(caller=caller, key=key, request_sha256=request_sha256))
+        return None
+    except IntegrityError:
+        pass
+    with database.read() as session:
+        stored = session.get(IdempotencyKey, (caller, key))
+    if stored is None or (stored.status is None and stored.request_sha256 == request_sha256):
+        raise IdempotencyInFlight("The first request with this Idempotency-Key is still running; try again shortly.")
+    if stored.request_sha256 != request_sha256:
+        raise IdempotencyMismatch("This Idempotency-Key was used with another request; take a new key.")
+    return StoredAnswer(cast(int, stored.status), stored.answer or {}, stored.location)
+
+
+def complete(database: Database, caller: str, key: str, answer: StoredAnswer) -> None:
+    """Keep the answer for replays."""
+    with database.write() as session:
+        session.execute(
+            update(IdempotencyKey)
+            .where(IdempotencyKey.caller == caller, IdempotencyKey.key == key)
+            .values(status=answer.status, answer=answer.body, location=answer.location)
+        )
+
+
+def abandon(database: Database, caller: str, key: str) -> None:
+    """Free the key of a request that failed, so that it can be sent again."""
+    with database.write() as session:
+        session.execute(
+            delete(IdempotencyKey).where(
+                IdempotencyKey.caller == caller, IdempotencyKey.key == key, IdempotencyKey.status.is_(None)
+            )
+        )
+
+
+def forget_old(database: Database, lifetime: timedelta) -> int:
+    """Delete answers past their lifetime; returns how many."""
+    with database.write() as session:
+        gone = cast(
+            "CursorResult[Any]",
+            session.execute(delete(IdempotencyKey).where(IdempotencyKey.created_at < utc_now() - lifetime)),
+        )
+        return gone.rowcount

@@ -1,0 +1,135 @@
+"""Object storage behind one interface: whole objects that are written once, read in pieces and deleted.
+
+Knows no table and no job. Backends raise the errors of `core.errors` only; nothing above sees a vendor's.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from pathlib import Path
+from types import TracebackType
+from typing import Protocol, Self
+
+from core.settings import StorageBackend, StorageSettings
+
+CHUNK_BYTES = 256 * 1024
+"""What is read at a time: large against the cost of a call, small against memory."""
+
+
+@dataclass(frozen=True)
+class ObjectInfo:
+    """What a store knows of an object without its bytes."""
+
+    key: str
+    size_bytes: int
+    modified_at: datetime
+    content_type: str | None = None
+    """None in listings of stores that do not tell it there."""
+    sha256: str | None = None
+    """As recorded at writing or named by the key; None where neither tells it. Nothing was computed for it."""
+    etag: str | None = None
+    """The store's own, opaque; None for the local folder."""
+
+
+class ObjectReader:
+    """An open object: iterate once for its chunks, close when done. Reading to the end closes it too."""
+
+    def __init__(self, info: ObjectInfo, chunks: Iterator[bytes], close: Callable[[], None]) -> None:
+        self.info = info
+        self._chunks = chunks
+        self._close = close
+
+    def __iter__(self) -> Iterator[bytes]:
+        """Chunks of at most CHUNK_BYTES. Raises StorageUnavailable when the store breaks off in the middle."""
+        try:
+            yield from self._chunks
+        finally:
+            self.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Give the file or connection back; may be called more than once, and before everything was read."""
+        self._close()
+
+
+class Storage(Protocol):
+    """Objects by key. Every method may raise StorageUnavailable (try again) and StorageDenied (somebody must act).
+
+    Keys come from `core.storage.keys`; any other raises ValueError. All methods may be called from many threads.
+    """
+
+    def put(self, key: str, data: bytes | Path, *, content_type: str, sha256: str) -> None:
+        """Store an object under its key, whole or not at all, from memory or from a file.
+
+        An object that is already there is kept. `sha256` is the digest of the data, in lower-case hex. Raises
+        ObjectCorrupt when the data has another digest (nothing is stored), or when the object already there has
+        another size.
+        """
+        ...
+
+    def open(self, key: str, *, start: int | None = None, end: int | None = None) -> ObjectReader:
+        """Open an object, or its bytes `[start, end)`; a range past the end is cut off as in a Python slice.
+
+        The reader's `info` has the size of the whole object. Raises ObjectNotFound here, not while reading.
+        """
+        ...
+
+    def get(self, key: str, *, max_bytes: int, sha256: str | None = None) -> bytes:
+        """Read a whole small object.
+
+        Raises ObjectNotFound, and ObjectCorrupt when it is larger than `max_bytes` (it is not read then) or does
+        not have the digest asked for.
+        """
+        ...
+
+    def head(self, key: str) -> ObjectInfo:
+        """Tell about an object; raises ObjectNotFound."""
+        ...
+
+    def delete(self, key: str) -> None:
+        """Remove an object; that it is not there is no error."""
+        ...
+
+    def list(self, prefix: str) -> Iterator[ObjectInfo]:
+        """All objects of a folder (`bitstreams/`), or those whose names begin like this, in no promised order.
+
+        Read in pages while it is iterated, so that millions fit: objects that come or go meanwhile may be told or not.
+        """
+        ...
+
+    def presigned_url(
+        self, key: str, expires: timedelta | None = None, *, download_name: str | None = None
+    ) -> str | None:
+        """An address that anybody may read the object from until it expires; None where the store has no such thing.
+
+        `expires` is rounded down to whole seconds, at least one; None means the time in the settings. Whether the
+        object is there is not checked.
+        """
+        ...
+
+    def check(self) -> None:
+        """Raise unless the store can be reached and written to, within a few seconds. For readiness."""
+        ...
+
+    def close(self) -> None:
+        """Give connections back; nothing may be called afterwards."""
+        ...
+
+
+def open_storage(settings: StorageSettings) -> Storage:
+    """The storage that the settings name. Does not reach out to it: that is what `check` is for."""
+    if settings.backend is StorageBackend.S3:
+        # Imported here so that a process on a local folder does not carry the vendor's library.
+        from core.storage.s3 import S3Storage
+
+        return S3Storage(settings)
+    from core.storage.local import LocalStorage
+
+    return LocalStorage(settings.path)

@@ -1,0 +1,90 @@
+"""Names of objects: how they are made, and the one pattern that every one of them has to match.
+
+Keys are the same for every backend. They name no folder above the storage's own, whatever a caller calls a file.
+"""
+
+import hashlib
+import re
+
+BITSTREAMS = "bitstreams/"
+ORIGINALS = "originals/"
+RECONSTRUCTIONS = "reconstructions/"
+REFERENCES = "references/"
+
+# Lower case only: some file systems do not tell cases apart, and two keys must never be one file.
+_DIGEST = r"[0-9a-f]{64}"
+_EXTENSION = r"[a-z0-9]{1,8}"
+_IDENTIFIER = r"[0-9a-z][0-9a-z_-]{0,63}"
+_KEY = re.compile(
+    rf"bitstreams/(?P<bitstream>{_DIGEST})\.misc"
+    rf"|(?:reconstructions|references)/(?P<picture>{_DIGEST})\.{_EXTENSION}"
+    rf"|originals/{_IDENTIFIER}(?:\.{_EXTENSION})?"
+)
+_PREFIX = re.compile(r"(?:bitstreams|originals|reconstructions|references)/[0-9a-z_-]{0,64}")
+
+_CONTENT_TYPES = {
+    "avif": "image/avif",
+    "bmp": "image/bmp",
+    "gif": "image/gif",
+    "heic": "image/heic",
+    "jpeg": "image/jpeg",
+    "jpg": "image/jpeg",
+    "jxl": "image/jxl",
+    "misc": "application/vnd.misc",
+    "png": "image/png",
+    "tif": "image/tiff",
+    "tiff": "image/tiff",
+    "webp": "image/webp",
+}
+
+
+def bitstream_key(sha256: str) -> str:
+    """Key of the `.misc` stream with this digest."""
+    return check_key(f"{BITSTREAMS}{sha256}.misc")
+
+
+def original_key(identifier: str, extension: str = "") -> str:
+    """Key of the picture that was handed in for this image; the extension is optional and comes without its dot."""
+    return check_key(f"{ORIGINALS}{identifier}.{extension}" if extension else f"{ORIGINALS}{identifier}")
+
+
+def reconstruction_key(sha256: str, extension: str) -> str:
+    """Key of the painted picture whose file has this digest."""
+    return check_key(f"{RECONSTRUCTIONS}{sha256}.{extension}")
+
+
+def reference_key(sha256: str, extension: str) -> str:
+    """Key of the reference picture, made by an outside codec, whose file has this digest."""
+    return check_key(f"{REFERENCES}{sha256}.{extension}")
+
+
+def check_key(key: str) -> str:
+    """Return the key as it is; raises ValueError for anything that no function of this module makes."""
+    if _KEY.fullmatch(key) is None:
+        raise ValueError(f"{key[:100]!r} is no name of an object")
+    return key
+
+
+def check_prefix(prefix: str) -> str:
+    """Return a prefix to list by: one of the four folders, or the beginning of a name in it; raises ValueError."""
+    if _PREFIX.fullmatch(prefix) is None:
+        raise ValueError(f"{prefix[:100]!r} is no beginning of an object's name")
+    return prefix
+
+
+def digest_in(key: str) -> str | None:
+    """The SHA-256 that a content-addressed key carries; None for originals, which are named by their image."""
+    match = _KEY.fullmatch(key)
+    return match and (match["bitstream"] or match["picture"])
+
+
+def fan_out(key: str) -> str:
+    """Two hex digits that spread the objects of a folder evenly over 256 smaller ones."""
+    digest = digest_in(key)
+    # Identifiers begin with the time: their own first digits would put a whole year into one folder.
+    return (digest or hashlib.sha256(key.encode()).hexdigest())[:2]
+
+
+def content_type_of(key: str) -> str:
+    """Media type by the key's extension, for a backend that keeps no types of its own."""
+    return _CONTENT_TYPES.get(key.rpartition(".")[2], "application/octet-stream")

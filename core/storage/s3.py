@@ -1,0 +1,363 @@
+"""Objects in an S3-compatible store. The only module that knows boto3; its errors end here.
+
+Objects are sent in one request each: no multipart upload, hence no parts to clear away, and every size this service
+writes is far below the 5 GB that one request may carry.
+"""
+
+import contextlib
+import hashlib
+import re
+import threading
+import time
+from collections.abc import Iterator
+from datetime import timedelta
+from http import HTTPStatus
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, BinaryIO
+from urllib.parse import quote
+
+import boto3.session
+import botocore.exceptions
+import urllib3.exceptions
+from botocore.config import Config
+
+from core.errors import ObjectCorrupt, ObjectNotFound, StorageDenied, StorageUnavailable
+from core.settings import StorageSettings
+from core.storage import CHUNK_BYTES, ObjectInfo, ObjectReader
+from core.storage.keys import check_key, check_prefix, digest_in
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+
+_ATTEMPTS = 3
+"""Tries of one request; a store that is down for longer is a matter for the retry of the whole job."""
+
+_CONNECT_TIMEOUT_SECONDS = 3.0
+_READ_TIMEOUT_SECONDS = 15.0
+"""Silence of the store, not the length of a transfer."""
+
+_CHECK_TIMEOUT_SECONDS = 3.0
+"""Readiness is asked every few seconds and has to answer before the next question."""
+
+_POOL_CONNECTIONS = 32
+"""As many as a process has threads that talk to the store; more only wait for one another."""
+
+_WRITE_PROBE_INTERVAL_SECONDS = 60.0
+"""Writes cost money where requests are billed; between two of them a check only looks for the bucket."""
+
+_WRITE_PROBE_KEY = "probes/writable"
+_LONGEST_URL_SECONDS = 7 * 24 * 3600
+"""What version 4 signatures allow."""
+
+_PREFIX = re.compile(r"(?:[0-9A-Za-z._-]{1,64}/){0,8}")
+_UNAVAILABLE_STATUS = {HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.CONFLICT, HTTPStatus.TOO_MANY_REQUESTS}
+_DENIED_STATUS = {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN}
+_DIGEST_CODES = {"BadDigest", "InvalidDigest", "XAmzContentSHA256Mismatch", "XAmzContentChecksumMismatch"}
+_TRANSPORT_ERRORS = (
+    botocore.exceptions.HTTPClientError,
+    botocore.exceptions.IncompleteReadError,
+    botocore.exceptions.ResponseParserError,
+    urllib3.exceptions.HTTPError,
+    OSError,
+)
+
+
+class S3Storage:
+    """A `Storage` in one bucket, which has to exist. Keys begin with the prefix of the settings."""
+
+    def __init__(
+        self,
+        settings: StorageSettings,
+        *,
+        read_timeout_seconds: float = _READ_TIMEOUT_SECONDS,
+        page_size: int = 1000,
+    ) -> None:
+        """Prepare clients; nothing is sent. Raises ValueError for a prefix that is no path of plain names."""
+        self._settings = settings
+        self._bucket = settings.bucket
+        self._prefix = f"{settings.prefix.strip('/')}/" if settings.prefix.strip("/") else ""
+        if _PREFIX.fullmatch(self._prefix) is None or ".." in self._prefix:
+            raise ValueError(f"{settings.prefix!r} is no prefix; use names of letters, digits, '.', '_' and '-'")
+        self._page_size = page_size
+        self._session = boto3.session.Session()
+        self._client = self._new_client(
+            settings.endpoint_url, read_timeout_seconds, _CONNECT_TIMEOUT_SECONDS, _ATTEMPTS
+        )
+        self._check_client = self._new_client(settings.endpoint_url, _CHECK_TIMEOUT_SECONDS, _CHECK_TIMEOUT_SECONDS, 1)
+        # A signature covers the host's name, so URLs for the outside need a client that knows the outside's name.
+        public = settings.public_endpoint_url
+        self._signing_client = (
+            self._new_client(public, read_timeout_seconds, _CONNECT_TIMEOUT_SECONDS, 1) if public else self._client
+        )
+        self._conditional_puts = True
+        self._written_at: float | None = None
+        self._lock = threading.Lock()
+
+    def put(self, key: str, data: bytes | Path, *, content_type: str, sha256: str) -> None:
+        """See `Storage.put`. The store checks the digest once more on arrival: it is part of the signature."""
+        name = self._name(key)
+        if digest_in(key) not in (None, sha256):
+            raise ValueError(f"{key} is named after another digest than {sha256}")
+        size_bytes = _check_digest(key, data, sha256)
+        if self._is_kept(key, size_bytes):
+            return
+        request: dict[str, Any] = {
+            "Bucket": self._bucket,
+            "Key": name,
+            "ContentType": content_type,
+            "ContentLength": size_bytes,
+            "Metadata": {"sha256": sha256},
+        }
+        # Conditional puts keep a late writer from replacing an object, where the store has them. They are no lock,
+        # and need not be one: whoever else writes this key writes the same bytes.
+        if self._conditional_puts:
+            with _body(data) as body, _vendor_errors(key):
+                try:
+                    self._client.put_object(**request, Body=body, IfNoneMatch="*")
+                    return
+                except botocore.exceptions.ClientError as error:
+                    status = _status(error)
+                    if status == HTTPStatus.PRECONDITION_FAILED:
+                        if self._is_kept(key, size_bytes):
+                            return
+                        raise StorageUnavailable(f"{key} was deleted while it was written; try again") from error
+                    if status != HTTPStatus.NOT_IMPLEMENTED:
+                        raise
+                    self._conditional_puts = False
+        with _body(data) as body, _vendor_errors(key):
+            self._client.put_object(**request, Body=body)
+
+    def open(self, key: str, *, start: int | None = None, end: int | None = None) -> ObjectReader:
+        """See `Storage.open`."""
+        name = self._name(key)
+        first = max(start or 0, 0)
+        request: dict[str, Any] = {"Bucket": self._bucket, "Key": name}
+        if first > 0 or end is not None:
+            if end is not None and end <= first:
+                return ObjectReader(self.head(key), iter(()), lambda: None)
+            request["Range"] = f"bytes={first}-{'' if end is None else end - 1}"
+        try:
+            with _vendor_errors(key, absent=True):
+                answer = self._client.get_object(**request)
+        except _RangeBeyondEnd:
+            return ObjectReader(self.head(key), iter(()), lambda: None)
+        body = answer["Body"]
+        size_bytes = answer["ContentLength"]
+        if "Range" in request and (total := answer.get("ContentRange", "").rpartition("/")[2]).isdigit():
+            size_bytes = int(total)
+        info = _info(key, answer, size_bytes)
+        return ObjectReader(info, _chunks(key, body, answer["ContentLength"]), body.close)
+
+    def get(self, key: str, *, max_bytes: int, sha256: str | None = None) -> bytes:
+        """See `Storage.get`."""
+        with self.open(key) as reader:
+            if reader.info.size_bytes > max_bytes:
+                raise ObjectCorrupt(f"{key} has {reader.info.size_bytes} bytes; at most {max_bytes} were expected")
+            data = b"".join(reader)
+        if sha256 is not None and hashlib.sha256(data).hexdigest() != sha256:
+            raise ObjectCorrupt(f"{key} does not have the digest {sha256}; restore it from a backup")
+        return data
+
+    def head(self, key: str) -> ObjectInfo:
+        """See `Storage.head`."""
+        name = self._name(key)
+        with _vendor_errors(key, absent=True):
+            answer = self._client.head_object(Bucket=self._bucket, Key=name)
+        return _info(key, answer, answer["ContentLength"])
+
+    def delete(self, key: str) -> None:
+        """See `Storage.delete`."""
+        name = self._name(key)
+        with contextlib.suppress(ObjectNotFound), _vendor_errors(key, absent=True):
+            self._client.delete_object(Bucket=self._bucket, Key=name)
+
+    def list(self, prefix: str) -> Iterator[ObjectInfo]:
+        """See `Storage.list`. Objects that no key names, which somebody else put there, are passed over."""
+        pages = self._client.get_paginator("list_objects_v2").paginate(
+            Bucket=self._bucket,
+            Prefix=self._prefix + check_prefix(prefix),
+            PaginationConfig={"PageSize": self._page_size},
+        )
+        for page in _each_page(prefix, pages):
+            for entry in page.get("Contents", ()):
+                key = entry["Key"].removeprefix(self._prefix)
+                try:
+                    digest = digest_in(check_key(key))
+                except ValueError:
+                    continue
+                yield ObjectInfo(
+                    key=key,
+                    size_bytes=entry["Size"],
+                    modified_at=entry["LastModified"],
+                    sha256=digest,
+                    etag=entry.get("ETag"),
+                )
+
+    def presigned_url(self, key: str, expires: timedelta | None = None, *, download_name: str | None = None) -> str:
+        """See `Storage.presigned_url`. With `download_name` browsers save the object under that name."""
+        name = self._name(key)
+        seconds = int((expires or self._settings.presign_expires).total_seconds())
+        parameters: dict[str, Any] = {"Bucket": self._bucket, "Key": name}
+        if download_name is not None:
+            parameters["ResponseContentDisposition"] = f"attachment; filename*=UTF-8''{quote(download_name, safe='')}"
+        with _vendor_errors(key):
+            return self._signing_client.generate_presigned_url(
+                "get_object", Params=parameters, ExpiresIn=min(max(seconds, 1), _LONGEST_URL_SECONDS)
+            )
+
+    def check(self) -> None:
+        """See `Storage.check`. Writes an empty object once a minute and else looks for the bucket; never retries."""
+        with self._lock:
+            is_due = self._written_at is None or time.monotonic() - self._written_at > _WRITE_PROBE_INTERVAL_SECONDS
+        with _vendor_errors(f"bucket {self._bucket}", absent=True):
+            try:
+                self._check_client.head_bucket(Bucket=self._bucket)
+            except botocore.exceptions.ClientError as error:
+                if _status(error) == HTTPStatus.NOT_FOUND:
+                    raise StorageDenied(
+                        f"there is no bucket {self._bucket}; create it, or set MISC_STORAGE_BUCKET"
+                    ) from error
+                raise
+            if is_due:
+                self._check_client.put_object(
+                    Bucket=self._bucket, Key=self._prefix + _WRITE_PROBE_KEY, Body=b"", ContentType="text/plain"
+                )
+                with self._lock:
+                    self._written_at = time.monotonic()
+
+    def close(self) -> None:
+        """See `Storage.close`."""
+        for client in (self._client, self._check_client, self._signing_client):
+            client.close()
+
+    def _new_client(
+        self, endpoint_url: str | None, read_timeout: float, connect_timeout: float, attempts: int
+    ) -> "S3Client":
+        settings = self._settings
+        return self._session.client(
+            "s3",
+            endpoint_url=endpoint_url,
+            region_name=settings.region,
+            aws_access_key_id=settings.access_key,
+            aws_secret_access_key=settings.secret_key.get_secret_value() if settings.secret_key else None,
+            config=Config(
+                signature_version="s3v4",
+                connect_timeout=connect_timeout,
+                read_timeout=read_timeout,
+                retries={"mode": "standard", "total_max_attempts": attempts},
+                max_pool_connections=_POOL_CONNECTIONS,
+                tcp_keepalive=True,
+                request_checksum_calculation=settings.request_checksum_calculation,
+                response_checksum_validation="when_required",
+                s3={
+                    # Stores behind an address of their own rarely have a name for every bucket.
+                    "addressing_style": "path" if endpoint_url else "auto",
+                    # The signature then covers the body's SHA-256, over TLS too: damage on the way is refused.
+                    "payload_signing_enabled": True,
+                },
+            ),
+        )
+
+    def _name(self, key: str) -> str:
+        return self._prefix + check_key(key)
+
+    def _is_kept(self, key: str, size_bytes: int) -> bool:
+        try:
+            present_bytes = self.head(key).size_bytes
+        except ObjectNotFound:
+            return False
+        if present_bytes != size_bytes:
+            raise ObjectCorrupt(
+                f"{key} is already stored with {present_bytes} bytes, not {size_bytes}; delete it to store it anew"
+            )
+        return True
+
+
+class _RangeBeyondEnd(Exception):
+    """The range asked for begins after the last byte."""
+
+
+@contextlib.contextmanager
+def _vendor_errors(what: str, *, absent: bool = False) -> Iterator[None]:
+    """Turn the vendor's errors into ours; `absent` says that a 404 means a missing object."""
+    try:
+        yield
+    except botocore.exceptions.ClientError as error:
+        status, code = _status(error), error.response.get("Error", {}).get("Code", "")
+        answer = f"{what}: the store answered {status} {code}".rstrip()
+        if status == HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
+            raise _RangeBeyondEnd from error
+        if code in _DIGEST_CODES:
+            raise ObjectCorrupt(f"{answer}: the bytes were damaged on their way") from error
+        if status == HTTPStatus.NOT_FOUND and absent and code != "NoSuchBucket":
+            raise ObjectNotFound(f"{what} is not in storage") from error
+        if status in _UNAVAILABLE_STATUS or status >= HTTPStatus.INTERNAL_SERVER_ERROR or status == 0:
+            raise StorageUnavailable(f"{answer}; try again later") from error
+        if status in _DENIED_STATUS:
+            raise StorageDenied(f"{answer}; check the keys, the clock and the bucket's policy") from error
+        raise StorageDenied(f"{answer}; check the bucket's name, the region and the address") from error
+    except (botocore.exceptions.NoCredentialsError, botocore.exceptions.PartialCredentialsError) as error:
+        raise StorageDenied("no keys for the store; set MISC_STORAGE_ACCESS_KEY and _SECRET_KEY") from error
+    except _TRANSPORT_ERRORS as error:
+        raise StorageUnavailable(f"{what}: the store cannot be reached: {error}") from error
+
+
+def _status(error: botocore.exceptions.ClientError) -> int:
+    return int(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
+
+
+def _check_digest(key: str, data: bytes | Path, sha256: str) -> int:
+    """Hash the data before it is sent; returns its size. Raises ObjectCorrupt on another digest."""
+    digest = hashlib.sha256()
+    size_bytes = 0
+    with _body(data) as body:
+        chunks = (body,) if isinstance(body, bytes) else iter(lambda: body.read(CHUNK_BYTES), b"")
+        for chunk in chunks:
+            digest.update(chunk)
+            size_bytes += len(chunk)
+    if digest.hexdigest() != sha256:
+        raise ObjectCorrupt(f"the data for {key} has the digest {digest.hexdigest()}, not {sha256}")
+    return size_bytes
+
+
+@contextlib.contextmanager
+def _body(data: bytes | Path) -> Iterator[bytes | BinaryIO]:
+    if isinstance(data, Path):
+        with data.open("rb") as file:
+            yield file
+    else:
+        yield data
+
+
+def _chunks(key: str, body: Any, size_bytes: int) -> Iterator[bytes]:
+    read_bytes = 0
+    while True:
+        with _vendor_errors(key):
+            chunk = body.read(CHUNK_BYTES)
+        if not chunk:
+            break
+        read_bytes += len(chunk)
+        yield chunk
+    if read_bytes != size_bytes:
+        raise StorageUnavailable(f"{key}: the store broke off after {read_bytes} of {size_bytes} bytes; try again")
+
+
+def _each_page(prefix: str, pages: Any) -> Iterator[Any]:
+    iterator = iter(pages)
+    while True:
+        with _vendor_errors(f"list of {prefix}"):
+            page = next(iterator, None)
+        if page is None:
+            return
+        yield page
+
+
+def _info(key: str, answer: Any, size_bytes: int) -> ObjectInfo:
+    return ObjectInfo(
+        key=key,
+        size_bytes=size_bytes,
+        modified_at=answer["LastModified"],
+        content_type=answer.get("ContentType"),
+        sha256=digest_in(key) or answer.get("Metadata", {}).get("sha256"),
+        etag=answer.get("ETag"),
+    )

@@ -1,0 +1,1 @@
+"""Alembic migrations; `python -m migrations` brings the configured database up to date."""

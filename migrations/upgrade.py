@@ -1,0 +1,62 @@
+"""Runs Alembic without an ini file; safe when several processes start at once."""
+
+from pathlib import Path
+
+from alembic import command
+from alembic.config import Config
+from sqlalchemy import Engine, text
+
+from core.database import Database
+from core.settings import DatabaseSettings
+
+_LOCK = 0x4D495343  # "MISC": the advisory lock that lets one PostgreSQL migration run at a time
+
+
+def upgrade(settings: DatabaseSettings) -> None:
+    """Bring the schema to the newest revision."""
+    database = Database(settings)
+    try:
+        with database.engine.begin() as connection:
+            if connection.dialect.name == "postgresql":
+                connection.execute(text(f"SELECT pg_advisory_xact_lock({_LOCK})"))
+            config = _config()
+            config.attributes["connection"] = connection
+            command.upgrade(config, "head")
+    finally:
+        database.close()
+
+
+def head_revision() -> str:
+    """The newest revision that this code knows."""
+    from alembic.script import ScriptDirectory
+
+    head = ScriptDirectory.from_config(_config()).get_current_head()
+    assert head is not None
+    return head
+
+
+def current_revision(engine: Engine) -> str | None:
+    """The revision that the database is at; None before the first."""
+    from alembic.migration import MigrationContext
+
+    with engine.connect() as connection:
+        return MigrationContext.configure(connection).get_current_revision()
+
+
+def new_revision(settings: DatabaseSettings, subject: str) -> None:
+    """Write a revision from the difference between the tables and the configured database."""
+    database = Database(settings)
+    try:
+        with database.engine.begin() as connection:
+            config = _config()
+            config.attributes["connection"] = connection
+            command.revision(config, message=subject, autogenerate=True)
+    finally:
+        database.close()
+
+
+def _config() -> Config:
+    config = Config()
+    config.set_main_option("script_location", str(Path(__file__).parent))
+    config.set_main_option("file_template", "%%(year)d%%(month).2d%%(day).2d_%%(slug)s")
+    return config
