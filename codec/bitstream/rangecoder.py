@@ -66,6 +66,11 @@ class Decoder:
         self._low, self._high = 0, _MASK
         self._value = int.from_bytes(data[:width].ljust(width, b"\0"), "big")
 
+    @property
+    def bytes_read(self) -> int:
+        """Payload bytes taken in so far, zeros past its end included: a longer payload has bytes nobody wrote."""
+        return self._position
+
     def decode(self, p1: int) -> int:
         """The next decision; `p1` as in `Encoder.encode`."""
         low, high = self._low, self._high
