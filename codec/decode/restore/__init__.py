@@ -1,0 +1,87 @@
+"""The interface of restorers, which turn a coarse picture into a finished one, and the list of those known.
+
+A restorer works step by step on states that it is handed, so that a decode engine may advance many requests
+together, look at their progress and drop one between two steps.
+"""
+
+import importlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from codec.bitstream.stream import Texts
+from codec.errors import OptionError
+from codec.options import DecodeOptions
+
+
+@dataclass(frozen=True)
+class RestoreRequest:
+    """All that a restorer may use.
+
+    `coarse`: (H, W, 3) uint8 in the picture's full size. `maps`: one (edge, edge) uint8 array of 0 and 1 per item, in
+    the order of `texts.details`. `seed`: source of all randomness.
+    """
+
+    coarse: npt.NDArray[np.uint8]
+    texts: Texts
+    maps: tuple[npt.NDArray[np.uint8], ...]
+    options: DecodeOptions
+    seed: int
+
+
+class RestoreState(Protocol):
+    """One request under way. Only its restorer knows what else is in it."""
+
+    @property
+    def steps_done(self) -> int:
+        """Steps taken so far."""
+
+    @property
+    def steps_total(self) -> int:
+        """Steps after which the picture can be finished; may be 0."""
+
+    def preview(self) -> Image.Image:
+        """The picture as it stands, mode RGB, at any size."""
+
+
+class Restorer(Protocol):
+    """Makes pictures out of requests."""
+
+    @property
+    def name(self) -> str:
+        """The name that options and metadata use."""
+
+    @property
+    def generative(self) -> bool:
+        """True when it may invent detail; written into the metadata of every picture."""
+
+    def begin(self, request: RestoreRequest) -> RestoreState:
+        """Check the request and prepare its state. Raises OptionError for options that cannot be met."""
+
+    def step(self, states: Sequence[Any]) -> None:
+        """Advance every state, each begun by this restorer, by one step."""
+
+    def finish(self, state: Any) -> Image.Image:
+        """The finished picture, mode RGB, of the coarse picture's size."""
+
+
+_KNOWN = {"smooth": ("codec.decode.restore.smooth", "SmoothRestorer")}
+"""Name to module and class. Imported on first use, so that a light restorer never loads a heavy one's libraries."""
+
+
+def restorer_names() -> tuple[str, ...]:
+    """Names that `get_restorer` knows."""
+    return tuple(sorted(_KNOWN))
+
+
+def get_restorer(name: str) -> Restorer:
+    """A restorer by name. Raises OptionError that lists the known ones."""
+    if name not in _KNOWN:
+        raise OptionError(f"There is no restorer {name!r}; known: {', '.join(restorer_names())}.")
+    module, kind = _KNOWN[name]
+    restorer: Restorer = getattr(importlib.import_module(module), kind)()
+    return restorer
