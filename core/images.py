@@ -1,13 +1,13 @@
 """Images in the archive: submitting, taking in, listing, deleting. Every function works in the caller's transaction."""
 
 from dataclasses import asdict
-from typing import Any
 
-from sqlalchemy import delete, func, select
+from sqlalchemy import delete, or_, select
 from sqlalchemy.orm import Session
 
 from codec.bitstream import Bits, ExternalCoarse, Stream, Texts
 from codec.options import EncodeOptions
+from core import objects
 from core.errors import NotFound
 from core.jobs import repository as jobs
 from core.paging import Page
@@ -40,7 +40,8 @@ def submit(
 ) -> tuple[Image, str]:
     """Record an uploaded picture and its encode job; returns the image and the job's id.
 
-    The original must be in storage under `original_key` already, so that no job can find it missing.
+    The original must have been reserved (`core.objects`) and be in storage under `original_key` already, so that no
+    job can find it missing; the same holds for the reference.
     """
     image = Image(
         id=image_id,
@@ -59,6 +60,9 @@ def submit(
     )
     session.add(image)
     session.flush()
+    objects.keep(session, original_key)
+    if reference_key is not None:
+        objects.keep(session, reference_key)
     job_id = jobs.create(
         session,
         JobKind.ENCODE,
@@ -72,7 +76,7 @@ def submit(
 
 
 def take_in(session: Session, *, name: str, stream: Stream, bits: Bits, sha256: str) -> Image:
-    """Record a stream that was made elsewhere and is in storage already."""
+    """Record a stream that was made elsewhere, and was reserved (`core.objects`) and stored already."""
     image = Image(
         id=new_id("img"),
         name=name,
@@ -83,7 +87,7 @@ def take_in(session: Session, *, name: str, stream: Stream, bits: Bits, sha256: 
         keep_original=False,
     )
     session.add(image)
-    record_stream(image, stream, bits, sha256)
+    record_stream(session, image, stream, bits, sha256)
     if stream.texts != Texts():
         session.flush()
         items = [{"name": "", "detail": detail} for detail in stream.texts.details]
@@ -92,8 +96,9 @@ def take_in(session: Session, *, name: str, stream: Stream, bits: Bits, sha256: 
     return image
 
 
-def record_stream(image: Image, stream: Stream, bits: Bits, sha256: str) -> None:
+def record_stream(session: Session, image: Image, stream: Stream, bits: Bits, sha256: str) -> None:
     """Note on the image what its stored stream holds; the image is ready from then on."""
+    objects.keep(session, bitstream_key(sha256))
     image.state = ImageState.READY
     image.bitstream_sha256 = sha256
     image.bitstream_bytes = bits.total // 8
@@ -138,37 +143,21 @@ def list_images(
     return Page(rows[:limit], rows[limit - 1].id if len(rows) > limit else None)
 
 
-def delete_image(session: Session, image_id: str) -> list[str]:
-    """Delete an image with its jobs and reconstructions; returns the keys of objects that nothing needs any more.
-
-    The objects are deleted after commit: an object too many is waste, an object too few is loss.
-    """
+def delete_image(session: Session, image_id: str) -> None:
+    """Delete an image with its jobs and reconstructions; objects that nothing needs any more are swept later."""
     image = get(session, image_id)
     reconstructions = list(session.scalars(select(Reconstruction).where(Reconstruction.image_id == image_id)))
-    keys = [key for key in (image.original_key, image.reference_key) if key is not None]
-    shared = func.count(Image.id)
-    if image.reference_key is not None and _others(session, shared, Image.reference_key == image.reference_key) > 1:
-        keys.remove(image.reference_key)
-    if image.bitstream_sha256 is not None:
-        same = _others(session, shared, Image.bitstream_sha256 == image.bitstream_sha256)
-        if same == 1:
-            keys.append(bitstream_key(image.bitstream_sha256))
     own_ids = [row.id for row in reconstructions]
-    for row in reconstructions:
-        if row.object_key is None:
-            continue
-        elsewhere = (Reconstruction.object_key == row.object_key) & Reconstruction.id.not_in(own_ids)
-        if _others(session, func.count(Reconstruction.id), elsewhere) == 0 and row.object_key not in keys:
-            keys.append(row.object_key)
-    session.execute(delete(Job).where(Job.image_id == image_id))
-    if own_ids:
-        session.execute(delete(Job).where(Job.reconstruction_id.in_(own_ids)))
-        session.execute(delete(Reconstruction).where(Reconstruction.id.in_(own_ids)))
+    if image.original_key is not None:
+        objects.discard(session, image.original_key, shared=False)
+    if image.reference_key is not None:
+        objects.discard(session, image.reference_key, shared=True)
+    if image.bitstream_sha256 is not None:
+        objects.discard(session, bitstream_key(image.bitstream_sha256), shared=True)
+    for key in {row.object_key for row in reconstructions if row.object_key is not None}:
+        objects.discard(session, key, shared=True)
+    session.execute(delete(Job).where(or_(Job.image_id == image_id, Job.reconstruction_id.in_(own_ids))))
+    session.execute(delete(Reconstruction).where(Reconstruction.id.in_(own_ids)))
     session.execute(delete(DescriptionRecord).where(DescriptionRecord.image_id == image_id))
     session.expunge(image)
     session.execute(delete(Image).where(Image.id == image_id))
-    return keys
-
-
-def _others(session: Session, counted: Any, condition: Any) -> int:
-    return session.scalar(select(counted).where(condition)) or 0

@@ -6,6 +6,7 @@ from models.description import DescriptionRecord
 from models.idempotency import IdempotencyKey
 from models.image import Image, ImageState
 from models.job import Job, JobKind, JobState
+from models.loose_object import LooseObject
 from models.outbox import OutboxRow
 from models.reconstruction import Reconstruction, ReconstructionState
 
@@ -19,6 +20,7 @@ __all__ = [
     "Job",
     "JobKind",
     "JobState",
+    "LooseObject",
     "OutboxRow",
     "Reconstruction",
     "ReconstructionState",

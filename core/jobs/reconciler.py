@@ -1,4 +1,4 @@
-"""Repairs what was lost: unsent promises, wake-ups that the broker forgot, leases of dead workers.
+"""Repairs what was lost: unsent promises, wake-ups that the broker forgot, leases of dead workers, loose objects.
 
 Every pass is safe to run anywhere and at any time, twice at once included; one process leads only to save work.
 """
@@ -8,6 +8,7 @@ from datetime import timedelta
 
 from sqlalchemy import update
 
+from core import objects
 from core.database import Database
 from core.errors import LeaseLost, ServiceError, WorkerLost
 from core.jobs import outbox, repository
@@ -15,6 +16,7 @@ from core.jobs.records import end_owner
 from core.logging import get_logger
 from core.queue import QUEUES, WakeUps
 from core.settings import WorkerSettings
+from core.storage import Storage
 from models.base import new_id, utc_now
 from models.job import Job, JobState
 
@@ -24,14 +26,18 @@ _GRACE = timedelta(seconds=5)
 """A wake-up younger than this may still be on its way: between the outbox and the queue, or between the queue and
 the claim."""
 
+_OUTBOX_GRACE = timedelta(seconds=2)
+"""A promise younger than this is still in the hands of the process that made it. Sending it twice does no harm."""
+
 _BATCH = 1000
 
 
 class Reconciler:
     """A thread that makes a pass every interval while it leads."""
 
-    def __init__(self, database: Database, wake_ups: WakeUps, settings: WorkerSettings) -> None:
-        self._database, self._wake_ups, self._settings = database, wake_ups, settings
+    def __init__(self, database: Database, wake_ups: WakeUps, storage: Storage, settings: WorkerSettings) -> None:
+        self._database, self._wake_ups, self._storage = database, wake_ups, storage
+        self._settings = settings
         self._holder = new_id("rcn")
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._run, name="reconciler", daemon=True)
@@ -48,9 +54,10 @@ class Reconciler:
     def make_pass(self) -> None:
         """One repair of everything; raises ServiceError when the database or Redis is away."""
         self._take_back_expired_leases()
-        outbox.keep_promises(self._database, self._wake_ups, older_than=_GRACE)
+        outbox.keep_promises(self._database, self._wake_ups, older_than=_OUTBOX_GRACE)
         for queue in QUEUES:
             self._wake_again(queue)
+        objects.sweep(self._database, self._storage)
 
     def _run(self) -> None:
         interval = self._settings.reconcile_interval.total_seconds()

@@ -20,6 +20,7 @@ import boto3.session
 import botocore.exceptions
 import urllib3.exceptions
 from botocore.config import Config
+from botocore.parsers import ResponseParserError
 
 from core.errors import ObjectCorrupt, ObjectNotFound, StorageDenied, StorageUnavailable
 from core.settings import StorageSettings
@@ -53,10 +54,16 @@ _PREFIX = re.compile(r"(?:[0-9A-Za-z._-]{1,64}/){0,8}")
 _UNAVAILABLE_STATUS = {HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.CONFLICT, HTTPStatus.TOO_MANY_REQUESTS}
 _DENIED_STATUS = {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN}
 _DIGEST_CODES = {"BadDigest", "InvalidDigest", "XAmzContentSHA256Mismatch", "XAmzContentChecksumMismatch"}
+_CREDENTIAL_ERRORS = (
+    botocore.exceptions.NoCredentialsError,
+    botocore.exceptions.PartialCredentialsError,
+    botocore.exceptions.CredentialRetrievalError,
+)
 _TRANSPORT_ERRORS = (
     botocore.exceptions.HTTPClientError,
+    botocore.exceptions.ConnectionError,
     botocore.exceptions.IncompleteReadError,
-    botocore.exceptions.ResponseParserError,
+    ResponseParserError,
     urllib3.exceptions.HTTPError,
     OSError,
 )
@@ -296,8 +303,10 @@ def _vendor_errors(what: str, *, absent: bool = False) -> Iterator[None]:
         if status in _DENIED_STATUS:
             raise StorageDenied(f"{answer}; check the keys, the clock and the bucket's policy") from error
         raise StorageDenied(f"{answer}; check the bucket's name, the region and the address") from error
-    except (botocore.exceptions.NoCredentialsError, botocore.exceptions.PartialCredentialsError) as error:
-        raise StorageDenied("no keys for the store; set MISC_STORAGE_ACCESS_KEY and _SECRET_KEY") from error
+    except _CREDENTIAL_ERRORS as error:
+        raise StorageDenied(
+            f"no keys for the store ({error}); set MISC_STORAGE_ACCESS_KEY and MISC_STORAGE_SECRET_KEY"
+        ) from error
     except _TRANSPORT_ERRORS as error:
         raise StorageUnavailable(f"{what}: the store cannot be reached: {error}") from error
 

@@ -3,7 +3,7 @@
 import sqlalchemy as sa
 from alembic import op
 
-revision = "d0dd8ecd4cc2"
+revision = "a873f9295fc4"
 down_revision = None
 branch_labels = None
 depends_on = None
@@ -30,6 +30,15 @@ def upgrade() -> None:
     )
     with op.batch_alter_table("idempotency_keys", schema=None) as batch_op:
         batch_op.create_index(batch_op.f("ix_idempotency_keys_created_at"), ["created_at"], unique=False)
+
+    op.create_table(
+        "loose_objects",
+        sa.Column("key", sa.String(length=200), nullable=False),
+        sa.Column("due_at", sa.DateTime(timezone=True), nullable=False),
+        sa.PrimaryKeyConstraint("key", name=op.f("pk_loose_objects")),
+    )
+    with op.batch_alter_table("loose_objects", schema=None) as batch_op:
+        batch_op.create_index(batch_op.f("ix_loose_objects_due_at"), ["due_at"], unique=False)
 
     op.create_table(
         "outbox",
@@ -202,6 +211,10 @@ def downgrade() -> None:
         batch_op.drop_index(batch_op.f("ix_outbox_due_at"))
 
     op.drop_table("outbox")
+    with op.batch_alter_table("loose_objects", schema=None) as batch_op:
+        batch_op.drop_index(batch_op.f("ix_loose_objects_due_at"))
+
+    op.drop_table("loose_objects")
     with op.batch_alter_table("idempotency_keys", schema=None) as batch_op:
         batch_op.drop_index(batch_op.f("ix_idempotency_keys_created_at"))
 

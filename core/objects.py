@@ -1,0 +1,88 @@
+"""Keeps storage and database in step: no object is forgotten, and none is deleted that a row refers to.
+
+An object is reserved before it is written and kept in the transaction that first refers to it; what a crash leaves
+in between, and what a deletion sets free, is swept later. Content-addressed objects are shared, so the sweep looks
+for other rows that refer to the object while it holds the row that reservations have to pass.
+"""
+
+from datetime import datetime, timedelta
+
+from sqlalchemy import ColumnElement, delete, exists, or_, select, update
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.orm import Session
+
+from core.database import Database
+from core.logging import get_logger
+from core.storage import Storage
+from core.storage.keys import BITSTREAMS, RECONSTRUCTIONS, digest_in
+from models.base import utc_now
+from models.image import Image
+from models.loose_object import LooseObject
+from models.reconstruction import Reconstruction
+
+_log = get_logger(__name__)
+
+RESERVATION = timedelta(hours=1)
+"""Longer than it takes to write an object and record it."""
+
+
+def reserve(database: Database, key: str) -> None:
+    """Announce that the object will be written and recorded within the hour. Waits for a sweep of the same object."""
+    try:
+        with database.write() as session:
+            _postpone(session, key, utc_now() + RESERVATION)
+    except IntegrityError:
+        # Somebody else inserted the row between our look and our insert.
+        with database.write() as session:
+            _postpone(session, key, utc_now() + RESERVATION)
+
+
+def keep(session: Session, key: str) -> None:
+    """The object is referred to from this transaction on."""
+    session.execute(delete(LooseObject).where(LooseObject.key == key))
+
+
+def discard(session: Session, key: str, *, shared: bool) -> None:
+    """This transaction drops a reference. A shared object waits, since somebody may be about to refer to it."""
+    _postpone(session, key, utc_now() + (RESERVATION if shared else timedelta(0)))
+
+
+def sweep(database: Database, storage: Storage, *, now: datetime | None = None, limit: int = 200) -> int:
+    """Delete the loose objects that are due and that no row refers to; returns how many were deleted."""
+    moment = now or utc_now()
+    with database.read() as session:
+        keys = list(session.scalars(select(LooseObject.key).where(LooseObject.due_at <= moment).limit(limit)))
+    deleted = 0
+    for key in keys:
+        with database.write() as session:
+            row = session.scalars(
+                select(LooseObject)
+                .where(LooseObject.key == key, LooseObject.due_at <= moment)
+                .with_for_update(skip_locked=True)
+            ).one_or_none()
+            if row is None:
+                continue
+            if not session.scalar(select(_is_referred_to(key))):
+                storage.delete(key)
+                deleted += 1
+            session.delete(row)
+    if deleted:
+        _log.info("loose_objects_deleted", count=deleted)
+    return deleted
+
+
+def _postpone(session: Session, key: str, due_at: datetime) -> None:
+    row = session.scalars(select(LooseObject).where(LooseObject.key == key).with_for_update()).one_or_none()
+    if row is None:
+        session.add(LooseObject(key=key, due_at=due_at))
+        session.flush()
+    elif row.due_at < due_at:
+        session.execute(update(LooseObject).where(LooseObject.key == key).values(due_at=due_at))
+
+
+def _is_referred_to(key: str) -> ColumnElement[bool]:
+    if key.startswith(BITSTREAMS):
+        return exists().where(Image.bitstream_sha256 == digest_in(key))
+    if key.startswith(RECONSTRUCTIONS):
+        return exists().where(Reconstruction.object_key == key)
+    return or_(exists().where(Image.original_key == key), exists().where(Image.reference_key == key))
