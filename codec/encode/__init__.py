@@ -1,0 +1,1 @@
+"""Picture -> `.misc`: describe, locate, coarse, pack. Knows nothing of decoding."""

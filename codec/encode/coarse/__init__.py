@@ -1,0 +1,1 @@
+"""The coarse picture: how the picture roughly looks, in one of the modes. One mode a module."""
