@@ -1,0 +1,46 @@
+"""The same storage tests on a folder and on an S3 store that is simulated in this process."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import boto3
+import pytest
+from moto import mock_aws
+from pydantic import SecretStr
+
+from core.settings import StorageBackend, StorageSettings
+from core.storage import Storage, open_storage
+from core.storage.s3 import S3Storage
+
+
+@pytest.fixture(scope="session")
+def simulated_settings() -> StorageSettings:
+    """Settings of a store that is simulated, or never reached."""
+    return StorageSettings(
+        backend=StorageBackend.S3,
+        bucket="pictures",
+        prefix="archive/one",
+        access_key="key",
+        secret_key=SecretStr("secret"),
+    )
+
+
+@pytest.fixture
+def simulated_s3(simulated_settings: StorageSettings) -> Iterator[S3Storage]:
+    """A store with three keys to a page, so that short lists have several."""
+    with mock_aws():
+        boto3.client("s3", region_name="us-east-1").create_bucket(Bucket="pictures")
+        storage = S3Storage(simulated_settings, page_size=3)
+        yield storage
+        storage.close()
+
+
+@pytest.fixture(params=["local", "s3"])
+def storage(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Storage]:
+    """Each backend in turn."""
+    if request.param == "s3":
+        yield request.getfixturevalue("simulated_s3")
+        return
+    local = open_storage(StorageSettings(path=tmp_path / "objects"))
+    yield local
+    local.close()
