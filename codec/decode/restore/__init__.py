@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from codec.bitstream.stream import Texts
+from codec.bitstream.stream import Coarse, Texts
 from codec.errors import OptionError
 from codec.options import DecodeOptions
 
@@ -23,7 +23,8 @@ class RestoreRequest:
     """All that a restorer may use.
 
     `coarse`: (H, W, 3) uint8 in the picture's full size. `maps`: one (edge, edge) uint8 array of 0 and 1 per item, in
-    the order of `texts.details`. `seed`: source of all randomness.
+    the order of `texts.details`. `seed`: source of all randomness. `coarse_payload`: what the coarse picture was
+    rebuilt from, for restorers that hold their picture to what the stream says; None when it is not known.
     """
 
     coarse: npt.NDArray[np.uint8]
@@ -31,6 +32,7 @@ class RestoreRequest:
     maps: tuple[npt.NDArray[np.uint8], ...]
     options: DecodeOptions
     seed: int
+    coarse_payload: Coarse | None = None
 
 
 class RestoreState(Protocol):
@@ -69,7 +71,7 @@ class Restorer(Protocol):
         """The finished picture, mode RGB, of the coarse picture's size."""
 
 
-_KNOWN = {"smooth": ("codec.decode.restore.smooth", "SmoothRestorer")}
+_KNOWN = {"smooth": ("codec.decode.restore.smooth", "Smooth")}
 """Name to module and class. Imported on first use, so that a light restorer never loads a heavy one's libraries."""
 
 
