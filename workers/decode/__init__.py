@@ -1,0 +1,1 @@
+"""The decode pool: streams become reconstructions. One thread a device."""

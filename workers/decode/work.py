@@ -1,0 +1,64 @@
+"""Paints one reconstruction from a stored stream."""
+
+import hashlib
+
+from sqlalchemy.orm import Session
+
+from codec.decode.pipeline import decode
+from codec.limits import MAX_REFERENCE_BYTES, MAX_STREAM_BYTES
+from codec.options import DecodeOptions, parse_options
+from codec.picture.save import Provenance, save_picture
+from core import objects
+from core.errors import LeaseLost
+from core.storage.keys import bitstream_key, content_type_of, reconstruction_key
+from models.image import Image
+from models.reconstruction import Reconstruction, ReconstructionState
+from workers.context import Record, WorkContext
+
+
+def decode_image(context: WorkContext) -> Record:
+    """Read the stream, paint the picture, store it with its provenance."""
+    with context.database.read() as session:
+        reconstruction = session.get(Reconstruction, context.claim.reconstruction_id)
+        image = None if reconstruction is None else session.get(Image, reconstruction.image_id)
+    if reconstruction is None or image is None or image.bitstream_sha256 is None:
+        raise LeaseLost("The image was deleted.")
+    context.progress("fetch", 0.0)
+    stream_sha256 = image.bitstream_sha256
+    data = context.storage.get(bitstream_key(stream_sha256), max_bytes=MAX_STREAM_BYTES, sha256=stream_sha256)
+    reference = None
+    if image.reference_key is not None:
+        reference = context.storage.get(image.reference_key, max_bytes=MAX_REFERENCE_BYTES)
+    decoded = decode(
+        data,
+        parse_options(DecodeOptions, reconstruction.options),
+        reference=reference,
+        on_progress=lambda stage, fraction: context.progress(stage, 0.05 + 0.85 * fraction),
+        cancelled=context.cancelled,
+    )
+    context.progress("store", 0.9)
+    provenance = Provenance(
+        restorer=decoded.restorer,
+        stream_sha256=stream_sha256,
+        seed=decoded.seed,
+        generative=decoded.generative,
+    )
+    file = save_picture(decoded.picture, reconstruction.format, provenance)
+    sha256 = hashlib.sha256(file).hexdigest()
+    key = reconstruction_key(sha256, reconstruction.format)
+    objects.reserve(context.database, key)
+    context.storage.put(key, file, content_type=content_type_of(key), sha256=sha256)
+
+    def _record(session: Session) -> dict[str, float]:
+        stored = session.get(Reconstruction, reconstruction.id, with_for_update=True)
+        if stored is None:
+            raise LeaseLost("The image was deleted.")
+        objects.keep(session, key)
+        stored.state = ReconstructionState.READY
+        stored.sha256, stored.object_key, stored.size_bytes = sha256, key, len(file)
+        stored.width, stored.height = decoded.picture.size
+        stored.restorer, stored.schedule, stored.seed = decoded.restorer, decoded.schedule, decoded.seed
+        stored.seconds = dict(decoded.seconds)
+        return dict(decoded.seconds)
+
+    return _record

@@ -1,0 +1,103 @@
+"""One worker process: wires settings, logging and services, consumes its queues in threads, ends without losing a job.
+
+Threads and not child processes, because neither CUDA nor database connections survive a fork; what threads cannot
+do (be killed, be timed out) is done by leases and by the flag that every job looks at between its steps.
+"""
+
+import os
+import socket
+import threading
+from datetime import timedelta
+
+from celery import Celery, signals
+from celery.apps.worker import Worker
+
+from core.database import Database
+from core.events import EventLog
+from core.jobs.lease import LeaseKeeper
+from core.jobs.reconciler import Reconciler
+from core.logging import configure_logging, get_logger
+from core.queue import DECODE, ENCODE, MAINTENANCE, RUN_TASK, WakeUps, make_celery
+from core.settings import BrokerSettings, DatabaseSettings, LogSettings, StorageSettings, WorkerSettings
+from core.storage import open_storage
+from models.base import new_id
+from workers.kinds import warm_up
+from workers.run import Runner
+from workers.watch import ConsumptionWatch
+
+_log = get_logger(__name__)
+
+EXIT_RESTART = 75
+"""The process asks its supervisor for a fresh one (EX_TEMPFAIL)."""
+
+
+def run_worker(queues: list[str], concurrency: int | None = None) -> int:
+    """Consume the queues until a signal says stop; returns the exit status."""
+    settings = WorkerSettings()
+    broker = BrokerSettings()
+    configure_logging(LogSettings(), f"worker-{queues[0]}")
+    app = make_celery(broker)
+    # Each thread needs a connection, and so do the lease keeper, the reconciler and the watch.
+    threads = concurrency or _concurrency(settings, queues[0])
+    database = Database(DatabaseSettings().model_copy(update={"pool_size": threads + 2}))
+    storage = open_storage(StorageSettings())
+    wake_ups = WakeUps(broker, app)
+    events = EventLog(broker)
+    keeper = LeaseKeeper(database, settings.lease)
+    reconciler = Reconciler(database, wake_ups, storage, settings)
+    name = f"{queues[0]}@{socket.gethostname()}:{os.getpid()}"
+    runner = Runner(name, database, storage, wake_ups, events, keeper, settings)
+    watch = ConsumptionWatch(wake_ups, keeper, runner, queues, settings.stuck_after)
+
+    _register_task(app, runner)
+    _end_without_loss(keeper, settings.soft_shutdown)
+    warm_up(queues)
+    for part in (keeper, reconciler, watch):
+        part.start()
+
+    worker: Worker = app.Worker(
+        hostname=f"{queues[0]}-{new_id('wrk')}@{socket.gethostname()}",
+        queues=queues,
+        pool="threads",
+        concurrency=threads,
+        loglevel="WARNING",
+        without_gossip=True,
+        without_mingle=True,
+        without_heartbeat=True,
+        quiet=True,
+    )
+    signals.worker_ready.connect(
+        lambda **_: _log.info("worker_ready", queues=queues, threads=threads), weak=False, sender=None
+    )
+    worker.start()
+    _log.info("worker_stopped", restart=watch.wants_restart)
+    for part in (watch, reconciler, keeper):
+        part.close()
+    return EXIT_RESTART if watch.wants_restart else 0
+
+
+def _concurrency(settings: WorkerSettings, queue: str) -> int:
+    return {
+        ENCODE: settings.encode_concurrency,
+        DECODE: settings.decode_concurrency,
+        MAINTENANCE: settings.maintenance_concurrency,
+    }[queue]
+
+
+def _register_task(app: Celery, runner: Runner) -> None:
+    @app.task(name=RUN_TASK)
+    def run(job_id: str) -> None:
+        runner.run(job_id)
+
+
+def _end_without_loss(keeper: LeaseKeeper, patience: timedelta) -> None:
+    """When the process is told to stop, give running jobs their time, then hand them to another process."""
+
+    def _on_stop(**_: object) -> None:
+        def _hand_over() -> None:
+            if not keeper.wait_until_idle(patience):
+                keeper.hand_over()
+
+        threading.Thread(target=_hand_over, name="hand-over", daemon=True).start()
+
+    signals.worker_shutting_down.connect(_on_stop, weak=False)

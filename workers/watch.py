@@ -1,0 +1,57 @@
+"""Notices that this process has stopped consuming although it is alive, which a broken reconnect can cause."""
+
+import os
+import signal
+import threading
+from collections.abc import Sequence
+from datetime import timedelta
+
+from core.errors import BrokerUnavailable
+from core.jobs.lease import LeaseKeeper
+from core.logging import get_logger
+from core.queue import WakeUps
+from workers.run import Runner
+
+_log = get_logger(__name__)
+
+_CHECK_SECONDS = 5.0
+
+
+class ConsumptionWatch:
+    """Ends the process, for its supervisor to start afresh, when it idles beside a queue that is not empty."""
+
+    def __init__(
+        self, wake_ups: WakeUps, keeper: LeaseKeeper, runner: Runner, queues: Sequence[str], stuck_after: timedelta
+    ) -> None:
+        self._wake_ups, self._keeper, self._runner = wake_ups, keeper, runner
+        self._queues, self._stuck_after = queues, stuck_after
+        self._stopped = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="consumption-watch", daemon=True)
+        self.wants_restart = False
+
+    def start(self) -> None:
+        """Begin to watch."""
+        self._thread.start()
+
+    def close(self) -> None:
+        """End the thread."""
+        self._stopped.set()
+        self._thread.join(timeout=5)
+
+    def _run(self) -> None:
+        idle_checks = 0
+        while not self._stopped.wait(_CHECK_SECONDS):
+            idle_checks = idle_checks + 1 if self._is_stuck() else 0
+            # Two checks in a row: one may fall between a message's arrival and its delivery.
+            if idle_checks >= 2 and not self.wants_restart:
+                _log.error("worker_stopped_consuming", queues=list(self._queues))
+                self.wants_restart = True
+                os.kill(os.getpid(), signal.SIGTERM)
+
+    def _is_stuck(self) -> bool:
+        if self._keeper.running or self._runner.idle_seconds < self._stuck_after.total_seconds():
+            return False
+        try:
+            return any(self._wake_ups.waiting(queue) for queue in self._queues)
+        except BrokerUnavailable:
+            return False
