@@ -78,16 +78,14 @@ class _Search:
         coarse = RefCoarse(self._codec, self._scale, file)
         return _Trial(coarse, len(encode_reference(coarse, *self._size)), quality)
 
-    def best_within(self, limit: int, low: int, high: int, *, thorough: bool) -> _Trial | None:
-        """The highest quality in [low, high] whose payload has at most `limit` bytes; None when `low` has more."""
-        best = self.trial(low, thorough=thorough)
-        if best.payload_bytes > limit:
-            return None
-        middle = _FIRST_GUESS if low < _FIRST_GUESS < high and high - low > 2 * _FIRST_GUESS else (low + high + 1) // 2
-        while low < high:
+    def best_within(self, limit: int, low: int, high: int, *, thorough: bool, first: int) -> _Trial | None:
+        """The highest quality in [low, high] whose payload has at most `limit` bytes, tried from `first` on."""
+        best: _Trial | None = None
+        middle = min(max(first, low), high)
+        while low <= high:
             candidate = self.trial(middle, thorough=thorough)
             if candidate.payload_bytes <= limit:
-                best, low = candidate, middle
+                best, low = candidate, middle + 1
             else:
                 high = middle - 1
             middle = (low + high + 1) // 2
@@ -124,7 +122,10 @@ def choose_reference(
     high = _MAX_QUALITY
     # From coarse to fine: a finer scale never fits a higher quality, and once it looks worse, a still finer one does.
     for search in reversed(searches.values()):
-        trial = search.best_within(limit, 0, high, thorough=False)
+        if search.trial(0, thorough=False).payload_bytes > limit:
+            break
+        first = min(_FIRST_GUESS, high // 2)
+        trial = search.best_within(limit, 0, high, thorough=False, first=first)
         if trial is None:
             break
         high = trial.quality
@@ -152,7 +153,7 @@ def _refine(search: _Search, trial: _Trial, score: float, original: Luma, limit:
     below, above = _THOROUGH_REACH[trial.coarse.codec]
     if below or above:
         low, high = max(0, trial.quality - below), min(_MAX_QUALITY, trial.quality + above)
-        better = search.best_within(limit, low, high, thorough=True)
+        better = search.best_within(limit, low, high, thorough=True, first=trial.quality)
         if better is not None:
             better_score = search.score(better, original)
             if better_score > score:

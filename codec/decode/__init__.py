@@ -1,0 +1,1 @@
+"""`.misc` -> picture: unpack, rebuild the coarse picture, restore. Knows nothing of encoding."""

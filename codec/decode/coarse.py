@@ -1,0 +1,58 @@
+"""The coarse picture of a stream at the picture's full size. It restores nothing."""
+
+import hashlib
+
+import numpy as np
+from PIL import Image
+
+from codec.bitstream.reference import coded_size
+from codec.bitstream.stream import ExternalCoarse, PixelCoarse, RefCoarse, Stream
+from codec.errors import PictureError, ReferenceMissing, StreamCorrupt
+from codec.picture.coded import read_coded
+from codec.picture.open import open_picture
+from codec.picture.resize import enlarge_to
+
+
+def rebuild_coarse(stream: Stream, *, reference: bytes | None = None) -> Image.Image:
+    """The coarse picture, RGB, stream.width x stream.height.
+
+    `reference` is the file that an external stream names. Raises ReferenceMissing when it is not given or is another
+    file, StreamCorrupt when the payload does not decode, FeatureUnavailable when its codec is missing here.
+    """
+    coarse = stream.coarse
+    if isinstance(coarse, PixelCoarse):
+        small = _from_blocks(coarse)
+    elif isinstance(coarse, RefCoarse):
+        small = read_coded(coarse.codec, coarse.file, *coded_size(stream.width, stream.height, coarse.scale))
+    else:
+        small = _from_reference(coarse, reference)
+    return enlarge_to(small, stream.width, stream.height)
+
+
+def _from_blocks(coarse: PixelCoarse) -> Image.Image:
+    """Blocks as pixels, each sample in the middle of the step that it was floored from."""
+    expected = coarse.columns * coarse.rows * 3
+    samples = np.frombuffer(coarse.samples, dtype=np.uint8)
+    if len(samples) != expected or (samples >> (8 - coarse.level)).any():
+        raise StreamCorrupt(f"The {coarse.columns}x{coarse.rows} blocks of the stream do not have proper samples.")
+    values = (samples.astype(np.uint16) << coarse.level) + ((1 << coarse.level) >> 1)
+    return Image.fromarray(values.astype(np.uint8).reshape(coarse.rows, coarse.columns, 3))
+
+
+def _from_reference(coarse: ExternalCoarse, reference: bytes | None) -> Image.Image:
+    wanted = coarse.digest.hex()
+    if reference is None:
+        raise ReferenceMissing(
+            f"The stream names a reference picture that is stored beside it (SHA-256 begins with {wanted}). "
+            f"Put that file beside the stream or name it with --reference."
+        )
+    found = hashlib.sha256(reference).hexdigest()[: len(wanted)]
+    if found != wanted:
+        raise ReferenceMissing(
+            f"The reference picture given is another file than the stream names: its SHA-256 begins with {found}, "
+            f"not {wanted}."
+        )
+    try:
+        return open_picture(reference)
+    except PictureError as error:
+        raise ReferenceMissing(f"The reference picture that the stream names cannot be opened. {error}") from None
