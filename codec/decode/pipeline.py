@@ -66,7 +66,7 @@ def decode(
     seed = options.seed if options.seed is not None else seed_from(data)
     coarse = rebuild_coarse(stream, reference=reference)
     coarse_done = time.perf_counter()
-    request = RestoreRequest(np.asarray(coarse), stream.texts, map_arrays(stream.maps), options, seed)
+    request = RestoreRequest(np.asarray(coarse), stream.texts, map_arrays(stream.maps), options, seed, stream.coarse)
     del coarse
     picture = _restore(restorer, request, report, is_cancelled)
     ended = time.perf_counter()
