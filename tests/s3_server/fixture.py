@@ -32,7 +32,7 @@ def new_client(server: S3Server, **credentials: str) -> Any:
     )
 
 
-def settings_for(server: S3Server, bucket: str, **changes: Any) -> StorageSettings:
+def settings_for(server: S3Server, bucket: str, /, **changes: Any) -> StorageSettings:
     """The settings under which the service uses this bucket."""
     values: dict[str, Any] = {
         "backend": StorageBackend.S3,

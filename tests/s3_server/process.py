@@ -75,6 +75,12 @@ class S3Server:
         assert self._process is not None
         self._process.send_signal(signal.SIGCONT)
 
+    def written_bytes(self) -> int:
+        """Bytes it has written to files since it started: tells how far an upload is that no folder shows yet."""
+        assert self._process is not None
+        counters = Path(f"/proc/{self._process.pid}/io").read_text()
+        return next(int(line.split()[1]) for line in counters.splitlines() if line.startswith("wchar:"))
+
     def close(self) -> None:
         """End it and clear its folder away."""
         self.kill()

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import boto3
+import boto3.session
 import pytest
 from moto import mock_aws
 from pydantic import SecretStr
@@ -11,6 +12,15 @@ from pydantic import SecretStr
 from core.settings import StorageBackend, StorageSettings
 from core.storage import Storage, open_storage
 from core.storage.s3 import S3Storage
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _one_sdk_session() -> Iterator[None]:
+    """The SDK reads its description of S3 anew for every session, which takes longer than the tests do."""
+    shared = boto3.session.Session()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(boto3.session, "Session", lambda: shared)
+        yield
 
 
 @pytest.fixture(scope="session")

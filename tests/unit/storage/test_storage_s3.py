@@ -6,6 +6,7 @@ from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import boto3
+import boto3.session
 import botocore.exceptions
 import pytest
 from botocore.stub import ANY, Stubber
@@ -177,6 +178,7 @@ def test_keys_may_come_from_the_environment_and_are_missed_in_plain_words(monkey
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
     monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", "/nonexistent")
     monkeypatch.setenv("AWS_CONFIG_FILE", "/nonexistent")
+    monkeypatch.setattr(boto3.session, "Session", lambda: boto3.Session())
     settings = StorageSettings(backend=StorageBackend.S3, endpoint_url="http://127.0.0.1:9")
     with pytest.raises(StorageDenied, match="MISC_STORAGE_ACCESS_KEY"):
         S3Storage(settings).check()
