@@ -43,7 +43,7 @@ def get(session: Session, batch_id: str) -> Batch:
 
 def count(session: Session, batch_id: str) -> BatchCounts:
     """Counts and progress of a batch."""
-    by_state = {state: 0 for state in JobState}
+    by_state = dict.fromkeys(JobState, 0)
     advanced = 0.0
     rows = session.execute(
         select(Job.state, func.count(), func.sum(Job.progress)).where(Job.batch_id == batch_id).group_by(Job.state)

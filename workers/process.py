@@ -7,10 +7,12 @@ do (be killed, be timed out) is done by leases and by the flag that every job lo
 import os
 import socket
 import threading
+import warnings
 from datetime import timedelta
 
 from celery import Celery, signals
 from celery.apps.worker import Worker
+from celery.platforms import SecurityWarning
 
 from core.database import Database
 from core.events import EventLog
@@ -36,6 +38,10 @@ def run_worker(queues: list[str], concurrency: int | None = None) -> int:
     settings = WorkerSettings()
     broker = BrokerSettings()
     configure_logging(LogSettings(), f"worker-{queues[0]}")
+    # A receiver of this signal keeps Celery from setting up logging its own way.
+    signals.setup_logging.connect(lambda **_: None, weak=False)
+    # Messages carry an id as JSON and are never unpickled, which is what Celery warns of; containers run as root.
+    warnings.filterwarnings("ignore", category=SecurityWarning)
     app = make_celery(broker)
     # Each thread needs a connection, and so do the lease keeper, the reconciler and the watch.
     threads = concurrency or _concurrency(settings, queues[0])
@@ -66,9 +72,7 @@ def run_worker(queues: list[str], concurrency: int | None = None) -> int:
         without_heartbeat=True,
         quiet=True,
     )
-    signals.worker_ready.connect(
-        lambda **_: _log.info("worker_ready", queues=queues, threads=threads), weak=False, sender=None
-    )
+    signals.worker_ready.connect(lambda **_: _log.info("worker_ready", queues=queues, threads=threads), weak=False)
     worker.start()
     _log.info("worker_stopped", restart=watch.wants_restart)
     for part in (watch, reconciler, keeper):

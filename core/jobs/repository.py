@@ -17,7 +17,6 @@ from core.jobs.outbox import promise
 from models.base import new_id, utc_now
 from models.job import Job, JobKind, JobState
 
-
 # Written into the statement as it is, so that the planner can see that the partial index of open jobs serves.
 _QUEUED = literal(JobState.QUEUED, Job.state.type, literal_execute=True)
 _RUNNING = literal(JobState.RUNNING, Job.state.type, literal_execute=True)
@@ -231,7 +230,7 @@ def expired(session: Session, limit: int) -> list[Claim]:
         .where(Job.state == _RUNNING, Job.lease_expires_at < utc_now())
         .limit(limit)
     )
-    return [Claim(*row._tuple()) for row in rows]
+    return [Claim(*row) for row in rows.tuples()]
 
 
 def count_open(session: Session) -> dict[tuple[str, JobState], int]:

