@@ -230,7 +230,7 @@ def expired(session: Session, limit: int) -> list[Claim]:
         .where(Job.state == _RUNNING, Job.lease_expires_at < utc_now())
         .limit(limit)
     )
-    return [Claim(*row) for row in rows.tuples()]
+    return [Claim(*row) for row in rows]
 
 
 def count_open(session: Session) -> dict[tuple[str, JobState], int]:
