@@ -7,7 +7,8 @@ from dataclasses import dataclass, field, replace
 from PIL import Image
 
 from codec.bitstream.container import pack
-from codec.bitstream.stream import Bits, Coarse, Maps, PixelCoarse, Stream, Texts
+from codec.bitstream.external import DIGEST_BYTES
+from codec.bitstream.stream import Bits, Coarse, ExternalCoarse, Maps, Stream, Texts
 from codec.description import Description
 from codec.encode.coarse.external import Reference, encode_external_coarse
 from codec.encode.coarse.pixel import encode_pixel_coarse
@@ -79,7 +80,8 @@ def encode(
     maps = _locate(described, options)
     texts = _texts(described.description, options, keep_empty=maps is not None)
     clock.start("coarse")
-    bare = Stream(picture.width, picture.height, PixelCoarse(1, 1, 7, bytes(3)), texts, maps, options.profile.value)
+    nothing = ExternalCoarse(bytes(DIGEST_BYTES), 0)
+    bare = Stream(picture.width, picture.height, nothing, texts, maps, options.profile.value)
     coarse, notes = _coarse(picture, options, reference, bare, clock.check)
     clock.start("pack")
     stream = replace(bare, coarse=coarse)
@@ -186,7 +188,7 @@ def _coarse(
     bare: Stream,
     check: Callable[[], None],
 ) -> tuple[Coarse, tuple[str, ...]]:
-    """The coarse picture of the chosen mode; `bare` is the stream with everything else in it."""
+    """The coarse picture of the chosen mode; `bare` is the stream with all but it."""
     if reference is not None:
         return encode_external_coarse(reference, picture.width, picture.height), ()
     if options.mode is Mode.PIXEL:

@@ -1,0 +1,1 @@
+"""The `misc` command: the codec on this machine, and a client of the API."""

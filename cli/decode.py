@@ -1,0 +1,209 @@
+"""`misc decode`: `.misc` files to pictures on this machine."""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from cli.errors import FAILED, fail_usage, failures, usage_errors
+from cli.output import print_json, say, show
+from cli.plan import Pair, error_result, is_newer, plan_outputs, run_all, write_atomically
+
+if TYPE_CHECKING:
+    from codec.options import DecodeOptions
+
+_KEYS = ("width", "height", "schedule", "seed", "seconds")
+_MAX_REFERENCE_BYTES = 1 << 30
+
+_HELP = """Decode .misc files to pictures.
+
+The suffix of OUT says which format is written: .png, .webp, .avif or .jpg; in a folder it is --format. What a decoder \
+made says so in its metadata. The picture beside an external stream (NAME.ref.EXT beside NAME.misc) is found by itself.
+
+Examples:
+
+  misc decode photo.misc -o photo.png
+
+  misc decode archive/ -o pictures/ --format webp
+"""
+
+
+@dataclass(frozen=True)
+class _Task:
+    pair: Pair
+    options: "DecodeOptions"
+    format: str
+    reference: Path | None
+    may_skip: bool
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command("decode", help=_HELP)(decode)
+
+
+def decode(
+    inputs: Annotated[list[Path], typer.Argument(metavar="IN...", help=".misc files or folders of them.")],
+    out: Annotated[Path, typer.Option("--out", "-o", metavar="OUT", help="The picture file, or a folder.")],
+    restorer: Annotated[str | None, typer.Option(help="Who paints the picture (smooth).")] = None,
+    schedule: Annotated[str | None, typer.Option(help="fast or staged.")] = None,
+    steps: Annotated[int | None, typer.Option(help="Sampling steps, where the restorer has them.")] = None,
+    guidance: Annotated[float | None, typer.Option(help="Guidance scale, where the restorer has one.")] = None,
+    solver: Annotated[str | None, typer.Option(help="Solver, where the restorer has several.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Seed of the noise; else derived from the stream.")] = None,
+    profile: Annotated[str | None, typer.Option(help="Set of networks: lite or sd21.")] = None,
+    reference: Annotated[
+        Path | None, typer.Option(metavar="IMAGE", help="The picture that an external stream names.")
+    ] = None,
+    format: Annotated[str, typer.Option(help="In a folder: png, webp, avif or jpeg.")] = "png",
+    jobs: Annotated[int, typer.Option(min=1, help="Processes for many files.")] = os.cpu_count() or 1,
+    force: Annotated[bool, typer.Option("--force", help="Decode again what is done already.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")] = False,
+) -> None:
+    """Decode files; the help text is `_HELP`."""
+    given = {
+        "restorer": restorer,
+        "schedule": schedule,
+        "steps": steps,
+        "guidance": guidance,
+        "solver": solver,
+        "seed": seed,
+        "profile": profile,
+    }
+    values = {name: value for name, value in given.items() if value is not None}
+    with usage_errors(OSError):
+        tasks = _tasks(inputs, out, values, reference, format, may_skip=not force)
+    results = run_all(decode_one, tasks, jobs, "Decoding")
+    _report(results, as_json)
+
+
+def _tasks(
+    inputs: list[Path], out: Path, values: dict[str, Any], reference: Path | None, format: str, *, may_skip: bool
+) -> list[_Task]:
+    """Everything that can be wrong with the call as a whole is found here, before any file is opened."""
+    from codec.decode.restore import get_restorer
+    from codec.options import DecodeOptions, parse_options
+    from codec.picture.save import MEDIA_TYPES, format_for
+
+    options = parse_options(DecodeOptions, values)
+    get_restorer(options.restorer)
+    if format not in MEDIA_TYPES:
+        raise fail_usage(f"--format must be one of {', '.join(MEDIA_TYPES)}, not {format}.")
+    plan = plan_outputs(inputs, out, {".misc"}, ".jpg" if format == "jpeg" else f".{format}")
+    if reference is not None and len(plan.pairs) != 1:
+        raise fail_usage("--reference is the reference of one stream; decode one at a time with it.")
+    may_skip = may_skip and not plan.is_single
+    return [_Task(pair, options, format_for(pair.target.suffix), reference, may_skip) for pair in plan.pairs]
+
+
+def decode_one(task: _Task) -> dict[str, Any]:
+    """Decode one file and write its picture; an error becomes part of the result."""
+    try:
+        return _decode_one(task)
+    except Exception as error:  # noqa: BLE001 - one bad file must not stop the rest; the result carries the error
+        return error_result(task.pair, _KEYS, error)
+
+
+def _decode_one(task: _Task) -> dict[str, Any]:
+    from cli.main import software
+    from codec.bitstream import ExternalCoarse, unpack
+    from codec.decode.pipeline import decode as decode_stream
+    from codec.picture.save import Provenance, save_picture
+
+    data = _read_stream(task.pair.source)
+    if task.may_skip and (done := _done_before(task, data)) is not None:
+        return done
+    reference = None
+    coarse = unpack(data).stream.coarse
+    if isinstance(coarse, ExternalCoarse):
+        reference = _find_reference(task.pair.source, task.reference, coarse.digest)
+    decoded = decode_stream(data, task.options, reference=reference)
+    provenance = Provenance(decoded.restorer, decoded.stream_sha256, decoded.seed, decoded.generative, software())
+    write_atomically(task.pair.target, save_picture(decoded.picture, task.format, provenance))
+    result = _result(task.pair, *decoded.picture.size, decoded.schedule, decoded.seed)
+    return result | {"restorer": decoded.restorer, "generative": decoded.generative, "seconds": decoded.seconds}
+
+
+def _read_stream(path: Path) -> bytes:
+    """The file's bytes, but of a file that is too large only as many as show that it is."""
+    from codec.limits import MAX_STREAM_BYTES
+
+    with path.open("rb") as file:
+        return file.read(MAX_STREAM_BYTES + 1)
+
+
+def _find_reference(source: Path, named: Path | None, digest: bytes) -> bytes | None:
+    """The picture that an external stream names: the one given, else the file NAME.ref.* beside it that fits."""
+    import hashlib
+
+    if named is not None:
+        return named.read_bytes()
+    beside = [path for path in sorted(source.parent.iterdir()) if path.name.startswith(f"{source.stem}.ref.")]
+    files = [path.read_bytes() for path in beside if path.stat().st_size <= _MAX_REFERENCE_BYTES]
+    fitting = [data for data in files if hashlib.sha256(data).digest().startswith(digest)]
+    return next(iter(fitting or files), None)
+
+
+def _result(pair: Pair, width: int, height: int, schedule: str, seed: int) -> dict[str, Any]:
+    return {
+        "input": str(pair.source),
+        "output": str(pair.target),
+        "width": width,
+        "height": height,
+        "schedule": schedule,
+        "seed": seed,
+        "seconds": None,
+        "skipped": False,
+        "error": None,
+    }
+
+
+def _done_before(task: _Task, data: bytes) -> dict[str, Any] | None:
+    """The result of an earlier run, if its picture's own metadata name this stream, restorer and seed."""
+    import hashlib
+
+    from codec.decode.pipeline import seed_from
+    from codec.errors import PictureError
+    from codec.picture.open import check_picture
+
+    if not is_newer(task.pair.target, task.pair.source):
+        return None
+    written = task.pair.target.read_bytes()
+    seed = task.options.seed if task.options.seed is not None else seed_from(data)
+    marks = (
+        f'misc:StreamSHA256="{hashlib.sha256(data).hexdigest()}"',
+        f'misc:Restorer="{task.options.restorer}"',
+        f'misc:Seed="{seed}"',
+    )
+    if not all(mark.encode() in written for mark in marks):
+        return None
+    try:
+        info = check_picture(task.pair.target)
+    except PictureError:
+        return None
+    result = _result(task.pair, info.width, info.height, task.options.schedule.value, seed)
+    return result | {"skipped": True}
+
+
+def _report(results: list[dict[str, Any]], as_json: bool) -> None:
+    for result in results:
+        if result["error"] is not None:
+            say(f"{result['input']}: {result['error']['message']}")
+    if as_json:
+        print_json({"results": results})
+    else:
+        _show(results)
+    if failures(results):
+        raise typer.Exit(FAILED)
+
+
+def _show(results: list[dict[str, Any]]) -> None:
+    done = [result for result in results if result["error"] is None]
+    for result in done:
+        state = "was done" if result["skipped"] else f"{result['seconds']['total']:.1f} s"
+        show(f"{result['output']}: {result['width']}x{result['height']}, {state}")
+    if len(results) > 1:
+        skipped = sum(result["skipped"] for result in done)
+        show(f"{len(done) - skipped} decoded, {skipped} done before, {failures(results)} failed")

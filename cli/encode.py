@@ -1,0 +1,260 @@
+"""`misc encode`: pictures to `.misc` files on this machine."""
+
+import os
+import shlex
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from cli.errors import FAILED, fail_usage, failures, usage_errors
+from cli.output import print_json, say, show
+from cli.plan import Pair, Plan, error_result, is_newer, plan_outputs, run_all, write_atomically
+
+if TYPE_CHECKING:
+    from codec.bitstream import Stream
+    from codec.encode.coarse.external import Reference
+    from codec.encode.describe.captions import Captions
+    from codec.options import EncodeOptions
+
+PICTURE_SUFFIXES = frozenset(
+    {".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".apng", ".webp", ".avif", ".gif", ".tif", ".tiff", ".bmp"}
+    | {".heic", ".heif", ".hif", ".jxl"}
+)
+"""What is taken from a folder; a file that is named is opened whatever its suffix."""
+
+_KEYS = ("bytes", "bpp", "bits", "seconds", "describer")
+
+_HELP = """Encode pictures to .misc files.
+
+One picture becomes one file; several pictures, or a folder, fill a folder and keep their relative paths. A second \
+run over a folder skips what is done.
+
+Examples:
+
+  misc encode photo.jpg -o photo.misc
+
+  misc encode holiday/ -o archive/ --mode ref --max-bpp 0.05
+
+  misc encode photo.png -o photo.misc --describe captions.csv
+"""
+
+
+class OnOff(StrEnum):
+    """A switch with a value, as in `--maps off`."""
+
+    ON = "on"
+    """Yes."""
+    OFF = "off"
+    """No."""
+
+
+@dataclass(frozen=True)
+class _Task:
+    pair: Pair
+    options: "EncodeOptions"
+    captions: "Captions | None"
+    reference: "Reference | None"
+    reference_suffix: str
+    may_skip: bool
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command("encode", help=_HELP)(encode)
+
+
+def encode(
+    inputs: Annotated[list[Path], typer.Argument(metavar="IN...", help="Pictures or folders of pictures.")],
+    out: Annotated[Path, typer.Option("--out", "-o", metavar="OUT", help="The .misc file, or a folder.")],
+    mode: Annotated[str | None, typer.Option(help="How the coarse picture is coded: pixel, net or ref.")] = None,
+    describe: Annotated[
+        str, typer.Option(metavar="local|openai|none|FILE", help="Who says what is there; FILE is CSV or JSON.")
+    ] = "local",
+    text: Annotated[str | None, typer.Option(help="Your own overall description, kept exactly.")] = None,
+    maps: Annotated[OnOff, typer.Option(help="Store where each item is; off keeps the overall text only.")] = OnOff.ON,
+    blocks: Annotated[int | None, typer.Option(help="pixel: blocks along the long edge (32).")] = None,
+    level: Annotated[int | None, typer.Option(help="pixel: low bits dropped from each channel (3).")] = None,
+    published_grid: Annotated[
+        bool, typer.Option("--published-grid", help="pixel: the grid of the published code; --blocks is its edge.")
+    ] = False,
+    rate: Annotated[int | None, typer.Option(help="net: 1 (smallest) to 3.")] = None,
+    codec: Annotated[str | None, typer.Option(help="ref: avif, webp, jxl or jpeg.")] = None,
+    max_bpp: Annotated[float | None, typer.Option(help="ref: bits per pixel of the whole file (0.05).")] = None,
+    reference: Annotated[
+        Path | None, typer.Option(metavar="IMAGE", help="ref: a finished picture of another codec, stored beside OUT.")
+    ] = None,
+    reference_bpp: Annotated[float | None, typer.Option(help="What that codec spent, in bits per pixel.")] = None,
+    profile: Annotated[str | None, typer.Option(help="Set of networks: lite or sd21.")] = None,
+    jobs: Annotated[int, typer.Option(min=1, help="Processes for many pictures.")] = os.cpu_count() or 1,
+    force: Annotated[bool, typer.Option("--force", help="Encode again what is done already.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")] = False,
+) -> None:
+    """Encode pictures; the help text is `_HELP`."""
+    given = {
+        "mode": "ref" if reference is not None and mode is None else mode,
+        "text": text,
+        "blocks": blocks,
+        "level": level,
+        "rate": rate,
+        "codec": codec,
+        "max_bpp": max_bpp,
+        "profile": profile,
+    }
+    values = {name: value for name, value in given.items() if value is not None}
+    values |= {"maps": maps is OnOff.ON, "published_grid": published_grid}
+    with usage_errors(OSError):
+        plan = plan_outputs(inputs, out, PICTURE_SUFFIXES, ".misc")
+        tasks = _tasks(plan, values, describe, reference, reference_bpp, may_skip=not force)
+    results = run_all(encode_one, tasks, jobs, "Encoding")
+    _report(results, as_json)
+
+
+def _tasks(
+    plan: Plan,
+    values: dict[str, Any],
+    describe: str,
+    reference_path: Path | None,
+    reference_bpp: float | None,
+    *,
+    may_skip: bool,
+) -> list[_Task]:
+    """Everything that can be wrong with the call as a whole is found here, before any picture is opened."""
+    from codec.encode.pipeline import check_options
+    from codec.options import Describer, EncodeOptions, parse_options
+
+    captions = None
+    if describe in list(Describer):
+        values["describe"] = describe
+    else:
+        captions = _load_captions(Path(describe))
+    options = parse_options(EncodeOptions, values)
+    reference = None
+    if reference_path is not None or reference_bpp is not None:
+        reference = _load_reference(plan, reference_path, reference_bpp)
+    check_options(options, has_captions=captions is not None, has_reference=reference is not None)
+    suffix = reference_path.suffix if reference_path is not None else ""
+    may_skip = may_skip and not plan.is_single
+    return [_Task(pair, options, captions, reference, suffix, may_skip) for pair in plan.pairs]
+
+
+def _load_captions(path: Path) -> "Captions":
+    from codec.encode.describe.captions import load_captions
+
+    if not path.is_file():
+        raise fail_usage(f"--describe must be local, openai, none or a file; there is no file {path}.")
+    return load_captions(path)
+
+
+def _load_reference(plan: Plan, path: Path | None, bpp: float | None) -> "Reference":
+    from codec.encode.coarse.external import Reference
+
+    if path is None or bpp is None:
+        raise fail_usage("--reference IMAGE and --reference-bpp X belong together; give both.")
+    if len(plan.pairs) != 1:
+        raise fail_usage("--reference is the reference of one picture; encode one at a time with it.")
+    return Reference(path.read_bytes(), bpp)
+
+
+def encode_one(task: _Task) -> dict[str, Any]:
+    """Encode one picture and write its file; an error becomes part of the result."""
+    try:
+        if task.may_skip and (done := _done_before(task)) is not None:
+            return done
+        return _encode_one(task)
+    except Exception as error:  # noqa: BLE001 - one bad picture must not stop the rest; the result carries the error
+        return error_result(task.pair, _KEYS, error)
+
+
+def _encode_one(task: _Task) -> dict[str, Any]:
+    from codec.encode.pipeline import encode as encode_picture
+    from codec.picture.open import open_picture
+
+    pair = task.pair
+    picture = open_picture(pair.source)
+    encoded = encode_picture(
+        picture, task.options, source_name=pair.source.name, captions=task.captions, reference=task.reference
+    )
+    if encoded.reference is not None:
+        write_atomically(reference_path(pair.target, task.reference_suffix), encoded.reference)
+    write_atomically(pair.target, encoded.data)
+    result = _result(pair, encoded.data, encoded.stream, encoded.bits)
+    result |= {"seconds": encoded.seconds, "describer": encoded.describer, "notes": list(encoded.notes)}
+    return result
+
+
+def reference_path(target: Path, suffix: str) -> Path:
+    """Where the picture beside an external stream lies: NAME.ref.EXT beside NAME.misc."""
+    return target.with_name(f"{target.stem}.ref{suffix}")
+
+
+def _result(pair: Pair, data: bytes, stream: "Stream", bits: Any) -> dict[str, Any]:
+    return {
+        "input": str(pair.source),
+        "output": str(pair.target),
+        "bytes": len(data),
+        "bpp": 8 * len(data) / (stream.width * stream.height),
+        "bits": {part: getattr(bits, part) for part in ("container", "text", "maps", "coarse")},
+        "seconds": None,
+        "describer": None,
+        "notes": [],
+        "skipped": False,
+        "error": None,
+    }
+
+
+def _done_before(task: _Task) -> dict[str, Any] | None:
+    """The result of an earlier run, if its file is newer than the picture, whole, and of the mode asked for."""
+    from codec.bitstream import unpack
+    from codec.errors import StreamError
+
+    if not is_newer(task.pair.target, task.pair.source):
+        return None
+    try:
+        data = task.pair.target.read_bytes()
+        unpacked = unpack(data)
+    except (OSError, StreamError):
+        return None
+    if not _is_as_asked(unpacked.stream, task.options):
+        return None
+    return _result(task.pair, data, unpacked.stream, unpacked.bits) | {"skipped": True}
+
+
+def _is_as_asked(stream: "Stream", options: "EncodeOptions") -> bool:
+    from codec.bitstream import PixelCoarse, RefCoarse
+
+    if stream.profile != options.profile.value:
+        return False
+    coarse = stream.coarse
+    if isinstance(coarse, PixelCoarse):
+        return options.mode.value == "pixel" and coarse.level == options.level
+    return options.mode.value == "ref" and isinstance(coarse, RefCoarse) and coarse.codec == options.codec.value
+
+
+def _report(results: list[dict[str, Any]], as_json: bool) -> None:
+    for result in results:
+        if result["error"] is not None:
+            say(f"{result['input']}: {result['error']['message']}")
+        for note in result.get("notes") or ():
+            say(f"{result['input']}: {note}")
+    if as_json:
+        print_json({"results": results})
+    else:
+        _show(results)
+    if failures(results):
+        raise typer.Exit(FAILED)
+
+
+def _show(results: list[dict[str, Any]]) -> None:
+    done = [result for result in results if result["error"] is None]
+    for result in done:
+        bits = ", ".join(f"{part} {count // 8}" for part, count in result["bits"].items())
+        state = " (was done)" if result["skipped"] else ""
+        show(f"{result['output']}: {result['bytes']} bytes, {result['bpp']:.4f} bpp ({bits} bytes){state}")
+    if len(results) > 1:
+        skipped = sum(result["skipped"] for result in done)
+        show(f"{len(done) - skipped} encoded, {skipped} done before, {failures(results)} failed")
+    elif done:
+        show(f"See it with: misc decode {shlex.quote(done[0]['output'])} -o back.png")

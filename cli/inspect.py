@@ -1,0 +1,126 @@
+"""`misc inspect`: what is in a `.misc` file. It decodes no picture."""
+
+import hashlib
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from cli.errors import FAILED, describe_error
+from cli.output import print_json, say, show
+
+if TYPE_CHECKING:
+    from codec.bitstream import Stream
+
+_HELP = """Show what is in a .misc file: size, bits per pixel, where the bits went, texts, maps, digests.
+
+Example: misc inspect photo.misc
+"""
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command("inspect", help=_HELP)(inspect)
+
+
+def inspect(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="A .misc file.")],
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")] = False,
+) -> None:
+    """Inspect one file; the help text is `_HELP`."""
+    from codec.errors import CodecError
+    from codec.limits import MAX_STREAM_BYTES
+
+    try:
+        with file.open("rb") as opened:
+            data = opened.read(MAX_STREAM_BYTES + 1)
+        document = contents(str(file), data)
+    except (CodecError, OSError) as error:
+        fault = describe_error(error)
+        say(f"{file}: {fault['message']}")
+        if as_json:
+            print_json({"file": str(file), "error": fault})
+        raise typer.Exit(FAILED) from None
+    if as_json:
+        print_json(document)
+    else:
+        _show(document)
+
+
+def contents(name: str, data: bytes) -> dict[str, Any]:
+    """The document that `misc inspect --json` prints. Raises StreamError children."""
+    from codec.bitstream import ExternalCoarse, unpack
+
+    unpacked = unpack(data)
+    stream, bits = unpacked.stream, unpacked.bits
+    pixels = stream.width * stream.height
+    document: dict[str, Any] = {
+        "file": name,
+        "bytes": len(data),
+        "width": stream.width,
+        "height": stream.height,
+        "bpp": 8 * len(data) / pixels,
+        "bits": {part: getattr(bits, part) for part in ("container", "text", "maps", "coarse")},
+        "mode": "pixel" if stream.coarse.kind.value == "pixel" else "ref",
+        "profile": stream.profile,
+        "external": isinstance(stream.coarse, ExternalCoarse),
+    }
+    if isinstance(stream.coarse, ExternalCoarse):
+        # What the outside codec says it spent, plus what this file spends on everything but naming it.
+        declared = stream.coarse.declared_bits + bits.total - bits.coarse
+        document |= {"declared_bits": declared, "bpp_declared": declared / pixels}
+    weights = {"coarse": stream.coarse_network, "restorer": stream.restorer_network}
+    return document | {
+        "description": {
+            "items": [{"detail": detail} for detail in stream.texts.details],
+            "overall": stream.texts.overall,
+        },
+        "maps": _map_rows(stream),
+        "weights": {part: digest.hex() for part, digest in weights.items() if digest is not None},
+        "coarse": _coarse(stream),
+        "sha256": hashlib.sha256(data).hexdigest(),
+    }
+
+
+def _map_rows(stream: "Stream") -> list[list[list[int]]]:
+    """One map an item, each as rows of 0 and 1."""
+    if stream.maps is None:
+        return []
+    edge = stream.maps.edge
+    return [[list(mask[row * edge : (row + 1) * edge]) for row in range(edge)] for mask in stream.maps.masks]
+
+
+def _coarse(stream: "Stream") -> dict[str, Any]:
+    from codec.bitstream import PixelCoarse, RefCoarse
+
+    coarse = stream.coarse
+    if isinstance(coarse, PixelCoarse):
+        return {"columns": coarse.columns, "rows": coarse.rows, "level": coarse.level}
+    if isinstance(coarse, RefCoarse):
+        return {"codec": coarse.codec, "scale": coarse.scale}
+    return {"digest": coarse.digest.hex(), "reference_bits": coarse.declared_bits}
+
+
+def _show(document: dict[str, Any]) -> None:
+    mode = document["mode"] + (" (external reference)" if document["external"] else "")
+    details = ", ".join(f"{name} {value}" for name, value in document["coarse"].items())
+    lines = [
+        document["file"],
+        f"  picture   {document['width']}x{document['height']}",
+        f"  file      {document['bytes']} bytes, {document['bpp']:.4f} bpp",
+        "  bits      " + ", ".join(f"{part} {count}" for part, count in document["bits"].items()),
+        f"  mode      {mode}: {details}",
+        f"  profile   {document['profile']}",
+        f"  sha256    {document['sha256']}",
+    ]
+    if document["external"]:
+        lines.append(f"  declared  {document['declared_bits']} bits, {document['bpp_declared']:.4f} bpp")
+    lines += [f"  network   {part} {digest}" for part, digest in document["weights"].items()]
+    lines += [f"  item {number}    {item['detail']}" for number, item in enumerate(document["description"]["items"], 1)]
+    if document["description"]["overall"]:
+        lines.append(f"  overall   {document['description']['overall']}")
+    for number, rows in enumerate(document["maps"], 1):
+        lines.append(f"  map {number}")
+        lines += ["            " + "".join("#" if cell else "." for cell in row) for row in rows]
+    for line in lines:
+        show(line)

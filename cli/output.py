@@ -1,0 +1,60 @@
+"""What the command prints: results on stdout, messages and progress bars on stderr."""
+
+import json
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, Protocol
+
+if TYPE_CHECKING:
+    from rich.progress import Progress
+
+
+class Bar(Protocol):
+    """Progress of many inputs."""
+
+    def advance(self, done: str) -> None:
+        """One more input is finished; `done` names it."""
+
+
+def print_json(document: dict[str, Any]) -> None:
+    """The one document of a `--json` call."""
+    sys.stdout.write(json.dumps(document, ensure_ascii=False, indent=2) + "\n")
+
+
+def show(line: str) -> None:
+    """A result for people, on stdout."""
+    sys.stdout.write(line + "\n")
+
+
+def say(line: str) -> None:
+    """A message, on stderr."""
+    sys.stderr.write(line + "\n")
+
+
+@contextmanager
+def progress_bar(total: int, verb: str) -> Iterator[Bar]:
+    """A bar over `total` inputs on stderr; invisible for a single input or without a terminal."""
+    if total < 2 or not sys.stderr.isatty():
+        yield _NoBar()
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (TextColumn(verb), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+        yield _RichBar(progress, total)
+
+
+class _NoBar:
+    def advance(self, done: str) -> None:
+        pass
+
+
+class _RichBar:
+    def __init__(self, progress: "Progress", total: int) -> None:
+        self._progress = progress
+        self._task = progress.add_task("", total=total)
+
+    def advance(self, done: str) -> None:
+        self._progress.advance(self._task)

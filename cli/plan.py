@@ -1,0 +1,150 @@
+"""Which output belongs to which input, how outputs are written, and the loop over many of them."""
+
+import contextlib
+import os
+from collections import Counter
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+from cli.errors import describe_error
+from cli.output import progress_bar
+from codec.errors import OptionError
+
+
+@dataclass(frozen=True)
+class Pair:
+    """One input and the file that it becomes."""
+
+    source: Path
+    target: Path
+
+
+@dataclass(frozen=True)
+class Plan:
+    """All pairs of a call. `is_single`: one named file to one named file, which is always done anew."""
+
+    pairs: tuple[Pair, ...]
+    is_single: bool
+
+
+def plan_outputs(sources: Sequence[Path], out: Path, suffixes: Collection[str], new_suffix: str) -> Plan:
+    """Pair inputs with outputs.
+
+    One file goes to the file `out`, or into it where it is a folder. Several files, and folders, go into the folder
+    `out`; of a folder every file with one of `suffixes` is taken, at any depth, and keeps its relative path. Two
+    inputs that would share an output keep their own suffix in its name. Raises OptionError for calls that make no
+    sense.
+    """
+    is_folder_out = out.is_dir() or str(out).endswith(os.sep)
+    if len(sources) == 1 and not sources[0].is_dir() and not is_folder_out:
+        pairs = [Pair(sources[0], out)]
+        is_single = True
+    else:
+        if out.exists() and not out.is_dir():
+            raise OptionError(f"{out} is a file; several inputs or a folder need a folder as their output.")
+        found = [entry for source in sources for entry in _files_of(source, suffixes)]
+        if not found:
+            names = ", ".join(map(str, sources))
+            raise OptionError(f"There is nothing to do in {names}: no file ends in {', '.join(sorted(suffixes))}.")
+        pairs = _distinct([(source, out / relative) for source, relative in found], new_suffix)
+        is_single = False
+    for pair in pairs:
+        if pair.target.exists() and pair.source.exists() and pair.target.samefile(pair.source):
+            raise OptionError(f"{pair.source} would be overwritten by its own output; choose another one.")
+    return Plan(tuple(pairs), is_single)
+
+
+def _files_of(source: Path, suffixes: Collection[str]) -> list[tuple[Path, Path]]:
+    """Files to take and their paths relative to what was named."""
+    if not source.is_dir():
+        return [(source, Path(source.name))]
+    files = sorted(path for path in source.rglob("*") if path.suffix.lower() in suffixes and path.is_file())
+    relative = [(path, path.relative_to(source)) for path in files]
+    return [pair for pair in relative if not any(part.startswith(".") for part in pair[1].parts)]
+
+
+def _distinct(entries: list[tuple[Path, Path]], new_suffix: str) -> list[Pair]:
+    counts = Counter(place.with_suffix(new_suffix) for _, place in entries)
+    pairs = []
+    taken: set[Path] = set()
+    for source, place in entries:
+        target = place.with_suffix(new_suffix)
+        if counts[target] > 1:
+            target = place.with_name(place.name + new_suffix)
+        if target in taken:
+            raise OptionError(f"Two inputs are called {place.name}; encode them into different folders.")
+        taken.add(target)
+        pairs.append(Pair(source, target))
+    return pairs
+
+
+def is_newer(target: Path, source: Path) -> bool:
+    """True when the output is there and not older than its input."""
+    try:
+        return target.stat().st_mtime >= source.stat().st_mtime
+    except OSError:
+        return False
+
+
+def write_atomically(target: Path, data: bytes) -> None:
+    """Write a file so that it is there whole or not at all; missing folders are made."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    part = target.with_name(f".{target.name}.{os.getpid()}.part")
+    try:
+        part.write_bytes(data)
+        part.replace(target)
+    finally:
+        with contextlib.suppress(FileNotFoundError):
+            part.unlink()
+
+
+TaskT = TypeVar("TaskT")
+
+
+def run_all(
+    work: Callable[[TaskT], dict[str, Any]], tasks: Sequence[TaskT], jobs: int, verb: str
+) -> list[dict[str, Any]]:
+    """Results of all tasks in their order, over `jobs` processes, with a progress bar.
+
+    `work` must be importable by name and must not raise for a bad input.
+    """
+    with progress_bar(len(tasks), verb) as bar:
+        if min(jobs, len(tasks)) < 2:
+            results = []
+            for task in tasks:
+                results.append(work(task))
+                bar.advance("")
+            return results
+        return _run_in_processes(work, tasks, min(jobs, len(tasks)), bar.advance)
+
+
+def _run_in_processes(
+    work: Callable[[TaskT], dict[str, Any]],
+    tasks: Sequence[TaskT],
+    jobs: int,
+    advance: Callable[[str], None],
+) -> list[dict[str, Any]]:
+    import multiprocessing
+    from concurrent.futures import ProcessPoolExecutor, as_completed
+
+    # Fresh processes: a fork would copy the threads' locks of the libraries that are loaded here.
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(jobs, mp_context=context) as pool:
+        futures = {pool.submit(work, task): index for index, task in enumerate(tasks)}
+        results: dict[int, dict[str, Any]] = {}
+        try:
+            for future in as_completed(futures):
+                results[futures[future]] = future.result()
+                advance("")
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+    return [results[index] for index in range(len(tasks))]
+
+
+def error_result(pair: Pair, keys: Sequence[str], error: Exception) -> dict[str, Any]:
+    """The result of an input that failed: the usual keys without values, and the error."""
+    named = {"input": str(pair.source), "output": str(pair.target)}
+    return {**named, **dict.fromkeys(keys), "error": describe_error(error)}
