@@ -59,6 +59,7 @@ class Job(Base):
     max_attempts: Mapped[int] = mapped_column(Integer, default=3)
     due_at: Mapped[datetime] = mapped_column(default=utc_now)
     woken_at: Mapped[datetime] = mapped_column(default=utc_now)
+    worker: Mapped[str | None] = mapped_column(String(48))
     lease_token: Mapped[str | None] = mapped_column(String(80))
     lease_expires_at: Mapped[datetime | None] = mapped_column()
     cancel_requested: Mapped[bool] = mapped_column(Boolean, default=False)

@@ -45,7 +45,7 @@ class Runner:
         keeper: LeaseKeeper,
         settings: WorkerSettings,
     ) -> None:
-        self._name = name[:40]
+        self._name = name[:48]
         self._database, self._storage, self._wake_ups = database, storage, wake_ups
         self._events, self._keeper, self._settings = events, keeper, settings
         self._last_wake_up = time.monotonic()

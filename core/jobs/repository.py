@@ -117,15 +117,16 @@ def queue_position(session: Session, job: Job) -> int | None:
 
 
 def claim(session: Session, job_id: str, worker: str, lease: timedelta) -> Claim | None:
-    """Take a queued job that is due; None when somebody else has it, it has ended, or it is not due."""
+    """Take a queued job that is due, in the name of `worker` (<= 48 characters); None when somebody else has it, it has ended, or it is not due."""
     now = utc_now()
-    token = f"{worker}:{new_id('clm')}"
+    token = new_id("clm")
     row = session.execute(
         update(Job)
         .where(Job.id == job_id, Job.state == _QUEUED, Job.due_at <= now)
         .values(
             state=JobState.RUNNING,
             attempts=Job.attempts + 1,
+            worker=worker,
             lease_token=token,
             lease_expires_at=now + lease,
             started_at=now,

@@ -3,7 +3,7 @@
 import sqlalchemy as sa
 from alembic import op
 
-revision = "a873f9295fc4"
+revision = "ff7c92ebb1f9"
 down_revision = None
 branch_labels = None
 depends_on = None
@@ -153,6 +153,7 @@ def upgrade() -> None:
         sa.Column("max_attempts", sa.Integer(), nullable=False),
         sa.Column("due_at", sa.DateTime(timezone=True), nullable=False),
         sa.Column("woken_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("worker", sa.String(length=48), nullable=True),
         sa.Column("lease_token", sa.String(length=80), nullable=True),
         sa.Column("lease_expires_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("cancel_requested", sa.Boolean(), nullable=False),
