@@ -44,7 +44,8 @@ def write_coded(codec: str, picture: Image.Image, quality: int, *, thorough: boo
     elif codec == "webp":
         picture.save(out, "WEBP", quality=quality, method=6 if thorough else 5)
     elif codec == "jxl":
-        picture.save(out, "JXL", quality=quality, effort=4 if plain else 8 if thorough else 7)
+        # Quality 100 would ask this plugin for a lossless file, which it then refuses to write in these settings.
+        picture.save(out, "JXL", quality=min(quality, 99), effort=4 if plain else 8 if thorough else 7)
     else:
         picture.save(out, "JPEG", quality=max(quality, 1), subsampling=2, optimize=True)
     return out.getvalue()

@@ -1,0 +1,126 @@
+"""Files of descriptions: the published table and JSON, with everything that spreadsheets do to them."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from codec.description import Description, Item
+from codec.encode.describe.captions import load_captions, parse_prompt
+from codec.errors import CaptionsError
+
+PROMPT = "Red barn, old tractor, sky.\nA weathered barn\nA rusty tractor\nClouds at dusk\nA farm at dusk, calm."
+EXPECTED = Description(
+    (Item("Red barn", "A weathered barn"), Item("old tractor", "A rusty tractor"), Item("sky", "Clouds at dusk")),
+    "A farm at dusk, calm.",
+)
+
+
+def written(tmp_path: Path, text: str | bytes, name: str = "captions.csv") -> Path:
+    path = tmp_path / name
+    path.write_bytes(text.encode() if isinstance(text, str) else text)
+    return path
+
+
+@pytest.mark.parametrize("newline", ["\n", "\r\n"])
+@pytest.mark.parametrize("bom", ["", "\ufeff"])
+@pytest.mark.parametrize("tail", ["", ",\n", "\n\n,,\n"])
+def test_published_table_loads(tmp_path: Path, newline: str, bom: str, tail: str) -> None:
+    text = f'{bom}name,prompt\nbarn.png,"{PROMPT}"\n\nother.png,"{PROMPT}"\n{tail}'.replace("\n", newline)
+    captions = load_captions(written(tmp_path, text))
+    assert captions.lookup("barn.png") == EXPECTED
+    assert captions.lookup("/somewhere/else/other.png") == EXPECTED
+    assert len(captions.by_name) == 2
+
+
+def test_blank_lines_inside_a_prompt_do_not_count() -> None:
+    spaced = PROMPT.replace("\n", "\n\n  \n") + "\n\n"
+    assert parse_prompt(spaced) == EXPECTED
+
+
+def test_texts_are_kept_exactly_even_beyond_the_limits_for_models() -> None:
+    long_detail = " ".join(["very"] * 30) + " “long” — naïve"
+    parsed = parse_prompt(f"a b c d e, b, c.\n{long_detail}\nx\ny\nfirst line\nsecond line")
+    assert parsed.items[0] == Item("a b c d e", long_detail)
+    assert parsed.overall == "first line\nsecond line"
+
+
+def test_picture_is_found_by_stem_where_that_is_unambiguous(tmp_path: Path) -> None:
+    text = f'name,prompt\nbarn.png,"{PROMPT}"\nx.png,"{PROMPT}"\nx.jpg,"{PROMPT}"\n'
+    captions = load_captions(written(tmp_path, text))
+    assert captions.lookup("barn.jpg") == EXPECTED
+    with pytest.raises(CaptionsError, match=r"no description for x\.tif"):
+        captions.lookup("x.tif")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "empty"),
+        ("file,caption\na.png,b\n", "line 1.*name,prompt"),
+        ("name,prompt\n", "no rows"),
+        ('name,prompt\na.png,"one, two.\nd\nd\nd\nall"\n', r"line 6 \(a\.png\).*3 names"),
+        ('name,prompt\na.png,"one, two, three.\nd\nd\n"\n', r"a\.png.*three|a\.png.*3 lines of details"),
+        ('name,prompt\n,"one, two, three.\nd\nd\nd\nall"\n', "no name"),
+        ('name,prompt\na.png,"one, two, three.\nd', "line 3.*double quotes"),
+        ("name,prompt\na.png,one,two,three.\n", "two columns"),
+    ],
+)
+def test_faults_name_file_row_and_remedy(tmp_path: Path, text: str, message: str) -> None:
+    with pytest.raises(CaptionsError, match=message) as caught:
+        load_captions(written(tmp_path, text))
+    assert "captions.csv" in str(caught.value)
+
+
+def test_contradicting_rows_are_refused(tmp_path: Path) -> None:
+    other = PROMPT.replace("calm", "stormy")
+    with pytest.raises(CaptionsError, match="second, different"):
+        load_captions(written(tmp_path, f'name,prompt\nb.png,"{PROMPT}"\nb.png,"{other}"\n'))
+
+
+def test_missing_and_binary_files_are_named(tmp_path: Path) -> None:
+    with pytest.raises(CaptionsError, match="cannot be read"):
+        load_captions(tmp_path / "none.csv")
+    with pytest.raises(CaptionsError, match="UTF-8"):
+        load_captions(written(tmp_path, b"\xff\xfe\x00name"))
+
+
+AS_JSON = {
+    "items": [{"name": item.name, "detail": item.detail} for item in EXPECTED.items],
+    "overall": EXPECTED.overall,
+}
+
+
+def test_json_object_describes_any_picture(tmp_path: Path) -> None:
+    captions = load_captions(written(tmp_path, json.dumps(AS_JSON), "d.json"))
+    assert captions.lookup("whatever.png") == EXPECTED
+    assert captions.lookup(None) == EXPECTED
+
+
+def test_json_list_is_matched_by_file(tmp_path: Path) -> None:
+    entries = [{"file": "pictures/barn.png", **AS_JSON}, {"file": "b.png", "overall": "Only this."}]
+    captions = load_captions(written(tmp_path, "\ufeff" + json.dumps(entries), "d.json"))
+    assert captions.lookup("barn.png") == EXPECTED
+    assert captions.lookup("b.png") == Description((), "Only this.")
+    with pytest.raises(CaptionsError, match=r"no description for c\.png"):
+        captions.lookup("c.png")
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ('{"overall": ', "no valid JSON"),
+        ("[]", "empty list"),
+        ('[{"overall": "x"}]', 'entry 1.*"file"'),
+        ('[{"file": "a.png", "caption": "x"}]', "entry 1: caption"),
+        ('[{"file": 3, "overall": "x"}]', "file name"),
+        ("[3]", "entry 1.*object"),
+        ('{"items": [{"detail": "x"}, {}, {}, {}], "overall": "x"}', "items"),
+        ('{"overall": "\\ud800"}', "."),
+        ("[" * 100_000, "JSON"),
+    ],
+)
+def test_json_faults_are_named(tmp_path: Path, content: str, message: str) -> None:
+    with pytest.raises(CaptionsError, match=message) as caught:
+        load_captions(written(tmp_path, content, "d.json"))
+    assert "d.json" in str(caught.value)

@@ -1,0 +1,177 @@
+"""From picture to stream: which texts and maps are stored, what is refused, and what is told on the way."""
+
+import hashlib
+import io
+import sys
+import types
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from codec.bitstream import ExternalCoarse, PixelCoarse, RefCoarse, Texts, unpack
+from codec.description import Description, Item
+from codec.encode.coarse.external import Reference
+from codec.encode.describe.captions import Captions
+from codec.encode.pipeline import encode
+from codec.errors import (
+    BudgetUnreachable,
+    Cancelled,
+    CaptionsError,
+    FeatureUnavailable,
+    OptionError,
+    PictureUnrecognised,
+)
+from codec.options import EncodeOptions, GivenDescription, GivenItem
+
+ITEMS = (Item("cat", "a grey cat"), Item("sofa", "a red sofa"), Item("lamp", "a tall lamp"))
+
+
+def picture(width: int = 96, height: int = 64) -> Image.Image:
+    y, x = np.mgrid[0:height, 0:width]
+    return Image.fromarray(np.stack([x * 2 % 256, y * 3 % 256, (x + y) % 256], axis=-1).astype(np.uint8))
+
+
+@pytest.fixture
+def local_describer(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A describer of three fixed items whose maps are the picture's left, right and lower part."""
+    maps = [np.zeros((16, 16), dtype=np.float32) for _ in range(3)]
+    maps[0][:, :8], maps[1][:, 8:], maps[2][8:] = 1, 1, 1
+    found = types.SimpleNamespace(description=Description(ITEMS, "A cat on a sofa."), maps=tuple(maps))
+    module = types.ModuleType("codec.encode.describe.local")
+    module.describe_locally = lambda picture: found  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "codec.encode.describe.local", module)
+
+
+def options(**values: object) -> EncodeOptions:
+    return EncodeOptions.model_validate({"describe": "none", **values})
+
+
+def test_stream_holds_what_is_reported() -> None:
+    encoded = encode(picture(), options(text="Stripes."))
+    unpacked = unpack(encoded.data)
+    assert unpacked.stream == encoded.stream and unpacked.bits == encoded.bits
+    assert encoded.bits.total == 8 * len(encoded.data)
+    assert encoded.bpp == 8 * len(encoded.data) / (96 * 64)
+    assert (encoded.stream.width, encoded.stream.height) == (96, 64)
+    assert isinstance(encoded.stream.coarse, PixelCoarse)
+
+
+@pytest.mark.usefixtures("local_describer")
+def test_local_items_come_with_their_maps_and_without_their_names() -> None:
+    encoded = encode(picture(), options(describe="local"))
+    assert encoded.describer == "local"
+    assert encoded.description.items == ITEMS
+    assert encoded.stream.texts == Texts(("a grey cat", "a red sofa", "a tall lamp"), "A cat on a sofa.")
+    assert [mask[:8] for mask in encoded.stream.maps.masks] == [
+        bytes([1] * 4 + [0] * 4),
+        bytes([0] * 4 + [1] * 4),
+        bytes(8),
+    ]
+
+
+@pytest.mark.usefixtures("local_describer")
+def test_maps_off_stores_the_overall_text_only() -> None:
+    encoded = encode(picture(), options(describe="local", maps=False))
+    assert encoded.stream.maps is None
+    assert encoded.stream.texts == Texts((), "A cat on a sofa.")
+
+
+@pytest.mark.usefixtures("local_describer")
+def test_given_text_replaces_the_describer() -> None:
+    encoded = encode(picture(), options(describe="local", text="Mine, exactly. "))
+    assert encoded.describer == "given"
+    assert encoded.stream.texts == Texts((), "Mine, exactly. ")
+    assert encoded.stream.maps is None
+
+
+@pytest.mark.usefixtures("local_describer")
+def test_items_described_elsewhere_get_no_maps_and_a_note() -> None:
+    given = GivenDescription(items=tuple(GivenItem(name=i.name, detail=i.detail) for i in ITEMS), overall="All.")
+    encoded = encode(picture(), options(describe="local", description=given))
+    assert encoded.describer == "given"
+    assert encoded.stream.texts == Texts(tuple(item.detail for item in ITEMS), "All.")
+    assert encoded.stream.maps is None
+    assert "cannot be located" in encoded.notes[0]
+
+
+def test_captions_are_matched_by_file_name() -> None:
+    captions = Captions("c.csv", {"cat.png": Description(ITEMS, "A cat.")})
+    encoded = encode(picture(), options(), source_name="cat.png", captions=captions)
+    assert encoded.describer == "captions" and encoded.stream.texts.overall == "A cat."
+    with pytest.raises(CaptionsError, match=r"dog\.png"):
+        encode(picture(), options(), source_name="dog.png", captions=captions)
+
+
+def test_without_a_describer_there_is_no_text() -> None:
+    encoded = encode(picture(), options())
+    assert (encoded.describer, encoded.bits.text, encoded.bits.maps) == ("none", 0, 0)
+
+
+def test_stages_are_announced_in_order_and_timed() -> None:
+    stages: list[tuple[str, float]] = []
+    encoded = encode(picture(), options(), on_stage=lambda stage, progress: stages.append((stage, progress)))
+    assert [stage for stage, _ in stages] == ["describe", "locate", "coarse", "pack", "done"]
+    progress = [share for _, share in stages]
+    assert progress == sorted(progress) and progress[-1] == 1.0
+    assert set(encoded.seconds) == {"describe", "locate", "coarse", "pack", "total"}
+    parts = [encoded.seconds[stage] for stage in ("describe", "locate", "coarse", "pack")]
+    assert sum(parts) == pytest.approx(encoded.seconds["total"], abs=1e-6)
+
+
+def test_cancelling_stops_between_stages() -> None:
+    stages: list[str] = []
+    with pytest.raises(Cancelled):
+        encode(
+            picture(),
+            options(),
+            on_stage=lambda stage, _: stages.append(stage),
+            cancelled=lambda: "locate" in stages,
+        )
+    assert stages == ["describe", "locate"]
+
+
+def test_reference_mode_keeps_the_budget_of_the_whole_file() -> None:
+    encoded = encode(picture(), options(mode="ref", codec="webp", max_bpp=0.7, text="Coloured stripes in a grid."))
+    assert isinstance(encoded.stream.coarse, RefCoarse)
+    assert encoded.bpp <= 0.7
+    with pytest.raises(BudgetUnreachable, match="smallest it reaches"):
+        encode(picture(), options(mode="ref", codec="webp", max_bpp=0.01))
+
+
+def test_default_budget_that_cannot_be_met_is_noted() -> None:
+    encoded = encode(picture(), options(mode="ref", codec="webp"))
+    assert "smallest setting" in encoded.notes[0]
+    assert encoded.bpp > 0.05
+
+
+def test_external_reference_is_named_by_digest_and_stays_outside() -> None:
+    out = io.BytesIO()
+    picture(48, 32).save(out, "PNG")
+    reference = Reference(out.getvalue(), 0.03)
+    encoded = encode(picture(), options(mode="ref"), reference=reference)
+    digest = hashlib.sha256(out.getvalue()).digest()[:16]
+    assert encoded.stream.coarse == ExternalCoarse(digest, round(0.03 * 96 * 64))
+    assert encoded.reference == out.getvalue()
+    assert len(encoded.data) < 40
+
+
+def test_reference_that_is_no_picture_or_has_no_rate_is_refused() -> None:
+    with pytest.raises(PictureUnrecognised):
+        encode(picture(), options(mode="ref"), reference=Reference(b"text", 0.03))
+    for bpp in (0.0, -1.0, float("nan"), float("inf"), 1e9):
+        with pytest.raises(OptionError, match="bpp"):
+            encode(picture(), options(mode="ref"), reference=Reference(b"", bpp))
+
+
+def test_what_is_not_built_in_is_refused_with_a_remedy() -> None:
+    with pytest.raises(FeatureUnavailable, match="pixel or ref"):
+        encode(picture(), options(mode="net"))
+    with pytest.raises(FeatureUnavailable, match="--describe local"):
+        encode(picture(), options(describe="openai"))
+    with pytest.raises(OptionError, match="--mode ref"):
+        encode(picture(), options(), reference=Reference(b"", 1.0))
+
+
+def test_one_pixel_encodes() -> None:
+    assert encode(picture(1, 1), options()).stream.width == 1

@@ -1,0 +1,97 @@
+"""The reference mode keeps its budget, chooses sensibly, and says what it cannot do."""
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from codec.bitstream.reference import CODECS, encode_reference
+from codec.encode.coarse.ref import choose_reference
+from codec.encode.coarse.score import luma_for_score, structural_score
+from codec.errors import BudgetUnreachable, Cancelled
+
+
+def photo(width: int = 320, height: int = 240) -> Image.Image:
+    """Shapes with edges over soft ground, with grain: compresses much as a photo does."""
+    y, x = np.mgrid[0:height, 0:width]
+    base = 110 + 50 * np.sin(x / 31) + 40 * np.cos(y / 17)
+    base[(x - width / 2) ** 2 + (y - height / 2) ** 2 < (height / 4) ** 2] = 210
+    base[height // 2 :, : width // 3] -= 60
+    grain = np.random.default_rng(3).normal(0, 5, (height, width, 3))
+    tint = np.array([1.0, 0.9, 0.75])
+    return Image.fromarray(np.clip(base[..., None] * tint + grain, 0, 255).astype(np.uint8))
+
+
+def need(codec: str) -> None:
+    if codec == "jxl":
+        pytest.importorskip("pillow_jxl")
+
+
+@pytest.mark.parametrize("codec", CODECS)
+@pytest.mark.parametrize("max_bpp", [0.12, 0.6])
+def test_whole_file_keeps_the_budget_and_uses_it(codec: str, max_bpp: float) -> None:
+    need(codec)
+    picture = photo()
+    budget = int(max_bpp * 320 * 240 / 8)
+    choice = choose_reference(picture, codec, max_bpp=max_bpp, overhead_bytes=100)
+    assert choice.fits
+    assert choice.payload_bytes == len(encode_reference(choice.coarse, 320, 240))
+    assert 0.7 * (budget - 100) <= choice.payload_bytes <= budget - 100
+
+
+def test_more_bits_look_better_and_want_a_finer_scale() -> None:
+    choices = [choose_reference(photo(), "webp", max_bpp=bpp, overhead_bytes=0) for bpp in (0.06, 0.3, 1.5)]
+    scores = [choice.score for choice in choices]
+    assert scores == sorted(scores) and scores[0] < scores[-1]
+    assert choices[0].coarse.scale > choices[-1].coarse.scale
+
+
+def test_unreachable_budget_names_the_figure_that_is_reached() -> None:
+    picture = photo()
+    with pytest.raises(BudgetUnreachable, match=r"0\.001 bpp.* reaches is 0\.\d{4} bpp") as caught:
+        choose_reference(picture, "jpeg", max_bpp=0.001, overhead_bytes=50)
+    named = float(str(caught.value).split("reaches is ")[1].split(" ")[0])
+    choice = choose_reference(picture, "jpeg", max_bpp=named, overhead_bytes=50)
+    assert (choice.payload_bytes + 50) * 8 <= named * 320 * 240
+    with pytest.raises(BudgetUnreachable):
+        choose_reference(picture, "jpeg", max_bpp=named - 0.0005, overhead_bytes=50)
+
+
+def test_default_budget_takes_the_smallest_where_it_cannot_be_met() -> None:
+    choice = choose_reference(photo(64, 48), "webp", max_bpp=None, overhead_bytes=30)
+    assert not choice.fits
+    assert (choice.coarse.scale, choice.quality) == (4, 0)
+
+
+@pytest.mark.parametrize("codec", CODECS)
+def test_smallest_and_narrowest_pictures_encode(codec: str) -> None:
+    need(codec)
+    for size in ((1, 1), (1, 40), (37, 3)):
+        choice = choose_reference(photo(*size), codec, max_bpp=None, overhead_bytes=0)
+        assert choice.payload_bytes > 1
+
+
+def test_search_stops_when_told_to() -> None:
+    calls = []
+
+    def stop() -> None:
+        calls.append(1)
+        if len(calls) == 3:
+            raise Cancelled("enough")
+
+    with pytest.raises(Cancelled):
+        choose_reference(photo(), "webp", max_bpp=0.3, overhead_bytes=0, before_trial=stop)
+    assert len(calls) == 3
+
+
+def test_score_is_one_for_equal_pictures_and_falls_with_damage() -> None:
+    original = luma_for_score(photo())
+    blurred = [luma_for_score(photo().reduce(k).resize((320, 240))) for k in (2, 4, 8)]
+    scores = [structural_score(original, other) for other in (original, *blurred)]
+    assert scores[0] == pytest.approx(1.0, abs=1e-4)
+    assert scores == sorted(scores, reverse=True)
+    assert scores[-1] < 0.98
+
+
+def test_score_compares_large_pictures_at_a_reduced_size() -> None:
+    assert luma_for_score(Image.new("RGB", (4000, 3000))).size <= 2_000_000
+    assert structural_score(luma_for_score(Image.new("RGB", (1, 1))), luma_for_score(Image.new("RGB", (1, 1)))) == 1.0
