@@ -97,7 +97,7 @@ def _opened(source: Path | bytes, max_pixels: int) -> Iterator[tuple[Image.Image
     with file:
         head = file.read(HEAD_BYTES)
         if not head:
-            raise PictureEmpty("The file is empty: it has no bytes. Was the upload or copy complete?")
+            raise PictureEmpty("The file is empty: it has no bytes. Copy or upload it again.")
         format_ = recognise(head)
         if format_ is None:
             raise PictureUnrecognised(

@@ -1,0 +1,131 @@
+"""`misc decode`: pictures of the right size, the same each time, that say what made them."""
+
+import io
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from click.testing import Result
+from PIL import Image
+
+from tests.unit.cli.conftest import write_photo
+
+Misc = Callable[..., Result]
+QUICK = ("--describe", "none", "--blocks", "8")
+
+
+@pytest.fixture
+def stream(misc: Misc, photo: Path, tmp_path: Path) -> Path:
+    path = tmp_path / "photo.misc"
+    assert misc("encode", photo, "-o", path, *QUICK).exit_code == 0
+    return path
+
+
+@pytest.mark.parametrize("suffix", [".png", ".webp", ".avif", ".jpg"])
+def test_picture_has_the_originals_size_and_says_what_made_it(
+    misc: Misc, stream: Path, tmp_path: Path, suffix: str
+) -> None:
+    out = tmp_path / f"back{suffix}"
+    result = misc("decode", stream, "-o", out, "--json")
+    assert result.exit_code == 0, result.stderr
+    (entry,) = json.loads(result.stdout)["results"]
+    assert (entry["width"], entry["height"], entry["schedule"], entry["error"]) == (90, 60, "fast", None)
+    assert entry["input"] == str(stream) and entry["output"] == str(out)
+    assert set(entry["seconds"]) == {"coarse", "restore", "total"} and entry["seed"] >= 0
+    data = out.read_bytes()
+    assert Image.open(io.BytesIO(data)).size == (90, 60)
+    assert b"algorithmicallyEnhanced" in data and b'misc:Restorer="smooth"' in data
+    assert misc("decode", stream, "-o", out).exit_code == 0
+    assert out.read_bytes() == data
+
+
+def test_folder_of_streams_becomes_a_folder_of_pictures_once(misc: Misc, stream: Path, tmp_path: Path) -> None:
+    source, out = tmp_path / "in", tmp_path / "out"
+    for name in ("a.misc", "deep/b.misc"):
+        (source / name).parent.mkdir(parents=True, exist_ok=True)
+        (source / name).write_bytes(stream.read_bytes())
+    call = ("decode", source, "-o", out, "--format", "webp", "--jobs", "1", "--json")
+    first = json.loads(misc(*call).stdout)["results"]
+    assert [entry["skipped"] for entry in first] == [False, False]
+    assert sorted(str(path.relative_to(out)) for path in out.rglob("*.*")) == ["a.webp", "deep/b.webp"]
+    (out / "a.webp").write_bytes((out / "a.webp").read_bytes()[:-60])
+    again = json.loads(misc(*call).stdout)["results"]
+    assert [entry["skipped"] for entry in again] == [False, True]
+    reseeded = json.loads(misc(*call, "--seed", "9").stdout)["results"]
+    assert [(entry["skipped"], entry["seed"]) for entry in reseeded] == [(False, 9)] * 2
+
+
+def test_bad_streams_are_named_and_do_not_stop_the_rest(misc: Misc, stream: Path, tmp_path: Path) -> None:
+    source = tmp_path / "in"
+    source.mkdir()
+    data = stream.read_bytes()
+    damaged = bytearray(data)
+    damaged[len(data) // 2] ^= 1
+    for name, content in {"empty": b"", "text": b"hello there, no stream", "cut": data[:-3], "bad": damaged}.items():
+        (source / f"{name}.misc").write_bytes(content)
+    (source / "good.misc").write_bytes(data)
+    result = misc("decode", source, "-o", tmp_path / "out", "--jobs", "1", "--json")
+    assert result.exit_code == 1
+    codes = {Path(e["input"]).stem: e["error"] and e["error"]["code"] for e in json.loads(result.stdout)["results"]}
+    assert codes.pop("good") is None
+    assert all(code.startswith("stream_") for code in codes.values()) and len(codes) == 4
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["good.png"]
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("-o", "x.tga"), ".tga"),
+        (("-o", "x"), "suffix"),
+        (("-o", "x.png", "--restorer", "magic"), "smooth"),
+        (("-o", "x.png", "--restorer", "No Such"), "restorer"),
+        (("-o", "x.png", "--schedule", "slow"), "schedule"),
+        (("-o", "x.png", "--steps", "0"), "steps"),
+        (("-o", "x.png", "--seed", "-1"), "seed"),
+        (("-o", "folder/", "--format", "bmp"), "--format"),
+    ],
+)
+def test_wrong_usage_exits_2_and_says_why(
+    misc: Misc, stream: Path, words: tuple[str, ...], message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    result = misc("decode", stream, *words)
+    assert result.exit_code == 2
+    assert message in result.stderr and result.stdout == ""
+
+
+def test_external_reference_is_found_beside_the_stream_or_by_option(misc: Misc, photo: Path, tmp_path: Path) -> None:
+    reference = tmp_path / "codec.png"
+    Image.new("RGB", (90, 60), (120, 130, 140)).save(reference)
+    out = tmp_path / "a.misc"
+    assert misc(
+        "encode", photo, "-o", out, "--describe", "none", "--reference", reference, "--reference-bpp", "0.02"
+    ).exit_code == 0  # fmt: skip
+    assert misc("decode", out, "-o", tmp_path / "a.png").exit_code == 0
+    beside = tmp_path / "a.ref.png"
+    beside.unlink()
+    missing = misc("decode", out, "-o", tmp_path / "b.png", "--json")
+    assert missing.exit_code == 1
+    assert json.loads(missing.stdout)["results"][0]["error"]["code"] == "reference_missing"
+    assert misc("decode", out, "-o", tmp_path / "b.png", "--reference", reference).exit_code == 0
+    assert (tmp_path / "a.png").read_bytes() == (tmp_path / "b.png").read_bytes()
+    wrong = misc("decode", out, "-o", tmp_path / "c.png", "--reference", photo)
+    assert wrong.exit_code == 1 and "another file" in wrong.stderr
+
+
+def test_real_photo_round_trips_through_the_command(misc: Misc, tmp_path: Path) -> None:
+    data = pytest.importorskip("skimage.data")
+    original = tmp_path / "astronaut.png"
+    Image.fromarray(data.astronaut()).save(original)
+    assert misc("encode", original, "-o", tmp_path / "a.misc", "--describe", "none").exit_code == 0
+    assert misc("decode", tmp_path / "a.misc", "-o", tmp_path / "a.png").exit_code == 0
+    assert Image.open(tmp_path / "a.png").size == (512, 512)
+    assert (tmp_path / "a.misc").stat().st_size < 1500
+
+
+def test_very_flat_pictures_decode(misc: Misc, tmp_path: Path) -> None:
+    write_photo(tmp_path / "flat.png", 400, 1)
+    assert misc("encode", tmp_path / "flat.png", "-o", tmp_path / "f.misc", *QUICK).exit_code == 0
+    assert misc("decode", tmp_path / "f.misc", "-o", tmp_path / "f.png").exit_code == 0
+    assert Image.open(tmp_path / "f.png").size == (400, 1)

@@ -1,0 +1,195 @@
+"""`misc encode`: files, folders, options, errors and the JSON that other programs read."""
+
+import hashlib
+import json
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from click.testing import Result
+from PIL import Image
+
+from codec.bitstream import unpack
+from tests.unit.cli.conftest import write_photo
+
+Misc = Callable[..., Result]
+QUICK = ("--describe", "none", "--blocks", "8")
+
+
+def results_of(result: Result) -> list[dict]:
+    return json.loads(result.stdout)["results"]
+
+
+def test_file_becomes_a_file_and_json_is_all_there_is_on_stdout(misc: Misc, photo: Path, tmp_path: Path) -> None:
+    out = tmp_path / "a.misc"
+    result = misc("encode", photo, "-o", out, *QUICK, "--text", "A slope.", "--json")
+    assert result.exit_code == 0, result.stderr
+    (entry,) = results_of(result)
+    assert entry["input"] == str(photo) and entry["output"] == str(out)
+    assert entry["bytes"] == out.stat().st_size and sum(entry["bits"].values()) == 8 * entry["bytes"]
+    assert entry["bpp"] == 8 * entry["bytes"] / (90 * 60)
+    assert set(entry["bits"]) == {"container", "text", "maps", "coarse"}
+    assert set(entry["seconds"]) == {"describe", "locate", "coarse", "pack", "total"}
+    assert entry["describer"] == "given" and entry["error"] is None
+    stream = unpack(out.read_bytes()).stream
+    assert (stream.width, stream.height, stream.texts.overall) == (90, 60, "A slope.")
+
+
+def test_folder_becomes_a_folder_with_relative_paths(misc: Misc, tmp_path: Path) -> None:
+    source, out = tmp_path / "in", tmp_path / "out"
+    for name in ("a.png", "deep/er/b.jpg", "same.png", "same.jpg", ".hidden/c.png"):
+        write_photo(source / name)
+    (source / "notes.txt").write_text("no picture")
+    result = misc("encode", source, "-o", out, *QUICK, "--json")
+    assert result.exit_code == 0, result.stderr
+    written = sorted(str(path.relative_to(out)) for path in out.rglob("*") if path.is_file())
+    assert written == ["a.misc", "deep/er/b.misc", "same.jpg.misc", "same.png.misc"]
+
+
+def test_second_run_skips_what_is_done_and_force_does_it_again(misc: Misc, tmp_path: Path) -> None:
+    source, out = tmp_path / "in", tmp_path / "out"
+    for name in ("a.png", "b.png", "c.png"):
+        write_photo(source / name)
+    call = ("encode", source, "-o", out, *QUICK, "--jobs", "1", "--json")
+    assert [entry["skipped"] for entry in results_of(misc(*call))] == [False] * 3
+    (out / "b.misc").write_bytes(b"damaged")
+    os.utime(source / "c.png", (time.time() + 10,) * 2)
+    again = results_of(misc(*call))
+    assert [entry["skipped"] for entry in again] == [True, False, False]
+    assert again[0]["bytes"] == (out / "a.misc").stat().st_size
+    assert [entry["skipped"] for entry in results_of(misc(*call, "--force"))] == [False] * 3
+    other_level = misc(*call[:-1], "--level", "4", "--json")
+    assert [entry["skipped"] for entry in results_of(other_level)] == [False] * 3
+
+
+def test_several_processes_give_the_same_files_as_one(misc: Misc, tmp_path: Path) -> None:
+    source = tmp_path / "in"
+    for number in range(3):
+        write_photo(source / f"{number}.png", 80 + number)
+    for jobs in ("1", "2"):
+        assert misc("encode", source, "-o", tmp_path / jobs, *QUICK, "--jobs", jobs).exit_code == 0
+    for number in range(3):
+        one, two = ((tmp_path / jobs / f"{number}.misc").read_bytes() for jobs in ("1", "2"))
+        assert one == two
+
+
+def bad_inputs(folder: Path) -> dict[str, str]:
+    """File name to the code of its error."""
+    folder.mkdir()
+    (folder / "empty.png").write_bytes(b"")
+    (folder / "text.jpg").write_text("this is a text, not a photo")
+    write_photo(folder / "whole.jpg", 300, 200)
+    whole = (folder / "whole.jpg").read_bytes()
+    (folder / "cut.jpg").write_bytes(whole[: len(whole) // 2])
+    (folder / "whole.jpg").unlink()
+    png = bytearray(b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR" + (60000).to_bytes(4, "big") * 2 + b"\x08\2\0\0\0")
+    import zlib
+
+    png += zlib.crc32(png[12:]).to_bytes(4, "big") + b"\0\0\0\x04IDAT" + bytes(4) + b"\0\0\0\0"
+    (folder / "huge.png").write_bytes(png)
+    return {
+        "empty.png": "picture_empty",
+        "text.jpg": "picture_unrecognised",
+        "cut.jpg": "picture_truncated",
+        "huge.png": "picture_too_large",
+    }
+
+
+def test_bad_inputs_are_named_and_do_not_stop_the_rest(misc: Misc, tmp_path: Path) -> None:
+    source, out = tmp_path / "in", tmp_path / "out"
+    expected = bad_inputs(source)
+    write_photo(source / "good.png")
+    result = misc("encode", source, "-o", out, *QUICK, "--jobs", "1", "--json")
+    assert result.exit_code == 1
+    codes = {Path(entry["input"]).name: entry["error"] and entry["error"]["code"] for entry in results_of(result)}
+    assert codes == {**expected, "good.png": None}
+    assert [path.name for path in out.iterdir()] == ["good.misc"]
+    for name in expected:
+        assert name in result.stderr
+
+
+def test_single_bad_input_exits_1_with_a_sentence_and_no_output(misc: Misc, tmp_path: Path) -> None:
+    expected = bad_inputs(tmp_path / "in")
+    for name in [*expected, "missing.png"]:
+        result = misc("encode", tmp_path / "in" / name, "-o", tmp_path / "x.misc", *QUICK)
+        assert result.exit_code == 1
+        assert result.stdout == "" and result.stderr.rstrip().endswith(".")
+        assert not list(tmp_path.glob("*x.misc*"))
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("--blocks", "9999"), "blocks"),
+        (("--level", "8"), "level"),
+        (("--mode", "telepathy"), "mode"),
+        (("--mode", "net"), "pixel or ref"),
+        (("--describe", "openai"), "--describe local"),
+        (("--describe", "nowhere.csv"), "nowhere.csv"),
+        (("--reference-bpp", "0.1"), "belong together"),
+        (("--max-bpp", "-1"), "max_bpp"),
+        (("--colour", "red"), "--colour"),
+        (("--maps", "maybe"), "maybe"),
+        (("--text", "x" * 5000), "text"),
+    ],
+)
+def test_wrong_usage_exits_2_and_says_why(
+    misc: Misc, photo: Path, tmp_path: Path, words: tuple[str, ...], message: str
+) -> None:
+    result = misc("encode", photo, "-o", tmp_path / "a.misc", *words)
+    assert result.exit_code == 2
+    assert message in result.stderr and result.stdout == ""
+    assert not (tmp_path / "a.misc").exists()
+
+
+def test_calls_that_make_no_sense_exit_2(misc: Misc, photo: Path, tmp_path: Path) -> None:
+    write_photo(tmp_path / "other" / "photo.png")
+    (tmp_path / "empty").mkdir()
+    for words, message in (
+        ((photo,), "--out"),
+        ((photo, "-o", photo), "overwritten"),
+        ((photo, photo, "-o", photo), "folder"),
+        ((photo, tmp_path / "other" / "photo.png", "-o", tmp_path / "out"), "different folders"),
+        ((tmp_path / "empty", "-o", tmp_path / "out"), "nothing to do"),
+    ):
+        result = misc("encode", *words)
+        assert result.exit_code == 2, words
+        assert message in " ".join(result.stderr.split())
+
+
+def test_captions_file_describes_by_name_and_names_what_is_missing(misc: Misc, tmp_path: Path) -> None:
+    source = tmp_path / "in"
+    write_photo(source / "barn.png")
+    write_photo(source / "tree.png")
+    table = tmp_path / "captions.csv"
+    table.write_text('name,prompt\nbarn.png,"barn, tractor, sky.\nA barn\nA tractor\nA sky\nAll of it."\n')
+    result = misc(
+        "encode", source, "-o", tmp_path / "out", "--describe", table, "--blocks", "8", "--jobs", "1", "--json"
+    )
+    assert result.exit_code == 1
+    barn, tree = results_of(result)
+    assert barn["describer"] == "captions" and tree["error"]["code"] == "captions_invalid"
+    texts = unpack((tmp_path / "out" / "barn.misc").read_bytes()).stream.texts
+    assert texts.details == ("A barn", "A tractor", "A sky") and texts.overall == "All of it."
+
+
+def test_reference_is_copied_beside_the_stream(misc: Misc, photo: Path, tmp_path: Path) -> None:
+    reference = tmp_path / "vvc.png"
+    Image.new("RGB", (90, 60), (120, 130, 140)).save(reference)
+    out = tmp_path / "out" / "a.misc"
+    result = misc("encode", photo, "-o", out, "--describe", "none", "--reference", reference, "--reference-bpp", "0.03")
+    assert result.exit_code == 0, result.stderr
+    assert (tmp_path / "out" / "a.ref.png").read_bytes() == reference.read_bytes()
+    coarse = unpack(out.read_bytes()).stream.coarse
+    assert coarse.digest == hashlib.sha256(reference.read_bytes()).digest()[:16]
+    assert coarse.declared_bits == round(0.03 * 90 * 60)
+
+
+def test_help_teaches_with_an_example(misc: Misc) -> None:
+    for command in ((), ("encode",), ("decode",), ("inspect",)):
+        result = misc(*command, "--help")
+        assert result.exit_code == 0
+        assert f"misc {command[0] if command else 'encode'} " in result.stdout
+        assert "Example" in result.stdout

@@ -1,0 +1,89 @@
+"""`misc inspect`: what is in a file, in figures that add up."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from click.testing import Result
+
+from codec.bitstream import ExternalCoarse, Maps, PixelCoarse, Stream, Texts
+from codec.bitstream.container import pack
+
+Misc = Callable[..., Result]
+PIXELS = PixelCoarse(4, 3, 3, bytes(range(12)) * 3)
+MASK = bytes([1, 0, 0, 1] * 16)
+
+
+def written(path: Path, stream: Stream) -> int:
+    data = pack(stream).data
+    path.write_bytes(data)
+    return len(data)
+
+
+def test_document_has_all_keys_and_bits_add_up(misc: Misc, tmp_path: Path) -> None:
+    path = tmp_path / "a.misc"
+    texts = Texts(("a grey cat", "a red sofa"), "A cat on a sofa.")
+    stream = Stream(40, 30, PIXELS, texts, Maps(8, (MASK, bytes(64))), "lite", b"\1\2\3\4", b"\xaa\xbb\xcc\xdd")
+    size = written(path, stream)
+    result = misc("inspect", path, "--json")
+    assert result.exit_code == 0 and result.stderr == ""
+    document = json.loads(result.stdout)
+    assert document["file"] == str(path) and document["bytes"] == size
+    assert (document["width"], document["height"], document["bpp"]) == (40, 30, 8 * size / 1200)
+    assert set(document["bits"]) == {"container", "text", "maps", "coarse"}
+    assert sum(document["bits"].values()) == 8 * size
+    assert (document["mode"], document["profile"], document["external"]) == ("pixel", "lite", False)
+    assert document["description"] == {
+        "items": [{"detail": "a grey cat"}, {"detail": "a red sofa"}],
+        "overall": "A cat on a sofa.",
+    }
+    assert document["maps"] == [[[1, 0, 0, 1] * 2] * 8, [[0] * 8] * 8]
+    assert document["weights"] == {"coarse": "01020304", "restorer": "aabbccdd"}
+    assert document["coarse"] == {"columns": 4, "rows": 3, "level": 3}
+    assert "declared_bits" not in document
+
+
+def test_external_figures_stand_beside_the_files_own(misc: Misc, tmp_path: Path) -> None:
+    path = tmp_path / "e.misc"
+    size = written(path, Stream(100, 100, ExternalCoarse(bytes(16), 300), Texts((), "Something.")))
+    document = json.loads(misc("inspect", path, "--json").stdout)
+    assert document["external"] is True and document["mode"] == "ref"
+    own = document["bits"]
+    assert document["bpp"] == 8 * size / 10_000
+    assert document["declared_bits"] == 300 + own["container"] + own["text"] + own["maps"]
+    assert document["bpp_declared"] == document["declared_bits"] / 10_000
+    assert document["bits"]["coarse"] < 300
+
+
+def test_text_form_shows_the_same(misc: Misc, tmp_path: Path) -> None:
+    path = tmp_path / "a.misc"
+    size = written(path, Stream(40, 30, PIXELS, Texts(("[b]a cat[/b]",), "All."), Maps(8, (MASK,))))
+    shown = misc("inspect", path).stdout
+    for part in (f"{size} bytes", "40x30", "columns 4", "[b]a cat[/b]", "overall   All.", "#..##..#"):
+        assert part in shown
+
+
+def test_bad_files_exit_1_with_a_sentence(misc: Misc, tmp_path: Path) -> None:
+    (tmp_path / "bad.misc").write_bytes(b"\x89PNG but no stream")
+    for name, code in (("bad.misc", "stream_invalid"), ("missing.misc", "file_missing")):
+        result = misc("inspect", tmp_path / name, "--json")
+        assert result.exit_code == 1
+        assert json.loads(result.stdout)["error"]["code"] == code
+        assert name in result.stderr
+    assert misc("inspect").exit_code == 2
+
+
+def test_help_and_inspect_load_no_heavy_library(tmp_path: Path) -> None:
+    written(tmp_path / "a.misc", Stream(40, 30, PIXELS))
+    heavy = ("torch", "skimage", "scipy", "PIL", "sqlalchemy", "celery", "fastapi", "boto3")
+    program = (
+        "import sys; from cli.main import build_app\n"
+        "try: build_app()(sys.argv[1:])\n"
+        "except SystemExit: pass\n"
+        f"sys.stderr.write(','.join(m for m in {heavy!r} if m in sys.modules))"
+    )
+    for words in (["--help"], ["inspect", str(tmp_path / "a.misc")]):
+        ran = subprocess.run([sys.executable, "-c", program, *words], capture_output=True, text=True, check=True)
+        assert ran.stderr == "" and ran.stdout != ""
