@@ -12,8 +12,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Self
 
-import httpx
-
+from cli.client import FINAL_STATES, Client
 from cli.supervise import Child, Supervisor, last_lines
 
 _SOCKET_PATH_LIMIT_BYTES = 100
@@ -21,8 +20,10 @@ _SOCKET_PATH_LIMIT_BYTES = 100
 
 _REDIS_START_SECONDS = 10.0
 
+QUEUES = ("encode", "decode", "maintenance")
+
 # Encode workers wait for model answers most of the time; a machine needs no third worker for the housekeeping.
-_QUEUES = {"encode": ("encode", "maintenance"), "decode": ("decode",)}
+_CONSUMES = {"encode": ("encode", "maintenance"), "decode": ("decode",)}
 
 _HOPELESS_DEATHS = 3
 """A child that ended this often before it was ready once will not become ready by being started again."""
@@ -127,29 +128,41 @@ class EmbeddedStack:
         """Start one more encode or decode worker; returns its name."""
         assert self.supervisor is not None
         name = f"{kind}-{sum(child.name.startswith(f'{kind}-') for child in self.supervisor.children) + 1}"
-        self._add(name, [sys.executable, "-m", "workers", *_QUEUES[kind]])
+        self._add(name, [sys.executable, "-m", "workers", *_CONSUMES[kind]])
         return name
 
-    def wait_ready(self, timeout_seconds: float = 60.0, on_wait: Callable[[str], None] | None = None) -> None:
+    def wait_ready(self, timeout_seconds: float = 60.0, *, interrupted: Callable[[], bool] = lambda: False) -> None:
         """Return when the API says that it is ready and every queue has carried a probe job to its end.
 
-        Raises StackError, with the end of the log of whatever is to blame, after `timeout_seconds` or as soon as
-        waiting is hopeless. `on_wait` is told what is being waited for.
+        Returns early when `interrupted` says so. Raises StackError, with the end of the log of whatever is to blame,
+        after `timeout_seconds` or as soon as waiting is hopeless.
         """
         deadline = time.monotonic() + timeout_seconds
-        tell = on_wait or (lambda _what: None)
-        with httpx.Client(base_url=self.base_url, timeout=5, headers=self._authorization()) as client:
-            tell("the API")
-            while not _answers_ready(client):
+        with self.client() as client:
+            while not client.is_ready():
+                if interrupted():
+                    return
                 self._check_children(deadline, "api", "the API did not become ready")
                 time.sleep(0.05)
-            from cli.probe import probe_queues
-
-            tell("the workers")
-            for queue, ended in probe_queues(client):
-                while not ended():
-                    self._check_children(deadline, queue, f"no worker took the probe job of the queue {queue!r}")
+            waiting = {client.submit_probe(queue): queue for queue in QUEUES}
+            while waiting:
+                for job_id in list(waiting):
+                    state = client.job(job_id)["state"]
+                    if state == "succeeded":
+                        del waiting[job_id]
+                    elif state in FINAL_STATES:
+                        raise StackError(f"The probe job of the queue {waiting[job_id]!r} {state}.")
+                for queue in list(waiting.values())[:1]:
+                    if interrupted():
+                        return
+                    worker = "decode" if queue == "decode" else "encode"
+                    self._check_children(deadline, worker, f"no worker finished the probe job of the queue {queue!r}")
                     time.sleep(0.05)
+
+    def client(self) -> Client:
+        """A client of this stack, with a key where keys are configured."""
+        key = self.environment.get("MISC_API_KEYS", "").split(",")[0].strip()
+        return Client(self.base_url, key or None)
 
     def stop(self) -> None:
         """End every process: SIGTERM, SIGKILL after 8 s; Redis last. Safe to call at any time and twice."""
@@ -210,10 +223,6 @@ class EmbeddedStack:
             environment.setdefault(name, value)
         environment["MISC_API_PORT"] = str(self.port)
         return environment
-
-    def _authorization(self) -> dict[str, str]:
-        key = self.environment.get("MISC_API_KEYS", "").split(",")[0].strip()
-        return {"Authorization": f"Bearer {key}"} if key else {}
 
     def _start_redis(self) -> Path | None:
         if self.environment.get("MISC_BROKER_URL"):
@@ -297,13 +306,6 @@ def redis_answers(path: Path) -> bool:
             return connection.recv(64).startswith(b"+PONG")
         except OSError:
             return False
-
-
-def _answers_ready(client: httpx.Client) -> bool:
-    try:
-        return client.get("/readyz").status_code == 200
-    except httpx.TransportError:
-        return False
 
 
 def _choose_port(host: str, wanted: int) -> int:

@@ -1,0 +1,232 @@
+"""Talks to a server: retries what may be retried, turns problem documents into one kind of error, follows pages.
+
+Prints nothing; the commands do that.
+"""
+
+import os
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+
+import httpx
+
+DEFAULT_SERVER = "http://127.0.0.1:8000"
+
+_ATTEMPTS = 5
+"""Tries of one request; with the waits about 8 s, in which a server restarts."""
+
+_FIRST_WAIT_SECONDS, _LAST_WAIT_SECONDS = 0.25, 5.0
+
+_BUSY = frozenset({429, 502, 503, 504})
+
+_IN_FLIGHT = "idempotency_in_flight"
+
+_PAGE_SIZE = 200
+
+FINAL_STATES = frozenset({"succeeded", "failed", "cancelled"})
+
+
+class ClientError(Exception):
+    """What a server refused, or that it cannot be reached. `code` is the server's; the message is a sentence."""
+
+    def __init__(self, code: str, message: str, status: int | None = None) -> None:
+        super().__init__(message)
+        self.code, self.status = code, status
+
+
+class ServerUnreachable(ClientError):
+    """Nothing answers at the address."""
+
+    def __init__(self, server: str, reason: str) -> None:
+        super().__init__(
+            "server_unreachable",
+            f"No server answers at {server} ({reason}). Start one with `misc up`, or name it with --server.",
+        )
+
+
+@dataclass(frozen=True)
+class Upload:
+    """A picture to be sent: the file, the name it shall have, and the key that makes sending it twice harmless."""
+
+    path: Path
+    name: str
+    idempotency_key: str
+
+
+class Client:
+    """One server. May be used from many threads; a context manager that gives its connections back."""
+
+    def __init__(self, server: str | None = None, key: str | None = None, timeout_seconds: float = 60.0) -> None:
+        """`server` falls back to MISC_SERVER, `key` to MISC_API_KEY."""
+        self.server = (server or os.environ.get("MISC_SERVER") or DEFAULT_SERVER).rstrip("/")
+        if not self.server.startswith(("http://", "https://")):
+            raise ClientError(
+                "server_invalid", f"{self.server!r} is no address of a server; it begins with http:// or https://."
+            )
+        key = key or os.environ.get("MISC_API_KEY")
+        headers = {"Authorization": f"Bearer {key}"} if key else {}
+        self._http = httpx.Client(base_url=self.server, headers=headers, timeout=timeout_seconds)
+
+    def __enter__(self) -> Self:
+        """Use it in a block."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Give the connections back."""
+        self._http.close()
+
+    def is_ready(self) -> bool:
+        """One look at /readyz, without retries."""
+        try:
+            return self._http.get("/readyz", timeout=5).status_code == 200
+        except httpx.TransportError:
+            return False
+
+    def get(self, path: str, *, any_status: bool = False, **query: Any) -> httpx.Response:
+        """GET with retries; raises ClientError unless `any_status`."""
+        params = {name: value for name, value in query.items() if value is not None}
+        return self._send(lambda: self._http.get(path, params=params), any_status=any_status, may_repeat=True)
+
+    def submit_picture(self, upload: Upload, options: Mapping[str, Any]) -> dict[str, Any]:
+        """Send one picture; returns the answer's `image` and `job`. `replayed` says that it had been sent before."""
+        import json
+
+        def _post() -> httpx.Response:
+            # Opened for each try: a file that was half read by a broken one starts over.
+            with upload.path.open("rb") as file:
+                return self._http.post(
+                    "/v1/images",
+                    files={"file": (upload.name, file, "application/octet-stream")},
+                    data={"options": json.dumps(dict(options))},
+                    headers={"Idempotency-Key": upload.idempotency_key},
+                )
+
+        answer = self._send(_post, may_repeat=True)
+        return dict(answer.json()) | {"replayed": answer.headers.get("idempotency-replayed") == "true"}
+
+    def image(self, image_id: str) -> dict[str, Any]:
+        """One image."""
+        return dict(self.get(f"/v1/images/{image_id}").json())
+
+    def images(self, **filters: str | None) -> Iterator[dict[str, Any]]:
+        """All images, newest first, over as many pages as there are."""
+        return self._pages("/v1/images", filters)
+
+    def order_reconstruction(self, image_id: str, options: Mapping[str, Any], key: str) -> dict[str, Any]:
+        """Ask for a picture from a stream; returns the answer's `reconstruction` and `job`."""
+
+        def _post() -> httpx.Response:
+            return self._http.post(
+                f"/v1/images/{image_id}/reconstructions", json=dict(options), headers={"Idempotency-Key": key}
+            )
+
+        return dict(self._send(_post, may_repeat=True).json())
+
+    def reconstruction(self, reconstruction_id: str) -> dict[str, Any]:
+        """One reconstruction."""
+        return dict(self.get(f"/v1/reconstructions/{reconstruction_id}").json())
+
+    def create_batch(self, name: str, key: str) -> dict[str, Any]:
+        """A group to push pictures into; the same key gives the same group."""
+
+        def _post() -> httpx.Response:
+            return self._http.post("/v1/batches", json={"name": name}, headers={"Idempotency-Key": key})
+
+        return dict(self._send(_post, may_repeat=True).json())
+
+    def job(self, job_id: str) -> dict[str, Any]:
+        """One job."""
+        return dict(self.get(f"/v1/jobs/{job_id}").json())
+
+    def jobs(self, **filters: str | None) -> Iterator[dict[str, Any]]:
+        """All jobs, newest first."""
+        return self._pages("/v1/jobs", filters)
+
+    def cancel(self, job_id: str) -> dict[str, Any]:
+        """Cancel a job; one that has ended stays as it is."""
+        return dict(self._send(lambda: self._http.post(f"/v1/jobs/{job_id}/cancel"), may_repeat=True).json())
+
+    def submit_probe(self, queue: str) -> str:
+        """Send a job that does nothing through a queue; returns its id."""
+        answer = self._send(lambda: self._http.post("/v1/probes", json={"queue": queue}), may_repeat=True).json()
+        return str(answer["job"]["id"])
+
+    def wait_for_job(
+        self,
+        job_id: str,
+        *,
+        timeout_seconds: float | None = None,
+        on_change: Callable[[dict[str, Any]], None] | None = None,
+    ) -> dict[str, Any]:
+        """Return the job when it has ended; raises ClientError `wait_timeout`. `on_change` sees it at every look."""
+        deadline = None if timeout_seconds is None else time.monotonic() + timeout_seconds
+        wait = 0.05
+        while True:
+            job = self.job(job_id)
+            if on_change is not None:
+                on_change(job)
+            if job["state"] in FINAL_STATES:
+                return job
+            if deadline is not None and time.monotonic() > deadline:
+                raise ClientError(
+                    "wait_timeout", f"Job {job_id} is still {job['state']} after {timeout_seconds:.0f} s."
+                )
+            time.sleep(wait)
+            wait = min(wait * 1.4, 1.0)
+
+    def _pages(self, path: str, filters: Mapping[str, str | None]) -> Iterator[dict[str, Any]]:
+        cursor: str | None = None
+        while True:
+            page = self.get(path, limit=_PAGE_SIZE, cursor=cursor, **filters).json()
+            yield from page["items"]
+            cursor = page["next_cursor"]
+            if cursor is None:
+                return
+
+    def _send(
+        self, send: Callable[[], httpx.Response], *, may_repeat: bool, any_status: bool = False
+    ) -> httpx.Response:
+        wait = _FIRST_WAIT_SECONDS
+        for attempt in range(1, _ATTEMPTS + 1):
+            is_last = attempt == _ATTEMPTS or not may_repeat
+            try:
+                answer = send()
+            except httpx.ConnectError as error:
+                # Nothing was sent, so whoever waits for a server that is not there waits a shorter time.
+                if attempt >= 3:
+                    raise ServerUnreachable(self.server, str(error)) from None
+            except httpx.TransportError as error:
+                if is_last:
+                    raise ServerUnreachable(self.server, str(error) or type(error).__name__) from None
+            else:
+                if answer.is_success or any_status:
+                    return answer
+                problem = _problem_of(answer)
+                if is_last or not (answer.status_code in _BUSY or problem.code == _IN_FLIGHT):
+                    raise problem
+                wait = max(wait, _retry_after(answer))
+            time.sleep(wait)
+            wait = min(wait * 2, _LAST_WAIT_SECONDS)
+        raise AssertionError("the last attempt returns or raises")
+
+
+def _problem_of(answer: httpx.Response) -> ClientError:
+    """The error of an answer, also of one that some proxy in between has written."""
+    if answer.headers.get("content-type", "").startswith("application/problem+json"):
+        document = answer.json()
+        return ClientError(document["code"], document["detail"], answer.status_code)
+    text = " ".join(answer.text.split())[:200]
+    return ClientError(
+        f"http_{answer.status_code}",
+        f"{answer.request.url} answered {answer.status_code} {answer.reason_phrase}"
+        + (f": {text}" if text else "")
+        + ". Is that address a misc server?",
+        answer.status_code,
+    )
+
+
+def _retry_after(answer: httpx.Response) -> float:
+    value = answer.headers.get("retry-after", "")
+    return min(float(value), _LAST_WAIT_SECONDS) if value.isdigit() else 0.0

@@ -1,0 +1,35 @@
+"""What the commands that talk to a server share: its options, and how its refusals become an exit status."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from cli.errors import FAILED, fail_usage
+from cli.output import say
+
+if TYPE_CHECKING:
+    from cli.client import Client
+
+ServerOption = Annotated[
+    str | None, typer.Option(envvar="MISC_SERVER", help="Address of the server (http://127.0.0.1:8000).")
+]
+KeyOption = Annotated[str | None, typer.Option(envvar="MISC_API_KEY", help="Key of the server, where it has keys.")]
+
+
+@contextmanager
+def connected(server: str | None, key: str | None) -> Iterator["Client"]:
+    """A client for the block; a refusal that the block does not handle is said in one sentence and ends with 1."""
+    from cli.client import Client, ClientError
+
+    try:
+        client = Client(server, key)
+    except ClientError as error:
+        raise fail_usage(str(error)) from None
+    with client:
+        try:
+            yield client
+        except ClientError as error:
+            say(f"misc: {error}")
+            raise typer.Exit(FAILED) from None

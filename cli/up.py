@@ -1,0 +1,100 @@
+"""`misc up`: the whole service on this machine until Ctrl-C. Only the words; `stack` does the work."""
+
+import os
+import signal
+import threading
+import time
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from cli.errors import FAILED
+from cli.output import say
+
+_HELP = """Run the whole service on this machine: API, workers, Redis, and a data folder. Ctrl-C ends it.
+
+Parts can lie elsewhere: set MISC_DATABASE_URL, MISC_BROKER_URL or MISC_STORAGE_BACKEND before.
+
+Example: misc up --port 8000 --data ~/misc-data
+"""
+
+READY_SECONDS = 60.0
+"""How long a start may take on a slow machine; usually it is a few seconds."""
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command("up", help=_HELP)(up)
+
+
+def default_data_folder() -> Path:
+    """Where an archive lies when nobody says where: the same folder wherever the command is called."""
+    from platformdirs import user_data_path
+
+    return user_data_path("misc-archive", appauthor=False)
+
+
+def up(
+    port: Annotated[
+        int, typer.Option(min=0, max=65535, help="Port of the API on 127.0.0.1; 0 takes a free one.")
+    ] = 8000,
+    data: Annotated[
+        Path | None, typer.Option(metavar="DIR", envvar="MISC_DATA", help="Folder that keeps everything.")
+    ] = None,
+    encode_workers: Annotated[int, typer.Option(min=1, help="Encode worker processes.")] = 1,
+    decode_workers: Annotated[int, typer.Option(min=1, help="Decode worker processes.")] = 1,
+) -> None:
+    """Run until a signal; the help text is `_HELP`."""
+    from cli.stack import EmbeddedStack, StackError
+
+    started = time.monotonic()
+    stack = EmbeddedStack(
+        data or default_data_folder(),
+        port,
+        encode_workers=encode_workers,
+        decode_workers=decode_workers,
+        on_event=lambda event, name: say(f"misc: {name} ended and was {event}; its log is {stack.logs / name}.log"),
+    )
+    stop = catch_signals(stack)
+    try:
+        try:
+            stack.start()
+            stack.wait_ready(READY_SECONDS, interrupted=stop.is_set)
+            if not stop.is_set():
+                _say_where(stack.base_url, stack.data, stack.logs, time.monotonic() - started)
+            stop.wait()
+            say("misc: ending ...")
+        except StackError as error:
+            say(f"misc: {error}")
+            raise typer.Exit(FAILED) from None
+    finally:
+        ended = time.monotonic()
+        stack.stop()
+        if stop.is_set():
+            say(f"misc: everything has ended ({time.monotonic() - ended:.1f} s)")
+
+
+def catch_signals(stack: object) -> threading.Event:
+    """An event that the first SIGINT, SIGTERM or SIGHUP sets; a second one ends the children of `stack` at once."""
+    stop = threading.Event()
+
+    def _on_signal(_number: int, _frame: object) -> None:
+        if stop.is_set():
+            supervisor = getattr(stack, "supervisor", None)
+            for pid in supervisor.pids.values() if supervisor is not None else ():
+                os.killpg(pid, signal.SIGKILL)
+        stop.set()
+
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, _on_signal)
+    return stop
+
+
+def _say_where(address: str, data: Path, logs: Path, seconds: float) -> None:
+    say(
+        f"misc: ready after {seconds:.1f} s at {address} (API at {address}/docs)\n"
+        f"      data in {data}, logs in {logs}\n"
+        f"      try: misc push photo.jpg --server {address}\n"
+        "      Ctrl-C ends everything."
+    )
