@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
-from scipy.ndimage import gaussian_filter1d
+from scipy.ndimage import gaussian_filter1d, maximum_filter, minimum_filter
 
 from codec.bitstream.stream import ExternalCoarse, PixelCoarse, RefCoarse
 
@@ -30,11 +30,14 @@ _SURFACE_STEPS = 8
 # A difference between neighbouring cells well below this is smoothed as noise, well above it is kept as an edge.
 _EDGE_CONTRAST = 3.0
 
-# The explicit scheme is stable up to 1/4; larger steps only need fewer iterations.
-_DIFFUSION_RATE = 0.25
+# The explicit scheme over eight neighbours is stable up to 1/4; smaller steps only need more rounds.
+_DIFFUSION_RATE = 0.2
 
 # Adding the whole residual at once makes the block grid visible again; 0.7 of it converges as fast.
 _PULL = 0.7
+
+_BAND_WINDOW = 5
+_BAND_ROUNDS = 64
 
 _RINGING_CONTRAST = 2.0
 _RINGING_ROUNDS = 3
@@ -48,6 +51,15 @@ _COARSE_BPP, _FINE_BPP = 0.5, 1.5
 # with this much both box and Lanczos reductions gain.
 _SHARPENING = 0.25
 _SHARPENING_SIGMA = 0.6
+
+_ALL, _FIRST, _REST = slice(None), slice(None, -1), slice(1, None)
+_NEIGHBOURS = (
+    ((_ALL, _ALL, _FIRST), (_ALL, _ALL, _REST), 2 / 3),
+    ((_ALL, _FIRST, _ALL), (_ALL, _REST, _ALL), 2 / 3),
+    ((_ALL, _FIRST, _FIRST), (_ALL, _REST, _REST), 1 / 3),
+    ((_ALL, _FIRST, _REST), (_ALL, _REST, _FIRST), 1 / 3),
+)
+"""Both ends of every pair of neighbouring cells, by direction, and the direction's share of the flow."""
 
 _STRIP_PIXELS = 1_000_000
 _PREVIEW_EDGE_PX = 512
@@ -67,7 +79,10 @@ class Smooth:
         payload = request.coarse_payload
         if isinstance(payload, PixelCoarse):
             return _BlockState(payload, height=request.coarse.shape[0], width=request.coarse.shape[1])
-        return _CleaningState(request.coarse, *_treatment(payload, request.coarse.shape[:2]))
+        height, width = request.coarse.shape[:2]
+        # Sharpening would bring out JPEG's own blocks, at a loss where it is coarse.
+        reduction = payload.scale if isinstance(payload, RefCoarse) and payload.codec != "jpeg" else 1
+        return _CleaningState(request.coarse, _cleaning(payload, width * height), reduction)
 
     def step(self, states: Sequence[SmoothState]) -> None:
         """Advance each state by one step; a state that is complete stays as it is."""
@@ -109,7 +124,8 @@ class _BlockState:
         quantum = float(1 << blocks.level)
         # The encoder rounds an average to a whole number before it drops the low bits, so the interval of sample v
         # begins at v * quantum - 1/2, and its middle is half a level below that of v * quantum + quantum / 2.
-        self._target = samples.transpose(2, 0, 1).astype(np.float32) * quantum + (quantum - 1) / 2
+        middles = samples.transpose(2, 0, 1).astype(np.float32) * quantum + (quantum - 1) / 2
+        self._target = _without_bands(middles, quantum)
         self._half_interval = quantum / 2
         # Within the slack a block's average may move freely. Averages of photos crowd around the interval's middle
         # as seen from their neighbours, so the slack is much less than half an interval unless that is wide.
@@ -190,11 +206,11 @@ class _BlockState:
 class _CleaningState:
     """A finished or reduced picture of another codec, cleaned of ringing strip by strip."""
 
-    def __init__(self, coarse: Bytes, cleaning: float, scale: int) -> None:
+    def __init__(self, coarse: Bytes, cleaning: float, reduction: int) -> None:
         self._coarse = coarse
         self._cleaning = cleaning
-        self._sharpening_sigma = _SHARPENING_SIGMA * scale if scale > 1 else 0.0
-        self._halo = _RINGING_ROUNDS + int(4 * self._sharpening_sigma + 0.5)
+        self._sharpening_sigma = _SHARPENING_SIGMA * reduction if reduction > 1 else 0.0
+        self._halo = 2 * _RINGING_ROUNDS + int(4 * self._sharpening_sigma + 0.5)
         height, width = coarse.shape[:2]
         self._strip_rows = _strip_rows(width)
         self.restored: Bytes = np.empty_like(coarse)
@@ -233,39 +249,65 @@ class _CleaningState:
         return _as_bytes(planes.transpose(1, 2, 0))
 
 
-def _treatment(payload: object, shape: tuple[int, ...]) -> tuple[float, int]:
-    """How strongly to clean (0 to 1) and the reduction to undo, from what was spent on the coarse picture."""
+def _without_bands(middles: Floats, quantum: float) -> Floats:
+    """Block values (3, rows, columns) smoothed within their intervals, where nothing but quantisation varies.
+
+    That is where all channels stay within one quantum over 5 x 5 blocks: a slow gradient, whose steps would else
+    stay visible as bands. Everywhere else the interval's middle is the better estimate.
+    """
+    window = (1, _BAND_WINDOW, _BAND_WINDOW)
+    spread = maximum_filter(middles, window, mode="nearest") - minimum_filter(middles, window, mode="nearest")
+    reach = np.where(spread.max(axis=0) <= quantum, np.float32(quantum / 2), np.float32(0))
+    values = middles.copy()
+    for _ in range(_BAND_ROUNDS):
+        _diffuse(values, quantum / 2, _DIFFUSION_RATE, power=1.0)
+        np.clip(values, middles - reach, middles + reach, out=values)
+    return values
+
+
+def _cleaning(payload: object, pixels: int) -> float:
+    """How strongly to clean, in [0, 1], from the bits that were spent on each coded pixel."""
     if isinstance(payload, RefCoarse):
-        bits, scale = 8 * len(payload.file), payload.scale
+        coded_bpp = 8 * len(payload.file) * payload.scale**2 / pixels
     elif isinstance(payload, ExternalCoarse):
-        bits, scale = payload.declared_bits, 1
+        coded_bpp = payload.declared_bits / pixels
     else:
-        return 1.0, 1
-    coded_pixels = shape[0] * shape[1] / scale**2
-    fineness = (bits / coded_pixels - _COARSE_BPP) / (_FINE_BPP - _COARSE_BPP)
-    return 1.0 - min(1.0, max(0.0, fineness)), scale
+        return 1.0
+    return min(1.0, max(0.0, (_FINE_BPP - coded_bpp) / (_FINE_BPP - _COARSE_BPP)))
 
 
 def _diffuse(planes: Floats, contrast: float, rate: float, *, power: float) -> None:
     """One explicit step of edge-keeping diffusion, in place, over planes of shape (3, H, W).
 
-    The conductance (1 + |difference|^2 / contrast^2) ** -power is shared by the channels, so that edges stay in one
-    place in all of them. Power 1/2 descends a smooth total variation; power 1 is Perona and Malik's second form.
+    The conductance (1 + |gradient|^2 / contrast^2) ** -power is one for the three channels, so that edges stay in one
+    place in all of them, and for the four axes, whose diagonals keep slanted edges from turning into stairs. Power
+    1/2 descends a smooth total variation; power 1 is the second conductance of Perona and Malik.
     """
-    across = np.diff(planes, axis=2)
-    down = np.diff(planes, axis=1)
-    for flow in (across, down):
-        strength = np.einsum("cij,cij->ij", flow, flow)
-        strength *= 1 / (3 * contrast * contrast)
-        strength += 1
-        if power == 0.5:
-            np.sqrt(strength, out=strength)
-        np.divide(np.float32(rate), strength, out=strength)
-        flow *= strength
-    planes[:, :, :-1] += across
-    planes[:, :, 1:] -= across
-    planes[:, :-1] += down
-    planes[:, 1:] -= down
+    conductance = _squared_gradient(planes)
+    conductance *= 1 / (contrast * contrast)
+    conductance += 1
+    if power == 0.5:
+        np.sqrt(conductance, out=conductance)
+    np.divide(np.float32(rate / 2), conductance, out=conductance)
+    change = np.zeros_like(planes)
+    for one, other, share in _NEIGHBOURS:
+        flow = planes[other] - planes[one]
+        flow *= (conductance[one[1:]] + conductance[other[1:]]) * np.float32(share)
+        change[one] += flow
+        change[other] -= flow
+    planes += change
+
+
+def _squared_gradient(planes: Floats) -> Floats:
+    """(H, W): squared differences to the four neighbours, averaged over channels, half of each to either side."""
+    squares = np.zeros(planes.shape[1:], np.float32)
+    for one, other, _ in _NEIGHBOURS[:2]:
+        difference = planes[other] - planes[one]
+        square = np.einsum("cij,cij->ij", difference, difference)
+        square *= 1 / 6
+        squares[one[1:]] += square
+        squares[other[1:]] += square
+    return squares
 
 
 def _strip_rows(width: int) -> int:
