@@ -4,6 +4,8 @@ First byte: mode 1 in bits 0 and 1, the codec in bits 2 and 3, log2 of the scale
 variant in bits 6 and 7. The rest is what `wrappers/` leaves of the file.
 """
 
+from collections.abc import Callable
+
 from codec.bitstream.stream import RefCoarse
 from codec.bitstream.wrappers import avif, jpeg, jxl, webp
 from codec.errors import StreamLimitExceeded, StreamTruncated, StreamUnsupported
@@ -18,7 +20,15 @@ CODECS = ("avif", "webp", "jxl", "jpeg")
 SCALES = (1, 2, 4)
 """Reductions that a reference picture may have."""
 
-_WRAPPERS = (avif, webp, jxl, jpeg)
+Strip = Callable[[bytes, int, int], tuple[int, bytes]]
+Rebuild = Callable[[int, bytes, int, int], bytes]
+
+_WRAPPERS: tuple[tuple[Strip, Rebuild], ...] = (
+    (avif.strip, avif.rebuild),
+    (webp.strip, webp.rebuild),
+    (jxl.strip, jxl.rebuild),
+    (jpeg.strip, jpeg.rebuild),
+)
 _CODEC_SHIFT, _SCALE_SHIFT, _VARIANT_SHIFT = 2, 4, 6
 
 
@@ -38,7 +48,8 @@ def encode_reference(coarse: RefCoarse, width: int, height: int) -> bytes:
     if coarse.scale not in SCALES:
         raise StreamUnsupported(f"A reference cannot be reduced by {coarse.scale}; known: 1, 2, 4.")
     number = CODECS.index(coarse.codec)
-    variant, body = _WRAPPERS[number].strip(coarse.file, *coded_size(width, height, coarse.scale))
+    strip, _ = _WRAPPERS[number]
+    variant, body = strip(coarse.file, *coded_size(width, height, coarse.scale))
     _check_length(len(body))
     scale = SCALES.index(coarse.scale)
     head = REFERENCE_MODE | number << _CODEC_SHIFT | scale << _SCALE_SHIFT | variant << _VARIANT_SHIFT
@@ -60,7 +71,8 @@ def decode_reference(payload: bytes, width: int, height: int) -> RefCoarse:
         raise StreamUnsupported("The reference picture has a scale that this version does not know.")
     number = head >> _CODEC_SHIFT & 3
     size = coded_size(width, height, SCALES[scale])
-    file = _WRAPPERS[number].rebuild(head >> _VARIANT_SHIFT, payload[1:], *size)
+    _, rebuild = _WRAPPERS[number]
+    file = rebuild(head >> _VARIANT_SHIFT, payload[1:], *size)
     return RefCoarse(CODECS[number], SCALES[scale], file)
 
 

@@ -3,7 +3,10 @@
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 from PIL import Image
 
 from codec.bitstream.container import pack
@@ -52,7 +55,7 @@ class Encoded:
 class _Described:
     description: Description
     describer: str
-    similarity_maps: tuple = ()
+    similarity_maps: tuple[npt.NDArray[np.floating[Any]], ...] = ()
     notes: tuple[str, ...] = ()
 
 

@@ -72,6 +72,6 @@ def read_coded(codec: str, file: bytes, width: int, height: int) -> Image.Image:
 
 def _av1_encoder() -> str:
     """libaom where it is there: the other encoders need a minimum size or compress stills less well."""
-    from PIL import _avif  # type: ignore[attr-defined]
+    from PIL import _avif
 
     return "aom" if _avif.encoder_codec_available("aom") else "auto"

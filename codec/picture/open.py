@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import IO
 
 import numpy as np
-from PIL import Image, ImageChops, ImageCms
+from PIL import Image, ImageChops, ImageCms, ImageFile
 
 from codec.errors import PictureEmpty, PictureTooLarge, PictureTruncated, PictureUnrecognised
 from codec.limits import MAX_PIXELS, MAX_SIDE_PX
@@ -198,7 +198,8 @@ def _to_eight_bits(image: Image.Image) -> Image.Image:
 def _flatten(image: Image.Image) -> Image.Image:
     """Palettes resolved and transparency put on white: mode L, RGB, CMYK, YCbCr, LAB or HSV."""
     if image.has_transparency_data:
-        image = image.convert("RGBA")
+        if image.mode != "RGBA":
+            image = image.convert("RGBA")
         flat = Image.new("RGB", image.size, (255, 255, 255))
         flat.paste(image, mask=image)
         return flat
@@ -220,8 +221,10 @@ def _to_srgb(image: Image.Image, profile: object) -> Image.Image:
         converted = ImageCms.profileToProfile(image, lab, ImageCms.createProfile("sRGB"), outputMode="RGB")
         if converted is not None:
             return converted
-    # A plain copy: the reader's own object would carry its file's name and metadata into later encoders.
-    return image.copy() if image.mode == "RGB" else image.convert("RGB")
+    if image.mode != "RGB":
+        return image.convert("RGB")
+    # A reader's own object would carry its file's name and metadata into later encoders; a copy carries nothing.
+    return image.copy() if isinstance(image, ImageFile.ImageFile) else image
 
 
 def _convert_profile(image: Image.Image, profile: bytes) -> Image.Image | None:
