@@ -1,7 +1,7 @@
 """The pixel payload: quantised block averages, losslessly coded. It chooses grid form and model, never quality.
 
 Small grids go through the networks of pixels_network.py, large ones through pixels_plain.py: which of the two is
-fixed by the number of samples, so that the time of the largest grid stays under a second.
+fixed by the number of samples, so that no grid takes a decoder much over half a second.
 """
 
 from codec.bitstream.pixels_network import code_samples
@@ -17,8 +17,8 @@ PIXEL_MODE = 0
 DEFAULT_BLOCKS = 32
 """Blocks along the long edge that need no byte of their own."""
 
-MAX_NETWORK_SAMPLES = 4608
-"""Up to 48x32 blocks the networks code the samples; part of the format."""
+MAX_NETWORK_SAMPLES = 12_288
+"""Up to 64x64 blocks the networks code the samples; part of the format."""
 
 MAX_LEVEL = 7
 

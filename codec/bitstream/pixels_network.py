@@ -52,6 +52,10 @@ class SymbolCoder(Protocol):
         """Code one decision and return it; a reader ignores `bit`."""
 
 
+MAX_FINE_SAMPLES = 4608
+"""Up to 48x32 blocks the large networks code the samples, beyond it the small ones; part of the format."""
+
+
 def code_samples(coder: SymbolCoder, columns: int, rows: int, level: int, samples: bytearray) -> None:
     """Code rows x columns x 3 samples (R, G, B) of 8 - `level` bits through the networks.
 
@@ -82,7 +86,9 @@ class _Walk:
         self._errors = [[_FIRST_ERROR] * size for _ in range(3)]
         self._offsets = tuple(dx + dy * self._stride for dx, dy in _NEIGHBOURS)
         self._prior = load_prior()
-        first, second = self._prior.hidden
+        networks = self._prior.fine if columns * rows * 3 <= MAX_FINE_SAMPLES else self._prior.quick
+        self._networks = networks.networks
+        first, second = networks.hidden
         self._lanes_1, self._lanes_2 = _Lanes(first + OUTPUTS), _Lanes(second)
         self._lanes_3 = _Lanes(OUTPUTS)
         self._hidden_1 = first
@@ -166,7 +172,7 @@ class _Walk:
         half_step = (1 << level) >> 1
         steps: list[int] = []
         for channel, plane in enumerate(CHANNEL_ORDER):
-            outputs = self._evaluate(self._prior.networks[channel], inputs)
+            outputs = self._evaluate(self._networks[channel], inputs)
             sample = self._code_sample(outputs, middles[channel], samples[index + plane])
             samples[index + plane] = sample
             value = (sample << level) + half_step

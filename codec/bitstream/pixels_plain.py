@@ -8,12 +8,12 @@ from bisect import bisect_right
 from codec.bitstream.pixels_prior import PLAIN_SHAPE, SIGMOID_RANGE, SIGMOID_STEPS, PixelPrior, load_prior
 from codec.errors import StreamCorrupt
 
-_GREEN_TO_RED, _GREEN_TO_BLUE, _RED_TO_BLUE = 15, 15, 1
+GREEN_TO_RED, GREEN_TO_BLUE, RED_TO_BLUE = 15, 15, 1
 """How much of the error in one channel is expected in the next, in sixteenths."""
 
 _ACTIVITY_STEPS = (1, 2, 3, 4, 5, 6, 8, 10, 13, 17, 22, 30, 42, 60, 90)
 """Activities below the first step are in bucket 0, below the second in bucket 1, ..., the rest in bucket 15."""
-_BUCKETS = tuple(bisect_right(_ACTIVITY_STEPS, activity) for activity in range(3 * 255 + 1))
+BUCKETS = tuple(bisect_right(_ACTIVITY_STEPS, activity) for activity in range(3 * 255 + 1))
 
 _WINDOW_BITS, _LEAST_RANGE = 48, 1 << 32
 _WINDOW_MASK = (1 << _WINDOW_BITS) - 1
@@ -90,7 +90,7 @@ def _walk(columns: int, rows: int, level: int, samples: bytearray, writer: Range
     curves, scales = _curves(level), load_prior().plain_scale
     at_level = level * PLAIN_SHAPE[1] * PLAIN_SHAPE[2]
     rows_of_curves = tuple(
-        tuple(curves[scales[at_level + channel * PLAIN_SHAPE[2] + bucket]] for bucket in _BUCKETS)
+        tuple(curves[scales[at_level + channel * PLAIN_SHAPE[2] + bucket]] for bucket in BUCKETS)
         for channel in range(3)
     )
     window = int.from_bytes(payload[: _WINDOW_BITS // 8].ljust(_WINDOW_BITS // 8, b"\0"), "big")
@@ -113,10 +113,10 @@ def _walk(columns: int, rows: int, level: int, samples: bytearray, writer: Range
             if channel == 0:
                 activity += abs(north - above[at + 3])
             elif channel == 1:
-                predicted += _GREEN_TO_RED * green_error >> 4
+                predicted += GREEN_TO_RED * green_error >> 4
                 activity += abs(green_error) >> 2
             else:
-                predicted += _GREEN_TO_BLUE * green_error + _RED_TO_BLUE * red_error >> 4
+                predicted += GREEN_TO_BLUE * green_error + RED_TO_BLUE * red_error >> 4
                 activity += abs(red_error) >> 2
             if predicted < 0:
                 predicted = 0

@@ -47,11 +47,19 @@ class ChannelNetwork:
 
 
 @dataclass(frozen=True)
-class PixelPrior:
-    """Everything in the file."""
+class NetworkSet:
+    """The three networks for grids of one size class; `hidden` is how many units their two layers have."""
 
     hidden: tuple[int, int]
     networks: tuple[ChannelNetwork, ...]
+
+
+@dataclass(frozen=True)
+class PixelPrior:
+    """Everything in the file."""
+
+    fine: NetworkSet
+    quick: NetworkSet
     sigmoid: tuple[int, ...]
     exponential: tuple[int, ...]
     inverse_scale: tuple[int, ...]
@@ -67,6 +75,20 @@ def load_prior() -> PixelPrior:
 def parse_prior(data: bytes) -> PixelPrior:
     """Read the layout of pixels_prior.bin; raises struct.error or ValueError when it is another file."""
     reader = _Reader(data)
+    levels, channels, activities = PLAIN_SHAPE
+    prior = PixelPrior(
+        _read_set(reader),
+        _read_set(reader),
+        reader.take("I", 2 * SIGMOID_RANGE * SIGMOID_STEPS + 1),
+        reader.take("H", EXP_SIZE),
+        reader.take("I", SCALE_SIZE),
+        reader.take("B", levels * channels * activities),
+    )
+    reader.expect_end()
+    return prior
+
+
+def _read_set(reader: "_Reader") -> NetworkSet:
     first, second = reader.take("H", 2)
     networks = []
     for channel in range(3):
@@ -86,17 +108,7 @@ def parse_prior(data: bytes) -> PixelPrior:
                 _lanes(bias_3) + _zeros(OUTPUTS),
             )
         )
-    levels, channels, activities = PLAIN_SHAPE
-    prior = PixelPrior(
-        (first, second),
-        tuple(networks),
-        reader.take("I", 2 * SIGMOID_RANGE * SIGMOID_STEPS + 1),
-        reader.take("H", EXP_SIZE),
-        reader.take("I", SCALE_SIZE),
-        reader.take("B", levels * channels * activities),
-    )
-    reader.expect_end()
-    return prior
+    return NetworkSet((first, second), tuple(networks))
 
 
 class _Reader:
