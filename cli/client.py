@@ -3,7 +3,9 @@
 Prints nothing; the commands do that.
 """
 
+import json
 import os
+import secrets
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -91,7 +93,6 @@ class Client:
 
     def submit_picture(self, upload: Upload, options: Mapping[str, Any]) -> dict[str, Any]:
         """Send one picture; returns the answer's `image` and `job`. `replayed` says that it had been sent before."""
-        import json
 
         def _post() -> httpx.Response:
             # Opened for each try: a file that was half read by a broken one starts over.
@@ -114,27 +115,52 @@ class Client:
         """All images, newest first, over as many pages as there are."""
         return self._pages("/v1/images", filters)
 
-    def order_reconstruction(self, image_id: str, options: Mapping[str, Any], key: str) -> dict[str, Any]:
-        """Ask for a picture from a stream; returns the answer's `reconstruction` and `job`."""
+    def order_reconstruction(self, image_id: str, options: Mapping[str, Any]) -> dict[str, Any]:
+        """Ask for a picture from a stream; returns the answer's `reconstruction` and `job`.
 
-        def _post() -> httpx.Response:
-            return self._http.post(
-                f"/v1/images/{image_id}/reconstructions", json=dict(options), headers={"Idempotency-Key": key}
-            )
-
-        return dict(self._send(_post, may_repeat=True).json())
+        May be repeated: the same options give the reconstruction that is there or on its way.
+        """
+        path = f"/v1/images/{image_id}/reconstructions"
+        return dict(self._send(lambda: self._http.post(path, json=dict(options)), may_repeat=True).json())
 
     def reconstruction(self, reconstruction_id: str) -> dict[str, Any]:
         """One reconstruction."""
         return dict(self.get(f"/v1/reconstructions/{reconstruction_id}").json())
 
-    def create_batch(self, name: str, key: str) -> dict[str, Any]:
-        """A group to push pictures into; the same key gives the same group."""
+    def download(self, path: str, target: Path) -> int:
+        """Fetch a stream or a picture into a file, whole or not at all; returns its bytes."""
+        part = target.with_name(f".{target.name}.{os.getpid()}.part")
+
+        def _fetch() -> httpx.Response:
+            with self._http.stream("GET", path, follow_redirects=True) as answer:
+                if not answer.is_success:
+                    answer.read()
+                    return answer
+                with part.open("wb") as file:
+                    for chunk in answer.iter_bytes():
+                        file.write(chunk)
+                return answer
+
+        target.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            self._send(_fetch, may_repeat=True)
+            part.replace(target)
+        finally:
+            part.unlink(missing_ok=True)
+        return target.stat().st_size
+
+    def create_batch(self, name: str) -> dict[str, Any]:
+        """A new group to push pictures into."""
+        key = f"batch-{secrets.token_hex(16)}"
 
         def _post() -> httpx.Response:
             return self._http.post("/v1/batches", json={"name": name}, headers={"Idempotency-Key": key})
 
         return dict(self._send(_post, may_repeat=True).json())
+
+    def batch(self, batch_id: str) -> dict[str, Any]:
+        """One group, with its counts."""
+        return dict(self.get(f"/v1/batches/{batch_id}").json())
 
     def job(self, job_id: str) -> dict[str, Any]:
         """One job."""

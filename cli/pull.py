@@ -1,0 +1,147 @@
+"""`misc pull`: streams or painted pictures from a server into a folder."""
+
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from cli.errors import FAILED, describe_error, fail_usage, failures, usage_errors
+from cli.output import print_json, progress_bar, say, show
+from cli.remote import KeyOption, ServerOption, connected
+
+if TYPE_CHECKING:
+    from cli.client import Client
+
+_HELP = """Fetch images from a server: the picture, painted again, or the .misc file itself.
+
+A file that is there already is not fetched again. Names are those of the originals, with the end of the id.
+
+Examples:
+
+  misc pull img_01kb2c9q0r5w3v7x1y8z4t6n2m -o back/
+
+  misc pull --all -o archive/ --bitstream
+"""
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command("pull", help=_HELP)(pull)
+
+
+def pull(
+    ids: Annotated[list[str] | None, typer.Argument(metavar="[ID...]", help="Images.")] = None,
+    everything: Annotated[bool, typer.Option("--all", help="All images that are ready.")] = False,
+    out: Annotated[Path, typer.Option("--out", "-o", metavar="DIR", help="Folder to fetch into.")] = Path(),
+    bitstream: Annotated[
+        bool, typer.Option("--bitstream/--picture", help="The .misc file, or the picture (the default).")
+    ] = False,
+    picture_format: Annotated[str, typer.Option("--format", help="png, webp or avif.")] = "png",
+    restorer: Annotated[str | None, typer.Option(help="Who paints: see the server's /docs.")] = None,
+    schedule: Annotated[str | None, typer.Option(help="fast or staged.")] = None,
+    steps: Annotated[int | None, typer.Option(help="Steps of the restorer.")] = None,
+    guidance: Annotated[float | None, typer.Option(help="How strictly the text is followed.")] = None,
+    solver: Annotated[str | None, typer.Option(help="Solver of the restorer.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Source of the noise; from the stream without it.")] = None,
+    profile: Annotated[str | None, typer.Option(help="Set of networks: lite or sd21.")] = None,
+    force: Annotated[bool, typer.Option("--force", help="Fetch again what is there.")] = False,
+    server: ServerOption = None,
+    key: KeyOption = None,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")] = False,
+) -> None:
+    """Fetch; the help text is `_HELP`."""
+    from codec.options import DecodeOptions, parse_options
+
+    if everything == bool(ids):
+        raise fail_usage("Name the images to fetch, or give --all.")
+    if picture_format not in ("png", "webp", "avif"):
+        raise fail_usage(f"--format is png, webp or avif, not {picture_format!r}.")
+    given = {
+        "restorer": restorer, "schedule": schedule, "steps": steps, "guidance": guidance, "solver": solver,
+        "seed": seed, "profile": profile,
+    }  # fmt: skip
+    options = {name: value for name, value in given.items() if value is not None}
+    with usage_errors():
+        parse_options(DecodeOptions, options)
+    order = None if bitstream else options | {"format": picture_format}
+    with connected(server, key) as client:
+        wanted: list[dict[str, Any] | str] = list(client.images(state="ready")) if everything else list(ids or ())
+        with progress_bar(len(wanted), "Fetching") as bar, ThreadPoolExecutor(4) as pool:
+
+            def _one(image: dict[str, Any] | str) -> dict[str, Any]:
+                result = _fetched(client, image, out, order, may_skip=not force)
+                bar.advance("")
+                return result
+
+            results = list(pool.map(_one, wanted))
+    _report(results, as_json)
+
+
+def _fetched(
+    client: "Client", image: dict[str, Any] | str, out: Path, order: dict[str, Any] | None, *, may_skip: bool
+) -> dict[str, Any]:
+    """Fetch one image; an error becomes part of the result."""
+    from cli.client import ClientError
+
+    image_id = image if isinstance(image, str) else image["id"]
+    result = {"image": image_id, "output": None, "bytes": None, "reconstruction": None, "skipped": False, "error": None}
+    try:
+        told = client.image(image) if isinstance(image, str) else image
+        target = out / _file_name(told, "misc" if order is None else order["format"])
+        result["output"] = str(target)
+        if may_skip and _is_there(target, told if order is None else None):
+            result |= {"bytes": target.stat().st_size, "skipped": True}
+        elif order is None:
+            result["bytes"] = client.download(f"/v1/images/{image_id}/bitstream", target)
+        else:
+            result["reconstruction"] = _painted(client, image_id, order)
+            result["bytes"] = client.download(f"/v1/reconstructions/{result['reconstruction']}/content", target)
+    except ClientError as error:
+        result["error"] = {"code": error.code, "message": str(error)}
+    except OSError as error:
+        result["error"] = describe_error(error)
+    return result
+
+
+def _painted(client: "Client", image_id: str, order: dict[str, Any]) -> str:
+    """The id of a reconstruction that is ready; raises ClientError with the job's error when it fails."""
+    from cli.client import ClientError
+
+    answer = client.order_reconstruction(image_id, order)
+    job = client.wait_for_job(answer["job"]["id"])
+    if job["state"] != "succeeded":
+        error = job["error"] or {"code": job["state"], "message": f"The job {job['id']} was {job['state']}."}
+        raise ClientError(error["code"], error["message"])
+    return str(answer["reconstruction"]["id"])
+
+
+def _file_name(image: dict[str, Any], extension: str) -> str:
+    """A name that no other image has, and that stays in the folder whatever the server says."""
+    stem = PurePosixPath(image["name"].replace("\\", "/")).stem.strip(". ") or "picture"
+    return f"{stem[:150]}-{image['id'][-8:]}.{extension}"
+
+
+def _is_there(target: Path, image: dict[str, Any] | None) -> bool:
+    """True for a file that needs no fetching; a stream is compared with its digest."""
+    import hashlib
+
+    if not target.is_file():
+        return False
+    return image is None or hashlib.sha256(target.read_bytes()).hexdigest() == image["bitstream_sha256"]
+
+
+def _report(results: list[dict[str, Any]], as_json: bool) -> None:
+    for result in results:
+        if result["error"] is not None:
+            say(f"{result['image']}: {result['error']['message']}")
+    if as_json:
+        print_json({"results": results})
+    else:
+        for result in results:
+            if result["error"] is None:
+                show(f"{result['output']}: {result['bytes']} bytes{' (was there)' if result['skipped'] else ''}")
+        if not results:
+            show("There is nothing to fetch.")
+    if failures(results):
+        raise typer.Exit(FAILED)

@@ -1,0 +1,311 @@
+"""`misc push`: pictures to a server, in parallel, each once."""
+
+import hashlib
+import json
+import secrets
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from cli.encode import PICTURE_SUFFIXES, OnOff
+from cli.errors import FAILED, describe_error, fail_usage, failures, usage_errors
+from cli.output import print_json, progress_bar, say, show
+from cli.remote import KeyOption, ServerOption, connected
+
+if TYPE_CHECKING:
+    from cli.client import Client
+    from cli.pushed import Pushed
+    from codec.encode.describe.captions import Captions
+
+_HELP = """Send pictures to a server, which encodes and keeps them.
+
+Folders are sent with everything below them. What was sent before, with the same options, is not sent again.
+
+Examples:
+
+  misc push photo.jpg
+
+  misc push holiday/ --batch holiday --mode ref --max-bpp 0.05
+"""
+
+_CONTRARY = "Give {flag} as a flag or in --options, not both."
+
+
+@dataclass(frozen=True)
+class _Task:
+    path: Path
+    options: dict[str, Any]
+    fault: Exception | None = None
+
+
+@dataclass
+class _Outcome:
+    """What became of one input; `error` as in every `--json` result."""
+
+    path: Path
+    image: str | None = None
+    job: str | None = None
+    state: str | None = None
+    size_bytes: int | None = None
+    bpp: float | None = None
+    skipped: bool = False
+    error: dict[str, str] | None = None
+    key: str = field(default="", repr=False)
+
+    def as_json(self) -> dict[str, Any]:
+        return {
+            "input": str(self.path),
+            "image": self.image,
+            "job": self.job,
+            "state": self.state,
+            "bytes": self.size_bytes,
+            "bpp": self.bpp,
+            "skipped": self.skipped,
+            "error": self.error,
+        }
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command("push", help=_HELP)(push)
+
+
+def push(
+    inputs: Annotated[list[Path], typer.Argument(metavar="IN...", help="Pictures or folders of pictures.")],
+    mode: Annotated[str | None, typer.Option(help="How the coarse picture is coded: pixel, net or ref.")] = None,
+    describe: Annotated[
+        str | None, typer.Option(metavar="local|openai|none|FILE", help="Who says what is there; FILE is CSV or JSON.")
+    ] = None,
+    text: Annotated[str | None, typer.Option(help="Your own overall description, kept exactly.")] = None,
+    maps: Annotated[OnOff | None, typer.Option(help="Store where each item is.")] = None,
+    blocks: Annotated[int | None, typer.Option(help="pixel: blocks along the long edge.")] = None,
+    level: Annotated[int | None, typer.Option(help="pixel: low bits dropped from each channel.")] = None,
+    published_grid: Annotated[
+        bool | None, typer.Option("--published-grid", help="pixel: the grid of the published code.")
+    ] = None,
+    rate: Annotated[int | None, typer.Option(help="net: 1 (smallest) to 3.")] = None,
+    codec: Annotated[str | None, typer.Option(help="ref: avif, webp, jxl or jpeg.")] = None,
+    max_bpp: Annotated[float | None, typer.Option(help="ref: bits per pixel of the whole file.")] = None,
+    profile: Annotated[str | None, typer.Option(help="Set of networks: lite or sd21.")] = None,
+    options: Annotated[
+        str | None, typer.Option(metavar="JSON", help="Options as the HTTP interface takes them; flags add to it.")
+    ] = None,
+    batch: Annotated[str | None, typer.Option(metavar="NAME", help="Put them into one group of this name.")] = None,
+    keep_original: Annotated[bool, typer.Option("--keep-original", help="Let the server keep the originals.")] = False,
+    wait: Annotated[bool, typer.Option("--wait/--no-wait", help="Wait until they are encoded.")] = True,
+    uploads: Annotated[int, typer.Option(min=1, max=32, help="Uploads at a time.")] = 4,
+    server: ServerOption = None,
+    key: KeyOption = None,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")] = False,
+) -> None:
+    """Send pictures; the help text is `_HELP`."""
+    flags: dict[str, Any] = {
+        "mode": mode, "text": text, "maps": None if maps is None else maps is OnOff.ON, "blocks": blocks,
+        "level": level, "published_grid": published_grid, "rate": rate, "codec": codec, "max_bpp": max_bpp,
+        "profile": profile, "keep_original": keep_original or None,
+    }  # fmt: skip
+    with usage_errors(OSError):
+        values = _merged(options, {name: value for name, value in flags.items() if value is not None})
+        tasks = _tasks(inputs, values, describe)
+    with connected(server, key) as client:
+        outcomes = _run(client, tasks, batch, uploads, wait=wait)
+    _report(outcomes, as_json)
+
+
+def _merged(text: str | None, flags: dict[str, Any]) -> dict[str, Any]:
+    if text is None:
+        return flags
+    try:
+        values = json.loads(text)
+    except ValueError as error:
+        raise fail_usage(f"--options is no JSON: {error}.") from None
+    if not isinstance(values, dict):
+        raise fail_usage('--options has to be a JSON object such as {"maps": false}.')
+    for name in flags:
+        if name in values:
+            raise fail_usage(_CONTRARY.format(flag=f"--{name.replace('_', '-')}"))
+    return values | flags
+
+
+def _tasks(inputs: list[Path], values: dict[str, Any], describe: str | None) -> list[_Task]:
+    from codec.options import Describer, EncodeOptions, parse_options
+
+    captions: Captions | None = None
+    if describe in list(Describer):
+        values["describe"] = describe
+    elif describe is not None:
+        from codec.encode.describe.captions import load_captions
+
+        captions = load_captions(Path(describe))
+    # Found here, a slip costs no upload; `keep_original` is the server's own.
+    parse_options(EncodeOptions, {name: value for name, value in values.items() if name != "keep_original"})
+    return [_task(path, values, captions) for path in _pictures(inputs)]
+
+
+def _pictures(inputs: list[Path]) -> list[Path]:
+    """Named files as they are, and of folders everything that is called like a picture and not hidden."""
+    from codec.errors import OptionError
+
+    found = []
+    for source in inputs:
+        if source.is_dir():
+            below = sorted(path for path in source.rglob("*") if path.suffix.lower() in PICTURE_SUFFIXES)
+            found += [path for path in below if not any(part[0] == "." for part in path.relative_to(source).parts)]
+        else:
+            found.append(source)
+    if not found:
+        raise OptionError(f"There is no picture in {', '.join(map(str, inputs))}.")
+    return found
+
+
+def _task(path: Path, values: dict[str, Any], captions: "Captions | None") -> _Task:
+    from codec.errors import CaptionsError
+
+    if captions is None:
+        return _Task(path, values)
+    try:
+        found = captions.lookup(path.name)
+    except CaptionsError as error:
+        return _Task(path, values, error)
+    items = [{"name": item.name, "detail": item.detail} for item in found.items]
+    return _Task(path, values | {"description": {"items": items, "overall": found.overall}})
+
+
+def _run(client: "Client", tasks: list[_Task], batch: str | None, uploads: int, *, wait: bool) -> list[_Outcome]:
+    from cli.pushed import Pushed, default_path
+
+    memory = Pushed(default_path())
+    more = {"batch_id": _batch_id(client, memory, batch)} if batch is not None else {}
+    with progress_bar(len(tasks), "Sending") as bar, ThreadPoolExecutor(uploads) as pool:
+
+        def _one(task: _Task) -> _Outcome:
+            outcome = _sent(client, memory, task, more)
+            bar.advance("")
+            return outcome
+
+        outcomes = list(pool.map(_one, tasks))
+    if wait:
+        with progress_bar(len(outcomes), "Encoding") as bar:
+            for outcome in outcomes:
+                if outcome.error is None:
+                    _recorded(outcome, partial(_wait_for, client, outcome))
+                bar.advance("")
+    return outcomes
+
+
+def _batch_id(client: "Client", memory: "Pushed", name: str) -> str:
+    """The group of this name that was made from here, or a new one."""
+    from cli.client import ClientError
+
+    key = f"batch-{hashlib.sha256(name.encode()).hexdigest()[:40]}"
+    known = memory.find(client.server, key)
+    if known is not None:
+        try:
+            client.batch(known)
+            return known
+        except ClientError as error:
+            if error.status != 404:
+                raise
+    batch_id = str(client.create_batch(name)["id"])
+    memory.remember(client.server, key, batch_id)
+    return batch_id
+
+
+def _sent(client: "Client", memory: "Pushed", task: _Task, more: dict[str, Any]) -> _Outcome:
+    outcome = _Outcome(task.path)
+    if task.fault is not None:
+        outcome.error = describe_error(task.fault)
+    else:
+        _recorded(outcome, partial(_send, client, memory, task, task.options | more, outcome))
+    return outcome
+
+
+def _send(client: "Client", memory: "Pushed", task: _Task, options: dict[str, Any], outcome: _Outcome) -> None:
+    from cli.client import Upload
+
+    with task.path.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    said = json.dumps([digest, task.path.name, options], sort_keys=True)
+    key = f"push-{hashlib.sha256(said.encode()).hexdigest()}"
+    known = memory.find(client.server, key)
+    image = _find(client, known) if known is not None else None
+    if image is None:
+        # With the old key, an image that was deleted since would be told once more.
+        answer = client.submit_picture(
+            Upload(task.path, task.path.name, key if known is None else _fresh(key)), options
+        )
+        if answer["replayed"] and _find(client, answer["image"]["id"]) is None:
+            answer = client.submit_picture(Upload(task.path, task.path.name, _fresh(key)), options)
+        image = answer["image"]
+        memory.remember(client.server, key, image["id"])
+    else:
+        outcome.skipped = True
+    _note(outcome, image)
+
+
+def _fresh(key: str) -> str:
+    return f"{key}-{secrets.token_hex(4)}"
+
+
+def _find(client: "Client", image_id: str) -> dict[str, Any] | None:
+    """The image, unless it is gone or came to nothing, in which case sending it again makes sense."""
+    from cli.client import ClientError
+
+    try:
+        image = client.image(image_id)
+    except ClientError as error:
+        if error.status == 404:
+            return None
+        raise
+    return None if image["state"] in ("failed", "cancelled") else image
+
+
+def _wait_for(client: "Client", outcome: _Outcome) -> None:
+    if outcome.state == "pending" and outcome.job is not None:
+        job = client.wait_for_job(outcome.job)
+        if job["error"] is not None and job["state"] == "failed":
+            outcome.error = {"code": job["error"]["code"], "message": job["error"]["message"]}
+    if outcome.image is not None:
+        _note(outcome, client.image(outcome.image))
+    if outcome.state == "cancelled":
+        outcome.error = {"code": "cancelled", "message": "Its job was cancelled."}
+
+
+def _note(outcome: _Outcome, image: dict[str, Any]) -> None:
+    outcome.image, outcome.state = image["id"], image["state"]
+    outcome.job = image["job"]["id"] if image["job"] is not None else None
+    outcome.size_bytes, outcome.bpp = image["bitstream_bytes"], image["bpp"]
+
+
+def _recorded(outcome: _Outcome, act: Callable[[], None]) -> None:
+    """Do it, and note what went wrong on the input: one bad picture must not stop the rest."""
+    from cli.client import ClientError
+
+    try:
+        act()
+    except ClientError as error:
+        outcome.error = {"code": error.code, "message": str(error)}
+    except OSError as error:
+        outcome.error = describe_error(error)
+
+
+def _report(outcomes: list[_Outcome], as_json: bool) -> None:
+    results = [outcome.as_json() for outcome in outcomes]
+    for result in results:
+        if result["error"] is not None:
+            say(f"{result['input']}: {result['error']['message']}")
+    if as_json:
+        print_json({"results": results})
+    else:
+        for result in results:
+            if result["error"] is None:
+                size = f", {result['bytes']} bytes, {result['bpp']:.4f} bpp" if result["bpp"] is not None else ""
+                before = " (sent before)" if result["skipped"] else ""
+                show(f"{result['image']}  {result['input']}: {result['state']}{size}{before}")
+    if failures(results):
+        raise typer.Exit(FAILED)
