@@ -63,6 +63,15 @@ class EventReader:
             client_url(settings), decode_responses=True, socket_connect_timeout=5
         )
 
+    async def latest(self, job_id: str) -> str:
+        """The id of the last event that is kept; "0-0" when there is none or Redis does not answer."""
+        try:
+            newest: Any = await self._redis.xrevrange(_stream_key(job_id), count=1)
+        except (redis.RedisError, OSError) as error:
+            _log.warning("events_not_read", job_id=job_id, error=str(error))
+            return "0-0"
+        return str(newest[0][0]) if newest else "0-0"
+
     async def follow(self, job_id: str, after: str, wait_seconds: float) -> AsyncIterator[JobEvent]:
         """Yield the events after the id `after` ("0" for all that are kept); end when none came for `wait_seconds`."""
         while True:

@@ -1,0 +1,59 @@
+"""`python -m api`: wires settings, logging and services, and serves them until it is told to stop."""
+
+import sys
+
+import uvicorn
+from pydantic import ValidationError
+
+from api.app import create_app
+from api.auth import check_listening
+from api.services import Services
+from core.errors import ServiceError
+from core.logging import configure_logging, get_logger
+from core.settings import (
+    APISettings,
+    BrokerSettings,
+    DatabaseSettings,
+    LogSettings,
+    StorageSettings,
+    WorkerSettings,
+)
+
+_LAST_REQUESTS_SECONDS = 5
+"""For requests that are being answered when the stop comes; event streams end by themselves within it."""
+
+
+def main() -> int:
+    """Serve; returns 2 when the settings do not allow it."""
+    try:
+        configure_logging(LogSettings(), "api")
+        settings = APISettings()
+        check_listening(settings)
+        services = Services.open(
+            settings,
+            DatabaseSettings(),
+            BrokerSettings(),
+            StorageSettings(),
+            WorkerSettings(),
+            is_stopping=lambda: server.should_exit,
+        )
+    except (ServiceError, ValidationError, ValueError) as error:
+        get_logger(__name__).error("not_started", error=str(error))
+        return 2
+    server = uvicorn.Server(
+        uvicorn.Config(
+            create_app(services),
+            host=settings.host,
+            port=settings.port,
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            timeout_graceful_shutdown=_LAST_REQUESTS_SECONDS,
+        )
+    )
+    server.run()
+    return 0 if server.started else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

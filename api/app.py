@@ -1,0 +1,61 @@
+"""Puts the application together from its parts; decides nothing about any of them."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from fastapi import FastAPI
+from starlette.middleware import Middleware
+
+from api.auth import AuthMiddleware
+from api.batches.endpoints import router as batches
+from api.bitstreams.endpoints import router as bitstreams
+from api.body_limit import BodyLimitMiddleware
+from api.errors import PROBLEM_RESPONSES, install_error_handlers
+from api.health.endpoints import router as health
+from api.health.endpoints import service_version
+from api.health.readiness import ReadinessCheck
+from api.images.endpoints import router as images
+from api.jobs.endpoints import router as jobs
+from api.jobs.events import router as job_events
+from api.metrics import Metrics, MetricsMiddleware
+from api.openapi import install_openapi
+from api.probes.endpoints import router as probes
+from api.reconstructions.endpoints import router as reconstructions
+from api.request_id import RequestIdMiddleware
+from api.services import Services
+from api.web.endpoints import router as web
+
+
+def create_app(services: Services) -> FastAPI:
+    """The application around these services; it starts them with its lifespan and closes them at its end."""
+
+    @asynccontextmanager
+    async def _lifespan(_: FastAPI) -> AsyncIterator[None]:
+        services.start()
+        yield
+        await services.close()
+
+    metrics = Metrics(services.database)
+    app = FastAPI(
+        title="MISC archive",
+        version=service_version(),
+        lifespan=_lifespan,
+        docs_url=None,
+        redoc_url=None,
+        redirect_slashes=False,
+        responses=PROBLEM_RESPONSES,
+        middleware=[
+            Middleware(RequestIdMiddleware),
+            Middleware(MetricsMiddleware, metrics=metrics),
+            Middleware(AuthMiddleware, keys=services.settings.keys),
+            Middleware(BodyLimitMiddleware, settings=services.settings),
+        ],
+    )
+    app.state.services = services
+    app.state.metrics = metrics
+    app.state.readiness = ReadinessCheck(services)
+    install_error_handlers(app)
+    for router in (images, reconstructions, batches, job_events, jobs, bitstreams, probes, health, web):
+        app.include_router(router)
+    install_openapi(app)
+    return app

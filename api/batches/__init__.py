@@ -1,0 +1,1 @@
+"""Many pictures followed as one group."""

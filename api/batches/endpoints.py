@@ -1,0 +1,226 @@
+"""`/v1/batches`: hand in many pictures, look at them as a group, cancel them."""
+
+import asyncio
+from functools import partial
+
+from fastapi import APIRouter, Request, Response
+from sqlalchemy import select
+from starlette.concurrency import run_in_threadpool
+
+from api.batches.schemas import (
+    BatchAnswer,
+    BatchMember,
+    CancelledBatch,
+    NewBatch,
+    RejectedFile,
+    SubmittedBatch,
+    describe_batch,
+)
+from api.errors import problem, status_of
+from api.identifiers import BatchId
+from api.images import intake
+from api.images.schemas import SubmitOptions
+from api.openapi import IDEMPOTENCY_PARAMETER, form_body, inlined_schema
+from api.replay import answer_of, answered_once
+from api.services import Services, ServicesDependency
+from api.uploads import Form, UploadedFile, is_form, plain_name, read_json_object, received_form
+from codec.errors import CodecError
+from codec.options import EncodeOptions, parse_options
+from core import batches
+from core.errors import BrokerUnavailable, RequestInvalid
+from core.idempotency import StoredAnswer
+from core.jobs import records
+from core.queue import ENCODE
+from models.job import Job, JobState
+
+router = APIRouter(prefix="/v1/batches", tags=["batches"])
+
+_CANCELLED_AT_ONCE = 100
+"""Jobs in one transaction: a thousand would keep every other writer waiting."""
+
+_FORM = form_body(
+    {
+        "files": {
+            "type": "array",
+            "items": {"type": "string", "contentMediaType": "application/octet-stream"},
+            "description": "The pictures: the field is sent once for each.",
+        },
+        "options": inlined_schema(SubmitOptions),
+        "name": {"type": "string", "maxLength": 255},
+    },
+    ["files"],
+)
+_FORM["requestBody"]["content"]["application/json"] = {"schema": inlined_schema(NewBatch)}
+
+
+class _AllRejected(Exception):
+    """No file of a batch can be taken, so there is no batch."""
+
+    def __init__(self, rejected: list[RejectedFile]) -> None:
+        super().__init__("none of the files can be taken")
+        self.rejected = rejected
+
+
+@router.post(
+    "",
+    status_code=202,
+    summary="Hand in many pictures",
+    response_model=SubmittedBatch,
+    responses={201: {"model": SubmittedBatch, "description": "A batch without pictures yet."}},
+    openapi_extra=_FORM | {"parameters": [IDEMPOTENCY_PARAMETER]},
+)
+async def submit_batch(request: Request, services: ServicesDependency) -> Response:
+    """A form with one field `files` for each picture; `options` are the same for all. A file that cannot be taken is
+    told in `rejected` and the rest go on; 422 when there is no other. A JSON body makes a batch without pictures (201),
+    to be filled by uploads whose options name it as `batch_id`."""
+    if not is_form(request):
+        return await _create_empty(request, services)
+    async with received_form(request, max_files=services.settings.max_batch_images) as form:
+        options = _options_of(form)
+        name = _batch_name(form.fields.get("name"))
+        said = {
+            "options": options.model_dump(mode="json"),
+            "name": name,
+            "files": [[file.name, file.sha256] for file in form.files],
+        }
+
+        async def _act() -> StoredAnswer:
+            arrivals, rejected = await _check_all(services, form.files)
+            if not arrivals:
+                raise _AllRejected(rejected)
+            submit = partial(_submit, services, arrivals, rejected, options, name, request.scope["misc.request_id"])
+            return await run_in_threadpool(submit)
+
+        try:
+            return await answered_once(request, services, said, _act)
+        except _AllRejected as refusal:
+            return _all_rejected(request, refusal.rejected)
+
+
+@router.get("/{batch_id}", summary="Look at a batch")
+def get_batch(services: ServicesDependency, batch_id: BatchId) -> BatchAnswer:
+    """Counts by state, and progress in 0..1 over all its jobs."""
+    with services.database.read() as session:
+        return describe_batch(batches.get(session, batch_id), batches.count(session, batch_id))
+
+
+@router.post("/{batch_id}/cancel", summary="Cancel a batch")
+async def cancel_batch(services: ServicesDependency, batch_id: BatchId) -> CancelledBatch:
+    """Waiting jobs end at once, running ones at their next step; what has ended stays as it is."""
+    return await run_in_threadpool(_cancel, services, batch_id)
+
+
+def _options_of(form: Form) -> SubmitOptions:
+    form.check_fields("options", "name")
+    if not form.files or any(file.field != "files" for file in form.files):
+        raise RequestInvalid("Send one or more pictures, each as a form field 'files'.")
+    options = parse_options(SubmitOptions, form.json_object("options"))
+    if options.batch_id is not None:
+        raise RequestInvalid("A batch cannot be part of another one; leave batch_id out, or use POST /v1/images.")
+    return options
+
+
+def _batch_name(name: str | None) -> str | None:
+    return plain_name(name, "batch") if name and name.strip() else None
+
+
+async def _create_empty(request: Request, services: Services) -> Response:
+    options = await read_json_object(request)
+    given = options.pop("name", None)
+    if options or not (given is None or isinstance(given, str)):
+        raise RequestInvalid('Send pictures as a form, or a JSON object such as {"name": "spring"}.')
+    name = _batch_name(given)
+
+    def _create() -> StoredAnswer:
+        with services.database.write() as session:
+            batch = batches.create(session, name)
+            told = describe_batch(batch, batches.count(session, batch.id))
+        return answer_of(201, SubmittedBatch(batch=told, images=[], rejected=[]), told.links.self)
+
+    return await answered_once(request, services, {"name": name}, partial(run_in_threadpool, _create))
+
+
+async def _check_all(services: Services, files: list[UploadedFile]) -> tuple[list[intake.Arrival], list[RejectedFile]]:
+    async def _check(file: UploadedFile) -> intake.Arrival | RejectedFile:
+        try:
+            return await intake.check_upload(services, file)
+        except CodecError as error:
+            return RejectedFile(name=file.name, code=error.code, message=str(error))
+
+    checked = await asyncio.gather(*map(_check, files))
+    arrivals = [entry for entry in checked if isinstance(entry, intake.Arrival)]
+    return arrivals, [entry for entry in checked if isinstance(entry, RejectedFile)]
+
+
+def _submit(
+    services: Services,
+    arrivals: list[intake.Arrival],
+    rejected: list[RejectedFile],
+    options: SubmitOptions,
+    name: str | None,
+    request_id: str | None,
+) -> StoredAnswer:
+    encode_options: EncodeOptions = options.encode_options()
+    with intake.removed_on_failure(services, arrivals):
+        for arrival in arrivals:
+            intake.store(services, arrival)
+        with services.database.write() as session:
+            batch = batches.create(session, name)
+            members = []
+            for arrival in arrivals:
+                image, job_id = intake.record(
+                    session,
+                    services,
+                    arrival,
+                    encode_options,
+                    keep_original=options.keep_original,
+                    batch_id=batch.id,
+                    request_id=request_id,
+                )
+                members.append(BatchMember(name=image.name, image_id=image.id, job_id=job_id))
+            told = describe_batch(batch, batches.count(session, batch.id))
+    services.outbox_sender.committed([member.job_id for member in members], ENCODE)
+    return answer_of(202, SubmittedBatch(batch=told, images=members, rejected=rejected), told.links.self)
+
+
+def _all_rejected(request: Request, rejected: list[RejectedFile]) -> Response:
+    """One problem for all: the code that they share, or that of the request as a whole."""
+    codes = {entry.code for entry in rejected}
+    detail = "None of the files can be taken. " + " ".join(f"{entry.name}: {entry.message}" for entry in rejected)
+    code = codes.pop() if len(codes) == 1 else CodecError.code
+    return problem(request.scope, status_of(CodecError()), code, detail, rejected=rejected)
+
+
+def _cancel(services: Services, batch_id: str) -> CancelledBatch:
+    cancelled = stopping = 0
+    with services.database.read() as session:
+        batches.get(session, batch_id)
+        open_jobs = session.scalars(
+            select(Job.id)
+            .where(Job.batch_id == batch_id, Job.state.in_((JobState.QUEUED, JobState.RUNNING)))
+            .order_by(Job.id)
+        ).all()
+    watchers = _can_tell(services)
+    for start in range(0, len(open_jobs), _CANCELLED_AT_ONCE):
+        ended = []
+        with services.database.write() as session:
+            for job_id in open_jobs[start : start + _CANCELLED_AT_ONCE]:
+                if records.cancel(session, job_id).state == JobState.CANCELLED:
+                    ended.append(job_id)
+                else:
+                    stopping += 1
+        cancelled += len(ended)
+        for job_id in ended if watchers else []:
+            services.events.publish(job_id, "state", {"state": JobState.CANCELLED.value})
+    with services.database.read() as session:
+        told = describe_batch(batches.get(session, batch_id), batches.count(session, batch_id))
+    return CancelledBatch(batch=told, cancelled=cancelled, stopping=stopping)
+
+
+def _can_tell(services: Services) -> bool:
+    """Whether Redis answers: a thousand events that time out one after another would take hours."""
+    try:
+        services.wake_ups.check()
+    except BrokerUnavailable:
+        return False
+    return True

@@ -1,0 +1,1 @@
+"""Streams that were made elsewhere."""

@@ -1,0 +1,107 @@
+"""`/v1/bitstreams`: take in a `.misc` file that was made elsewhere."""
+
+import hashlib
+from functools import partial
+from pathlib import Path
+from typing import Annotated, Any
+
+from anyio import to_thread
+from fastapi import APIRouter, Query, Request, Response
+from sqlalchemy import select
+from starlette.concurrency import run_in_threadpool
+
+from api.bitstreams.schemas import TakenBitstream
+from api.images.schemas import describe_image
+from api.openapi import IDEMPOTENCY_PARAMETER
+from api.replay import answer_of, answered_once
+from api.services import Services, ServicesDependency
+from api.uploads import is_form, plain_name, received_form
+from codec.bitstream import MEDIA_TYPE, Unpacked, unpack
+from codec.errors import StreamLimitExceeded, StreamTruncated
+from codec.limits import MAX_STREAM_BYTES
+from core import images, objects
+from core.idempotency import StoredAnswer
+from core.storage.keys import bitstream_key
+from models.description import DescriptionRecord
+from models.image import Image
+
+router = APIRouter(prefix="/v1/bitstreams", tags=["bitstreams"])
+
+_BINARY: dict[str, Any] = {"type": "string", "contentMediaType": MEDIA_TYPE}
+_BODY = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            MEDIA_TYPE: {"schema": _BINARY},
+            "multipart/form-data": {
+                "schema": {"type": "object", "properties": {"file": _BINARY}, "required": ["file"]}
+            },
+        },
+    }
+}
+
+
+@router.post(
+    "",
+    status_code=201,
+    summary="Take in a stream",
+    response_model=TakenBitstream,
+    responses={200: {"model": TakenBitstream, "description": "The archive had this very stream already."}},
+    openapi_extra=_BODY | {"parameters": [IDEMPOTENCY_PARAMETER]},
+)
+async def take_bitstream(
+    request: Request,
+    services: ServicesDependency,
+    name: Annotated[
+        str | None, Query(max_length=255, description="A name for a stream that comes as the body.")
+    ] = None,
+) -> Response:
+    """The `.misc` file as the body, or as the form field `file`. It is read and checked before it is stored. The same
+    bytes become one image: sent again, the answer is 200 and names it."""
+    if is_form(request):
+        async with received_form(request, max_files=1) as form:
+            file = form.one_file("file")
+            form.check_fields()
+            data = await run_in_threadpool(_read_file, file.path, file.size_bytes)
+            given_name = file.name
+    else:
+        data, given_name = await request.body(), plain_name(name or "", "stream.misc")
+    sha256 = hashlib.sha256(data).hexdigest()
+
+    async def _act() -> StoredAnswer:
+        # Reading a stream may take a second of pure Python; two at a time leave room for everybody else.
+        unpacked = await to_thread.run_sync(partial(_check, data), limiter=services.picture_slots)
+        return await run_in_threadpool(partial(_take, services, given_name, data, sha256, unpacked))
+
+    return await answered_once(request, services, {"file": sha256, "name": given_name}, _act)
+
+
+def _read_file(path: Path, size_bytes: int) -> bytes:
+    if size_bytes > MAX_STREAM_BYTES:
+        raise StreamLimitExceeded(f"A stream has at most {MAX_STREAM_BYTES} bytes; this one has {size_bytes}.")
+    return path.read_bytes()
+
+
+def _check(data: bytes) -> Unpacked:
+    if not data:
+        raise StreamTruncated("The stream is empty: it has no bytes. Was the upload complete?")
+    return unpack(data)
+
+
+def _take(services: Services, name: str, data: bytes, sha256: str, unpacked: Unpacked) -> StoredAnswer:
+    key = bitstream_key(sha256)
+    objects.reserve(services.database, key)
+    services.storage.put(key, data, content_type=MEDIA_TYPE, sha256=sha256)
+    with services.database.write() as session:
+        known = session.scalars(
+            select(Image).where(Image.bitstream_sha256 == sha256).order_by(Image.id).limit(1)
+        ).first()
+        if known is not None:
+            objects.keep(session, key)
+            image, description, status = known, known.description, 200
+        else:
+            image = images.take_in(session, name=name, stream=unpacked.stream, bits=unpacked.bits, sha256=sha256)
+            session.flush()
+            description, status = session.get(DescriptionRecord, image.id), 201
+        answer = TakenBitstream(image=describe_image(image, description))
+    return answer_of(status, answer, answer.image.links.self)

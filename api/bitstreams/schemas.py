@@ -1,0 +1,11 @@
+"""What is told when a stream is taken in."""
+
+from pydantic import BaseModel
+
+from api.images.schemas import ImageAnswer
+
+
+class TakenBitstream(BaseModel):
+    """The image that the stream became."""
+
+    image: ImageAnswer

@@ -1,0 +1,124 @@
+"""Sends stored objects: strong ETags, single ranges, HEAD. Knows objects, not what they belong to."""
+
+import re
+import unicodedata
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from urllib.parse import quote
+
+from fastapi import Request, Response
+from fastapi.responses import RedirectResponse, StreamingResponse
+from starlette.concurrency import iterate_in_threadpool, run_in_threadpool
+from starlette.exceptions import HTTPException
+
+from core.storage import ObjectReader, Storage
+
+_WHOLE_BYTES = 1024 * 1024
+"""Up to this size an object is read in one go; a stream is a few KB."""
+
+_RANGE = re.compile(r"bytes=(\d{0,18})-(\d{0,18})")
+_TAG = re.compile(r'(?:W/)?("[^"]*")')
+
+
+@dataclass(frozen=True)
+class Download:
+    """An object to send: its digest is its ETag; `name` is what a browser saves it as."""
+
+    key: str
+    sha256: str
+    size_bytes: int
+    media_type: str
+    name: str
+    inline: bool = False
+
+
+async def send_object(request: Request, storage: Storage, download: Download, *, redirect: bool = False) -> Response:
+    """Answer a GET or HEAD; raises ObjectNotFound, and HTTPException 416 for a range beyond the end."""
+    etag = f'"{download.sha256}"'
+    headers = {
+        "ETag": etag,
+        "Accept-Ranges": "bytes",
+        # The bytes behind an address never change, but an image can be deleted: ask, and be told 304.
+        "Cache-Control": "private, no-cache",
+        "Content-Disposition": _disposition(download),
+    }
+    if _names(request.headers.get("if-none-match"), etag):
+        return Response(status_code=304, headers=headers)
+    if redirect:
+        # Looking for credentials may mean a network call.
+        address = await run_in_threadpool(_presigned, storage, download)
+        if address is not None:
+            return RedirectResponse(address, 307, {"Cache-Control": "no-store"})
+    start, end, status = 0, download.size_bytes, 200
+    wanted = _range_of(request, etag, download.size_bytes)
+    if wanted is not None:
+        start, end = wanted
+        status = 206
+        headers["Content-Range"] = f"bytes {start}-{end - 1}/{download.size_bytes}"
+    headers["Content-Length"] = str(end - start)
+    if request.method == "HEAD":
+        return Response(status_code=status, headers=headers, media_type=download.media_type)
+    reader = await run_in_threadpool(storage.open, download.key, start=start, end=end)
+    if end - start <= _WHOLE_BYTES:
+        content = await run_in_threadpool(_read_all, reader)
+        return Response(content, status, headers, download.media_type)
+    return StreamingResponse(_pass_on(reader), status, headers, download.media_type)
+
+
+def _presigned(storage: Storage, download: Download) -> str | None:
+    return storage.presigned_url(download.key, download_name=download.name)
+
+
+def _read_all(reader: ObjectReader) -> bytes:
+    with reader:
+        return b"".join(reader)
+
+
+async def _pass_on(reader: ObjectReader) -> AsyncIterator[bytes]:
+    try:
+        async for chunk in iterate_in_threadpool(iter(reader)):
+            yield chunk
+    finally:
+        reader.close()
+
+
+def _names(header: str | None, etag: str) -> bool:
+    """True when an If-None-Match header lists the tag; the weak comparison of RFC 9110."""
+    return header is not None and (header.strip() == "*" or etag in _TAG.findall(header))
+
+
+def _range_of(request: Request, etag: str, size_bytes: int) -> tuple[int, int] | None:
+    """The range to send as [start, end); None for all of it, also where several ranges or nonsense are asked for."""
+    match = _RANGE.fullmatch(request.headers.get("range", "").replace(" ", ""))
+    if match is None or match.groups() == ("", ""):
+        return None
+    condition = request.headers.get("if-range")
+    if condition is not None and condition.strip() != etag:
+        return None
+    first, last = match.groups()
+    if not first:
+        start, end = max(size_bytes - int(last), 0), size_bytes
+    else:
+        start, end = int(first), min(int(last) + 1, size_bytes) if last else size_bytes
+        if last and int(last) < start:
+            return None
+    if start >= size_bytes or end <= start:
+        raise HTTPException(
+            416, f"The object has {size_bytes} bytes.", headers={"Content-Range": f"bytes */{size_bytes}"}
+        )
+    return start, end
+
+
+def _disposition(download: Download) -> str:
+    """Content-Disposition with a plain name for old readers and the exact one for all others (RFC 6266)."""
+    plain = unicodedata.normalize("NFKD", download.name).encode("ascii", "ignore").decode()
+    plain = re.sub(r"[^A-Za-z0-9._ ()-]", "_", plain) or "download"
+    kind = "inline" if download.inline else "attachment"
+    return f"{kind}; filename=\"{plain}\"; filename*=UTF-8''{quote(download.name, safe='')}"
+
+
+def renamed(name: str, extension: str) -> str:
+    """A file name with another extension: `a.png` becomes `a.misc`."""
+    stem, dot, old = name.rpartition(".")
+    base = stem if dot and stem and len(old) <= 5 else name
+    return f"{base[:200]}.{extension}"

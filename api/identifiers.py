@@ -1,0 +1,53 @@
+"""Ids and cursors as they come in addresses: checked before a database sees them, which may not take every string."""
+
+import re
+from typing import Annotated
+
+from fastapi import Path, Query
+from pydantic import AfterValidator
+
+from core.errors import NotFound, RequestInvalid
+from core.paging import MAX_LIMIT
+
+_ID = re.compile(r"[a-z]{3}_[0-9a-z]{26}")
+
+
+def _known(what: str, prefix: str) -> AfterValidator:
+    def _check(value: str) -> str:
+        if _ID.fullmatch(value) is None or not value.startswith(prefix):
+            raise NotFound(f"There is no {what} {value[:80]!r}.")
+        return value
+
+    return AfterValidator(_check)
+
+
+def _valid(what: str, prefix: str) -> AfterValidator:
+    def _check(value: str | None) -> str | None:
+        if value is not None and (_ID.fullmatch(value) is None or not value.startswith(prefix)):
+            raise RequestInvalid(f"{value[:80]!r} is no {what}.")
+        return value
+
+    return AfterValidator(_check)
+
+
+ImageId = Annotated[str, Path(examples=["img_01kb2c9q0r5w3v7x1y8z4t6n2m"]), _known("image", "img_")]
+JobId = Annotated[str, Path(examples=["job_01kb2c9q0r5w3v7x1y8z4t6n2m"]), _known("job", "job_")]
+BatchId = Annotated[str, Path(examples=["bat_01kb2c9q0r5w3v7x1y8z4t6n2m"]), _known("batch", "bat_")]
+ReconstructionId = Annotated[str, Path(examples=["rec_01kb2c9q0r5w3v7x1y8z4t6n2m"]), _known("reconstruction", "rec_")]
+
+Limit = Annotated[int, Query(ge=1, le=MAX_LIMIT, description="How many at most.")]
+ImageCursor = Annotated[
+    str | None, Query(description="`next_cursor` of the page before."), _valid("cursor of images", "img_")
+]
+JobCursor = Annotated[
+    str | None, Query(description="`next_cursor` of the page before."), _valid("cursor of jobs", "job_")
+]
+ImageFilter = Annotated[str | None, Query(description="Only those of this image."), _valid("image id", "img_")]
+BatchFilter = Annotated[str | None, Query(description="Only those of this batch."), _valid("batch id", "bat_")]
+
+
+def check_batch_id(value: str) -> str:
+    """A batch id that comes in options; raises NotFound like an id in an address."""
+    if _ID.fullmatch(value) is None:
+        raise NotFound(f"There is no batch {value[:80]!r}.")
+    return value

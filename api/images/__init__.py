@@ -1,0 +1,1 @@
+"""Pictures handed in, and what the archive keeps of them."""

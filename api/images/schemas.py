@@ -1,0 +1,192 @@
+"""How an image looks over HTTP, and what may be asked when one is handed in."""
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from pydantic import BaseModel, Field
+
+from api.jobs.schemas import JobAnswer
+from codec.bitstream import CoarseKind
+from codec.options import EncodeOptions
+from models.base import JSONObject
+from models.description import DescriptionRecord
+from models.image import Image, ImageState
+from models.reconstruction import Reconstruction, ReconstructionState
+
+
+class SubmitOptions(EncodeOptions):
+    """The form field `options` of an upload."""
+
+    keep_original: bool = Field(False, description="Keep the original after its stream was verified.")
+    batch_id: str | None = Field(None, description="Make the picture part of this batch.")
+
+    def encode_options(self) -> EncodeOptions:
+        """The part that the codec knows."""
+        return EncodeOptions.model_validate(self.model_dump(include=set(EncodeOptions.model_fields)))
+
+
+class BitsAnswer(BaseModel):
+    """Where the bits of the file went; the four add up to eight times its bytes."""
+
+    container: int
+    text: int
+    maps: int
+    coarse: int
+
+
+class ItemAnswer(BaseModel):
+    """One thing in the picture. The name serves search and is not part of the stream."""
+
+    name: str
+    detail: str
+
+
+class DescriptionAnswer(BaseModel):
+    """What was said of the picture, and by whom."""
+
+    describer: str = Field(examples=["local"])
+    items: list[ItemAnswer]
+    overall: str
+
+
+class OriginalAnswer(BaseModel):
+    """What was handed in."""
+
+    bytes: int
+    sha256: str
+    is_kept: bool = Field(description="Whether it can be fetched now.")
+
+
+class ReconstructionSummary(BaseModel):
+    """A reconstruction of the image, in brief."""
+
+    id: str
+    state: ReconstructionState
+    format: str
+    created_at: datetime
+
+
+class ImageLinks(BaseModel):
+    """Where to go on; null for what is not there (yet)."""
+
+    self: str
+    bitstream: str | None
+    original: str | None
+    reconstructions: str
+    jobs: str
+    batch: str | None
+
+
+class ImageAnswer(BaseModel):
+    """An image in the archive. What the encode finds out is null until the state is `ready`."""
+
+    id: str = Field(examples=["img_01kb2c9q0r5w3v7x1y8z4t6n2m"])
+    name: str = Field(examples=["harbour.jpg"])
+    state: ImageState
+    batch_id: str | None
+    created_at: datetime
+    width: int
+    height: int
+    media_type: str = Field(description="Of what was handed in.")
+    original: OriginalAnswer | None
+    keep_original: bool
+    options: JSONObject = Field(description="As they were asked for, with the defaults.")
+    bitstream_bytes: int | None
+    bitstream_sha256: str | None
+    bpp: float | None = Field(description="Bits of the file per pixel of the original.")
+    bits: BitsAnswer | None
+    mode: str | None = Field(description="pixel, net, ref or external.")
+    profile: str | None
+    external: bool = Field(description="Whether decoding needs a reference that lies beside the stream.")
+    declared_bits: int | None = Field(description="What an outside codec says it spent on that reference.")
+    bpp_declared: float | None = Field(description="The same with the file's own bits, per pixel.")
+    description: DescriptionAnswer | None
+    maps: list[list[str]] | None = Field(description="For each item its rows of 0 and 1.")
+    seconds: dict[str, float] | None = Field(description="What the stages of the encode took.")
+    notes: list[str]
+    job: JobAnswer | None = Field(description="The latest job of this image.")
+    links: ImageLinks
+
+
+class ImageDetail(ImageAnswer):
+    """An image with its latest reconstructions."""
+
+    reconstructions: list[ReconstructionSummary]
+
+
+class ImagePage(BaseModel):
+    """Images, newest first."""
+
+    items: list[ImageAnswer]
+    next_cursor: str | None = Field(description="Give it as `cursor` for the next page; null on the last.")
+
+
+class SubmittedImage(BaseModel):
+    """A picture that was taken, and the job that encodes it."""
+
+    image: ImageAnswer
+    job: JobAnswer
+
+
+def describe_image(
+    image: Image, description: DescriptionRecord | None = None, job: JobAnswer | None = None
+) -> ImageAnswer:
+    """The image as it is told."""
+    own = f"/v1/images/{image.id}"
+    pixels = image.width * image.height
+    original = None
+    if image.original_bytes is not None and image.original_sha256 is not None:
+        original = OriginalAnswer(
+            bytes=image.original_bytes, sha256=image.original_sha256, is_kept=image.original_key is not None
+        )
+    is_declared = image.declared_bits is not None and image.bitstream_bytes is not None
+    return ImageAnswer(
+        id=image.id,
+        name=image.name,
+        state=image.state,
+        batch_id=image.batch_id,
+        created_at=image.created_at,
+        width=image.width,
+        height=image.height,
+        media_type=image.media_type,
+        original=original,
+        keep_original=image.keep_original,
+        options=image.options,
+        bitstream_bytes=image.bitstream_bytes,
+        bitstream_sha256=image.bitstream_sha256,
+        bpp=image.bpp,
+        bits=BitsAnswer.model_validate(image.bits) if image.bits is not None else None,
+        mode=image.mode,
+        profile=image.profile,
+        external=image.mode == CoarseKind.EXTERNAL,
+        declared_bits=image.declared_bits,
+        bpp_declared=((image.declared_bits or 0) + (image.bitstream_bytes or 0) * 8) / pixels if is_declared else None,
+        description=_describe_description(description),
+        maps=image.maps,
+        seconds=image.seconds,
+        notes=image.notes or [],
+        job=job,
+        links=ImageLinks(
+            self=own,
+            bitstream=f"{own}/bitstream" if image.bitstream_sha256 is not None else None,
+            original=f"{own}/original" if image.original_key is not None else None,
+            reconstructions=f"{own}/reconstructions",
+            jobs=f"/v1/jobs?image_id={image.id}",
+            batch=image.batch_id and f"/v1/batches/{image.batch_id}",
+        ),
+    )
+
+
+def describe_reconstructions(rows: Sequence[Reconstruction]) -> list[ReconstructionSummary]:
+    """The reconstructions of an image, in brief."""
+    return [
+        ReconstructionSummary(id=row.id, state=row.state, format=row.format, created_at=row.created_at) for row in rows
+    ]
+
+
+def _describe_description(record: DescriptionRecord | None) -> DescriptionAnswer | None:
+    if record is None:
+        return None
+    content = record.content
+    items = [ItemAnswer(name=item.get("name", ""), detail=item.get("detail", "")) for item in content.get("items", [])]
+    return DescriptionAnswer(describer=record.describer, items=items, overall=content.get("overall", ""))

@@ -1,0 +1,67 @@
+"""`/v1/jobs`: list, look, cancel."""
+
+from fastapi import APIRouter
+from starlette.concurrency import run_in_threadpool
+
+from api.identifiers import BatchFilter, ImageFilter, JobCursor, JobId, Limit
+from api.jobs.schemas import JobAnswer, JobPage, describe_job
+from api.services import Services, ServicesDependency
+from core.jobs import records, repository
+from models.job import JobKind, JobState
+
+router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
+
+
+@router.get("", summary="List jobs, newest first")
+def list_jobs(
+    services: ServicesDependency,
+    limit: Limit = 50,
+    cursor: JobCursor = None,
+    state: JobState | None = None,
+    kind: JobKind | None = None,
+    image_id: ImageFilter = None,
+    batch_id: BatchFilter = None,
+) -> JobPage:
+    """A page of jobs. Lists stay stable while jobs are added."""
+    with services.database.read() as session:
+        rows = repository.list_jobs(
+            session,
+            limit=limit + 1,
+            before=cursor,
+            state=state,
+            kind=kind,
+            image_id=image_id,
+            batch_id=batch_id,
+        )
+    return JobPage(
+        items=[describe_job(job) for job in rows[:limit]],
+        next_cursor=rows[limit - 1].id if len(rows) > limit else None,
+    )
+
+
+@router.get("/{job_id}", summary="Look at a job")
+def get_job(services: ServicesDependency, job_id: JobId) -> JobAnswer:
+    """State, progress in 0..1, stage, place in the queue, attempts and the error of the last one."""
+    return read_job(services, job_id)
+
+
+@router.post("/{job_id}/cancel", summary="Cancel a job")
+async def cancel_job(services: ServicesDependency, job_id: JobId) -> JobAnswer:
+    """A waiting job ends at once, a running one at its next step; one that has ended stays as it is."""
+    return await run_in_threadpool(_cancel, services, job_id)
+
+
+def read_job(services: Services, job_id: str) -> JobAnswer:
+    """The job as it is now, with its place in the queue; raises NotFound."""
+    with services.database.read() as session:
+        job = repository.get(session, job_id)
+        return describe_job(job, repository.queue_position(session, job))
+
+
+def _cancel(services: Services, job_id: str) -> JobAnswer:
+    with services.database.write() as session:
+        answer = describe_job(records.cancel(session, job_id))
+    if answer.state == JobState.CANCELLED:
+        # Whoever runs the job tells its end; a job that nobody ran is ours to tell.
+        services.events.publish(job_id, "state", {"state": JobState.CANCELLED.value})
+    return answer

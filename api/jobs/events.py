@@ -1,0 +1,125 @@
+"""`/v1/jobs/{id}/events`: a job's news as server-sent events. News may be lost, so the database is asked as well."""
+
+import re
+import time
+from collections.abc import AsyncIterable, AsyncIterator
+from typing import Annotated
+
+import anyio
+from fastapi import APIRouter, Depends, Header
+from fastapi.sse import EventSourceResponse, ServerSentEvent
+from starlette.concurrency import run_in_threadpool
+
+from api.identifiers import JobId
+from api.jobs.endpoints import read_job
+from api.jobs.schemas import JobAnswer
+from api.services import Services, ServicesDependency
+from core.errors import NotFound, RequestInvalid, ServiceError
+from core.logging import get_logger
+
+router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
+_log = get_logger(__name__)
+
+_STREAM_ID = re.compile(r"(\d{1,20})(?:-(\d{1,20}))?")
+_DRAIN_SECONDS = 0.001
+"""Waiting for nothing: takes what is there already."""
+
+
+async def _last_event_id(
+    last_event_id: Annotated[
+        str | None, Header(description="The id of the last event that was received; goes on from there.")
+    ] = None,
+) -> str | None:
+    if last_event_id is None or not last_event_id.strip():
+        return None
+    match = _STREAM_ID.fullmatch(last_event_id.strip())
+    if match is None or any(int(part or 0) >= 2**64 for part in match.groups()):
+        raise RequestInvalid("Last-Event-ID is none that this service gave out.")
+    return last_event_id.strip()
+
+
+async def _begin(
+    services: ServicesDependency, job_id: JobId, last_id: Annotated[str | None, Depends(_last_event_id)]
+) -> "_Watch":
+    """Look at the job before the answer begins, so that an unknown one is a 404 and no broken stream."""
+    # The news is asked first: what happens between the two questions is then told twice rather than never.
+    after = last_id or await services.event_reader.latest(job_id)
+    job = await run_in_threadpool(read_job, services, job_id)
+    return _Watch(services, job_id, after, job, is_resumed=last_id is not None)
+
+
+@router.get(
+    "/{job_id}/events",
+    summary="Follow a job",
+    response_class=EventSourceResponse,
+    responses={200: {"description": "Events `state` (data: the job) and `progress` (data: stage and progress)."}},
+)
+async def follow_job(watch: Annotated["_Watch", Depends(_begin)]) -> AsyncIterable[ServerSentEvent]:
+    """Server-sent events. The first is the job as it is now, unless `Last-Event-ID` says where to go on; the last is
+    its end. `state` carries the whole job, `progress` carries `stage` and `progress`. Comments keep the line alive."""
+    async for event in watch.events():
+        yield event
+
+
+class _Watch:
+    """One caller that follows one job."""
+
+    def __init__(self, services: Services, job_id: str, after: str, job: JobAnswer, *, is_resumed: bool) -> None:
+        self._services, self._job_id, self._after = services, job_id, after
+        self._job, self._is_resumed = job, is_resumed
+
+    async def events(self) -> AsyncIterator[ServerSentEvent]:
+        poll_seconds = self._services.settings.events_poll.total_seconds()
+        wait_seconds = _DRAIN_SECONDS if self._is_resumed else poll_seconds
+        told: JobAnswer | None = None
+        if not self._is_resumed:
+            told = self._job
+            yield self._state(told)
+        while told is None or not told.state.is_final:
+            began = time.monotonic()
+            async for event in self._services.event_reader.follow(self._job_id, self._after, wait_seconds):
+                self._after = event.id
+                if event.name != "state":
+                    yield ServerSentEvent(event=event.name, id=event.id, data=event.data)
+                    continue
+                now = await self._look()
+                if now is None:
+                    return
+                told = now
+                yield self._state(told)
+                if told.state.is_final:
+                    return
+            if self._services.is_stopping():
+                return
+            # Without Redis the line above returns at once; the pace has to come from here.
+            await anyio.sleep(max(0.0, wait_seconds - (time.monotonic() - began)))
+            wait_seconds = poll_seconds
+            now = await self._look()
+            if now is None:
+                return
+            if told is None or _differs(now, told):
+                told = now
+                yield self._state(told)
+
+    def _state(self, job: JobAnswer) -> ServerSentEvent:
+        return ServerSentEvent(event="state", id=self._after, data=job)
+
+    async def _look(self) -> JobAnswer | None:
+        """The job as it is now, or as it was while the database is away; None when it was deleted."""
+        try:
+            self._job = await run_in_threadpool(read_job, self._services, self._job_id)
+        except NotFound:
+            return None
+        except ServiceError as error:
+            _log.warning("job_not_read", job_id=self._job_id, code=error.code)
+        return self._job
+
+
+def _differs(now: JobAnswer, told: JobAnswer) -> bool:
+    """True when something changed that no progress event tells."""
+    return (now.state, now.queue_position, now.attempts, now.cancel_requested) != (
+        told.state,
+        told.queue_position,
+        told.attempts,
+        told.cancel_requested,
+    )

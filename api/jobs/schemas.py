@@ -1,0 +1,105 @@
+"""How a job looks over HTTP."""
+
+from datetime import datetime
+
+from pydantic import BaseModel, Field
+
+from models.job import Job, JobKind, JobState
+
+
+class JobError(BaseModel):
+    """Why the last attempt failed."""
+
+    code: str | None = Field(examples=["picture_truncated"])
+    message: str | None
+
+
+class JobLinks(BaseModel):
+    """Where to go on."""
+
+    self: str
+    events: str
+    cancel: str
+    image: str | None = None
+    reconstruction: str | None = None
+    batch: str | None = None
+
+
+class JobAnswer(BaseModel):
+    """A job. `queued -> running -> succeeded | failed | cancelled`; a lost or retried one goes back to `queued`."""
+
+    id: str = Field(examples=["job_01kb2c9q0r5w3v7x1y8z4t6n2m"])
+    kind: JobKind
+    queue: str = Field(examples=["encode"])
+    state: JobState
+    stage: str | None = Field(description="What the worker is at.", examples=["describe"])
+    progress: float = Field(ge=0, le=1)
+    queue_position: int | None = Field(description="Jobs that wait before this one; null when it does not wait.")
+    attempts: int
+    max_attempts: int
+    cancel_requested: bool
+    error: JobError | None = Field(description="Of the last attempt; null when none failed or a later one succeeded.")
+    seconds: dict[str, float] | None = Field(description="What the stages took.")
+    image_id: str | None
+    reconstruction_id: str | None
+    batch_id: str | None
+    request_id: str | None = Field(description="Of the request that ordered it.")
+    created_at: datetime
+    started_at: datetime | None
+    finished_at: datetime | None
+    links: JobLinks
+
+
+class JobPage(BaseModel):
+    """Jobs, newest first. Queue positions are told for single jobs only."""
+
+    items: list[JobAnswer]
+    next_cursor: str | None = Field(description="Give it as `cursor` for the next page; null on the last.")
+
+
+def describe_links(
+    job_id: str,
+    *,
+    image_id: str | None = None,
+    reconstruction_id: str | None = None,
+    batch_id: str | None = None,
+) -> JobLinks:
+    """The links of a job."""
+    own = f"/v1/jobs/{job_id}"
+    return JobLinks(
+        self=own,
+        events=f"{own}/events",
+        cancel=f"{own}/cancel",
+        image=image_id and f"/v1/images/{image_id}",
+        reconstruction=reconstruction_id and f"/v1/reconstructions/{reconstruction_id}",
+        batch=batch_id and f"/v1/batches/{batch_id}",
+    )
+
+
+def describe_job(job: Job, queue_position: int | None = None) -> JobAnswer:
+    """The job as it is told."""
+    failed = job.error_code is not None and job.state != JobState.SUCCEEDED
+    return JobAnswer(
+        id=job.id,
+        kind=job.kind,
+        queue=job.queue,
+        state=job.state,
+        stage=job.stage,
+        progress=job.progress,
+        queue_position=queue_position,
+        attempts=job.attempts,
+        max_attempts=job.max_attempts,
+        cancel_requested=job.cancel_requested,
+        error=JobError(code=job.error_code, message=job.error_message) if failed else None,
+        seconds=job.seconds,
+        image_id=job.image_id,
+        reconstruction_id=job.reconstruction_id,
+        batch_id=job.batch_id,
+        request_id=job.request_id,
+        created_at=job.created_at,
+        started_at=job.started_at,
+        finished_at=job.finished_at,
+        links=describe_links(
+            job.id, image_id=job.image_id, reconstruction_id=job.reconstruction_id, batch_id=job.batch_id
+        ),
+    )

@@ -1,0 +1,124 @@
+"""Figures for Prometheus: what this process answered, and how many jobs are open in the database."""
+
+import time
+from collections.abc import Iterable
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.exposition import CONTENT_TYPE_LATEST
+from prometheus_client.registry import Collector
+from sqlalchemy import func, select
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from core.database import Database
+from core.errors import DatabaseUnavailable
+from core.jobs import repository
+from core.logging import get_logger
+from core.queue import QUEUES
+from models.job import JobState
+from models.outbox import OutboxRow
+
+_log = get_logger(__name__)
+
+_BUCKETS = (0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0)
+_UNKNOWN_ROUTE = "none"
+_METHODS = frozenset({"GET", "HEAD", "POST", "DELETE", "PUT", "PATCH", "OPTIONS"})
+
+
+class Metrics:
+    """A registry of its own, so that two applications in one process do not mix their figures."""
+
+    def __init__(self, database: Database) -> None:
+        self._registry = CollectorRegistry()
+        self.requests = Counter(
+            "misc_http_requests",
+            "Requests that were answered.",
+            ("method", "route", "status"),
+            registry=self._registry,
+        )
+        self.seconds = Histogram(
+            "misc_http_request_seconds",
+            "Time until the answer began, uploads included.",
+            ("method", "route"),
+            buckets=_BUCKETS,
+            registry=self._registry,
+        )
+        self.in_progress = Gauge(
+            "misc_http_requests_in_progress", "Requests that are being answered.", registry=self._registry
+        )
+        self._registry.register(_OpenJobs(database))
+
+    def render(self) -> tuple[bytes, str]:
+        """The text that Prometheus reads, and its media type."""
+        return generate_latest(self._registry), CONTENT_TYPE_LATEST
+
+
+class _OpenJobs(Collector):
+    """Asks the database at each scrape: every API process tells the same, and none counts by itself."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def collect(self) -> Iterable[GaugeMetricFamily]:
+        """Open jobs by queue and state, zeros included, and wake-ups that are not sent yet."""
+        jobs = GaugeMetricFamily("misc_jobs_open", "Jobs that wait or run.", labels=("queue", "state"))
+        outbox = GaugeMetricFamily("misc_outbox_rows", "Wake-ups that the broker does not have yet.")
+        answers = GaugeMetricFamily("misc_database_up", "Whether the database answered this scrape.")
+        try:
+            with self._database.read() as session:
+                counts = repository.count_open(session)
+                unsent = session.scalar(select(func.count()).select_from(OutboxRow)) or 0
+        except DatabaseUnavailable as error:
+            _log.warning("jobs_not_counted", error=str(error))
+            answers.add_metric((), 0)
+            return (answers,)
+        for queue in QUEUES:
+            for state in (JobState.QUEUED, JobState.RUNNING):
+                jobs.add_metric((queue, state.value), counts.get((queue, state), 0))
+        outbox.add_metric((), unsent)
+        answers.add_metric((), 1)
+        return jobs, outbox, answers
+
+    def describe(self) -> Iterable[GaugeMetricFamily]:
+        """Nothing: registering must not ask a database that may not be there yet."""
+        return ()
+
+
+class MetricsMiddleware:
+    """Counts answers by the route's template, never by the address as it came."""
+
+    def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
+        self._app, self._metrics = app, metrics
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass the request on and look at the clock when its answer begins."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        metrics = self._metrics
+        started = time.perf_counter()
+        status = 500
+
+        async def _send(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                metrics.seconds.labels(_method(scope), _route(scope)).observe(time.perf_counter() - started)
+            await send(message)
+
+        with metrics.in_progress.track_inprogress():
+            try:
+                await self._app(scope, receive, _send)
+            finally:
+                metrics.requests.labels(_method(scope), _route(scope), str(status)).inc()
+
+
+def _method(scope: Scope) -> str:
+    """The method, or one word for all that nobody knows: labels must stay few."""
+    method: str = scope["method"]
+    return method if method in _METHODS else "other"
+
+
+def _route(scope: Scope) -> str:
+    path: str = getattr(scope.get("route"), "path", _UNKNOWN_ROUTE)
+    return path

@@ -1,0 +1,98 @@
+"""What `/openapi.json` says of bodies that endpoints read by themselves, such as forms with files."""
+
+import copy
+from typing import Any
+
+from fastapi import FastAPI
+from fastapi.openapi.utils import get_openapi
+from pydantic import BaseModel
+
+from api.errors import Problem
+
+_DESCRIPTION = """
+An image archive at 0.02 to 0.05 bits per pixel. Hand in a picture with `POST /v1/images`; the answer names a job to
+follow at `GET /v1/jobs/{id}/events`. Its stream, a `.misc` file of a few KB, is then at
+`GET /v1/images/{id}/bitstream`, and `POST /v1/images/{id}/reconstructions` orders a picture painted again from it.
+
+A generative restorer invents detail, and every reconstruction says so in its metadata: never use one as evidence.
+
+**Keys** go into the header `Authorization: Bearer KEY`. **Errors** are `application/problem+json` with a stable `code`.
+**Repeating a request** is safe with an `Idempotency-Key`. **Lists** go on with `cursor`, newest first. Every answer has
+an `X-Request-ID`, which is also taken from the caller.
+"""
+
+
+def inlined_schema(model: type[BaseModel]) -> dict[str, Any]:
+    """A model's JSON schema without references, so that it can stand anywhere in the document."""
+    schema = model.model_json_schema()
+    definitions = schema.pop("$defs", {})
+
+    def _resolve(node: Any) -> Any:
+        if isinstance(node, dict):
+            if "$ref" in node:
+                target = copy.deepcopy(definitions[node["$ref"].rpartition("/")[2]])
+                target.pop("title", None)
+                return _resolve(target | {key: value for key, value in node.items() if key != "$ref"})
+            return {key: _resolve(value) for key, value in node.items()}
+        if isinstance(node, list):
+            return [_resolve(entry) for entry in node]
+        return node
+
+    resolved: dict[str, Any] = _resolve(schema)
+    return resolved
+
+
+def form_body(properties: dict[str, Any], required: list[str]) -> dict[str, Any]:
+    """The description of a `multipart/form-data` body; fields of JSON are marked as such."""
+    encoding = {name: {"contentType": "application/json"} for name, part in properties.items() if "properties" in part}
+    form = {"schema": {"type": "object", "properties": properties, "required": required}, "encoding": encoding}
+    return {"requestBody": {"required": True, "content": {"multipart/form-data": form}}}
+
+
+def json_body(model: type[BaseModel], examples: dict[str, Any]) -> dict[str, Any]:
+    """The description of a JSON body that may be left out."""
+    content = {
+        "schema": inlined_schema(model),
+        "examples": {name: {"value": value} for name, value in examples.items()},
+    }
+    return {"requestBody": {"required": False, "content": {"application/json": content}}}
+
+
+IDEMPOTENCY_PARAMETER: dict[str, Any] = {
+    "name": "Idempotency-Key",
+    "in": "header",
+    "required": False,
+    "schema": {"type": "string", "minLength": 1, "maxLength": 255},
+    "description": "A key of the caller's own. The same request with the same key is done once and answered alike; "
+    "another request with it is refused (422), one that comes while the first is still running too (409).",
+}
+
+
+def install_openapi(app: FastAPI) -> None:
+    """Have the application describe itself with its errors and keys."""
+
+    def _openapi() -> dict[str, Any]:
+        if app.openapi_schema is None:
+            document = get_openapi(
+                title=app.title, version=app.version, description=_DESCRIPTION, routes=app.routes, tags=_TAGS
+            )
+            components = document.setdefault("components", {})
+            # Not referred to by any endpoint's own model, and still part of every answer.
+            components.setdefault("schemas", {})["Problem"] = inlined_schema(Problem)
+            components["securitySchemes"] = {"key": {"type": "http", "scheme": "bearer"}}
+            document["security"] = [{"key": []}, {}]
+            app.openapi_schema = document
+        return app.openapi_schema
+
+    app.openapi = _openapi  # type: ignore[method-assign]
+
+
+_TAGS = [
+    {"name": "images", "description": "Pictures handed in, and what the archive keeps of them."},
+    {"name": "reconstructions", "description": "Pictures painted again from a stream: a cache."},
+    {"name": "batches", "description": "Many pictures followed as one group."},
+    {"name": "jobs", "description": "How the work stands, and its news."},
+    {"name": "bitstreams", "description": "Streams that were made elsewhere."},
+    {"name": "probes", "description": "Jobs that do nothing, to see that a queue is consumed."},
+    {"name": "health", "description": "What operators and their tools ask."},
+]

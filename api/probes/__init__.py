@@ -1,0 +1,1 @@
+"""Jobs that do nothing, to see that the service runs."""

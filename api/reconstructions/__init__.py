@@ -1,0 +1,1 @@
+"""Pictures painted again from a stream."""

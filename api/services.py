@@ -1,0 +1,81 @@
+"""The objects that requests work with, made once by the process and handed to every endpoint."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Annotated, Self
+
+from anyio import CapacityLimiter
+from fastapi import Depends, Request
+
+from core.database import Database
+from core.events import EventLog, EventReader
+from core.jobs.outbox import OutboxSender
+from core.queue import WakeUps
+from core.settings import APISettings, BrokerSettings, DatabaseSettings, StorageSettings, WorkerSettings
+from core.storage import Storage, open_storage
+
+_PICTURES_AT_ONCE = 2
+"""A picture that is checked may take 300 MB as RGB; more of them at once could take the whole machine's memory."""
+
+
+@dataclass(frozen=True)
+class Services:
+    """Everything an endpoint may need. `max_attempts` is how often a job is tried before it fails for good."""
+
+    settings: APISettings
+    database: Database
+    storage: Storage
+    wake_ups: WakeUps
+    outbox_sender: OutboxSender
+    events: EventLog
+    event_reader: EventReader
+    max_attempts: int = 3
+    is_stopping: Callable[[], bool] = lambda: False
+    picture_slots: CapacityLimiter = field(default_factory=lambda: CapacityLimiter(_PICTURES_AT_ONCE))
+
+    @classmethod
+    def open(
+        cls,
+        settings: APISettings,
+        database: DatabaseSettings,
+        broker: BrokerSettings,
+        storage: StorageSettings,
+        worker: WorkerSettings,
+        is_stopping: Callable[[], bool] = lambda: False,
+    ) -> Self:
+        """Open everything that the settings name; raises ServiceError when the storage folder cannot be used."""
+        opened = Database(database)
+        wake_ups = WakeUps(broker)
+        return cls(
+            settings=settings,
+            database=opened,
+            storage=open_storage(storage),
+            wake_ups=wake_ups,
+            outbox_sender=OutboxSender(opened, wake_ups),
+            events=EventLog(broker),
+            event_reader=EventReader(broker),
+            max_attempts=worker.max_attempts,
+            is_stopping=is_stopping,
+        )
+
+    def start(self) -> None:
+        """Start the thread that sends wake-ups."""
+        self.outbox_sender.start()
+
+    async def close(self) -> None:
+        """Send the last wake-ups and give every connection back."""
+        self.outbox_sender.close()
+        await self.event_reader.close()
+        self.events.close()
+        self.wake_ups.close()
+        self.storage.close()
+        self.database.close()
+
+
+async def _services_of(request: Request) -> Services:
+    services: Services = request.app.state.services
+    return services
+
+
+ServicesDependency = Annotated[Services, Depends(_services_of)]
+"""The type by which an endpoint asks for the services."""

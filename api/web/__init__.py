@@ -1,0 +1,1 @@
+"""The page for people; no build step, nothing from elsewhere."""
