@@ -9,7 +9,7 @@ import typer
 
 from cli.errors import FAILED, fail_usage, failures, usage_errors
 from cli.output import print_json, say, show
-from cli.plan import Pair, error_result, is_newer, plan_outputs, run_all, write_atomically
+from cli.plan import Pair, died_result, error_result, is_newer, plan_outputs, run_all, write_atomically
 
 if TYPE_CHECKING:
     from codec.options import DecodeOptions
@@ -75,7 +75,7 @@ def decode(
     values = {name: value for name, value in given.items() if value is not None}
     with usage_errors(OSError):
         tasks = _tasks(inputs, out, values, reference, format, may_skip=not force)
-    results = run_all(decode_one, tasks, jobs, "Decoding")
+    results = run_all(decode_one, tasks, jobs, "Decoding", lambda task: died_result(task.pair, _KEYS))
     _report(results, as_json)
 
 

@@ -11,7 +11,7 @@ import typer
 
 from cli.errors import FAILED, fail_usage, failures, usage_errors
 from cli.output import print_json, say, show
-from cli.plan import Pair, Plan, error_result, is_newer, plan_outputs, run_all, write_atomically
+from cli.plan import Pair, Plan, died_result, error_result, is_newer, plan_outputs, run_all, write_atomically
 
 if TYPE_CHECKING:
     from codec.bitstream import Stream
@@ -108,7 +108,7 @@ def encode(
     with usage_errors(OSError):
         plan = plan_outputs(inputs, out, PICTURE_SUFFIXES, ".misc")
         tasks = _tasks(plan, values, describe, reference, reference_bpp, may_skip=not force)
-    results = run_all(encode_one, tasks, jobs, "Encoding")
+    results = run_all(encode_one, tasks, jobs, "Encoding", lambda task: died_result(task.pair, _KEYS))
     _report(results, as_json)
 
 

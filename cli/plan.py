@@ -104,11 +104,16 @@ TaskT = TypeVar("TaskT")
 
 
 def run_all(
-    work: Callable[[TaskT], dict[str, Any]], tasks: Sequence[TaskT], jobs: int, verb: str
+    work: Callable[[TaskT], dict[str, Any]],
+    tasks: Sequence[TaskT],
+    jobs: int,
+    verb: str,
+    died: Callable[[TaskT], dict[str, Any]],
 ) -> list[dict[str, Any]]:
     """Results of all tasks in their order, over `jobs` processes, with a progress bar.
 
-    `work` must be importable by name and must not raise for a bad input.
+    `work` must be importable by name and must not raise for a bad input; `died` gives the result of a task whose
+    process was killed, as the system does when memory runs out.
     """
     with progress_bar(len(tasks), verb) as bar:
         if min(jobs, len(tasks)) < 2:
@@ -117,31 +122,50 @@ def run_all(
                 results.append(work(task))
                 bar.advance("")
             return results
-        return _run_in_processes(work, tasks, min(jobs, len(tasks)), bar.advance)
+        return _run_in_processes(work, tasks, min(jobs, len(tasks)), died, bar.advance)
 
 
 def _run_in_processes(
     work: Callable[[TaskT], dict[str, Any]],
     tasks: Sequence[TaskT],
     jobs: int,
+    died: Callable[[TaskT], dict[str, Any]],
     advance: Callable[[str], None],
 ) -> list[dict[str, Any]]:
     import multiprocessing
     from concurrent.futures import ProcessPoolExecutor, as_completed
+    from concurrent.futures.process import BrokenProcessPool
 
     # Fresh processes: a fork would copy the threads' locks of the libraries that are loaded here.
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(jobs, mp_context=context) as pool:
-        futures = {pool.submit(work, task): index for index, task in enumerate(tasks)}
-        results: dict[int, dict[str, Any]] = {}
-        try:
-            for future in as_completed(futures):
-                results[futures[future]] = future.result()
-                advance("")
-        except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
-            raise
+    results: dict[int, dict[str, Any]] = {}
+
+    def run(indices: Sequence[int], workers: int) -> None:
+        """Fill in the results of some tasks; those that a dying process took with it stay without one."""
+        with ProcessPoolExecutor(workers, mp_context=context) as pool:
+            futures = {pool.submit(work, tasks[index]): index for index in indices}
+            try:
+                for future in as_completed(futures):
+                    with contextlib.suppress(BrokenProcessPool):
+                        results[futures[future]] = future.result()
+                        advance("")
+            except BaseException:
+                pool.shutdown(wait=False, cancel_futures=True)
+                raise
+
+    run(range(len(tasks)), jobs)
+    # One process that dies takes its whole pool along, so what is left is done one by one to find the cause.
+    for index in [index for index in range(len(tasks)) if index not in results]:
+        run([index], 1)
+        if index not in results:
+            results[index] = died(tasks[index])
+            advance("")
     return [results[index] for index in range(len(tasks))]
+
+
+def died_result(pair: Pair, keys: Sequence[str]) -> dict[str, Any]:
+    """The result of an input whose process was killed from outside."""
+    return error_result(pair, keys, MemoryError())
 
 
 def error_result(pair: Pair, keys: Sequence[str], error: Exception) -> dict[str, Any]:

@@ -1,0 +1,48 @@
+"""Many inputs at once: a process that dies costs its own input and no other."""
+
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cli.plan import Pair, died_result, plan_outputs, run_all, write_atomically
+from codec.errors import OptionError
+
+
+def work(number: int) -> dict[str, Any]:
+    if number == 2:
+        os._exit(9)
+    return {"number": number, "error": None}
+
+
+def test_killed_process_fails_its_own_input_only() -> None:
+    pair = Pair(Path("in.png"), Path("out.misc"))
+    results = run_all(work, [0, 1, 2, 3, 4], 2, "Working", lambda number: died_result(pair, ("bytes",)))
+    assert [result.get("number") for result in results] == [0, 1, None, 3, 4]
+    assert results[2]["error"]["code"] == "out_of_memory" and results[2]["bytes"] is None
+
+
+def test_failed_write_leaves_the_old_file_and_no_part(tmp_path: Path) -> None:
+    target = tmp_path / "new" / "a.misc"
+    write_atomically(target, b"first")
+    write_atomically(target, b"second")
+    assert target.read_bytes() == b"second"
+    with pytest.raises(TypeError):
+        write_atomically(target, "no bytes")  # type: ignore[arg-type]
+    assert target.read_bytes() == b"second"
+    assert [path.name for path in target.parent.iterdir()] == ["a.misc"]
+
+
+def test_file_into_an_existing_folder_keeps_its_stem(tmp_path: Path) -> None:
+    plan = plan_outputs([Path("some/where/photo.jpeg")], tmp_path, {".jpeg"}, ".misc")
+    assert [pair.target for pair in plan.pairs] == [tmp_path / "photo.misc"]
+    assert not plan.is_single
+
+
+def test_names_that_would_collide_keep_their_suffixes(tmp_path: Path) -> None:
+    sources = [Path("x/a.png"), Path("x/a.jpg"), Path("x/b.png")]
+    plan = plan_outputs(sources, tmp_path / "out", {".png", ".jpg"}, ".misc")
+    assert [pair.target.name for pair in plan.pairs] == ["a.png.misc", "a.jpg.misc", "b.misc"]
+    with pytest.raises(OptionError, match="different folders"):
+        plan_outputs([Path("x/a.png"), Path("y/a.png")], tmp_path / "out", {".png"}, ".misc")
