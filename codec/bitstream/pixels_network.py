@@ -4,6 +4,7 @@ All weights are frozen in pixels_prior.bin and all arithmetic is in integers, so
 odds. It knows nothing of payload headers or grids.
 """
 
+from functools import lru_cache
 from operator import mul
 from struct import Struct
 from typing import Protocol
@@ -11,6 +12,7 @@ from typing import Protocol
 from codec.bitstream.pixels_prior import (
     COMPONENTS,
     EXP_SIZE,
+    LANE_BITS,
     LANE_ZERO,
     OUTPUTS,
     SCALE_SIZE,
@@ -20,6 +22,13 @@ from codec.bitstream.pixels_prior import (
     load_prior,
 )
 from codec.bitstream.rangecoder import PROBABILITY_BITS
+
+
+def log16(value: int) -> int:
+    """Sixteen times the binary logarithm of `value` >= 1, piecewise linear between powers of two."""
+    whole = value.bit_length() - 1
+    return 16 * whole + ((value << 4 >> whole) & 15)
+
 
 CHANNEL_ORDER = (1, 0, 2)
 """Green first: it is the best guide to the other two."""
@@ -38,11 +47,16 @@ _MOST_ODDS = (1 << PROBABILITY_BITS) - _LEAST_ODDS
 
 _HIDDEN_TOP = 8191
 """Hidden units are cut off here (32.0), which bounds every sum to its lane."""
-_FIRST_FULL = LANE_ZERO + (_HIDDEN_TOP << 7)
-_SECOND_FULL = LANE_ZERO + (_HIDDEN_TOP << 12)
+_OUTPUT_ZERO = LANE_ZERO + (LANE_ZERO << 3)
 _SCALE_FIRST = -103
 _SCALE_LAST = _SCALE_FIRST + SCALE_SIZE - 1
-_SIGMOID_EDGE = SIGMOID_RANGE * SIGMOID_STEPS
+_CENTRE_FIRST, _CENTRE_LAST = -128 << 6, 384 << 6
+"""Centres of the curves, in 1/64 grey level, are kept this near to what a sample can be."""
+_CURVE_REACH = 76_000
+"""Above 384 x 64 times the largest inverse scale over 65536: no argument of the curve lies further out."""
+
+_LOG_AROUND = tuple(log16(1 + value) - 48 for value in range(4 * 255 + 1))
+_LOG_OVERALL = tuple(log16(1 + value) - 80 for value in range(16 * 510 + 128 + 1))
 
 
 class SymbolCoder(Protocol):
@@ -64,12 +78,6 @@ def code_samples(coder: SymbolCoder, columns: int, rows: int, level: int, sample
     _Walk(coder, columns, rows, level, samples).run()
 
 
-def log16(value: int) -> int:
-    """Sixteen times the binary logarithm of `value` >= 1, piecewise linear between powers of two."""
-    whole = value.bit_length() - 1
-    return 16 * whole + ((value << 4 >> whole) & 15)
-
-
 class _Walk:
     """Walks over the blocks in row order; keeps the canvas of known blocks and of the gradient prediction's errors.
 
@@ -89,9 +97,8 @@ class _Walk:
         networks = self._prior.fine if columns * rows * 3 <= MAX_FINE_SAMPLES else self._prior.quick
         self._networks = networks.networks
         first, second = networks.hidden
-        self._lanes_1, self._lanes_2 = _Lanes(first + OUTPUTS), _Lanes(second)
-        self._lanes_3 = _Lanes(OUTPUTS)
-        self._hidden_1 = first
+        self._first, self._second = _Lanes(first), _Lanes(second)
+        self._curve = _whole_curve()
 
     def run(self) -> None:
         """Code every block."""
@@ -118,7 +125,7 @@ class _Walk:
                     column * 64 // columns - 32,
                     *constant,
                 )
-                overall = [log16(1 + (16 * total + 512) // (count + 4)) - 80 for total in sums]
+                overall = [_LOG_OVERALL[(16 * total + 512) // (count + 4)] for total in sums]
                 self._code_block(at, 3 * count, overall, place, sums)
                 count += 1
             self._close_row(start, row)
@@ -158,10 +165,10 @@ class _Walk:
             middles.append(middle)
             gradients.append(min(max(3 * (west + north) - 2 * north_west + 2 >> 2, 0), 255))
             change = abs(west - north_west) + abs(north - north_west) + abs(north - north_east)
-            activities.append(log16(1 + change) - 48)
+            activities.append(_LOG_AROUND[change])
             stride = self._stride
             error = wrong[at - 1] + wrong[at - stride] + wrong[at - stride - 1] + wrong[at - stride + 1]
-            errors.append(log16(1 + error) - 48)
+            errors.append(_LOG_AROUND[error])
         inputs += [middle - 128 >> 1 for middle in middles]
         inputs += activities
         inputs += errors
@@ -188,51 +195,43 @@ class _Walk:
 
     def _evaluate(self, network: ChannelNetwork, inputs: list[int]) -> list[int]:
         """The nine outputs of a network, in units of 2**-20."""
-        lanes = self._lanes_1.split(sum(map(mul, network.first, inputs), network.first_bias))
-        hidden = [
-            0 if lane <= LANE_ZERO else _HIDDEN_TOP if lane >= _FIRST_FULL else (lane - LANE_ZERO) >> 7
-            for lane in lanes[: self._hidden_1]
-        ]
-        second = self._lanes_2.split(sum(map(mul, network.second, hidden), network.second_bias))
-        hidden = [
-            0 if lane <= LANE_ZERO else _HIDDEN_TOP if lane >= _SECOND_FULL else (lane - LANE_ZERO) >> 12
-            for lane in second
-        ]
-        third = self._lanes_3.split(sum(map(mul, network.third, hidden), network.third_bias))
-        skips = lanes[self._hidden_1 :]
-        return [a - LANE_ZERO + ((b - LANE_ZERO) << 3) for a, b in zip(third, skips, strict=True)]
+        first, second = self._first, self._second
+        packed = sum(map(mul, network.first, inputs), network.first_bias)
+        hidden = first.rectify(packed, 7)
+        hidden = second.rectify(sum(map(mul, network.second, hidden), network.second_bias), 12)
+        outputs = _OUTPUTS.split(sum(map(mul, network.third, hidden), network.third_bias))
+        skips = _OUTPUTS.split(packed >> first.bits)
+        return [a + (b << 3) - _OUTPUT_ZERO for a, b in zip(outputs, skips, strict=True)]
 
     def _code_sample(self, outputs: list[int], middle: int, sample: int) -> int:
         """Code one sample by halving the range of its values, highest bit first."""
         prior, level = self._prior, self._level
-        sigmoid, code = prior.sigmoid, self._coder.code
+        curve, code = self._curve, self._coder.code
+        exponential, inverse_scale = prior.exponential, prior.inverse_scale
         strongest = max(outputs[:COMPONENTS])
-        curves = []
-        total = 0
-        for k in range(COMPONENTS):
-            faintness = (strongest - outputs[k]) >> 15
-            if faintness >= EXP_SIZE:
-                continue
-            weight = prior.exponential[faintness]
-            centre = (middle << 6) + (outputs[COMPONENTS + k] >> 11)
-            scale = min(max(outputs[2 * COMPONENTS + k] >> 15, _SCALE_FIRST), _SCALE_LAST) - _SCALE_FIRST
-            curves.append((weight, centre, prior.inverse_scale[scale]))
-            total += weight
-        below, above = 0, total * sigmoid[-1]
+        weight_0, weight_1, weight_2 = [
+            exponential[min((strongest - output) >> 15, EXP_SIZE - 1)] for output in outputs[:COMPONENTS]
+        ]
+        centre_0, centre_1, centre_2 = [
+            min(max((middle << 6) + (output >> 11), _CENTRE_FIRST), _CENTRE_LAST)
+            for output in outputs[COMPONENTS : 2 * COMPONENTS]
+        ]
+        inverse_0, inverse_1, inverse_2 = [
+            inverse_scale[min(max(output >> 15, _SCALE_FIRST), _SCALE_LAST) - _SCALE_FIRST]
+            for output in outputs[2 * COMPONENTS :]
+        ]
+        below, above = 0, (weight_0 + weight_1 + weight_2) * curve[_CURVE_REACH]
         value = 0
         for shift in range(7 - level, -1, -1):
             edge = (value + (1 << shift)) << level + 6
-            middle_mass = 0
-            for weight, centre, inverse in curves:
-                # Written out, because min and max as calls would take a third of the whole time.
-                place = (edge - centre) * inverse >> 16
-                if place > _SIGMOID_EDGE:
-                    place = _SIGMOID_EDGE
-                elif place < -_SIGMOID_EDGE:
-                    place = -_SIGMOID_EDGE
-                middle_mass += weight * sigmoid[place + _SIGMOID_EDGE]
+            middle_mass = (
+                weight_0 * curve[(edge - centre_0) * inverse_0 >> 16]
+                + weight_1 * curve[(edge - centre_1) * inverse_1 >> 16]
+                + weight_2 * curve[(edge - centre_2) * inverse_2 >> 16]
+            )
             mass = above - below
             odds = ((above - middle_mass) << 16) // mass if mass else 1 << 15
+            # Written out, because min and max as calls would take a third of the whole time.
             if odds < _LEAST_ODDS:
                 odds = _LEAST_ODDS
             elif odds > _MOST_ODDS:
@@ -245,12 +244,44 @@ class _Walk:
         return value
 
 
+@lru_cache(maxsize=1)
+def _whole_curve() -> tuple[int, ...]:
+    """The logistic curve for every argument that can occur, negative ones counted from the end.
+
+    Flat tails cost a megabyte and spare two comparisons in the innermost loop.
+    """
+    table = load_prior().sigmoid
+    edge = SIGMOID_RANGE * SIGMOID_STEPS
+    tail = _CURVE_REACH - edge
+    return (*table[edge:], *(table[-1],) * tail, *(table[0],) * tail, *table[:edge])
+
+
 class _Lanes:
-    """Cuts a packed sum into its lanes."""
+    """Takes packed sums apart. All lanes are worked on at once, as digits of one integer."""
 
     def __init__(self, count: int) -> None:
-        self._layout = Struct(f"<{count}I")
+        self.bits = LANE_BITS * count
+        self._struct = Struct(f"<{count}I")
+        self._all = (1 << self.bits) - 1
+        self._ones = self._all // ((1 << LANE_BITS) - 1)
+        self._signs = self._ones << LANE_BITS - 1
 
     def split(self, packed: int) -> tuple[int, ...]:
         """The lanes, each with LANE_ZERO still added."""
-        return self._layout.unpack(packed.to_bytes(self._layout.size, "little"))
+        return self._struct.unpack((packed & self._all).to_bytes(self._struct.size, "little"))
+
+    def rectify(self, packed: int, shift: int) -> tuple[int, ...]:
+        """The lanes x >> `shift`, cut to [0, 8191]."""
+        ones, signs = self._ones, self._signs
+        positive = packed & signs
+        # A lane that is not negative gets 31 ones below its sign bit, the others none.
+        packed &= positive - (positive >> LANE_BITS - 1)
+        packed = packed >> shift & ones * ((1 << LANE_BITS - 1 - shift) - 1)
+        over = (packed + ones * (LANE_ZERO - _HIDDEN_TOP - 1)) & signs
+        if over:
+            full = over >> LANE_BITS - 1
+            packed = packed & ~(over - full) | full * _HIDDEN_TOP
+        return self._struct.unpack(packed.to_bytes(self._struct.size, "little"))
+
+
+_OUTPUTS = _Lanes(OUTPUTS)

@@ -22,8 +22,8 @@ BASE_INPUTS = 53
 SIGMOID_RANGE = 12
 SIGMOID_STEPS = 64
 """The logistic curve is tabulated in steps of 1/64 for arguments in [-12, 12]."""
-EXP_SIZE = 288
-"""exp(-i/32) x 4096 for i below this; the next would round to zero."""
+EXP_SIZE = 290
+"""exp(-i/32) x 4096 for i below this; the last is zero and stands for all that follow."""
 SCALE_SIZE = 187
 """Scales are 8 exp(i/32) grey levels for i in [-103, 83]; the table holds 65536 over that."""
 PLAIN_SHAPE = (8, 3, 16)
