@@ -27,7 +27,7 @@ _MOST_WEIGHT = 24.0
 _LEAST_SHARE = 0.08
 """No side of a context starts below this many bits, for the same reason."""
 
-_HEAD = '''"""The frozen counts that the map coder starts from, made by training/fit_map_prior.py; part of format version 1."""
+_HEAD = '''"""The frozen counts that the map coder starts from, part of version 1; by training/fit_map_prior.py."""
 
 COUNTS = (
 '''
