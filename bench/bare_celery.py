@@ -1,8 +1,10 @@
 """A worker process with nothing but a task that does nothing: what the queue alone can do. For `bench.service`."""
 
 import sys
+import warnings
 
 from celery import Celery
+from celery.platforms import SecurityWarning
 
 from core.queue import make_celery
 from core.settings import BrokerSettings
@@ -14,11 +16,16 @@ QUEUE = "bench"
 def bare_app() -> Celery:
     """The production Celery settings, with the one task."""
     app = make_celery(BrokerSettings())
-    app.task(lambda: None, name=NOOP_TASK)
+
+    @app.task(name=NOOP_TASK)
+    def noop() -> None:
+        pass
+
     return app
 
 
 if __name__ == "__main__":
+    warnings.filterwarnings("ignore", category=SecurityWarning)
     bare_app().Worker(
         queues=[QUEUE],
         pool="threads",

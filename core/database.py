@@ -1,18 +1,22 @@
 """Sessions on SQLite or PostgreSQL, both first-class; nothing above this module asks which one it is."""
 
+import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, Engine, create_engine, event, make_url, text
-from sqlalchemy.exc import DBAPIError, OperationalError, TimeoutError
+from sqlalchemy import Connection, Engine, Executable, create_engine, event, make_url, text
+from sqlalchemy.exc import DBAPIError, DisconnectionError, OperationalError, TimeoutError
 from sqlalchemy.orm import Session, sessionmaker
 
 from core.errors import DatabaseUnavailable
 from core.settings import DatabaseSettings
 
 _WRITES = "misc_writes"
+_LAST_USED = "misc_last_used"
+_PING_AFTER_SECONDS = 5.0
 
 
 class Database:
@@ -25,8 +29,6 @@ class Database:
             if url.database and url.database != ":memory:":
                 Path(url.database).parent.mkdir(parents=True, exist_ok=True)
             options["connect_args"] = {"timeout": settings.busy_timeout.total_seconds()}
-        else:
-            options["pool_pre_ping"] = True
         self.engine = create_engine(
             url,
             pool_size=settings.pool_size,
@@ -37,8 +39,15 @@ class Database:
         )
         if url.get_backend_name() == "sqlite":
             _tame_sqlite(self.engine)
+        else:
+            _ping_after_idling(self.engine)
+        self._single = self.engine.execution_options(isolation_level="AUTOCOMMIT")
         self._read = sessionmaker(self.engine, expire_on_commit=False)
         self._write = sessionmaker(self.engine.execution_options(**{_WRITES: True}), expire_on_commit=False)
+        # SQLite has one writer at a time and lets the others sleep and poll, for up to 100 ms a time and in no order.
+        # Threads of one process take turns instead.
+        self._turn = threading.Lock() if url.get_backend_name() == "sqlite" else None
+        self._turn_seconds = settings.busy_timeout.total_seconds()
 
     @contextmanager
     def read(self) -> Iterator[Session]:
@@ -49,8 +58,26 @@ class Database:
     @contextmanager
     def write(self) -> Iterator[Session]:
         """A session whose block is one transaction: committed at its end, rolled back when it raises."""
-        with _vendor_errors(), self._write() as session, session.begin():
+        with _vendor_errors(), self._taken_turn(), self._write() as session, session.begin():
             yield session
+
+    @contextmanager
+    def _taken_turn(self) -> Iterator[None]:
+        if self._turn is None:
+            yield
+            return
+        if not self._turn.acquire(timeout=self._turn_seconds):
+            raise DatabaseUnavailable("The database is busy: another transaction of this process takes too long.")
+        try:
+            yield
+        finally:
+            self._turn.release()
+
+    def execute_alone(self, statement: Executable) -> list[tuple[Any, ...]]:
+        """One statement as a transaction of its own, in one round trip; returns the rows that it returns."""
+        with _vendor_errors(), self._single.connect() as connection:
+            result = connection.execute(statement)
+            return [tuple(row) for row in result] if result.returns_rows else []
 
     def check(self) -> None:
         """Raise DatabaseUnavailable unless a statement comes back."""
@@ -77,6 +104,23 @@ def _vendor_errors() -> Iterator[None]:
         raise
 
 
+def _ping_after_idling(engine: Engine) -> None:
+    """Test a connection before it is used again after a pause; a test before every use would double the round trips."""
+
+    @event.listens_for(engine, "checkin")
+    def _on_checkin(_connection: Any, record: Any) -> None:
+        record.info[_LAST_USED] = time.monotonic()
+
+    @event.listens_for(engine, "checkout")
+    def _on_checkout(connection: Any, record: Any, _proxy: Any) -> None:
+        if time.monotonic() - record.info.get(_LAST_USED, time.monotonic()) < _PING_AFTER_SECONDS:
+            return
+        try:
+            engine.dialect.do_ping(connection)
+        except engine.dialect.loaded_dbapi.Error as error:
+            raise DisconnectionError("the database closed an idle connection") from error
+
+
 def _tame_sqlite(engine: Engine) -> None:
     """Make SQLite behave under many processes: WAL, durable commits, and write locks taken at the beginning."""
 
@@ -90,5 +134,8 @@ def _tame_sqlite(engine: Engine) -> None:
     def _on_begin(connection: Connection) -> None:
         # A deferred transaction that turns into a writer fails at once when another writer was faster;
         # one that begins as a writer waits for its turn.
-        writes = connection.get_execution_options().get(_WRITES, False)
+        options = connection.get_execution_options()
+        if options.get("isolation_level") == "AUTOCOMMIT":
+            return
+        writes = options.get(_WRITES, False)
         connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")

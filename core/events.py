@@ -4,6 +4,8 @@ Events are news, not truth: a reader that misses some reads the job itself. What
 """
 
 import json
+import queue
+import threading
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import Any
@@ -34,25 +36,48 @@ def _stream_key(job_id: str) -> str:
 
 
 class EventLog:
-    """The writing side. Publishing never fails a job: an unreachable Redis is logged and forgotten."""
+    """The writing side: publishing returns at once, and a thread sends what has gathered in one round trip.
+
+    It never fails a job: what an unreachable Redis did not take is logged and forgotten.
+    """
 
     def __init__(self, settings: BrokerSettings) -> None:
         self._redis = connect_redis(settings)
+        self._news: queue.SimpleQueue[tuple[str, str, str] | None] = queue.SimpleQueue()
+        self._thread = threading.Thread(target=self._run, name="event-log", daemon=True)
+        self._thread.start()
 
     def publish(self, job_id: str, name: str, data: dict[str, Any]) -> None:
-        """Append an event, and let the stream go an hour after its last one."""
-        key = _stream_key(job_id)
-        try:
-            pipe = self._redis.pipeline(transaction=False)
-            pipe.xadd(key, {"name": name, "data": json.dumps(data)}, maxlen=_KEPT_EVENTS, approximate=True)
-            pipe.expire(key, _KEPT_SECONDS)
-            pipe.execute()
-        except (redis.RedisError, OSError) as error:
-            _log.warning("event_not_published", job_id=job_id, error=str(error))
+        """Append an event; a job's stream goes an hour after its last one. Events keep their order."""
+        self._news.put((job_id, name, json.dumps(data)))
 
     def close(self) -> None:
-        """Give the connections back."""
+        """Send what is left, then give the connections back."""
+        self._news.put(None)
+        self._thread.join(timeout=5)
         self._redis.close()
+
+    def _run(self) -> None:
+        while (first := self._news.get()) is not None:
+            batch = [first]
+            while len(batch) < _KEPT_EVENTS and not self._news.empty():
+                entry = self._news.get()
+                if entry is None:
+                    self._send(batch)
+                    return
+                batch.append(entry)
+            self._send(batch)
+
+    def _send(self, batch: list[tuple[str, str, str]]) -> None:
+        pipe = self._redis.pipeline(transaction=False)
+        for job_id, name, data in batch:
+            pipe.xadd(_stream_key(job_id), {"name": name, "data": data}, maxlen=_KEPT_EVENTS, approximate=True)
+        for job_id in {entry[0] for entry in batch}:
+            pipe.expire(_stream_key(job_id), _KEPT_SECONDS)
+        try:
+            pipe.execute()
+        except (redis.RedisError, OSError) as error:
+            _log.warning("events_not_published", count=len(batch), error=str(error))
 
 
 class EventReader:

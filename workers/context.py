@@ -46,7 +46,8 @@ class WorkContext:
         return self._held.must_stop
 
 
-Work = Callable[[WorkContext], Record]
+Work = Callable[[WorkContext], Record | None]
+"""Does the job; returns None when there is no result to record."""
 
 
 @contextmanager

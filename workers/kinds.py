@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from core.queue import DECODE, ENCODE
 from models.job import JobKind
-from workers.context import Record, Work, WorkContext
+from workers.context import Work, WorkContext
 
 
 def work_for(kind: JobKind) -> Work:
@@ -28,5 +28,5 @@ def warm_up(queues: Sequence[str]) -> None:
         work_for(JobKind.DECODE)
 
 
-def _probe(_context: WorkContext) -> Record:
-    return lambda _session: {}
+def _probe(_context: WorkContext) -> None:
+    """Nothing."""

@@ -75,7 +75,7 @@ def run_worker(queues: list[str], concurrency: int | None = None) -> int:
     signals.worker_ready.connect(lambda **_: _log.info("worker_ready", queues=queues, threads=threads), weak=False)
     worker.start()
     _log.info("worker_stopped", restart=watch.wants_restart)
-    for part in (watch, reconciler, keeper):
+    for part in (watch, reconciler, keeper, events):
         part.close()
     return EXIT_RESTART if watch.wants_restart else 0
 

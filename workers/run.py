@@ -5,7 +5,6 @@ from collections.abc import Callable
 from datetime import timedelta
 
 import structlog
-from sqlalchemy.orm import Session
 
 from codec.errors import Cancelled, CodecError
 from core.database import Database
@@ -59,8 +58,7 @@ class Runner:
         """Claim the job and do it; returns quietly when it is not to be had. Never raises for what a job did."""
         self._last_wake_up = time.monotonic()
         try:
-            with self._database.write() as session:
-                claim = repository.claim(session, job_id, self._name, self._settings.lease)
+            claim = repository.claim(self._database, job_id, self._name, self._settings.lease)
         except DatabaseUnavailable as error:
             # The job is still queued there; the reconciler wakes somebody once the database is back.
             _log.warning("claim_failed", job_id=job_id, error=str(error))
@@ -82,9 +80,13 @@ class Runner:
         try:
             record = work_for(claim.kind)(WorkContext(held, self._database, self._storage, self._events))
 
-            def _finish(session: Session) -> None:
-                seconds = record(session)
-                repository.succeed(session, claim, seconds | {"job": time.perf_counter() - started})
+            def _finish() -> None:
+                if record is None:
+                    repository.succeed_alone(self._database, claim, {"job": time.perf_counter() - started})
+                    return
+                with self._database.write() as session:
+                    seconds = record(session)
+                    repository.succeed(session, claim, seconds | {"job": time.perf_counter() - started})
 
             self._settle(claim, JobState.SUCCEEDED, _finish)
         except Cancelled:
@@ -106,9 +108,10 @@ class Runner:
             _log.warning("result_dropped", reason="lease lost")
         elif held.cancel_requested:
 
-            def _cancel(session: Session) -> None:
-                repository.cancel_running(session, claim)
-                end_owner(session, claim, JobState.CANCELLED)
+            def _cancel() -> None:
+                with self._database.write() as session:
+                    repository.cancel_running(session, claim)
+                    end_owner(session, claim, JobState.CANCELLED)
 
             self._settle(claim, JobState.CANCELLED, _cancel)
         else:
@@ -121,17 +124,21 @@ class Runner:
             self._put_back(claim, delay, code, message, count_attempt=True)
             return
 
-        def _fail(session: Session) -> None:
-            repository.fail(session, claim, code, message)
-            end_owner(session, claim, JobState.FAILED)
+        def _fail() -> None:
+            with self._database.write() as session:
+                repository.fail(session, claim, code, message)
+                end_owner(session, claim, JobState.FAILED)
 
         self._settle(claim, JobState.FAILED, _fail, {"error": {"code": code, "message": message[:1000]}})
 
     def _put_back(
         self, claim: Claim, delay: timedelta, code: str | None, message: str | None, *, count_attempt: bool
     ) -> None:
-        def _queue(session: Session) -> None:
-            repository.put_back(session, claim, delay=delay, code=code, message=message, count_attempt=count_attempt)
+        def _queue() -> None:
+            with self._database.write() as session:
+                repository.put_back(
+                    session, claim, delay=delay, code=code, message=message, count_attempt=count_attempt
+                )
 
         self._settle(claim, JobState.QUEUED, _queue)
         if not delay:
@@ -141,13 +148,12 @@ class Runner:
                 _log.warning("wake_ups_delayed", error=str(error))  # the reconciler sends them
 
     def _settle(
-        self, claim: Claim, state: JobState, write: Callable[[Session], None], news: dict[str, object] | None = None
+        self, claim: Claim, state: JobState, write: Callable[[], None], news: dict[str, object] | None = None
     ) -> None:
-        """Write the end of an attempt in one transaction, through a short outage of the database."""
+        """Write the end of an attempt, through a short outage of the database."""
         for attempt in range(1, _SETTLE_ATTEMPTS + 1):
             try:
-                with self._database.write() as session:
-                    write(session)
+                write()
                 break
             except LeaseLost:
                 _log.warning("result_dropped", reason="lease lost")

@@ -2,7 +2,6 @@
 
 import threading
 import time
-from collections.abc import Callable
 from datetime import timedelta
 
 from core.database import Database
@@ -95,10 +94,9 @@ class LeaseKeeper:
 
     def _renew(self, held: HeldJob) -> None:
         try:
-            with self._database.write() as session:
-                held.cancel_requested |= repository.renew(
-                    session, held.claim, self._lease, stage=held.stage, progress=held.progress
-                )
+            held.cancel_requested |= repository.renew(
+                self._database, held.claim, self._lease, stage=held.stage, progress=held.progress
+            )
         except LeaseLost:
             with self._lock:
                 still_held = held.claim.token in self._held
@@ -107,6 +105,3 @@ class LeaseKeeper:
                 _log.warning("lease_lost", job_id=held.claim.job_id)
         except DatabaseUnavailable as error:
             _log.warning("lease_not_renewed", job_id=held.claim.job_id, error=str(error))
-
-
-ProgressCallback = Callable[[str, float], None]

@@ -7,8 +7,9 @@ import queue
 import threading
 from collections.abc import Iterable
 from datetime import datetime, timedelta
+from typing import cast
 
-from sqlalchemy import delete, insert, select
+from sqlalchemy import Table, delete, insert, select
 from sqlalchemy.orm import Session
 
 from core.database import Database
@@ -20,12 +21,13 @@ from models.outbox import OutboxRow
 
 _log = get_logger(__name__)
 
+_OUTBOX = cast(Table, OutboxRow.__table__)
 _BATCH = 500
 
 
 def promise(session: Session, job_id: str, to_queue: str, due_at: datetime) -> None:
     """Write the row, in the transaction of the job's own change."""
-    session.execute(insert(OutboxRow).values(job_id=job_id, queue=to_queue, due_at=due_at))
+    session.execute(insert(_OUTBOX).values(job_id=job_id, queue=to_queue, due_at=due_at))
 
 
 def keep_promises(database: Database, wake_ups: WakeUps, *, older_than: timedelta = timedelta(0)) -> int:
@@ -97,8 +99,7 @@ class OutboxSender:
         try:
             for to_queue, job_ids in by_queue.items():
                 self._wake_ups.send(job_ids, to_queue)
-            with self._database.write() as session:
-                session.execute(delete(OutboxRow).where(OutboxRow.job_id.in_([job_id for job_id, _ in batch])))
+            self._database.execute_alone(delete(_OUTBOX).where(OutboxRow.job_id.in_([job_id for job_id, _ in batch])))
         except (BrokerUnavailable, DatabaseUnavailable) as error:
             # The rows stay; the reconciler sends them once the broker is back.
             _log.warning("wake_ups_delayed", count=len(batch), error=str(error))

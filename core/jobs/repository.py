@@ -7,15 +7,20 @@ queued --claim--> running --succeed / fail / cancel--> final
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, cast
 
-from sqlalchemy import CursorResult, func, insert, literal, or_, select, update
+from sqlalchemy import CursorResult, Table, Update, func, insert, literal, or_, select, update
 from sqlalchemy.orm import Session
+from sqlalchemy.sql.dml import ReturningUpdate
 
+from core.database import Database
 from core.errors import LeaseLost, NotFound
 from core.jobs.outbox import promise
 from models.base import new_id, utc_now
 from models.job import Job, JobKind, JobState
+
+# Statements on the table itself skip the bookkeeping that the mapped class brings; every job passes here three times.
+_JOBS = cast(Table, Job.__table__)
 
 # Written into the statement as it is, so that the planner can see that the partial index of open jobs serves.
 _QUEUED = literal(JobState.QUEUED, Job.state.type, literal_execute=True)
@@ -56,7 +61,7 @@ def create(
     job_id = new_id("job")
     now = utc_now()
     session.execute(
-        insert(Job).values(
+        insert(_JOBS).values(
             id=job_id,
             kind=kind,
             queue=queue,
@@ -66,6 +71,9 @@ def create(
             batch_id=batch_id,
             request_id=request_id,
             max_attempts=max_attempts,
+            attempts=0,
+            cancel_requested=False,
+            progress=0.0,
             created_at=now,
             due_at=now,
             woken_at=now,
@@ -116,16 +124,19 @@ def queue_position(session: Session, job: Job) -> int | None:
     return session.scalar(ahead) or 0
 
 
-def claim(session: Session, job_id: str, worker: str, lease: timedelta) -> Claim | None:
-    """Take a queued job that is due, in the name of `worker` (<= 48 characters); None when somebody else has it, it has ended, or it is not due."""
+def claim(database: Database, job_id: str, worker: str, lease: timedelta) -> Claim | None:
+    """Take a queued job that is due, in the name of `worker` (<= 48 characters), in a transaction of its own.
+
+    None when somebody else has it, it has ended, or it is not due.
+    """
     now = utc_now()
     token = new_id("clm")
-    row = session.execute(
-        update(Job)
-        .where(Job.id == job_id, Job.state == _QUEUED, Job.due_at <= now)
+    rows = database.execute_alone(
+        update(_JOBS)
+        .where(_JOBS.c.id == job_id, _JOBS.c.state == _QUEUED, _JOBS.c.due_at <= now)
         .values(
             state=JobState.RUNNING,
-            attempts=Job.attempts + 1,
+            attempts=_JOBS.c.attempts + 1,
             worker=worker,
             lease_token=token,
             lease_expires_at=now + lease,
@@ -133,34 +144,42 @@ def claim(session: Session, job_id: str, worker: str, lease: timedelta) -> Claim
             progress=0.0,
             stage=None,
         )
-        .returning(Job.kind, Job.attempts, Job.max_attempts, Job.image_id, Job.reconstruction_id, Job.request_id),
-        execution_options={"synchronize_session": False},
-    ).one_or_none()
-    if row is None:
+        .returning(
+            _JOBS.c.kind,
+            _JOBS.c.attempts,
+            _JOBS.c.max_attempts,
+            _JOBS.c.image_id,
+            _JOBS.c.reconstruction_id,
+            _JOBS.c.request_id,
+        )
+    )
+    if not rows:
         return None
-    kind, attempts, max_attempts, image_id, reconstruction_id, request_id = row
+    kind, attempts, max_attempts, image_id, reconstruction_id, request_id = rows[0]
     return Claim(job_id, kind, token, attempts, max_attempts, image_id, reconstruction_id, request_id)
 
 
-def renew(session: Session, held: Claim, lease: timedelta, *, stage: str | None, progress: float) -> bool:
-    """Prolong the lease and note the progress; returns whether somebody asked for the job to stop.
+def renew(database: Database, held: Claim, lease: timedelta, *, stage: str | None, progress: float) -> bool:
+    """Prolong the lease and note the progress, in a transaction of its own; returns whether the job has to stop.
 
     Raises LeaseLost when the claim is not valid any more.
     """
-    row = session.execute(
-        _of(held)
-        .values(lease_expires_at=utc_now() + lease, stage=stage, progress=progress)
-        .returning(Job.cancel_requested),
-        execution_options={"synchronize_session": False},
-    ).one_or_none()
-    if row is None:
+    values = {"lease_expires_at": utc_now() + lease, "stage": stage, "progress": progress}
+    rows = database.execute_alone(_of(held).values(values).returning(_JOBS.c.cancel_requested))
+    if not rows:
         raise LeaseLost(f"Job {held.job_id} was taken back.")
-    return bool(row[0])
+    return bool(rows[0][0])
 
 
 def succeed(session: Session, held: Claim, seconds: dict[str, float]) -> None:
     """End the job well, in the transaction that records its result; raises LeaseLost."""
     _end(session, held, JobState.SUCCEEDED, progress=1.0, stage=None, seconds=seconds)
+
+
+def succeed_alone(database: Database, held: Claim, seconds: dict[str, float]) -> None:
+    """End a job well that has no result to record; raises LeaseLost."""
+    if not database.execute_alone(_ending(held, JobState.SUCCEEDED, progress=1.0, stage=None, seconds=seconds)):
+        raise LeaseLost(f"Job {held.job_id} was taken back.")
 
 
 def fail(session: Session, held: Claim, code: str, message: str) -> None:
@@ -182,7 +201,7 @@ def put_back(
         _of(held)
         .values(
             state=JobState.QUEUED,
-            attempts=Job.attempts if count_attempt else Job.attempts - 1,
+            attempts=_JOBS.c.attempts if count_attempt else _JOBS.c.attempts - 1,
             lease_token=None,
             lease_expires_at=None,
             due_at=due_at,
@@ -190,8 +209,7 @@ def put_back(
             error_code=code,
             error_message=None if message is None else message[:1000],
         )
-        .returning(Job.queue),
-        execution_options={"synchronize_session": False},
+        .returning(_JOBS.c.queue)
     )
     if queue is None:
         raise LeaseLost(f"Job {held.job_id} was taken back.")
@@ -261,14 +279,15 @@ def waiting_since(session: Session, queue: str, before: datetime, limit: int) ->
     return list(session.scalars(query))
 
 
-def _of(held: Claim) -> Any:
-    return update(Job).where(Job.id == held.job_id, Job.state == _RUNNING, Job.lease_token == held.token)
+def _of(held: Claim) -> Update:
+    return update(_JOBS).where(_JOBS.c.id == held.job_id, _JOBS.c.state == _RUNNING, _JOBS.c.lease_token == held.token)
+
+
+def _ending(held: Claim, state: JobState, **values: Any) -> ReturningUpdate[tuple[str]]:
+    ended = {"state": state, "finished_at": utc_now(), "lease_token": None, "lease_expires_at": None}
+    return _of(held).values(ended | values).returning(_JOBS.c.id)
 
 
 def _end(session: Session, held: Claim, state: JobState, **values: Any) -> None:
-    ended: CursorResult[Any] = session.execute(  # type: ignore[assignment]
-        _of(held).values(state=state, finished_at=utc_now(), lease_token=None, lease_expires_at=None, **values),
-        execution_options={"synchronize_session": False},
-    )
-    if not ended.rowcount:
+    if session.execute(_ending(held, state, **values)).one_or_none() is None:
         raise LeaseLost(f"Job {held.job_id} was taken back.")

@@ -22,8 +22,7 @@ def _queued(database: Database, **values: object) -> str:
 
 
 def _claimed(database: Database, job_id: str) -> repository.Claim:
-    with database.write() as session:
-        claim = repository.claim(session, job_id, "worker", LEASE)
+    claim = repository.claim(database, job_id, "worker", LEASE)
     assert claim is not None
     return claim
 
@@ -52,8 +51,7 @@ def test_eight_workers_that_claim_at_once_get_the_job_once(database: Database) -
 
     def _claim() -> None:
         start.wait()
-        with database.write() as session:
-            claims.append(repository.claim(session, job_id, "worker", LEASE))
+        claims.append(repository.claim(database, job_id, "worker", LEASE))
 
     threads = [threading.Thread(target=_claim) for _ in range(8)]
     for thread in threads:
@@ -75,11 +73,14 @@ def test_claim_that_was_taken_back_can_record_nothing(database: Database) -> Non
     for write in (
         lambda session: repository.succeed(session, first, {}),
         lambda session: repository.fail(session, first, "code", "message"),
-        lambda session: repository.renew(session, first, LEASE, stage=None, progress=0.5),
         lambda session: repository.cancel_running(session, first),
     ):
         with pytest.raises(LeaseLost), database.write() as session:
             write(session)
+    with pytest.raises(LeaseLost):
+        repository.renew(database, first, LEASE, stage=None, progress=0.5)
+    with pytest.raises(LeaseLost):
+        repository.succeed_alone(database, first, {})
     with database.write() as session:
         repository.succeed(session, second, {"total": 1.0})
     job = _state(database, job_id)
@@ -91,8 +92,8 @@ def test_delayed_job_is_not_to_be_had_before_it_is_due(database: Database) -> No
     claim = _claimed(database, job_id)
     with database.write() as session:
         repository.put_back(session, claim, delay=timedelta(hours=1), code="x", message="y", count_attempt=True)
-    with database.write() as session:
-        assert repository.claim(session, job_id, "worker", LEASE) is None
+    assert repository.claim(database, job_id, "worker", LEASE) is None
+    with database.read() as session:
         assert repository.count_due(session, MAINTENANCE) == 0
     assert _state(database, job_id).error_code == "x"
 
@@ -111,13 +112,13 @@ def test_cancelling_a_waiting_job_ends_it_and_a_running_one_is_told(database: Da
     with database.write() as session:
         assert repository.request_cancel(session, waiting).state == JobState.CANCELLED
         assert repository.request_cancel(session, running).state == JobState.RUNNING
+    assert repository.renew(database, claim, LEASE, stage="s", progress=0.1) is True
     with database.write() as session:
-        assert repository.renew(session, claim, LEASE, stage="s", progress=0.1) is True
         repository.cancel_running(session, claim)
     with database.write() as session:
         ended = repository.request_cancel(session, running)
         assert (ended.state, ended.finished_at is not None) == (JobState.CANCELLED, True)
-        assert repository.claim(session, waiting, "worker", LEASE) is None
+    assert repository.claim(database, waiting, "worker", LEASE) is None
 
 
 def test_silent_worker_is_found_after_its_lease(database: Database) -> None:
