@@ -144,10 +144,10 @@ def _tasks(inputs: list[Path], values: dict[str, Any], describe: str | None) -> 
         captions = load_captions(Path(describe))
     # Found here, a slip costs no upload; `keep_original` is the server's own.
     parse_options(EncodeOptions, {name: value for name, value in values.items() if name != "keep_original"})
-    return [_task(path, values, captions) for path in _pictures(inputs)]
+    return [_task(path, values, captions) for path in pictures_in(inputs)]
 
 
-def _pictures(inputs: list[Path]) -> list[Path]:
+def pictures_in(inputs: list[Path]) -> list[Path]:
     """Named files as they are, and of folders everything that is called like a picture and not hidden."""
     from codec.errors import OptionError
 
@@ -211,7 +211,7 @@ def _batch_id(client: "Client", memory: "Pushed", name: str) -> str:
         except ClientError as error:
             if error.status != 404:
                 raise
-    batch_id = str(client.create_batch(name)["id"])
+    batch_id = str(client.create_batch(name)["batch"]["id"])
     memory.remember(client.server, key, batch_id)
     return batch_id
 
