@@ -22,6 +22,9 @@ DEFAULT_MAX_BPP = 0.05
 _LARGEST_TRIAL_PX = 4_000_000
 """Scales with more coded pixels are left out: at such sizes a trial takes seconds and a finer scale wins nothing."""
 
+_LARGEST_THOROUGH_PX = 1_000_000
+"""Beyond this the thorough setting, which saves a few per cent, costs many seconds."""
+
 _MAX_SIDES_PX = {"avif": 65_535, "webp": 16_383, "jxl": 65_535, "jpeg": 65_500}
 _FIRST_GUESS = 24
 _MAX_QUALITY = 100
@@ -54,6 +57,7 @@ class _Search:
         self._size = picture.size
         self._reduced = reduce_by(picture, scale)
         self._codec, self._scale = codec, scale
+        self.is_worth_care = self._reduced.width * self._reduced.height <= _LARGEST_THOROUGH_PX
         self._before_trial = before_trial
         self._trials: dict[tuple[int, bool], _Trial] = {}
 
@@ -151,7 +155,7 @@ def _scales(picture: Image.Image, codec: str) -> list[int]:
 
 def _refine(search: _Search, trial: _Trial, score: float, original: Luma, limit: int) -> ReferenceChoice:
     below, above = _THOROUGH_REACH[trial.coarse.codec]
-    if below or above:
+    if search.is_worth_care and (below or above):
         low, high = max(0, trial.quality - below), min(_MAX_QUALITY, trial.quality + above)
         better = search.best_within(limit, low, high, thorough=True, first=trial.quality)
         if better is not None:
@@ -170,7 +174,7 @@ def _smallest(
     pixels: int,
 ) -> ReferenceChoice:
     """The smallest reference of all, with the thorough setting; an error when a budget was given that it misses."""
-    trials = [(search, search.trial(0, thorough=True)) for search in searches.values()]
+    trials = [(search, search.trial(0, thorough=True)) for search in searches.values() if search.is_worth_care]
     trials += [(search, search.trial(0, thorough=False)) for search in searches.values()]
     search, trial = min(trials, key=lambda pair: pair[1].payload_bytes)
     fits = trial.payload_bytes <= limit
