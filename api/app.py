@@ -55,7 +55,8 @@ def create_app(services: Services) -> FastAPI:
     app.state.metrics = metrics
     app.state.readiness = ReadinessCheck(services)
     install_error_handlers(app)
-    for router in (images, reconstructions, batches, job_events, jobs, bitstreams, probes, health, web):
+    # Routes are tried in this order: what is asked most often comes first.
+    for router in (probes, jobs, job_events, images, reconstructions, batches, bitstreams, health, web):
         app.include_router(router)
     install_openapi(app)
     return app

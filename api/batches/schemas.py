@@ -55,18 +55,16 @@ class RejectedFile(BaseModel):
     message: str
 
 
-class SubmittedBatch(BaseModel):
+class SubmittedBatch(BatchAnswer):
     """A batch with what was taken and what was not."""
 
-    batch: BatchAnswer
     images: list[BatchMember]
     rejected: list[RejectedFile]
 
 
-class CancelledBatch(BaseModel):
+class CancelledBatch(BatchAnswer):
     """A batch after its jobs were cancelled."""
 
-    batch: BatchAnswer
     cancelled: int = Field(description="Jobs that ended at once.")
     stopping: int = Field(description="Jobs that run and end at their next step.")
 

@@ -37,6 +37,7 @@ class JobAnswer(BaseModel):
     queue_position: int | None = Field(description="Jobs that wait before this one; null when it does not wait.")
     attempts: int
     max_attempts: int
+    worker: str | None = Field(description="Who has or had it last.", examples=["host:4711"])
     cancel_requested: bool
     error: JobError | None = Field(description="Of the last attempt; null when none failed or a later one succeeded.")
     seconds: dict[str, float] | None = Field(description="What the stages took.")
@@ -89,6 +90,7 @@ def describe_job(job: Job, queue_position: int | None = None) -> JobAnswer:
         queue_position=queue_position,
         attempts=job.attempts,
         max_attempts=job.max_attempts,
+        worker=job.worker,
         cancel_requested=job.cancel_requested,
         error=JobError(code=job.error_code, message=job.error_message) if failed else None,
         seconds=job.seconds,

@@ -1,0 +1,102 @@
+// Talks to the service: keys, errors, uploads with progress, and a job's events. Draws nothing.
+
+const KEY = "misc-key";
+
+export class Refusal extends Error {
+  constructor(problem, status) {
+    super(problem.detail ?? `The service answered ${status}.`);
+    this.code = problem.code ?? `http_${status}`;
+    this.status = status;
+  }
+}
+
+export const hasKey = () => sessionStorage.getItem(KEY) !== null;
+export const setKey = (key) => sessionStorage.setItem(KEY, key);
+export const forgetKey = () => sessionStorage.removeItem(KEY);
+
+function authorization() {
+  return hasKey() ? { Authorization: `Bearer ${sessionStorage.getItem(KEY)}` } : {};
+}
+
+export async function call(path, { method = "GET", json } = {}) {
+  const headers = authorization();
+  if (json !== undefined) headers["Content-Type"] = "application/json";
+  const answer = await fetch(path, { method, headers, body: json === undefined ? undefined : JSON.stringify(json) });
+  if (!answer.ok) throw new Refusal(await answer.json().catch(() => ({})), answer.status);
+  return answer;
+}
+
+export const read = async (path) => (await call(path)).json();
+
+// An address that an <img> or a link can use. With a key that is a copy in memory, since neither can send a header.
+export async function address(path) {
+  return hasKey() ? URL.createObjectURL(await (await call(path)).blob()) : path;
+}
+
+export function upload(file, options, onProgress) {
+  return new Promise((resolve, reject) => {
+    const form = new FormData();
+    form.append("options", JSON.stringify(options));
+    form.append("file", file, file.name);
+    const request = new XMLHttpRequest();
+    request.open("POST", "/v1/images");
+    for (const [name, value] of Object.entries(authorization())) request.setRequestHeader(name, value);
+    request.upload.onprogress = (event) => onProgress(event.loaded / event.total);
+    request.onerror = () => reject(new Error("The upload was cut off. Is the service still there?"));
+    request.onload = () => {
+      let answer = {};
+      try { answer = JSON.parse(request.responseText); } catch { /* a proxy's page; the status says enough */ }
+      if (request.status < 300) resolve(answer);
+      else reject(new Refusal(answer, request.status));
+    };
+    request.send(form);
+  });
+}
+
+const isFinal = (state) => ["succeeded", "failed", "cancelled"].includes(state);
+
+// Follows a job to its end, over broken connections too; returns the job as it ended. EventSource cannot send a key,
+// so the stream is read by hand.
+export async function follow(jobId, onNews) {
+  let lastId = null;
+  for (let failures = 0; ;) {
+    try {
+      const headers = authorization();
+      if (lastId !== null) headers["Last-Event-ID"] = lastId;
+      const answer = await fetch(`/v1/jobs/${jobId}/events`, { headers });
+      if (!answer.ok) throw new Refusal(await answer.json().catch(() => ({})), answer.status);
+      for await (const event of events(answer.body)) {
+        failures = 0;
+        lastId = event.id ?? lastId;
+        onNews(event.data);
+        if (event.name === "state" && isFinal(event.data.state)) return event.data;
+      }
+      // The stream ended without an end of the job: it was deleted, or the service stops.
+      await read(`/v1/jobs/${jobId}`);
+    } catch (error) {
+      failures += 1;
+      if ((error instanceof Refusal && error.status < 500) || failures > 30) throw error;
+    }
+    await new Promise((resolve) => setTimeout(resolve, Math.min(500 * (failures + 1), 5000)));
+  }
+}
+
+async function* events(body) {
+  const reader = body.pipeThrough(new TextDecoderStream()).getReader();
+  let rest = "";
+  for (;;) {
+    const { done, value } = await reader.read();
+    if (done) return;
+    rest += value;
+    for (let end; (end = rest.indexOf("\n\n")) >= 0; rest = rest.slice(end + 2)) {
+      const event = {};
+      for (const line of rest.slice(0, end).split("\n")) {
+        const [name, ...words] = line.split(": ");
+        if (name === "event") event.name = words.join(": ");
+        if (name === "id") event.id = words.join(": ");
+        if (name === "data") event.data = JSON.parse(words.join(": "));
+      }
+      if (event.data !== undefined) yield event;
+    }
+  }
+}
