@@ -3,12 +3,27 @@
 from datetime import timedelta
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, TypeVar
 
-from pydantic import Field, SecretStr, field_validator
+from pydantic import BeforeValidator, Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from core.errors import SettingsInvalid
+
 _MIB = 1024 * 1024
+
+
+def _plain_seconds(value: object) -> object:
+    """Let people write 30 for thirty seconds; ISO 8601 (PT30S, P1D) is understood too."""
+    if isinstance(value, str):
+        try:
+            return float(value)
+        except ValueError:
+            return value
+    return value
+
+
+Duration = Annotated[timedelta, BeforeValidator(_plain_seconds)]
 
 
 class DatabaseSettings(BaseSettings):
@@ -21,7 +36,7 @@ class DatabaseSettings(BaseSettings):
         description="SQLAlchemy URL: sqlite:///FILE or postgresql+psycopg://USER:PASSWORD@HOST/NAME",
     )
     pool_size: int = Field(8, ge=1, description="Connections kept open by each process")
-    busy_timeout: timedelta = Field(
+    busy_timeout: Duration = Field(
         timedelta(seconds=20), description="How long a statement waits for a lock or a free connection"
     )
 
@@ -32,7 +47,7 @@ class BrokerSettings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix="MISC_BROKER_")
 
     url: str = Field("redis://localhost:6379/0", description="redis://, rediss:// or redis+socket:// URL")
-    visibility_timeout: timedelta = Field(
+    visibility_timeout: Duration = Field(
         timedelta(hours=6), description="Longer than the longest job; the same in every process"
     )
 
@@ -65,7 +80,7 @@ class StorageSettings(BaseSettings):
     request_checksum_calculation: Literal["when_required", "when_supported"] = Field(
         "when_required", description="when_supported sends checksums that some S3-compatible stores refuse"
     )
-    presign_expires: timedelta = Field(timedelta(minutes=15), description="Life of a presigned URL")
+    presign_expires: Duration = Field(timedelta(minutes=15), description="Life of a presigned URL")
 
     @field_validator("endpoint_url", "public_endpoint_url", "access_key", "secret_key", mode="before")
     @classmethod
@@ -87,11 +102,11 @@ class APISettings(BaseSettings):
     max_batch_bytes: int = Field(1024 * _MIB, ge=1, description="Largest request body for one batch")
     max_batch_images: int = Field(1000, ge=1, description="Most pictures in one batch request")
     max_pixels: int = Field(100_000_000, ge=1, le=100_000_000, description="Most pixels in one picture")
-    events_poll: timedelta = Field(
+    events_poll: Duration = Field(
         timedelta(seconds=2),
         description="How often an event stream checks the database in case an event was lost",
     )
-    idempotency_lifetime: timedelta = Field(timedelta(hours=24), description="How long answers are kept for replay")
+    idempotency_lifetime: Duration = Field(timedelta(hours=24), description="How long answers are kept for replay")
 
     @field_validator("keys", mode="before")
     @classmethod
@@ -111,19 +126,19 @@ class WorkerSettings(BaseSettings):
     )
     decode_concurrency: int = Field(1, ge=1, description="Threads of a decode worker; one decode fills a device")
     maintenance_concurrency: int = Field(2, ge=1, description="Threads of a maintenance worker")
-    lease: timedelta = Field(
+    lease: Duration = Field(
         timedelta(seconds=30), description="A job whose worker is silent for this long is given to another"
     )
     max_attempts: int = Field(3, ge=1, description="Attempts before a job fails for good")
-    retry_delay: timedelta = Field(timedelta(seconds=2), description="Wait before the second attempt; doubles")
-    reconcile_interval: timedelta = Field(
+    retry_delay: Duration = Field(timedelta(seconds=2), description="Wait before the second attempt; doubles")
+    reconcile_interval: Duration = Field(
         timedelta(seconds=2), description="How often lost wake-ups and expired leases are looked for"
     )
-    soft_shutdown: timedelta = Field(
+    soft_shutdown: Duration = Field(
         timedelta(seconds=8),
         description="Time for running jobs to end after a stop; a little under the grace period",
     )
-    stuck_after: timedelta = Field(
+    stuck_after: Duration = Field(
         timedelta(seconds=30), description="An idle worker beside a full queue for this long restarts itself"
     )
 
@@ -137,6 +152,19 @@ class LogSettings(BaseSettings):
     format: Literal["auto", "json", "console"] = Field(
         "auto", description="auto prints colour on a terminal and JSON elsewhere"
     )
+
+
+SettingsT = TypeVar("SettingsT", bound=BaseSettings)
+
+
+def load(kind: type[SettingsT]) -> SettingsT:
+    """Read the settings of one concern; raises SettingsInvalid that names each wrong variable."""
+    try:
+        return kind()
+    except ValidationError as error:
+        prefix = kind.model_config["env_prefix"]
+        faults = (f"{prefix}{'_'.join(map(str, fault['loc'])).upper()}: {fault['msg']}" for fault in error.errors())
+        raise SettingsInvalid("; ".join(faults)) from None
 
 
 ALL_SETTINGS: tuple[type[BaseSettings], ...] = (

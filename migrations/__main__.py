@@ -2,12 +2,16 @@
 
 import sys
 
+from core.errors import ServiceError
 from core.logging import configure_logging
-from core.settings import DatabaseSettings, LogSettings
+from core.settings import DatabaseSettings, LogSettings, load
 from migrations.upgrade import new_revision, upgrade
 
-configure_logging(LogSettings(), "migrations")
-if sys.argv[1:2] == ["new"]:
-    new_revision(DatabaseSettings(), " ".join(sys.argv[2:]))
-else:
-    upgrade(DatabaseSettings())
+try:
+    configure_logging(load(LogSettings), "migrations")
+    if sys.argv[1:2] == ["new"]:
+        new_revision(load(DatabaseSettings), " ".join(sys.argv[2:]))
+    else:
+        upgrade(load(DatabaseSettings))
+except ServiceError as error:
+    sys.exit(f"migrations: {error}")

@@ -3,6 +3,7 @@
 import argparse
 import sys
 
+from core.errors import SettingsInvalid
 from core.queue import QUEUES
 from workers.process import run_worker
 
@@ -10,4 +11,7 @@ parser = argparse.ArgumentParser(prog="python -m workers", description="Consume 
 parser.add_argument("queues", nargs="+", choices=QUEUES, metavar="QUEUE", help=" | ".join(QUEUES))
 parser.add_argument("--concurrency", type=int, help="threads; default from MISC_WORKER_<QUEUE>_CONCURRENCY")
 arguments = parser.parse_args()
-sys.exit(run_worker(arguments.queues, arguments.concurrency))
+try:
+    sys.exit(run_worker(arguments.queues, arguments.concurrency))
+except SettingsInvalid as error:
+    sys.exit(f"misc worker: {error}")

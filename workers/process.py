@@ -20,7 +20,7 @@ from core.jobs.lease import LeaseKeeper
 from core.jobs.reconciler import Reconciler
 from core.logging import configure_logging, get_logger
 from core.queue import DECODE, ENCODE, MAINTENANCE, RUN_TASK, WakeUps, make_celery
-from core.settings import BrokerSettings, DatabaseSettings, LogSettings, StorageSettings, WorkerSettings
+from core.settings import BrokerSettings, DatabaseSettings, LogSettings, StorageSettings, WorkerSettings, load
 from core.storage import open_storage
 from models.base import new_id
 from workers.kinds import warm_up
@@ -35,9 +35,9 @@ EXIT_RESTART = 75
 
 def run_worker(queues: list[str], concurrency: int | None = None) -> int:
     """Consume the queues until a signal says stop; returns the exit status."""
-    settings = WorkerSettings()
-    broker = BrokerSettings()
-    configure_logging(LogSettings(), f"worker-{queues[0]}")
+    settings = load(WorkerSettings)
+    broker = load(BrokerSettings)
+    configure_logging(load(LogSettings), f"worker-{queues[0]}")
     # A receiver of this signal keeps Celery from setting up logging its own way.
     signals.setup_logging.connect(lambda **_: None, weak=False)
     # Messages carry an id as JSON and are never unpickled, which is what Celery warns of; containers run as root.
@@ -45,8 +45,8 @@ def run_worker(queues: list[str], concurrency: int | None = None) -> int:
     app = make_celery(broker)
     # Each thread needs a connection, and so do the lease keeper, the reconciler and the watch.
     threads = concurrency or _concurrency(settings, queues[0])
-    database = Database(DatabaseSettings().model_copy(update={"pool_size": threads + 2}))
-    storage = open_storage(StorageSettings())
+    database = Database(load(DatabaseSettings).model_copy(update={"pool_size": threads + 2}))
+    storage = open_storage(load(StorageSettings))
     wake_ups = WakeUps(broker, app)
     events = EventLog(broker)
     keeper = LeaseKeeper(database, settings.lease)
