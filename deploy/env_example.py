@@ -37,7 +37,7 @@ COMPOSE = {
 
 _HEAD = """\
 # Settings of the service. For compose.yaml copy this file to .env beside it; other ways of running hand the same
-# names to the processes as environment variables. Durations are written PT90S, PT15M or PT6H, or as 00:01:30.
+# names to the processes as environment variables. Durations are seconds (90) or ISO 8601 (PT90S, PT15M, PT6H).
 
 # Needed by compose.yaml. Use letters and digits, for they become parts of URLs: openssl rand -hex 24
 """
