@@ -43,7 +43,7 @@ def encode_image(context: WorkContext) -> Record:
     _verify(context.storage, sha256, encoded)
 
     def _record(session: Session) -> dict[str, float]:
-        stored = session.get(Image, image.id, with_for_update=True)
+        stored = session.get(Image, image.id, with_for_update={"of": Image})
         if stored is None:
             raise LeaseLost("The image was deleted.")
         images.record_stream(session, stored, encoded.stream, encoded.bits, sha256)
