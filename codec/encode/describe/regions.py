@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from scipy.ndimage import gaussian_filter, uniform_filter
+from scipy.ndimage import gaussian_filter, minimum_filter, uniform_filter
 from skimage.color import rgb2lab
 from skimage.segmentation import slic
 
@@ -44,7 +44,9 @@ def cut_regions(pixels: npt.NDArray[np.uint8], count: int) -> Cut:
     variance = uniform_filter(lightness**2, 5) - uniform_filter(lightness, 5) ** 2
     roughness = np.sqrt(np.maximum(variance, 0))
     fine = _superpixels(lab)
-    features = np.dstack([lab, gaussian_filter(roughness, 2) * _ROUGHNESS_WEIGHT])
+    # The minimum leaves texture, which is rough all over, and drops single outlines, which belong to no region.
+    texture = gaussian_filter(minimum_filter(roughness, 5), 2)
+    features = np.dstack([lab, texture * _ROUGHNESS_WEIGHT])
     labels = _merge(fine, features)
     return Cut(lab, roughness, labels, _choose(labels, features, count))
 
@@ -62,8 +64,10 @@ def _merge(labels: Labels, features: Floats) -> Labels:
     count = int(labels.max()) + 1
     flat = labels.ravel()
     sizes = np.bincount(flat, minlength=count).astype(np.float64)
-    sums = [np.bincount(flat, weights=plane.ravel(), minlength=count) for plane in np.moveaxis(features, -1, 0)]
-    means = np.stack(sums, axis=1) / sizes[:, None]
+    # A superpixel on an outline has some of both sides; its median belongs to one, its mean would be a third thing.
+    values = features.reshape(-1, features.shape[-1])[np.argsort(flat, kind="stable")]
+    pieces = np.split(values, np.cumsum(sizes[:-1]).astype(int))
+    means = np.stack([np.median(piece, axis=0) for piece in pieces]).astype(np.float64)
     touching = np.zeros((count, count), bool)
     for one, other in ((labels[:, 1:], labels[:, :-1]), (labels[1:], labels[:-1])):
         touching[one, other] = touching[other, one] = True

@@ -148,10 +148,10 @@ def _shape(mask: Mask, share: float, touching: tuple[bool, ...]) -> Shape:
     # An ellipse with these variances has this area; a region that fills it is of one round piece.
     ellipse = 4 * np.pi * np.sqrt(small * large)
     solidity = rows.size / ellipse
-    if large > 12 * small and solidity > 0.7:
-        return Shape.STRIP
     if fill > 0.86:
         return Shape.BLOCK
+    if large > 12 * small and solidity > 0.7:
+        return Shape.STRIP
     if solidity > 0.93 and large < 2.2 * small and 0.68 < fill < 0.86 and not any(touching):
         return Shape.ROUND
     wide = box[1] > 0.8 * width or box[0] > 0.8 * height
@@ -181,7 +181,8 @@ def _likeness(
     y = place[1]
     on_top = touching[0] and not touching[1] and y < 0.42 and extent[0] > 0.45 and extent[1] < 0.8
     blueish = chroma > 4 and 200 < hue < 290 and lightness > 40
-    pale = family in ("white", "grey", "beige") and lightness > 72 and chroma < 16
+    # A pale wall or backdrop looks the same, but seldom reaches from one side to the other above everything else.
+    pale = family in ("white", "grey", "beige") and lightness > 72 and chroma < 16 and touching[2] and touching[3]
     if on_top and roughness < 5 and (blueish or pale):
         return Likeness.SKY
     if family == "green" and roughness > 4.5 and chroma > 10 and 95 < hue < 165 and share > 0.02:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from codec.description import Description, Item
 from codec.encode.describe.overview import Overview
 from codec.encode.describe.traits import Likeness, Shape, Traits
-from codec.limits import MAX_DETAIL_WORDS, MAX_NAME_WORDS
+from codec.limits import MAX_DETAIL_WORDS
 
 _FEWEST_WORDS, _MOST_WORDS = 40, 60
 
@@ -94,7 +94,8 @@ def _names(regions: Sequence[Traits]) -> list[str]:
             side = "left" if region.x < 0.4 else "right" if region.x > 0.6 else "upper" if region.y < 0.5 else "lower"
             colour = region.colours[0][0]
             word = colour.word if _count(colour.word) == 1 else colour.family
-            name = f"{side} {word} {_noun(region)[0]}"
+            kind = f"{word} {_noun(region)[0]}"
+            name = f"other {kind}" if f"{side} {kind}" in names else f"{side} {kind}"
         names.append(name)
     return names
 
@@ -141,7 +142,8 @@ def _opening(overview: Overview, *, outdoor: bool) -> str:
     scene = f"{light}, apparently outdoor scene" if outdoor else f"{light} picture"
     contrast = ("hardly any", "low", "moderate", "strong")[overview.contrast]
     if overview.is_grey:
-        return f"The image shows {scene} in black and white with {contrast} contrast."
+        tones = "in black and white" if overview.contrast > 1 else "in neutral tones"
+        return f"The image shows {scene} {tones} with {contrast} contrast."
     colours = ("muted", "soft", "rich", "vivid")[overview.vividness]
     return (
         f"The image shows {scene} with {contrast} contrast and {colours} colours, mainly {_listed(overview.colours)}."
@@ -154,6 +156,8 @@ def _layout(by_size: Sequence[Traits]) -> str:
     verb = "fills" if place.startswith("filling") else f"{place} takes up"
     phrase = f"{_article(_plain(first))} {verb} {_fraction(first.share)} of the frame"
     others = [f"{_article(_plain(region), capital=False)} {position_of(region)}" for region in by_size[1:]]
+    # Two regions may read alike; saying it twice would tell nothing more.
+    others = list(dict.fromkeys(others))
     return f"{phrase}, with {' and '.join(others)}." if others else f"{phrase}."
 
 
@@ -176,18 +180,16 @@ def _extras(by_size: Sequence[Traits], overview: Overview) -> list[str]:
         )
     smallest = by_size[-1]
     if len(by_size) > 1 and smallest.share < 0.12:
-        extras.append(
-            f"The {_colours(smallest)} {_noun(smallest)[0]} is the smallest of these, about "
-            f"{max(1, round(smallest.share * 100))} percent of the whole."
-        )
+        percent = max(1, round(smallest.share * 100))
+        extras.append(f"The {_colours(smallest)} {_noun(smallest)[0]} covers only about {percent} percent of it.")
     return extras
 
 
+# For pictures of which there is little to say.
 _FILLERS = (
-    "The remaining parts are less distinct in colour and shape.",
-    "No single edge dominates the composition.",
-    "The outlines are simple and the transitions between the parts are gentle.",
-    "Nothing else stands out.",
+    "No other part stands out by colour, brightness or texture.",
+    "What remains looks alike from edge to edge.",
+    "There is little else to see.",
 )
 
 
@@ -201,8 +203,9 @@ def _fraction(share: float) -> str:
         (0.58, "about half"),
         (0.72, "about two thirds"),
         (0.9, "most"),
+        (0.99, "nearly all"),
     )
-    return next((words for limit, words in steps if share < limit), "nearly all")
+    return next((words for limit, words in steps if share < limit), "all")
 
 
 def _listed(words: Sequence[str]) -> str:
