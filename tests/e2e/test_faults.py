@@ -1,0 +1,157 @@
+"""What the service does when its parts die: every job ends once, and only time is lost. Real processes throughout."""
+
+import io
+import os
+import signal
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import numpy as np
+import pytest
+from PIL import Image
+
+from cli.stack import EmbeddedStack
+
+LEASE_SECONDS = 5
+
+pytestmark = pytest.mark.timeout(300)
+
+
+def _environment() -> dict[str, str]:
+    return dict(os.environ) | {
+        "MISC_WORKER_LEASE": str(LEASE_SECONDS),
+        "MISC_WORKER_RECONCILE_INTERVAL": "1",
+        "MISC_WORKER_ENCODE_CONCURRENCY": "2",
+    }
+
+
+@pytest.fixture
+def stack(tmp_path: Path) -> Iterator[EmbeddedStack]:
+    with EmbeddedStack(tmp_path / "data", port=0, environment=_environment()) as stack:
+        stack.wait_ready()
+        yield stack
+
+
+def _client(stack: EmbeddedStack) -> httpx.Client:
+    return httpx.Client(base_url=stack.base_url, timeout=30)
+
+
+def _picture(seed: int, width: int = 64, height: int = 48) -> bytes:
+    """A small picture that no other seed gives."""
+    noise = np.random.default_rng(seed).integers(0, 256, (6, 8, 3), dtype=np.uint8)
+    file = io.BytesIO()
+    Image.fromarray(noise).resize((width, height), Image.Resampling.BICUBIC).save(file, "PNG")
+    return file.getvalue()
+
+
+def _submit(client: httpx.Client, seed: int, **size: int) -> dict[str, Any]:
+    answer = client.post("/v1/images", files={"file": (f"{seed}.png", _picture(seed, **size), "image/png")})
+    assert answer.status_code == 202, answer.text
+    return answer.json()
+
+
+def _wait(what: str, condition: Callable[[], bool], seconds: float) -> float:
+    """Wait for the condition; returns how long it took."""
+    started = time.monotonic()
+    while not condition():
+        assert time.monotonic() - started < seconds, f"{what}: not within {seconds} s"
+        time.sleep(0.1)
+    return time.monotonic() - started
+
+
+def _job(client: httpx.Client, job_id: str) -> dict[str, Any]:
+    return client.get(f"/v1/jobs/{job_id}").json()
+
+
+def _states(client: httpx.Client, job_ids: list[str]) -> Counter[str]:
+    return Counter(_job(client, job_id)["state"] for job_id in job_ids)
+
+
+def _encoded(client: httpx.Client, seed: int, **size: int) -> str:
+    submitted = _submit(client, seed, **size)
+    _wait("encode", lambda: _job(client, submitted["job"]["id"])["state"] == "succeeded", 60)
+    return submitted["image"]["id"]
+
+
+def _order(client: httpx.Client, image_id: str, seed: int) -> str:
+    answer = client.post(f"/v1/images/{image_id}/reconstructions", json={"seed": seed})
+    assert answer.status_code == 202, answer.text
+    return answer.json()["job"]["id"]
+
+
+def test_worker_killed_mid_decode_job_is_finished_once_by_another(stack: EmbeddedStack) -> None:
+    with _client(stack) as client:
+        image_id = _encoded(client, 1, width=4000, height=3000)
+        stack.add_worker("decode")
+        stack.wait_ready()
+        job_id = _order(client, image_id, 1)
+        _wait("a worker takes it", lambda: _job(client, job_id)["state"] == "running", 20)
+        victim = _job(client, job_id)["worker"]
+        os.kill(int(victim.rpartition(":")[2]), signal.SIGKILL)
+        assert _job(client, job_id)["state"] == "running", "it was killed too late to show anything"
+
+        def _taken_over() -> bool:
+            job = _job(client, job_id)
+            return job["attempts"] == 2 and job["state"] in ("running", "succeeded")
+
+        taken_after = _wait("another worker takes it", _taken_over, LEASE_SECONDS + 10)
+        _wait("it is finished", lambda: _job(client, job_id)["state"] == "succeeded", 60)
+        job = _job(client, job_id)
+        assert (job["attempts"], job["worker"] != victim) == (2, True)
+        assert taken_after <= LEASE_SECONDS + 10
+
+
+def test_fifty_jobs_survive_a_redis_that_restarts_empty(stack: EmbeddedStack) -> None:
+    with _client(stack) as client:
+        # The workers sleep while the jobs come in, so that all of them wait when Redis dies.
+        workers = [pid for name, pid in stack.pids.items() if name.startswith(("encode", "decode"))]
+        for pid in workers:
+            os.kill(pid, signal.SIGSTOP)
+        job_ids = [_submit(client, seed)["job"]["id"] for seed in range(50)]
+        old = stack.pids["redis"]
+        os.kill(old, signal.SIGKILL)
+        _wait("Redis is started again", lambda: stack.pids.get("redis") not in (None, old), 20)
+        for pid in workers:
+            os.kill(pid, signal.SIGCONT)
+        _wait("all jobs end", lambda: _states(client, job_ids)["succeeded"] == 50, 120)
+        assert all(_job(client, job_id)["attempts"] <= 2 for job_id in job_ids)
+
+
+def test_second_decode_worker_takes_its_share_and_encode_workers_take_none(stack: EmbeddedStack) -> None:
+    with _client(stack) as client:
+        image_id = _encoded(client, 1, width=1600, height=1200)
+        job_ids = [_order(client, image_id, seed) for seed in range(16)]
+        stack.add_worker("decode")
+        _wait("all decodes end", lambda: _states(client, job_ids)["succeeded"] == 16, 180)
+        shares = Counter(_job(client, job_id)["worker"] for job_id in job_ids)
+        assert all(worker.startswith("decode@") for worker in shares), shares
+        assert len(shares) == 2 and min(shares.values()) >= 5, shares
+
+
+def test_group_of_a_hundred_survives_a_restart_of_everything(tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    with EmbeddedStack(data, port=0, environment=_environment()) as stack:
+        stack.wait_ready()
+        with _client(stack) as client:
+            files = [("files", (f"{seed}.png", _picture(seed), "image/png")) for seed in range(100)]
+            answer = client.post("/v1/batches", files=files, data={"name": "hundred"})
+            assert answer.status_code == 202, answer.text
+            batch_id = answer.json()["id"]
+            _wait("some are done", lambda: _counts(client, batch_id)["succeeded"] >= 5, 60)
+            assert _counts(client, batch_id)["succeeded"] < 100, "it was stopped too late to show anything"
+        for pid in list(stack.pids.values()):
+            os.kill(pid, signal.SIGKILL)
+    with EmbeddedStack(data, port=0, environment=_environment()) as stack:
+        stack.wait_ready()
+        with _client(stack) as client:
+            _wait("all are done", lambda: _counts(client, batch_id)["succeeded"] == 100, 180)
+            batch = client.get(f"/v1/batches/{batch_id}").json()
+            assert (batch["progress"], batch["total"]) == (1.0, 100)
+
+
+def _counts(client: httpx.Client, batch_id: str) -> dict[str, int]:
+    return client.get(f"/v1/batches/{batch_id}").json()["counts"]
