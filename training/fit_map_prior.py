@@ -29,6 +29,7 @@ _LEAST_SHARE = 0.08
 
 _HEAD = '''"""The frozen counts that the map coder starts from, part of version 1; by training/fit_map_prior.py."""
 
+# fmt: off
 COUNTS = (
 '''
 

@@ -32,7 +32,7 @@ def write_plain(columns: int, rows: int, level: int, samples: bytes) -> bytes:
 
 
 def read_plain(payload: bytes, columns: int, rows: int, level: int) -> bytes:
-    """The inverse of `write_plain`; raises StreamCorrupt for bytes that nothing reads."""
+    """The inverse of `write_plain`; raises StreamCorrupt for bytes that no writer writes."""
     samples = bytearray(columns * rows * 3)
     if len(payload) > _walk(columns, rows, level, samples, None, payload):
         raise StreamCorrupt("The coarse section has bytes after its last sample.")
@@ -129,8 +129,9 @@ def _walk(columns: int, rows: int, level: int, samples: bytearray, writer: Range
             if writer is None:
                 unit = size // total
                 slot = window // unit + base
+                # Division leaves a rest that no writer uses; let through, it would make the window grow for ever.
                 if slot >= base + total:
-                    slot = base + total - 1
+                    raise StreamCorrupt("The coarse section holds a value that no encoder writes.")
                 index = bisect_right(curve, slot, first, first + count) - 1
                 start = curve[index]
                 window -= unit * (start - base)

@@ -89,9 +89,7 @@ def test_each_named_network_costs_4_bytes() -> None:
 def test_every_combination_of_header_flags_comes_back(
     coarse_network: bytes | None, restorer_network: bytes | None, profile: str
 ) -> None:
-    stream = Stream(
-        31, 7, EXTERNAL, profile=profile, coarse_network=coarse_network, restorer_network=restorer_network
-    )
+    stream = Stream(31, 7, EXTERNAL, profile=profile, coarse_network=coarse_network, restorer_network=restorer_network)
     packed = pack(stream)
     unpacked = unpack(packed.data)
     assert unpacked.stream == stream
@@ -129,7 +127,7 @@ def test_any_single_flipped_bit_is_noticed() -> None:
 
 
 def test_bytes_of_another_format_are_no_stream() -> None:
-    with pytest.raises(StreamError, match="not a .misc stream"):
+    with pytest.raises(StreamError, match=r"not a \.misc stream"):
         unpack(b"\x89PNG\r\n\x1a\n" + bytes(40))
 
 

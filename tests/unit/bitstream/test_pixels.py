@@ -1,0 +1,229 @@
+"""Pixel blocks: every level and grid comes back, natural pictures get small, and the shipped numbers are frozen."""
+
+import hashlib
+from importlib.resources import files
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+from skimage import data
+
+from codec.bitstream.pixels import MAX_NETWORK_SAMPLES, decode_pixels, encode_pixels, standard_grid
+from codec.bitstream.pixels_network import code_samples
+from codec.bitstream.pixels_plain import RangeWriter
+from codec.bitstream.rangecoder import Encoder
+from codec.bitstream.stream import PixelCoarse
+from codec.errors import StreamCorrupt, StreamError, StreamLimitExceeded, StreamTruncated, StreamUnsupported
+from training.pixel_features import features
+
+PRIOR_SHA256 = "ab3ae92c69896fa83188f463245ffe3093e9c22b9de5be30f4097c5df4b91378"
+
+
+def blocks_of(picture: Image.Image, blocks: int, level: int) -> PixelCoarse:
+    columns, rows = standard_grid(*picture.size, blocks)
+    averages = np.asarray(picture.convert("RGB").resize((columns, rows), Image.Resampling.BOX))
+    return PixelCoarse(columns, rows, level, (averages >> level).tobytes())
+
+
+def noise(columns: int, rows: int, level: int, seed: int = 0) -> PixelCoarse:
+    values = np.random.default_rng(seed).integers(0, 256 >> level, (rows, columns, 3), dtype=np.uint8)
+    return PixelCoarse(columns, rows, level, values.tobytes())
+
+
+@st.composite
+def any_blocks(draw: st.DrawFn) -> PixelCoarse:
+    columns, rows, level = draw(st.integers(1, 7)), draw(st.integers(1, 7)), draw(st.integers(0, 7))
+    count = columns * rows * 3
+    sample = st.integers(0, (256 >> level) - 1)
+    return PixelCoarse(columns, rows, level, bytes(draw(st.lists(sample, min_size=count, max_size=count))))
+
+
+@settings(deadline=None, max_examples=60)
+@given(any_blocks(), st.integers(1, 900), st.integers(1, 900))
+def test_any_blocks_of_any_picture_size_come_back(coarse: PixelCoarse, width: int, height: int) -> None:
+    assert decode_pixels(encode_pixels(coarse, width, height), width, height) == coarse
+
+
+@pytest.mark.parametrize("level", range(8))
+@pytest.mark.parametrize(("columns", "rows"), [(1, 1), (1, 40), (40, 1), (2, 2), (17, 9), (256, 1), (1, 256), (80, 60)])
+def test_every_level_comes_back_on_odd_grids(columns: int, rows: int, level: int) -> None:
+    coarse = noise(columns, rows, level)
+    assert decode_pixels(encode_pixels(coarse, 640, 480), 640, 480) == coarse
+
+
+@pytest.mark.parametrize("level", [0, 3, 7])
+def test_largest_grid_comes_back(level: int) -> None:
+    coarse = noise(256, 256, level)
+    assert decode_pixels(encode_pixels(coarse, 999, 999), 999, 999) == coarse
+
+
+@pytest.mark.parametrize(("columns", "rows"), [(48, 32), (49, 32), (64, 64), (64, 65)])
+def test_grids_on_both_sides_of_a_change_of_model_come_back(columns: int, rows: int) -> None:
+    picture = Image.fromarray(data.coffee()).resize((columns, rows), Image.Resampling.BOX)
+    coarse = PixelCoarse(columns, rows, 3, (np.asarray(picture) >> 3).tobytes())
+    assert decode_pixels(encode_pixels(coarse, 640, 640), 640, 640) == coarse
+
+
+@pytest.mark.parametrize("value", [0, 1])
+@pytest.mark.parametrize(("columns", "rows"), [(32, 21), (256, 171)])
+def test_flat_blocks_cost_next_to_nothing(columns: int, rows: int, value: int) -> None:
+    coarse = PixelCoarse(columns, rows, 3, bytes([31 * value]) * (columns * rows * 3))
+    payload = encode_pixels(coarse, 768, 512)
+    assert decode_pixels(payload, 768, 512) == coarse
+    assert 8 * len(payload) <= 0.09 * len(coarse.samples)
+
+
+@pytest.mark.parametrize(
+    ("name", "most_bits_a_sample"), [("astronaut", 2.2), ("coffee", 2.0), ("chelsea", 2.0), ("rocket", 1.4)]
+)
+def test_photographs_at_the_defaults_cost_well_under_half_of_five_bits(name: str, most_bits_a_sample: float) -> None:
+    picture = Image.fromarray(getattr(data, name)())
+    coarse = blocks_of(picture, 32, 3)
+    payload = encode_pixels(coarse, *picture.size)
+    assert decode_pixels(payload, *picture.size) == coarse
+    assert 8 * len(payload) / len(coarse.samples) <= most_bits_a_sample
+
+
+def test_mirrored_picture_costs_the_same() -> None:
+    coarse = blocks_of(Image.fromarray(data.chelsea()), 24, 3)
+    samples = np.frombuffer(coarse.samples, np.uint8).reshape(coarse.rows, coarse.columns, 3)
+    mirrored = PixelCoarse(coarse.columns, coarse.rows, 3, samples[:, ::-1].tobytes())
+    straight, turned = (encode_pixels(blocks, 451, 300) for blocks in (coarse, mirrored))
+    assert straight[1:] == turned[1:]
+    assert straight[0] ^ turned[0] == 0x80
+    assert decode_pixels(turned, 451, 300) == mirrored
+
+
+@pytest.mark.parametrize(
+    ("width", "height", "blocks", "grid"),
+    [
+        (768, 512, 32, (32, 21)),
+        (512, 768, 32, (21, 32)),
+        (512, 512, 32, (32, 32)),
+        (1000, 1, 32, (32, 1)),
+        (1, 1, 1, (1, 1)),
+        (64, 3, 32, (32, 2)),
+    ],
+)
+def test_standard_grid_gives_the_long_edge_its_blocks(
+    width: int, height: int, blocks: int, grid: tuple[int, int]
+) -> None:
+    assert standard_grid(width, height, blocks) == grid
+
+
+@pytest.mark.parametrize(("columns", "rows", "bytes_of_head"), [(32, 21, 1), (24, 16, 2), (20, 20, 3)])
+def test_grid_costs_nothing_at_the_default_one_byte_if_standard_two_otherwise(
+    columns: int, rows: int, bytes_of_head: int
+) -> None:
+    payload = encode_pixels(PixelCoarse(columns, rows, 3, bytes(columns * rows * 3)), 768, 512)
+    assert payload[0] >> 5 & 3 == bytes_of_head - 1
+    assert list(payload[1:bytes_of_head]) == [[], [23], [19, 19]][bytes_of_head - 1]
+
+
+@pytest.mark.parametrize("payload", [b"\x2c\x1f", b"\x4c\x1f\x14"], ids=["blocks-32", "explicit-standard"])
+def test_second_spelling_of_a_grid_is_corrupt(payload: bytes) -> None:
+    with pytest.raises(StreamCorrupt, match="longer than it needs"):
+        decode_pixels(payload, 768, 512)
+
+
+@pytest.mark.parametrize("payload", [b"", b"\x2c", b"\x4c", b"\x4c\x05"])
+def test_payload_that_ends_inside_its_grid_is_truncated(payload: bytes) -> None:
+    with pytest.raises(StreamTruncated):
+        decode_pixels(payload, 768, 512)
+
+
+@pytest.mark.parametrize("payload", [b"\x6c\x00\x00\x00", b"\xcc\xff\xfe"], ids=["form-3", "large-mirrored"])
+def test_reserved_forms_are_unsupported(payload: bytes) -> None:
+    with pytest.raises(StreamUnsupported):
+        decode_pixels(payload, 768, 512)
+
+
+@pytest.mark.parametrize(("columns", "rows"), [(6, 4), (90, 60)])
+def test_bytes_after_the_last_sample_are_corrupt(columns: int, rows: int) -> None:
+    payload = encode_pixels(noise(columns, rows, 3), 768, 512)
+    with pytest.raises(StreamCorrupt, match="after its last sample"):
+        decode_pixels(payload + bytes(20), 768, 512)
+
+
+@settings(deadline=None)
+@given(st.binary(min_size=1, max_size=60), st.integers(1, 60), st.integers(1, 60))
+def test_any_payload_decodes_or_is_a_typed_error(payload: bytes, width: int, height: int) -> None:
+    # A small explicit grid, so that one example takes no longer than a few milliseconds.
+    head = bytes((payload[0] & 0x9C | 0x40, 3, 2))
+    try:
+        coarse = decode_pixels(head + payload[1:], width, height)
+    except StreamError:
+        return
+    assert len(coarse.samples) == 36
+    assert max(coarse.samples) < 256 >> coarse.level
+
+
+@pytest.mark.parametrize("columns", [0, 257])
+def test_grid_beyond_the_limits_cannot_be_encoded(columns: int) -> None:
+    with pytest.raises(StreamLimitExceeded):
+        encode_pixels(PixelCoarse(columns, 1, 3, bytes(3 * columns)), 10, 10)
+
+
+@pytest.mark.parametrize(
+    "coarse", [PixelCoarse(2, 2, 8, bytes(12)), PixelCoarse(2, 2, 3, bytes(11)), PixelCoarse(1, 1, 3, b"\0\0\x20")]
+)
+def test_blocks_that_contradict_themselves_cannot_be_encoded(coarse: PixelCoarse) -> None:
+    with pytest.raises(StreamError):
+        encode_pixels(coarse, 10, 10)
+
+
+def test_prior_is_the_one_of_version_1() -> None:
+    prior = files("codec.bitstream").joinpath("pixels_prior.bin").read_bytes()
+    assert hashlib.sha256(prior).hexdigest() == PRIOR_SHA256
+
+
+def test_large_grids_leave_the_networks() -> None:
+    assert MAX_NETWORK_SAMPLES == 64 * 64 * 3
+
+
+class _Recorder:
+    """A coder that keeps what the walk asks of it."""
+
+    def __init__(self) -> None:
+        self.encoder = Encoder()
+
+    def code(self, bit: int, p1: int) -> int:
+        assert 24 <= p1 <= 65_512
+        self.encoder.encode(bit, p1)
+        return bit
+
+
+@pytest.mark.parametrize("level", [0, 3, 6])
+@pytest.mark.parametrize("shape", [(1, 1), (1, 9), (9, 1), (6, 11), (20, 30)])
+def test_networks_see_what_they_were_trained_on(
+    monkeypatch: pytest.MonkeyPatch, shape: tuple[int, int], level: int
+) -> None:
+    rows, columns = shape
+    seen: list[list[int]] = []
+    from codec.bitstream import pixels_network
+
+    evaluate = pixels_network._Walk._evaluate
+
+    def listen(walk: object, network: object, inputs: list[int]) -> list[int]:
+        seen.append(list(inputs))
+        return evaluate(walk, network, inputs)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(pixels_network._Walk, "_evaluate", listen)
+    picture = Image.fromarray(data.astronaut()).resize((columns, rows), Image.Resampling.BOX)
+    samples = np.asarray(picture) >> level
+    code_samples(_Recorder(), columns, rows, level, bytearray(samples.tobytes()))
+    expected, _, _ = features(samples, level)
+    for channel in range(3):
+        assert np.array_equal(np.array(seen[channel::3]), expected[channel])
+
+
+def test_carry_runs_through_a_row_of_full_bytes() -> None:
+    # The last slot again and again drives the lower end up to the very top of the window, then a small step over it.
+    writer = RangeWriter()
+    for _ in range(40):
+        writer.encode(65_535, 1, 65_536)
+    writer.encode(1, 1, 3)
+    high = writer.finish()
+    assert high[:60] == b"\xff" * 60
