@@ -1,7 +1,8 @@
 """Swift's proxy, account, container and object servers in one process, speaking S3 on loopback.
 
 Runs under the Python of `.venv-swift`, as `server.py FOLDER PORT` (0 takes a free one), prints `serving PORT`, and
-ends when the process that started it does. What it stored is there again when it is started on the same folder.
+ends when the process that started it does, clearing its folder away. After a kill, what it stored is there again when
+it is started on the same folder.
 """
 
 # ruff: noqa: E402, T201
@@ -11,6 +12,7 @@ import eventlet
 eventlet.monkey_patch()
 
 import os
+import shutil
 import sys
 from pathlib import Path
 
@@ -58,6 +60,8 @@ def main() -> None:
     print(f"serving {sockets['proxy'].getsockname()[1]}", flush=True)
     while os.getppid() == parent:
         eventlet.sleep(0.5)
+    # Nobody is left to clear it away, and it may lie in memory.
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 def _listen(port: int) -> socket.socket:
