@@ -40,6 +40,11 @@ class JobKind(StrEnum):
     """Nothing: shows that a queue is consumed and results are recorded."""
 
 
+def _where_set(name: str, column: str) -> Index:
+    condition = text(f"{column} IS NOT NULL")
+    return Index(name, column, postgresql_where=condition, sqlite_where=condition)
+
+
 class Job(Base):
     """A job. Its lease names the claim, not the worker: a worker that lost its lease can no longer record."""
 
@@ -49,11 +54,9 @@ class Job(Base):
     kind: Mapped[JobKind] = mapped_column(text_enum(JobKind))
     queue: Mapped[str] = mapped_column(String(24))
     state: Mapped[JobState] = mapped_column(text_enum(JobState), default=JobState.QUEUED)
-    image_id: Mapped[str | None] = mapped_column(ForeignKey("images.id", ondelete="CASCADE"), index=True)
-    reconstruction_id: Mapped[str | None] = mapped_column(
-        ForeignKey("reconstructions.id", ondelete="CASCADE"), index=True
-    )
-    batch_id: Mapped[str | None] = mapped_column(ForeignKey("batches.id"), index=True)
+    image_id: Mapped[str | None] = mapped_column(ForeignKey("images.id", ondelete="CASCADE"))
+    reconstruction_id: Mapped[str | None] = mapped_column(ForeignKey("reconstructions.id", ondelete="CASCADE"))
+    batch_id: Mapped[str | None] = mapped_column(ForeignKey("batches.id"))
 
     attempts: Mapped[int] = mapped_column(Integer, default=0)
     max_attempts: Mapped[int] = mapped_column(Integer, default=3)
@@ -76,6 +79,8 @@ class Job(Base):
     finished_at: Mapped[datetime | None] = mapped_column()
 
     __table_args__ = (
+        # A job changes three times in its life; columns that are empty cost nothing then.
+        *(_where_set(f"ix_jobs_{column}", column) for column in ("image_id", "reconstruction_id", "batch_id")),
         # Counting and scanning what waits or runs must not slow down with the millions that have ended. SQLite
         # cannot prove that a bound value meets a partial index's condition, so there the index holds every job.
         Index(

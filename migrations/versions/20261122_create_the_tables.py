@@ -3,7 +3,7 @@
 import sqlalchemy as sa
 from alembic import op
 
-revision = "ff7c92ebb1f9"
+revision = "2ba56a7bf05f"
 down_revision = None
 branch_labels = None
 depends_on = None
@@ -177,23 +177,53 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id", name=op.f("pk_jobs")),
     )
     with op.batch_alter_table("jobs", schema=None) as batch_op:
-        batch_op.create_index(batch_op.f("ix_jobs_batch_id"), ["batch_id"], unique=False)
-        batch_op.create_index(batch_op.f("ix_jobs_image_id"), ["image_id"], unique=False)
+        batch_op.create_index(
+            "ix_jobs_batch_id",
+            ["batch_id"],
+            unique=False,
+            postgresql_where=sa.text("batch_id IS NOT NULL"),
+            sqlite_where=sa.text("batch_id IS NOT NULL"),
+        )
+        batch_op.create_index(
+            "ix_jobs_image_id",
+            ["image_id"],
+            unique=False,
+            postgresql_where=sa.text("image_id IS NOT NULL"),
+            sqlite_where=sa.text("image_id IS NOT NULL"),
+        )
         batch_op.create_index(
             "ix_jobs_open",
             ["queue", "state", "id"],
             unique=False,
             postgresql_where=sa.text("state IN ('queued', 'running')"),
         )
-        batch_op.create_index(batch_op.f("ix_jobs_reconstruction_id"), ["reconstruction_id"], unique=False)
+        batch_op.create_index(
+            "ix_jobs_reconstruction_id",
+            ["reconstruction_id"],
+            unique=False,
+            postgresql_where=sa.text("reconstruction_id IS NOT NULL"),
+            sqlite_where=sa.text("reconstruction_id IS NOT NULL"),
+        )
 
 
 def downgrade() -> None:
     with op.batch_alter_table("jobs", schema=None) as batch_op:
-        batch_op.drop_index(batch_op.f("ix_jobs_reconstruction_id"))
+        batch_op.drop_index(
+            "ix_jobs_reconstruction_id",
+            postgresql_where=sa.text("reconstruction_id IS NOT NULL"),
+            sqlite_where=sa.text("reconstruction_id IS NOT NULL"),
+        )
         batch_op.drop_index("ix_jobs_open", postgresql_where=sa.text("state IN ('queued', 'running')"))
-        batch_op.drop_index(batch_op.f("ix_jobs_image_id"))
-        batch_op.drop_index(batch_op.f("ix_jobs_batch_id"))
+        batch_op.drop_index(
+            "ix_jobs_image_id",
+            postgresql_where=sa.text("image_id IS NOT NULL"),
+            sqlite_where=sa.text("image_id IS NOT NULL"),
+        )
+        batch_op.drop_index(
+            "ix_jobs_batch_id",
+            postgresql_where=sa.text("batch_id IS NOT NULL"),
+            sqlite_where=sa.text("batch_id IS NOT NULL"),
+        )
 
     op.drop_table("jobs")
     with op.batch_alter_table("reconstructions", schema=None) as batch_op:
