@@ -1,13 +1,21 @@
 """The map coder: exact, small on regions of pictures, never much larger than the bits themselves."""
 
+import hashlib
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from PIL import Image
+from skimage import data
 
 from codec.bitstream.maps import CONTEXTS, decode_maps, encode_maps
 from codec.bitstream.maps_prior import COUNTS
 from codec.bitstream.stream import Maps
+from codec.encode.describe.local import describe_locally
+from codec.encode.locate import masks_from_maps
 from codec.errors import StreamCorrupt, StreamError
+
+COUNTS_SHA256 = "5fdba0588a185c4c924f1e4716c4af67b1d3b8af7df94fc8d87914f03f4a19d7"
 
 
 @st.composite
@@ -81,6 +89,18 @@ def test_maps_that_the_format_cannot_hold_are_refused(maps: Maps) -> None:
         encode_maps(maps)
 
 
+def test_prior_is_the_one_of_version_1() -> None:
+    assert hashlib.sha256(repr(COUNTS).encode()).hexdigest() == COUNTS_SHA256
+
+
 def test_prior_has_every_context_and_no_impossible_bit() -> None:
     assert len(COUNTS) == CONTEXTS
     assert min(min(counts) for counts in COUNTS) >= 1
+
+
+@pytest.mark.parametrize("name", ["astronaut", "coffee", "chelsea", "rocket"])
+def test_regions_of_photographs_cost_at_most_60_percent_of_their_bits(name: str) -> None:
+    maps = masks_from_maps(describe_locally(Image.fromarray(getattr(data, name)())).maps)
+    payload = encode_maps(maps)
+    assert decode_maps(payload) == maps
+    assert 8 * len(payload) <= 0.6 * 64 * len(maps.masks)
