@@ -142,7 +142,7 @@ class EmbeddedStack:
             while not client.is_ready():
                 if interrupted():
                     return
-                self._check_children(deadline, "api", "the API did not become ready")
+                self._check_children(deadline, "api", "The API did not become ready")
                 time.sleep(0.05)
             waiting = {client.submit_probe(queue): queue for queue in QUEUES}
             while waiting:
@@ -156,7 +156,7 @@ class EmbeddedStack:
                     if interrupted():
                         return
                     worker = "decode" if queue == "decode" else "encode"
-                    self._check_children(deadline, worker, f"no worker finished the probe job of the queue {queue!r}")
+                    self._check_children(deadline, worker, f"No worker finished the probe job of the queue {queue!r}")
                     time.sleep(0.05)
 
     def client(self) -> Client:
@@ -246,7 +246,7 @@ class EmbeddedStack:
     def _wait_for_redis(self, path: Path) -> None:
         deadline = time.monotonic() + _REDIS_START_SECONDS
         while not redis_answers(path):
-            self._check_children(deadline, "redis", "the embedded Redis did not start")
+            self._check_children(deadline, "redis", "The embedded Redis did not start")
             time.sleep(0.02)
 
     def _migrate(self) -> None:
@@ -266,18 +266,20 @@ class EmbeddedStack:
             ) from error
 
     def _check_children(self, deadline: float, part: str, complaint: str) -> None:
-        """Raise when waiting for `part` (a name, or the start of one) is in vain."""
+        """Raise when waiting for `part` (a name, or the start of one) is in vain or has lasted too long."""
         assert self.supervisor is not None
-        names = [child.name for child in self.supervisor.children if child.name.split("-")[0] == part]
-        blamed = next((child for child in self.supervisor.children if child.deaths >= _HOPELESS_DEATHS), None)
-        if blamed is None and time.monotonic() < deadline:
+        hopeless = [child for child in self.supervisor.children if child.deaths_in_a_row >= _HOPELESS_DEATHS]
+        if hopeless:
+            name, status = hopeless[0].name, hopeless[0].exits[-1]
+            complaint = f"{name} cannot run here: it ended again and again, last with status {status}"
+        elif time.monotonic() > deadline:
+            name = next(child.name for child in self.supervisor.children if child.name.split("-")[0] == part)
+        else:
             return
-        name = blamed.name if blamed is not None else (names or ["encode-1"])[0]
-        ended = f" ({name} ended {blamed.deaths} times, last with status {blamed.exits[-1]})" if blamed else ""
         tail = "\n".join(f"  {line}" for line in self.last_log_lines(name)) or "  (nothing)"
         raise StackError(
-            f"{complaint[0].upper()}{complaint[1:]}{ended}.\nThe end of {self.logs / name}.log:\n{tail}\n"
-            "`misc doctor` says what is missing on this machine."
+            f"{complaint}.\nThe end of {self.logs / name}.log:\n{tail}\n"
+            "Correct what it names; `misc doctor` says what is missing on this machine."
         )
 
 
