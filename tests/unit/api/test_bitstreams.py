@@ -1,0 +1,68 @@
+"""Taking in streams that were made elsewhere."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from fastapi.testclient import TestClient
+from sqlalchemy import func, select
+
+from codec.bitstream import ExternalCoarse, Stream, pack
+from core.database import Database
+from models import Image
+from tests.unit.api.samples import picture, stream
+
+
+def test_stream_becomes_an_image_and_is_stored(client: TestClient, objects_folder: Path) -> None:
+    answer = client.post("/v1/bitstreams", content=stream(), params={"name": "../x/boat.misc"})
+    image = answer.json()["image"]
+    assert (answer.status_code, answer.headers["location"]) == (201, f"/v1/images/{image['id']}")
+    assert (image["name"], image["state"], image["bitstream_bytes"]) == ("boat.misc", "ready", len(stream()))
+    assert image["description"]["describer"] == "given"
+    assert [path.read_bytes() for path in objects_folder.rglob("*.misc")] == [stream()]
+
+
+def test_same_stream_is_one_image_however_it_is_sent(client: TestClient, database: Database) -> None:
+    first = client.post("/v1/bitstreams", content=stream())
+    second = client.post("/v1/bitstreams", files={"file": ("again.misc", stream())})
+    assert (first.status_code, second.status_code) == (201, 200)
+    assert second.json()["image"]["id"] == first.json()["image"]["id"]
+    with database.read() as session:
+        assert session.scalar(select(func.count()).select_from(Image)) == 1
+
+
+def test_external_stream_tells_what_it_declares(client: TestClient) -> None:
+    data = pack(Stream(100, 50, ExternalCoarse(bytes(range(16)), 4000))).data
+    image = client.post("/v1/bitstreams", content=data).json()["image"]
+    assert (image["external"], image["mode"], image["declared_bits"]) == (True, "external", 4000)
+    assert image["bpp"] == pytest.approx(len(data) * 8 / 5000)
+    assert image["bpp_declared"] == pytest.approx((len(data) * 8 + 4000) / 5000)
+
+
+@pytest.mark.parametrize(
+    ("data", "code"),
+    [
+        (b"", "stream_truncated"),
+        (picture(), "stream_invalid"),
+        (stream()[:-1], None),
+        (stream()[:5], None),
+        (stream()[:-6] + bytes([stream()[-6] ^ 1]) + stream()[-5:], "stream_corrupt"),
+    ],
+    ids=["empty", "a PNG", "last byte missing", "head", "a bit flipped"],
+)
+def test_bad_stream_is_refused(
+    client: TestClient, data: bytes, code: str | None, assert_nothing_left: Callable[[], None]
+) -> None:
+    for answer in (
+        client.post("/v1/bitstreams", content=data),
+        client.post("/v1/bitstreams", files={"file": ("a.misc", data)}),
+    ):
+        assert answer.status_code == 422
+        assert answer.json()["code"] == code or (code is None and answer.json()["code"].startswith("stream_"))
+    assert_nothing_left()
+
+
+def test_stream_that_is_too_large_is_refused(client: TestClient, assert_nothing_left: Callable[[], None]) -> None:
+    answer = client.post("/v1/bitstreams", content=bytes(17 * 1024 * 1024))
+    assert (answer.status_code, answer.json()["code"]) == (413, "upload_too_large")
+    assert_nothing_left()

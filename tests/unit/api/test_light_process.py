@@ -1,0 +1,50 @@
+"""The API's process carries no ML library: it starts and serves where none is installed."""
+
+import subprocess
+import sys
+
+PROGRAM = """
+import importlib.abc, sys
+
+BLOCKED = {"torch", "torchvision", "diffusers", "transformers", "compressai", "skimage", "scipy", "openai"}
+
+OURS = {"codec.encode", "codec.decode", "codec.nets", "migrations", "workers", "cli"}
+
+class Blocker(importlib.abc.MetaPathFinder):
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in BLOCKED or name in OURS:
+            raise ModuleNotFoundError(f"{name} is blocked")
+
+sys.meta_path.insert(0, Blocker())
+import api.__main__
+from fastapi.testclient import TestClient
+from api.app import create_app
+from api.services import Services
+from core.settings import APISettings, BrokerSettings, DatabaseSettings, StorageSettings, WorkerSettings
+
+folder = sys.argv[1]
+services = Services.open(
+    APISettings(),
+    DatabaseSettings(url=f"sqlite:///{folder}/misc.db"),
+    BrokerSettings(url=f"redis+socket://{folder}/none.sock"),
+    StorageSettings(path=f"{folder}/objects"),
+    WorkerSettings(),
+)
+with TestClient(create_app(services), base_url="http://localhost") as client:
+    assert client.get("/healthz").status_code == 200
+    assert client.get("/").status_code == 200
+    assert client.get("/openapi.json").status_code == 200
+    # A picture is opened before the missing tables are found out.
+    answer = client.post("/v1/images", files={"file": ("a.png", b"no picture")})
+    assert answer.json()["code"] == "picture_unrecognised", answer.text
+loaded = sorted(name for name in sys.modules if name.partition(".")[0] in BLOCKED | {"boto3", "botocore"})
+assert loaded == [], loaded
+print("served")
+"""
+
+
+def test_api_serves_without_any_ml_library(tmp_path: object) -> None:
+    ended = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", PROGRAM, str(tmp_path)], capture_output=True, text=True, timeout=120
+    )
+    assert ended.stdout.endswith("served\n"), ended.stdout + ended.stderr

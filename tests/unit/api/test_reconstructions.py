@@ -1,0 +1,101 @@
+"""Ordering reconstructions, looking at them and fetching them."""
+
+import hashlib
+from typing import Any
+
+import pytest
+from fastapi.testclient import TestClient
+
+from api.services import Services
+from core.storage.keys import reconstruction_key
+from models import Job, JobState, Reconstruction, ReconstructionState
+from tests.unit.api.samples import picture, stream, submit
+
+
+@pytest.fixture
+def orders(client: TestClient) -> str:
+    image = client.post("/v1/bitstreams", content=stream(), params={"name": "boat.misc"}).json()["image"]
+    return f"/v1/images/{image['id']}/reconstructions"
+
+
+def _finish(services: Services, ordered: dict[str, Any], data: bytes) -> None:
+    """What a decode worker records."""
+    digest = hashlib.sha256(data).hexdigest()
+    key = reconstruction_key(digest, "png")
+    services.storage.put(key, data, content_type="image/png", sha256=digest)
+    with services.database.write() as session:
+        row = session.get(Reconstruction, ordered["reconstruction"]["id"])
+        job = session.get(Job, ordered["job"]["id"])
+        assert row is not None and job is not None
+        row.state, row.sha256, row.object_key, row.size_bytes = ReconstructionState.READY, digest, key, len(data)
+        row.restorer, row.seed, row.seconds = "smooth", 7, {"total": 0.5}
+        job.state, job.progress = JobState.SUCCEEDED, 1.0
+
+
+def test_order_is_answered_with_job_and_defaults(client: TestClient, orders: str) -> None:
+    answer = client.post(orders)
+    body = answer.json()
+    assert (answer.status_code, answer.headers["location"]) == (202, f"/v1/jobs/{body['job']['id']}")
+    assert (body["job"]["kind"], body["job"]["queue"], body["job"]["state"]) == ("decode", "decode", "queued")
+    row = body["reconstruction"]
+    assert (row["state"], row["format"], row["options"]["restorer"]) == ("pending", "png", "smooth")
+    assert (row["width"], row["height"], row["links"]["content"]) == (640, 480, None)
+
+
+def test_same_order_is_not_made_twice(client: TestClient, services: Services, orders: str) -> None:
+    first = client.post(orders, json={"seed": 4}).json()
+    second = client.post(orders, json={"seed": 4})
+    assert (second.status_code, second.json()["job"]["id"]) == (202, first["job"]["id"])
+    assert client.post(orders, json={"seed": 5}).json()["job"]["id"] != first["job"]["id"]
+    assert client.post(orders, json={"seed": 4, "format": "webp"}).json()["job"]["id"] != first["job"]["id"]
+    _finish(services, first, picture())
+    third = client.post(orders, json={"seed": 4})
+    assert (third.status_code, third.json()["reconstruction"]["state"]) == (200, "ready")
+    assert third.json()["reconstruction"]["id"] == first["reconstruction"]["id"]
+
+
+def test_content_comes_when_it_is_ready(client: TestClient, services: Services, orders: str) -> None:
+    ordered = client.post(orders).json()
+    path = f"{ordered['reconstruction']['links']['self']}/content"
+    early = client.get(path)
+    assert (early.status_code, early.json()["code"]) == (409, "not_ready")
+    _finish(services, ordered, picture(3))
+    answer = client.get(path)
+    assert (answer.status_code, answer.content, answer.headers["content-type"]) == (200, picture(3), "image/png")
+    assert 'filename="boat.png"' in answer.headers["content-disposition"]
+    assert client.head(path).headers["content-length"] == str(len(picture(3)))
+    row = client.get(ordered["reconstruction"]["links"]["self"]).json()
+    assert (row["state"], row["restorer"], row["seed"], row["links"]["content"]) == ("ready", "smooth", 7, path)
+    image = client.get(row["links"]["image"]).json()
+    assert [entry["id"] for entry in image["reconstructions"]] == [row["id"]]
+
+
+def test_image_without_a_stream_has_no_reconstruction(client: TestClient) -> None:
+    answer = client.post(submit(client)["image"]["links"]["reconstructions"])
+    assert (answer.status_code, answer.json()["code"]) == (409, "not_ready")
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "code"),
+    [
+        ('{"steps": 0}', 422, "option_invalid"),
+        ('{"stepz": 1}', 422, "option_invalid"),
+        ('{"format": "bmp"}', 422, "option_invalid"),
+        ('{"restorer": "../x"}', 422, "option_invalid"),
+        ('{"seed": 9223372036854775808}', 422, "option_invalid"),
+        ('{"guidance": 1e999}', 422, "option_invalid"),
+        ("{", 400, "request_invalid"),
+        ("[1]", 400, "request_invalid"),
+        ("null", 400, "request_invalid"),
+        (b"\xff\xfe\x00", 400, "request_invalid"),
+    ],
+)
+def test_bad_order_is_refused(client: TestClient, orders: str, body: str | bytes, status: int, code: str) -> None:
+    answer = client.post(orders, content=body, headers={"Content-Type": "application/json"})
+    assert (answer.status_code, answer.json()["code"]) == (status, code)
+    assert client.get("/v1/jobs").json()["items"] == []
+
+
+def test_order_in_another_form_is_refused(client: TestClient, orders: str) -> None:
+    answer = client.post(orders, content="seed=1", headers={"Content-Type": "application/x-www-form-urlencoded"})
+    assert (answer.status_code, answer.json()["code"]) == (415, "media_type_unsupported")

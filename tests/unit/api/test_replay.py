@@ -1,0 +1,102 @@
+"""A request that is sent twice with one Idempotency-Key is done once and answered twice."""
+
+from typing import Any
+
+import pytest
+from fastapi.testclient import TestClient
+from sqlalchemy import func, select
+
+from api.services import Services
+from core import idempotency
+from core.database import Database
+from models import IdempotencyKey, Image, Job
+from tests.unit.api.conftest import Opener
+from tests.unit.api.samples import picture, stream
+
+
+def _send(client: TestClient, key: str, data: bytes | None = None, options: str = "{}") -> Any:
+    return client.post(
+        "/v1/images",
+        files={"file": ("a.png", data or picture())},
+        data={"options": options},
+        headers={"Idempotency-Key": key},
+    )
+
+
+def _count(database: Database, table: Any) -> int:
+    with database.read() as session:
+        return session.scalar(select(func.count()).select_from(table)) or 0
+
+
+def test_repeated_upload_is_answered_from_memory(client: TestClient, database: Database) -> None:
+    first, second = _send(client, "one"), _send(client, "one")
+    assert second.json() == first.json()
+    assert (second.status_code, second.headers["location"]) == (202, first.headers["location"])
+    assert "idempotency-replayed" not in first.headers
+    assert second.headers["idempotency-replayed"] == "true"
+    assert (_count(database, Image), _count(database, Job)) == (1, 1)
+
+
+def test_quoted_key_is_the_same_key(client: TestClient, database: Database) -> None:
+    assert _send(client, '"one"').json() == _send(client, "one").json()
+    assert _count(database, Image) == 1
+
+
+@pytest.mark.parametrize(("data", "options"), [(picture(9), "{}"), (picture(), '{"blocks": 8}')])
+def test_same_key_with_another_request_is_refused(client: TestClient, data: bytes, options: str) -> None:
+    _send(client, "one")
+    answer = _send(client, "one", data, options)
+    assert (answer.status_code, answer.json()["code"]) == (422, "idempotency_mismatch")
+
+
+def test_request_in_flight_is_a_conflict(
+    client: TestClient, services: Services, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(idempotency, "complete", lambda *_: None)
+    _send(client, "one")
+    answer = _send(client, "one")
+    assert (answer.status_code, answer.json()["code"]) == (409, "idempotency_in_flight")
+
+
+def test_refused_request_frees_its_key(client: TestClient, database: Database) -> None:
+    assert _send(client, "one", b"no picture").status_code == 415
+    assert _count(database, IdempotencyKey) == 0
+    assert _send(client, "one").status_code == 202
+
+
+def test_keys_of_two_callers_do_not_meet(open_client: Opener) -> None:
+    client = open_client(keys="a,b")
+    answers = [
+        client.post(
+            "/v1/probes",
+            json={"queue": "encode"},
+            headers={"Idempotency-Key": "same", "Authorization": f"Bearer {key}"},
+        ).json()["job"]["id"]
+        for key in ("a", "b", "a")
+    ]
+    assert answers[0] == answers[2] != answers[1]
+
+
+@pytest.mark.parametrize("key", ["", '""', "x" * 256, "bell\x07", "schlüssel"])
+def test_unfit_key_is_refused(client: TestClient, key: str) -> None:
+    answer = client.post("/v1/probes", json={"queue": "encode"}, headers={"Idempotency-Key": key.encode("latin-1")})  # type: ignore[dict-item]
+    assert (answer.status_code, answer.json()["code"]) == (400, "request_invalid")
+
+
+def test_every_creating_request_honours_the_key(client: TestClient) -> None:
+    headers = {"Idempotency-Key": "all"}
+    image = client.post("/v1/bitstreams", content=stream()).json()["image"]["id"]
+    for number, send in enumerate(
+        (
+            lambda h: client.post("/v1/bitstreams", content=stream(7), headers=h),
+            lambda h: client.post("/v1/batches", json={"name": "spring"}, headers=h),
+            lambda h: client.post("/v1/batches", files=[("files", ("a.png", picture()))], headers=h),
+            lambda h: client.post(f"/v1/images/{image}/reconstructions", json={}, headers=h),
+            lambda h: client.post("/v1/probes", json={"queue": "decode"}, headers=h),
+        )
+    ):
+        key = headers | {"Idempotency-Key": f"key-{number}"}
+        first, second = send(key), send(key)
+        assert first.is_success and second.json() == first.json(), first.text
+        assert second.headers["idempotency-replayed"] == "true"
+        assert second.status_code == first.status_code
