@@ -4,7 +4,7 @@ Small grids go through the networks of pixels_network.py, large ones through pix
 fixed by the number of samples, so that no grid takes a decoder much over half a second.
 """
 
-from codec.bitstream.pixels_network import code_samples
+from codec.bitstream.pixels_network import MAX_FINE_SAMPLES, code_samples
 from codec.bitstream.pixels_plain import read_plain, write_plain
 from codec.bitstream.rangecoder import Decoder, Encoder
 from codec.bitstream.stream import PixelCoarse
@@ -53,14 +53,19 @@ def encode_pixels(coarse: PixelCoarse, width: int, height: int) -> bytes:
     head = PIXEL_MODE | level << _LEVEL_SHIFT | form << _FORM_SHIFT
     if len(coarse.samples) > MAX_NETWORK_SAMPLES:
         return bytes((head,)) + fields + write_plain(columns, rows, level, coarse.samples)
-    # Which way round the picture is coded is free to choose, and one of the two ways is always the shorter.
-    bodies = []
-    for samples in (coarse.samples, _mirrored(coarse.samples, columns)):
-        writer = _Writer()
-        code_samples(writer, columns, rows, level, bytearray(samples))
-        bodies.append(writer.encoder.finish())
-    is_mirrored = len(bodies[1]) < len(bodies[0])
+    bodies = [_network_body(coarse, coarse.samples)]
+    if len(coarse.samples) <= MAX_FINE_SAMPLES:
+        # Which way round a picture is coded is free to choose. It saves a third of a percent, and larger grids, where
+        # the second try would take half a second, can do without.
+        bodies.append(_network_body(coarse, _mirrored(coarse.samples, columns)))
+    is_mirrored = len(bodies[-1]) < len(bodies[0])
     return bytes((head | is_mirrored << _MIRROR_SHIFT,)) + fields + bodies[is_mirrored]
+
+
+def _network_body(coarse: PixelCoarse, samples: bytes) -> bytes:
+    writer = _Writer()
+    code_samples(writer, coarse.columns, coarse.rows, coarse.level, bytearray(samples))
+    return writer.encoder.finish()
 
 
 def decode_pixels(payload: bytes, width: int, height: int) -> PixelCoarse:
