@@ -11,7 +11,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from pathlib import Path
@@ -122,9 +122,9 @@ def _can_read(module: str, package: str) -> tuple[bool, str]:
 def _reference_codecs() -> Check:
     from PIL import Image
 
-    for plugin in ("pillow_jxl", "pillow_heif"):
-        if importlib.util.find_spec(plugin) is not None:
-            importlib.import_module(plugin)
+    # Registers JPEG XL with Pillow; a plugin that does not load is found by the attempt below.
+    with suppress(ImportError, OSError):
+        importlib.import_module("pillow_jxl")
     names = {"AVIF": "avif", "WEBP": "webp", "JXL": "jxl", "JPEG": "jpeg"}
     missing = []
     for file_format, name in names.items():
