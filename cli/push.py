@@ -211,7 +211,7 @@ def _batch_id(client: "Client", memory: "Pushed", name: str) -> str:
         except ClientError as error:
             if error.status != 404:
                 raise
-    batch_id = str(client.create_batch(name)["batch"]["id"])
+    batch_id = str(client.create_batch(name)["id"])
     memory.remember(client.server, key, batch_id)
     return batch_id
 

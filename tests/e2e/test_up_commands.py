@@ -1,0 +1,153 @@
+"""`misc push`, `pull`, `ls` and `jobs` against a running service, as somebody with a folder of photos uses them."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from cli.demo import isolated_environment
+from cli.stack import EmbeddedStack
+from codec.bitstream import unpack
+
+pytestmark = pytest.mark.timeout(120)
+
+Misc = Callable[..., dict[str, Any]]
+
+
+@pytest.fixture(scope="module")
+def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedStack]:
+    data = tmp_path_factory.mktemp("stack") / "data"
+    with EmbeddedStack(data, 0, environment=isolated_environment(os.environ)) as stack:
+        stack.wait_ready()
+        yield stack
+
+
+@pytest.fixture
+def misc(stack: EmbeddedStack, tmp_path: Path) -> Misc:
+    environment = isolated_environment(os.environ) | {
+        "MISC_SERVER": stack.base_url,
+        "XDG_STATE_HOME": str(tmp_path / "state"),
+    }
+
+    def _run(*arguments: object, status: int = 0) -> dict[str, Any]:
+        done = subprocess.run(
+            [sys.executable, "-m", "cli.main", *map(str, arguments), "--json"],
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=100,
+        )
+        assert done.returncode == status, done.stderr
+        document: dict[str, Any] = json.loads(done.stdout)
+        return document
+
+    return _run
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Three pictures, one of them below and one hidden."""
+    folder = tmp_path / "photos"
+    (folder / "trip").mkdir(parents=True)
+    for seed, name in enumerate(("a.png", "trip/b.jpg", ".hidden.png")):
+        noise = np.random.default_rng([seed, hash(str(tmp_path)) % 1000]).integers(0, 256, (6, 8, 3), dtype=np.uint8)
+        Image.fromarray(noise).resize((64, 48), Image.Resampling.BICUBIC).save(folder / name)
+    return folder
+
+
+def test_folder_goes_there_once_and_comes_back(misc: Misc, folder: Path, tmp_path: Path) -> None:
+    first = misc("push", folder)["results"]
+    assert [Path(result["input"]).name for result in first] == ["a.png", "b.jpg"]
+    assert all(result["state"] == "ready" and not result["skipped"] for result in first)
+
+    second = misc("push", folder)["results"]
+    assert all(result["skipped"] for result in second)
+    assert [result["image"] for result in second] == [result["image"] for result in first]
+
+    ids = [result["image"] for result in first]
+    pulled = misc("pull", *ids, "-o", tmp_path / "back")["results"]
+    for result in pulled:
+        with Image.open(result["output"]) as picture:
+            assert picture.size == (64, 48)
+    assert all(result["skipped"] for result in misc("pull", *ids, "-o", tmp_path / "back")["results"])
+
+    streams = misc("pull", *ids, "-o", tmp_path / "streams", "--bitstream")["results"]
+    for pushed, result in zip(first, streams, strict=True):
+        data = Path(result["output"]).read_bytes()
+        assert len(data) == pushed["bytes"]
+        assert unpack(data).stream.width == 64
+
+
+def test_other_options_are_another_push(misc: Misc, folder: Path) -> None:
+    first = misc("push", folder / "a.png")["results"][0]
+
+    other = misc("push", folder / "a.png", "--describe", "none", "--blocks", 8)["results"][0]
+
+    assert not other["skipped"]
+    assert other["image"] != first["image"]
+    assert other["bytes"] < first["bytes"]
+
+
+def test_deleted_image_is_sent_again(misc: Misc, folder: Path, stack: EmbeddedStack) -> None:
+    import httpx
+
+    first = misc("push", folder / "a.png")["results"][0]
+    httpx.delete(f"{stack.base_url}/v1/images/{first['image']}").raise_for_status()
+
+    again = misc("push", folder / "a.png")["results"][0]
+
+    assert not again["skipped"]
+    assert again["state"] == "ready"
+    assert again["image"] != first["image"]
+
+
+def test_batch_is_filled_by_its_name(misc: Misc, folder: Path) -> None:
+    name = f"holiday-{folder.parent.name}"
+    misc("push", folder / "a.png", "--batch", name)
+    misc("push", folder / "trip", "--batch", name)
+
+    images = {image["name"]: image["batch_id"] for image in misc("ls", "--limit", 2)["images"]}
+
+    assert set(images) == {"a.png", "b.jpg"}
+    assert len(set(images.values())) == 1
+    batch = images["a.png"]
+    assert len(misc("ls", "--batch", batch)["images"]) == 2
+
+
+def test_descriptions_from_a_file_are_kept_exactly(misc: Misc, folder: Path) -> None:
+    captions = folder.parent / "captions.json"
+    items = [{"name": f"thing {number}", "detail": f"detail {number}"} for number in range(3)]
+    captions.write_text(json.dumps([{"file": "a.png", "items": items, "overall": "Ein Bild, genau so."}]))
+
+    results = misc("push", folder, "--describe", captions, status=1)["results"]
+
+    assert results[0]["error"] is None
+    assert results[1]["error"]["code"] == "captions_invalid"
+    image = next(image for image in misc("ls")["images"] if image["id"] == results[0]["image"])
+    assert image["description"]["overall"] == "Ein Bild, genau so."
+    assert image["description"]["items"] == items
+
+
+def test_jobs_are_listed_followed_and_cancelled(misc: Misc, folder: Path) -> None:
+    pushed = misc("push", folder / "a.png", "--no-wait", "--describe", "none")["results"][0]
+
+    followed = misc("jobs", pushed["job"], "--watch")["jobs"][0]
+    assert (followed["id"], followed["state"]) == (pushed["job"], "succeeded")
+
+    listed = misc("jobs", "--state", "succeeded", "--limit", 5)["jobs"]
+    assert pushed["job"] in [job["id"] for job in listed]
+    # One that has ended stays as it is.
+    assert misc("jobs", "--cancel", pushed["job"])["jobs"][0]["state"] == "succeeded"
+
+
+def test_image_that_is_not_there_is_named(misc: Misc, tmp_path: Path) -> None:
+    result = misc("pull", "img_00000000000000000000000000", "-o", tmp_path, status=1)["results"][0]
+
+    assert result["error"]["code"] == "not_found"
