@@ -73,10 +73,10 @@ class Database:
         finally:
             self._turn.release()
 
-    def execute_alone(self, statement: Executable) -> list[tuple[Any, ...]]:
+    def execute_alone(self, statement: Executable, values: dict[str, Any] | None = None) -> list[tuple[Any, ...]]:
         """One statement as a transaction of its own, in one round trip; returns the rows that it returns."""
         with _vendor_errors(), self._single.connect() as connection:
-            result = connection.execute(statement)
+            result = connection.execute(statement, values)
             return [tuple(row) for row in result] if result.returns_rows else []
 
     def check(self) -> None:

@@ -9,9 +9,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, cast
 
-from sqlalchemy import CursorResult, Table, Update, func, insert, literal, or_, select, update
+from sqlalchemy import CursorResult, Table, bindparam, func, insert, literal, or_, select, update
 from sqlalchemy.orm import Session
-from sqlalchemy.sql.dml import ReturningUpdate
 
 from core.database import Database
 from core.errors import LeaseLost, NotFound
@@ -25,6 +24,65 @@ _JOBS = cast(Table, Job.__table__)
 # Written into the statement as it is, so that the planner can see that the partial index of open jobs serves.
 _QUEUED = literal(JobState.QUEUED, Job.state.type, literal_execute=True)
 _RUNNING = literal(JobState.RUNNING, Job.state.type, literal_execute=True)
+
+
+# Built once: putting an expression together costs more than sending it, and every job passes through these.
+_INSERT = insert(_JOBS).values(
+    {
+        column: bindparam(column)
+        for column in (
+            "id",
+            "kind",
+            "queue",
+            "image_id",
+            "reconstruction_id",
+            "batch_id",
+            "request_id",
+            "max_attempts",
+            "created_at",
+            "due_at",
+            "woken_at",
+        )
+    }
+    | {"state": JobState.QUEUED, "attempts": 0, "cancel_requested": False, "progress": 0.0}
+)
+_CLAIM = (
+    update(_JOBS)
+    .where(_JOBS.c.id == bindparam("job_id"), _JOBS.c.state == _QUEUED, _JOBS.c.due_at <= bindparam("now"))
+    .values(
+        state=JobState.RUNNING,
+        attempts=_JOBS.c.attempts + 1,
+        worker=bindparam("by_worker"),
+        lease_token=bindparam("token"),
+        lease_expires_at=bindparam("expires_at"),
+        started_at=bindparam("now"),
+        progress=0.0,
+        stage=None,
+    )
+    .returning(
+        _JOBS.c.kind,
+        _JOBS.c.attempts,
+        _JOBS.c.max_attempts,
+        _JOBS.c.image_id,
+        _JOBS.c.reconstruction_id,
+        _JOBS.c.request_id,
+    )
+)
+_HELD = update(_JOBS).where(
+    _JOBS.c.id == bindparam("job_id"), _JOBS.c.state == _RUNNING, _JOBS.c.lease_token == bindparam("token")
+)
+_RENEW = _HELD.values(
+    lease_expires_at=bindparam("expires_at"), stage=bindparam("at_stage"), progress=bindparam("fraction")
+).returning(_JOBS.c.cancel_requested)
+_SUCCEED = _HELD.values(
+    state=JobState.SUCCEEDED,
+    finished_at=bindparam("now"),
+    lease_token=None,
+    lease_expires_at=None,
+    progress=1.0,
+    stage=None,
+    seconds=bindparam("stage_seconds"),
+).returning(_JOBS.c.id)
 
 
 @dataclass(frozen=True)
@@ -60,25 +118,20 @@ def create(
     """Insert a queued job and promise its wake-up, in the caller's transaction; returns the job's id."""
     job_id = new_id("job")
     now = utc_now()
-    session.execute(
-        insert(_JOBS).values(
-            id=job_id,
-            kind=kind,
-            queue=queue,
-            state=JobState.QUEUED,
-            image_id=image_id,
-            reconstruction_id=reconstruction_id,
-            batch_id=batch_id,
-            request_id=request_id,
-            max_attempts=max_attempts,
-            attempts=0,
-            cancel_requested=False,
-            progress=0.0,
-            created_at=now,
-            due_at=now,
-            woken_at=now,
-        )
-    )
+    values = {
+        "id": job_id,
+        "kind": kind,
+        "queue": queue,
+        "image_id": image_id,
+        "reconstruction_id": reconstruction_id,
+        "batch_id": batch_id,
+        "request_id": request_id,
+        "max_attempts": max_attempts,
+        "created_at": now,
+        "due_at": now,
+        "woken_at": now,
+    }
+    session.execute(_INSERT, values)
     promise(session, job_id, queue, now)
     return job_id
 
@@ -132,26 +185,7 @@ def claim(database: Database, job_id: str, worker: str, lease: timedelta) -> Cla
     now = utc_now()
     token = new_id("clm")
     rows = database.execute_alone(
-        update(_JOBS)
-        .where(_JOBS.c.id == job_id, _JOBS.c.state == _QUEUED, _JOBS.c.due_at <= now)
-        .values(
-            state=JobState.RUNNING,
-            attempts=_JOBS.c.attempts + 1,
-            worker=worker,
-            lease_token=token,
-            lease_expires_at=now + lease,
-            started_at=now,
-            progress=0.0,
-            stage=None,
-        )
-        .returning(
-            _JOBS.c.kind,
-            _JOBS.c.attempts,
-            _JOBS.c.max_attempts,
-            _JOBS.c.image_id,
-            _JOBS.c.reconstruction_id,
-            _JOBS.c.request_id,
-        )
+        _CLAIM, {"job_id": job_id, "now": now, "by_worker": worker, "token": token, "expires_at": now + lease}
     )
     if not rows:
         return None
@@ -164,8 +198,9 @@ def renew(database: Database, held: Claim, lease: timedelta, *, stage: str | Non
 
     Raises LeaseLost when the claim is not valid any more.
     """
-    values = {"lease_expires_at": utc_now() + lease, "stage": stage, "progress": progress}
-    rows = database.execute_alone(_of(held).values(values).returning(_JOBS.c.cancel_requested))
+    rows = database.execute_alone(
+        _RENEW, _name(held) | {"expires_at": utc_now() + lease, "at_stage": stage, "fraction": progress}
+    )
     if not rows:
         raise LeaseLost(f"Job {held.job_id} was taken back.")
     return bool(rows[0][0])
@@ -173,12 +208,13 @@ def renew(database: Database, held: Claim, lease: timedelta, *, stage: str | Non
 
 def succeed(session: Session, held: Claim, seconds: dict[str, float]) -> None:
     """End the job well, in the transaction that records its result; raises LeaseLost."""
-    _end(session, held, JobState.SUCCEEDED, progress=1.0, stage=None, seconds=seconds)
+    if session.execute(_SUCCEED, _well_ended(held, seconds)).one_or_none() is None:
+        raise LeaseLost(f"Job {held.job_id} was taken back.")
 
 
 def succeed_alone(database: Database, held: Claim, seconds: dict[str, float]) -> None:
     """End a job well that has no result to record; raises LeaseLost."""
-    if not database.execute_alone(_ending(held, JobState.SUCCEEDED, progress=1.0, stage=None, seconds=seconds)):
+    if not database.execute_alone(_SUCCEED, _well_ended(held, seconds)):
         raise LeaseLost(f"Job {held.job_id} was taken back.")
 
 
@@ -198,8 +234,7 @@ def put_back(
     """Queue the job for another attempt after `delay`; an attempt that was not its own fault is not counted."""
     due_at = utc_now() + delay
     queue = session.scalar(
-        _of(held)
-        .values(
+        _HELD.values(
             state=JobState.QUEUED,
             attempts=_JOBS.c.attempts if count_attempt else _JOBS.c.attempts - 1,
             lease_token=None,
@@ -208,8 +243,8 @@ def put_back(
             woken_at=due_at,
             error_code=code,
             error_message=None if message is None else message[:1000],
-        )
-        .returning(_JOBS.c.queue)
+        ).returning(_JOBS.c.queue),
+        _name(held),
     )
     if queue is None:
         raise LeaseLost(f"Job {held.job_id} was taken back.")
@@ -279,15 +314,16 @@ def waiting_since(session: Session, queue: str, before: datetime, limit: int) ->
     return list(session.scalars(query))
 
 
-def _of(held: Claim) -> Update:
-    return update(_JOBS).where(_JOBS.c.id == held.job_id, _JOBS.c.state == _RUNNING, _JOBS.c.lease_token == held.token)
+def _name(held: Claim) -> dict[str, Any]:
+    return {"job_id": held.job_id, "token": held.token}
 
 
-def _ending(held: Claim, state: JobState, **values: Any) -> ReturningUpdate[tuple[str]]:
-    ended = {"state": state, "finished_at": utc_now(), "lease_token": None, "lease_expires_at": None}
-    return _of(held).values(ended | values).returning(_JOBS.c.id)
+def _well_ended(held: Claim, seconds: dict[str, float]) -> dict[str, Any]:
+    return _name(held) | {"now": utc_now(), "stage_seconds": seconds}
 
 
 def _end(session: Session, held: Claim, state: JobState, **values: Any) -> None:
-    if session.execute(_ending(held, state, **values)).one_or_none() is None:
+    ended = {"state": state, "finished_at": utc_now(), "lease_token": None, "lease_expires_at": None}
+    statement = _HELD.values(ended | values).returning(_JOBS.c.id)
+    if session.execute(statement, _name(held)).one_or_none() is None:
         raise LeaseLost(f"Job {held.job_id} was taken back.")
