@@ -9,6 +9,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Self
 
@@ -132,7 +133,9 @@ class EmbeddedStack:
         return name
 
     def wait_ready(self, timeout_seconds: float = 60.0, *, interrupted: Callable[[], bool] = lambda: False) -> None:
-        """Return when the API says that it is ready and every queue has carried a probe job to its end.
+        """Return when the API says that it is ready and every queue is seen to be consumed.
+
+        A queue is when it has carried a probe job to its end, or when a job that waited before the probe was begun.
 
         Returns early when `interrupted` says so. Raises StackError, with the end of the log of whatever is to blame,
         after `timeout_seconds` or as soon as waiting is hopeless.
@@ -144,14 +147,18 @@ class EmbeddedStack:
                     return
                 self._check_children(deadline, "api", "The API did not become ready")
                 time.sleep(0.05)
+            began = datetime.now(UTC)
             waiting = {client.submit_probe(queue): queue for queue in QUEUES}
             while waiting:
-                for job_id in list(waiting):
+                for job_id, queue in list(waiting.items()):
                     state = client.job(job_id)["state"]
                     if state == "succeeded":
                         del waiting[job_id]
                     elif state in FINAL_STATES:
-                        raise StackError(f"The probe job of the queue {waiting[job_id]!r} {state}.")
+                        raise StackError(f"The probe job of the queue {queue!r} {state}.")
+                    elif _is_busy(client, queue, began):
+                        client.cancel(job_id)
+                        del waiting[job_id]
                 for queue in list(waiting.values())[:1]:
                     if interrupted():
                         return
@@ -281,6 +288,13 @@ class EmbeddedStack:
             f"{complaint}.\nThe end of {self.logs / name}.log:\n{tail}\n"
             "Correct what it names; `misc doctor` says what is missing on this machine."
         )
+
+
+def _is_busy(client: Client, queue: str, since: datetime) -> bool:
+    """True when a job of this queue was begun since then; after a restart a probe may wait behind many."""
+    # The encode worker of this stack does the housekeeping too, so a busy one keeps both queues waiting.
+    kind = "decode" if queue == "decode" else "encode"
+    return any(datetime.fromisoformat(job["started_at"]) >= since for job in client.jobs(state="running", kind=kind))
 
 
 def redis_binary() -> Path:
