@@ -3,7 +3,7 @@
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api.errors import problem_of
-from codec.limits import MAX_STREAM_BYTES
+from codec.limits import MAX_REFERENCE_BYTES, MAX_STREAM_BYTES
 from core.errors import RequestInvalid, UploadTooLarge
 from core.settings import APISettings
 
@@ -11,7 +11,7 @@ _JSON_BYTES = 256 * 1024
 """Options with three details and an overall text of any script stay far below."""
 
 _FORM_BYTES = 64 * 1024
-"""Room for what a form needs around its one file."""
+"""Room for what a form needs around its files."""
 
 
 class BodyLimitMiddleware:
@@ -22,7 +22,7 @@ class BodyLimitMiddleware:
         self._limits = {
             "/v1/images": settings.max_upload_bytes,
             "/v1/batches": settings.max_batch_bytes,
-            "/v1/bitstreams": MAX_STREAM_BYTES + _FORM_BYTES,
+            "/v1/bitstreams": MAX_STREAM_BYTES + MAX_REFERENCE_BYTES + _FORM_BYTES,
         }
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

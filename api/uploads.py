@@ -52,22 +52,34 @@ class Form:
     fields: dict[str, str] = field(default_factory=dict)
     files: list[UploadedFile] = field(default_factory=list)
 
-    def one_file(self, name: str) -> UploadedFile:
-        """The only file, under this field name; raises RequestInvalid when there is none, another or more."""
-        if len(self.files) != 1 or self.files[0].field != name:
-            raise RequestInvalid(f"Send exactly one file, as the form field {name!r}.")
-        return self.files[0]
+    def file(self, name: str) -> UploadedFile:
+        """The file under this field name; raises RequestInvalid when there is none, or more than one."""
+        found = self.optional_file(name)
+        if found is None:
+            raise RequestInvalid(f"Send a file as the form field {name!r}.")
+        return found
+
+    def optional_file(self, name: str) -> UploadedFile | None:
+        """The file under this field name, or None; raises RequestInvalid when there is more than one."""
+        found = [file for file in self.files if file.field == name]
+        if len(found) > 1:
+            raise RequestInvalid(f"The form has {len(found)} files {name!r}; send one.")
+        return found[0] if found else None
 
     def json_object(self, name: str) -> dict[str, Any]:
         """A field that holds a JSON object; empty when the field is not there. Raises RequestInvalid."""
         text = self.fields.get(name, "")
         return parse_json_object(text, f"The form field {name!r}") if text.strip() else {}
 
-    def check_fields(self, *known: str) -> None:
-        """Raise RequestInvalid for a field that nothing would look at, which is most likely a slip."""
+    def check_names(self, *, fields: tuple[str, ...] = (), files: tuple[str, ...]) -> None:
+        """Raise RequestInvalid for a part that nothing would look at, which is most likely a slip."""
         for name in self.fields:
-            if name not in known:
-                raise RequestInvalid(f"The form has an unknown field {name[:80]!r}; known: {', '.join(known)}.")
+            if name not in fields:
+                known = ", ".join(fields) or "none"
+                raise RequestInvalid(f"The form has an unknown field {name[:80]!r}; known besides files: {known}.")
+        for file in self.files:
+            if file.field not in files:
+                raise RequestInvalid(f"The form has a file {file.field[:80]!r}; known files: {', '.join(files)}.")
 
 
 @contextlib.asynccontextmanager

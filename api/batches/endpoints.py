@@ -111,8 +111,8 @@ async def cancel_batch(services: ServicesDependency, batch_id: BatchId) -> Cance
 
 
 def _options_of(form: Form) -> SubmitOptions:
-    form.check_fields("options", "name")
-    if not form.files or any(file.field != "files" for file in form.files):
+    form.check_names(fields=("options", "name"), files=("files",))
+    if not form.files:
         raise RequestInvalid("Send one or more pictures, each as a form field 'files'.")
     options = parse_options(SubmitOptions, form.json_object("options"))
     if options.batch_id is not None:

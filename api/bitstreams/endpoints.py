@@ -11,15 +11,17 @@ from sqlalchemy import select
 from starlette.concurrency import run_in_threadpool
 
 from api.bitstreams.schemas import TakenBitstream
+from api.images import references
 from api.images.schemas import describe_image
 from api.openapi import IDEMPOTENCY_PARAMETER
 from api.replay import answer_of, answered_once
 from api.services import Services, ServicesDependency
-from api.uploads import is_form, plain_name, received_form
-from codec.bitstream import MEDIA_TYPE, Unpacked, unpack
+from api.uploads import UploadedFile, is_form, plain_name, received_form
+from codec.bitstream import MEDIA_TYPE, ExternalCoarse, Unpacked, unpack
 from codec.errors import StreamLimitExceeded, StreamTruncated
 from codec.limits import MAX_STREAM_BYTES
 from core import images, objects
+from core.errors import RequestInvalid
 from core.idempotency import StoredAnswer
 from core.storage.keys import bitstream_key
 from models.description import DescriptionRecord
@@ -34,7 +36,18 @@ _BODY = {
         "content": {
             MEDIA_TYPE: {"schema": _BINARY},
             "multipart/form-data": {
-                "schema": {"type": "object", "properties": {"file": _BINARY}, "required": ["file"]}
+                "schema": {
+                    "type": "object",
+                    "properties": {
+                        "file": _BINARY,
+                        "reference": {
+                            "type": "string",
+                            "contentMediaType": "application/octet-stream",
+                            "description": "The picture that an external stream names by digest.",
+                        },
+                    },
+                    "required": ["file"],
+                }
             },
         },
     }
@@ -57,23 +70,45 @@ async def take_bitstream(
     ] = None,
 ) -> Response:
     """The `.misc` file as the body, or as the form field `file`. It is read and checked before it is stored. The same
-    bytes become one image: sent again, the answer is 200 and names it."""
-    if is_form(request):
-        async with received_form(request, max_files=1) as form:
-            file = form.one_file("file")
-            form.check_fields()
-            data = await run_in_threadpool(_read_file, file.path, file.size_bytes)
-            given_name = file.name
-    else:
-        data, given_name = await request.body(), plain_name(name or "", "stream.misc")
-    sha256 = hashlib.sha256(data).hexdigest()
+    bytes become one image: sent again, the answer is 200 and names it. An external stream can be decoded only if the
+    picture that it names comes with it as the form field `reference`; it may be sent later with the same stream."""
+    if not is_form(request):
+        data = await request.body()
+        return await _take_once(request, services, _Arrival(plain_name(name or "", "stream.misc"), data), None)
+    async with received_form(request, max_files=2) as form:
+        form.check_names(files=("file", "reference"))
+        file = form.file("file")
+        data = await run_in_threadpool(_read_file, file.path, file.size_bytes)
+        return await _take_once(request, services, _Arrival(file.name, data), form.optional_file("reference"))
 
+
+class _Arrival:
+    """The bytes of a stream that came, and what it is to be called."""
+
+    def __init__(self, name: str, data: bytes) -> None:
+        self.name, self.data = name, data
+        self.sha256 = hashlib.sha256(data).hexdigest()
+
+
+async def _take_once(request: Request, services: Services, arrival: _Arrival, beside: UploadedFile | None) -> Response:
     async def _act() -> StoredAnswer:
         # Reading a stream may take a second of pure Python; two at a time leave room for everybody else.
-        unpacked = await to_thread.run_sync(partial(_check, data), limiter=services.picture_slots)
-        return await run_in_threadpool(partial(_take, services, given_name, data, sha256, unpacked))
+        unpacked = await to_thread.run_sync(partial(_check, arrival.data), limiter=services.picture_slots)
+        reference = None
+        if beside is not None:
+            _check_belongs(unpacked, beside)
+            reference = await references.check_reference(services, beside)
+        return await run_in_threadpool(partial(_take, services, arrival, unpacked, reference))
 
-    return await answered_once(request, services, {"file": sha256, "name": given_name}, _act)
+    said = {"file": arrival.sha256, "name": arrival.name, "reference": beside and beside.sha256}
+    return await answered_once(request, services, said, _act)
+
+
+def _check_belongs(unpacked: Unpacked, beside: UploadedFile) -> None:
+    coarse = unpacked.stream.coarse
+    if not isinstance(coarse, ExternalCoarse):
+        raise RequestInvalid("The stream names no reference picture; send it without one.")
+    references.check_digest(beside, coarse.digest)
 
 
 def _read_file(path: Path, size_bytes: int) -> bytes:
@@ -88,10 +123,15 @@ def _check(data: bytes) -> Unpacked:
     return unpack(data)
 
 
-def _take(services: Services, name: str, data: bytes, sha256: str, unpacked: Unpacked) -> StoredAnswer:
+def _take(
+    services: Services, arrival: _Arrival, unpacked: Unpacked, reference: references.Reference | None
+) -> StoredAnswer:
+    sha256 = arrival.sha256
     key = bitstream_key(sha256)
     objects.reserve(services.database, key)
-    services.storage.put(key, data, content_type=MEDIA_TYPE, sha256=sha256)
+    services.storage.put(key, arrival.data, content_type=MEDIA_TYPE, sha256=sha256)
+    if reference is not None:
+        references.store(services, reference)
     with services.database.write() as session:
         known = session.scalars(
             select(Image).where(Image.bitstream_sha256 == sha256).order_by(Image.id).limit(1)
@@ -100,8 +140,13 @@ def _take(services: Services, name: str, data: bytes, sha256: str, unpacked: Unp
             objects.keep(session, key)
             image, description, status = known, known.description, 200
         else:
-            image = images.take_in(session, name=name, stream=unpacked.stream, bits=unpacked.bits, sha256=sha256)
+            image = images.take_in(
+                session, name=arrival.name, stream=unpacked.stream, bits=unpacked.bits, sha256=sha256
+            )
             session.flush()
             description, status = session.get(DescriptionRecord, image.id), 201
+        if reference is not None:
+            image.reference_key = reference.key
+            objects.keep(session, reference.key)
         answer = TakenBitstream(image=describe_image(image, description))
     return answer_of(status, answer, answer.image.links.self)

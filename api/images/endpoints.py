@@ -10,7 +10,7 @@ from starlette.concurrency import run_in_threadpool
 
 from api.downloads import Download, renamed, send_object
 from api.identifiers import BatchFilter, ImageCursor, ImageId, Limit, check_batch_id
-from api.images import intake
+from api.images import intake, references
 from api.images.schemas import (
     ImageDetail,
     ImagePage,
@@ -45,6 +45,12 @@ _SUBMIT_FORM = form_body(
     {
         "file": {"type": "string", "contentMediaType": "application/octet-stream", "description": "The picture."},
         "options": inlined_schema(SubmitOptions),
+        "reference": {
+            "type": "string",
+            "contentMediaType": "application/octet-stream",
+            "description": "A finished picture of an outside codec, for mode `ref` with `reference_bpp`. It is stored "
+            "beside the stream, which names it by digest.",
+        },
     },
     ["file"],
 )
@@ -60,16 +66,23 @@ _SUBMIT_FORM = form_body(
 async def submit_image(request: Request, services: ServicesDependency) -> Response:
     """Takes JPEG, PNG, WebP, AVIF, GIF, TIFF, BMP, HEIC and JPEG XL up to 100 million pixels, as the form field
     `file`. `options` is a JSON object; everything in it has a default. The answer names the job in `Location`."""
-    async with received_form(request, max_files=1) as form:
-        file = form.one_file("file")
-        form.check_fields("options")
+    async with received_form(request, max_files=2) as form:
+        form.check_names(fields=("options",), files=("file", "reference"))
+        file, beside = form.file("file"), form.optional_file("reference")
         options = parse_options(SubmitOptions, form.json_object("options"))
-        said = {"options": options.model_dump(mode="json"), "file": file.sha256, "name": file.name}
+        references.check_options(options, beside)
+        said = {
+            "options": options.model_dump(mode="json"),
+            "file": file.sha256,
+            "name": file.name,
+            "reference": beside and beside.sha256,
+        }
 
         async def _act() -> StoredAnswer:
             arrival = await intake.check_upload(services, file)
-            submit = partial(_submit, services, arrival, options, request.scope.get("misc.request_id"))
-            return await run_in_threadpool(submit)
+            reference = None if beside is None else await references.check_reference(services, beside)
+            request_id = request.scope.get("misc.request_id")
+            return await run_in_threadpool(partial(_submit, services, arrival, reference, options, request_id))
 
         return await answered_once(request, services, said, _act)
 
@@ -183,7 +196,11 @@ def _read_image(services: Services, image_id: str) -> Image:
 
 
 def _submit(
-    services: Services, arrival: intake.Arrival, options: SubmitOptions, request_id: str | None
+    services: Services,
+    arrival: intake.Arrival,
+    reference: references.Reference | None,
+    options: SubmitOptions,
+    request_id: str | None,
 ) -> StoredAnswer:
     batch_id = None if options.batch_id is None else check_batch_id(options.batch_id)
     if batch_id is not None:
@@ -191,6 +208,8 @@ def _submit(
             batches.get(session, batch_id)
     with intake.removed_on_failure(services, [arrival]):
         intake.store(services, arrival)
+        if reference is not None:
+            references.store(services, reference)
         with services.database.write() as session:
             image, job_id = intake.record(
                 session,
@@ -200,6 +219,8 @@ def _submit(
                 keep_original=options.keep_original,
                 batch_id=batch_id,
                 request_id=request_id,
+                reference=reference,
+                reference_bpp=options.reference_bpp,
             )
             job = jobs.get(session, job_id)
             told = describe_job(job, jobs.queue_position(session, job))

@@ -8,6 +8,8 @@ from functools import partial
 from anyio import to_thread
 from sqlalchemy.orm import Session
 
+from api.images.extensions import EXTENSIONS
+from api.images.references import Reference
 from api.services import Services
 from api.uploads import UploadedFile
 from codec.options import EncodeOptions
@@ -21,18 +23,6 @@ from models.image import Image
 
 _log = get_logger(__name__)
 
-_EXTENSIONS = {
-    "image/avif": "avif",
-    "image/bmp": "bmp",
-    "image/gif": "gif",
-    "image/heic": "heic",
-    "image/jpeg": "jpg",
-    "image/jxl": "jxl",
-    "image/png": "png",
-    "image/tiff": "tiff",
-    "image/webp": "webp",
-}
-
 
 @dataclass(frozen=True)
 class Arrival:
@@ -45,7 +35,7 @@ class Arrival:
     @property
     def key(self) -> str:
         """Where the original lies."""
-        return original_key(self.image_id, _EXTENSIONS.get(self.info.media_type, ""))
+        return original_key(self.image_id, EXTENSIONS[self.info.media_type])
 
 
 async def check_upload(services: Services, file: UploadedFile) -> Arrival:
@@ -88,9 +78,11 @@ def record(
     keep_original: bool,
     batch_id: str | None,
     request_id: str | None,
+    reference: Reference | None = None,
+    reference_bpp: float | None = None,
 ) -> tuple[Image, str]:
     """Insert the image with its job, in the caller's transaction; returns the image and the job's id."""
-    return images.submit(
+    image, job_id = images.submit(
         session,
         image_id=arrival.image_id,
         name=arrival.file.name,
@@ -104,8 +96,12 @@ def record(
         keep_original=keep_original,
         max_attempts=services.max_attempts,
         batch_id=batch_id,
+        reference_key=None if reference is None else reference.key,
         request_id=request_id,
     )
+    if reference_bpp is not None:
+        image.declared_bits = round(reference_bpp * image.width * image.height)
+    return image, job_id
 
 
 def _remove(services: Services, arrival: Arrival) -> None:

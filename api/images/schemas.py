@@ -13,12 +13,21 @@ from models.description import DescriptionRecord
 from models.image import Image, ImageState
 from models.reconstruction import Reconstruction, ReconstructionState
 
+MAX_REFERENCE_BPP = 100
+"""The codec's own bound for what a reference may be declared to have cost."""
+
 
 class SubmitOptions(EncodeOptions):
     """The form field `options` of an upload."""
 
     keep_original: bool = Field(False, description="Keep the original after its stream was verified.")
     batch_id: str | None = Field(None, description="Make the picture part of this batch.")
+    reference_bpp: float | None = Field(
+        None,
+        gt=0,
+        le=MAX_REFERENCE_BPP,
+        description="What an outside codec spent on the form's file `reference`, in bits per pixel.",
+    )
 
     def encode_options(self) -> EncodeOptions:
         """The part that the codec knows."""

@@ -7,6 +7,7 @@ from sqlalchemy.orm import Session
 
 from codec.bitstream import MEDIA_TYPE, unpack
 from codec.decode.coarse import rebuild_coarse
+from codec.encode.coarse.external import Reference
 from codec.encode.pipeline import Encoded, encode
 from codec.errors import StreamCorrupt
 from codec.limits import MAX_REFERENCE_BYTES, MAX_STREAM_BYTES
@@ -69,7 +70,8 @@ def _encode(context: WorkContext, image: Image, original_key: str) -> Encoded:
         picture = open_picture(path)
     reference = None
     if image.reference_key is not None:
-        reference = context.storage.get(image.reference_key, max_bytes=MAX_REFERENCE_BYTES)
+        data = context.storage.get(image.reference_key, max_bytes=MAX_REFERENCE_BYTES)
+        reference = Reference(data, (image.declared_bits or 0) / (image.width * image.height))
     return encode(
         picture,
         options,

@@ -1,5 +1,6 @@
 """Taking in streams that were made elsewhere."""
 
+import hashlib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -63,6 +64,29 @@ def test_bad_stream_is_refused(
 
 
 def test_stream_that_is_too_large_is_refused(client: TestClient, assert_nothing_left: Callable[[], None]) -> None:
-    answer = client.post("/v1/bitstreams", content=bytes(17 * 1024 * 1024))
+    answer = client.post("/v1/bitstreams", content=bytes(25 * 1024 * 1024))
     assert (answer.status_code, answer.json()["code"]) == (413, "upload_too_large")
+    for sent in ({"content": bytes(17 * 1024 * 1024)}, {"files": {"file": ("a.misc", bytes(17 * 1024 * 1024))}}):
+        answer = client.post("/v1/bitstreams", **sent)  # type: ignore[arg-type]
+        assert (answer.status_code, answer.json()["code"]) == (422, "stream_limit_exceeded")
+    assert_nothing_left()
+
+
+def test_reference_of_an_external_stream_is_kept_beside_it(client: TestClient, objects_folder: Path) -> None:
+    reference = picture(4, (100, 50))
+    data = pack(Stream(100, 50, ExternalCoarse(hashlib.sha256(reference).digest()[:16], 4000))).data
+    first = client.post("/v1/bitstreams", content=data)
+    assert (first.status_code, list(objects_folder.glob("references/*/*"))) == (201, [])
+    second = client.post("/v1/bitstreams", files={"file": ("a.misc", data), "reference": ("r.png", reference)})
+    assert (second.status_code, second.json()["image"]["id"]) == (200, first.json()["image"]["id"])
+    assert [path.read_bytes() for path in objects_folder.glob("references/*/*.png")] == [reference]
+
+
+def test_reference_that_the_stream_does_not_name_is_refused(
+    client: TestClient, assert_nothing_left: Callable[[], None]
+) -> None:
+    external = pack(Stream(100, 50, ExternalCoarse(bytes(16), 4000))).data
+    for data, status, code in ((external, 422, "reference_missing"), (stream(), 400, "request_invalid")):
+        answer = client.post("/v1/bitstreams", files={"file": ("a.misc", data), "reference": ("r.png", picture())})
+        assert (answer.status_code, answer.json()["code"]) == (status, code)
     assert_nothing_left()

@@ -210,3 +210,40 @@ def test_running_job_of_a_deleted_image_can_record_nothing(client: TestClient, s
     assert client.delete(f"/v1/images/{body['image']['id']}").status_code == 204
     with services.database.read() as session:
         assert session.get(Job, body["job"]["id"]) is None
+
+
+def test_reference_comes_with_its_rate_and_lies_beside(client: TestClient, objects_folder: Path) -> None:
+    reference = picture(8, (30, 20), "JPEG")
+    answer = client.post(
+        "/v1/images",
+        files={"file": ("a.png", picture(7, (30, 20))), "reference": ("r.jpg", reference)},
+        data={"options": '{"mode": "ref", "reference_bpp": 0.5}'},
+    )
+    image = answer.json()["image"]
+    assert (answer.status_code, image["declared_bits"], image["options"]["mode"]) == (202, 300, "ref")
+    assert [path.read_bytes() for path in objects_folder.glob("references/*/*.jpg")] == [reference]
+
+
+@pytest.mark.parametrize(
+    ("reference", "options", "status", "code"),
+    [
+        (picture(), '{"mode": "ref"}', 422, "option_invalid"),
+        (None, '{"mode": "ref", "reference_bpp": 0.5}', 422, "option_invalid"),
+        (picture(), '{"mode": "pixel", "reference_bpp": 0.5}', 422, "option_invalid"),
+        (picture(), '{"mode": "ref", "reference_bpp": 0}', 422, "option_invalid"),
+        (b"no picture", '{"mode": "ref", "reference_bpp": 0.5}', 415, "picture_unrecognised"),
+        (bytes(9 * 1024 * 1024), '{"mode": "ref", "reference_bpp": 0.5}', 413, "upload_too_large"),
+    ],
+)
+def test_reference_that_does_not_fit_is_refused(
+    client: TestClient,
+    reference: bytes | None,
+    options: str,
+    status: int,
+    code: str,
+    assert_nothing_left: Callable[[], None],
+) -> None:
+    files = {"file": ("a.png", picture())} | ({"reference": ("r.png", reference)} if reference is not None else {})
+    answer = client.post("/v1/images", files=files, data={"options": options})
+    assert (answer.status_code, answer.json()["code"]) == (status, code)
+    assert_nothing_left()
