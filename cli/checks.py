@@ -263,8 +263,9 @@ def _scratch(data: Path) -> Iterator[Path]:
 
 def _weights() -> Check:
     from codec.decode.restore import get_restorer
+    from codec.options import RestorerName
 
-    restorer = get_restorer("smooth")
+    restorer = get_restorer(RestorerName.SMOOTH)
     return Check("weights", True, f"none needed: the restorer {restorer.name!r} has no networks")
 
 

@@ -83,12 +83,10 @@ def _tasks(
     inputs: list[Path], out: Path, values: dict[str, Any], reference: Path | None, format: str, *, may_skip: bool
 ) -> list[_Task]:
     """Everything that can be wrong with the call as a whole is found here, before any file is opened."""
-    from codec.decode.restore import get_restorer
     from codec.options import DecodeOptions, parse_options
     from codec.picture.save import MEDIA_TYPES, format_for
 
     options = parse_options(DecodeOptions, values)
-    get_restorer(options.restorer)
     if format not in MEDIA_TYPES:
         raise fail_usage(f"--format must be one of {', '.join(MEDIA_TYPES)}, not {format}.")
     plan = plan_outputs(inputs, out, {".misc"}, ".jpg" if format == "jpeg" else f".{format}")

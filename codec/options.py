@@ -66,6 +66,13 @@ class Schedule(StrEnum):
     """The published four passes."""
 
 
+class RestorerName(StrEnum):
+    """Who turns the coarse picture into the finished one."""
+
+    SMOOTH = "smooth"
+    """Edge-aware enlargement; no network, invents nothing."""
+
+
 Text = Annotated[str, Field(max_length=MAX_TEXT_CHARS)]
 
 
@@ -122,7 +129,7 @@ class EncodeOptions(_Options):
 class DecodeOptions(_Options):
     """Options of a decode (a reconstruction)."""
 
-    restorer: str = Field(default="smooth", max_length=40, pattern=r"^[a-z0-9_-]+$")
+    restorer: RestorerName = RestorerName.SMOOTH
     schedule: Schedule = Schedule.FAST
     steps: int | None = Field(default=None, ge=1, le=200)
     guidance: float | None = Field(default=None, ge=0, le=30)

@@ -14,8 +14,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from codec.bitstream.stream import Coarse, Texts
-from codec.errors import OptionError
-from codec.options import DecodeOptions
+from codec.options import DecodeOptions, RestorerName
 
 
 @dataclass(frozen=True)
@@ -71,19 +70,12 @@ class Restorer(Protocol):
         """The finished picture, mode RGB, of the coarse picture's size."""
 
 
-_KNOWN = {"smooth": ("codec.decode.restore.smooth", "Smooth")}
+_KNOWN = {RestorerName.SMOOTH: ("codec.decode.restore.smooth", "Smooth")}
 """Name to module and class. Imported on first use, so that a light restorer never loads a heavy one's libraries."""
 
 
-def restorer_names() -> tuple[str, ...]:
-    """Names that `get_restorer` knows."""
-    return tuple(sorted(_KNOWN))
-
-
-def get_restorer(name: str) -> Restorer:
-    """A restorer by name. Raises OptionError that lists the known ones."""
-    if name not in _KNOWN:
-        raise OptionError(f"There is no restorer {name!r}; known: {', '.join(restorer_names())}.")
+def get_restorer(name: RestorerName) -> Restorer:
+    """The restorer of this name."""
     module, kind = _KNOWN[name]
     restorer: Restorer = getattr(importlib.import_module(module), kind)()
     return restorer

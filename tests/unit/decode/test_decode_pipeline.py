@@ -10,9 +10,9 @@ from PIL import Image
 from codec.bitstream import Maps, PixelCoarse, Stream, Texts
 from codec.bitstream.container import pack
 from codec.decode.pipeline import decode, seed_from
-from codec.decode.restore import RestoreRequest, get_restorer, restorer_names
+from codec.decode.restore import RestoreRequest, get_restorer
 from codec.errors import Cancelled, OptionError, StreamError
-from codec.options import DecodeOptions
+from codec.options import DecodeOptions, RestorerName, parse_options
 
 STREAM = Stream(
     50,
@@ -104,11 +104,12 @@ def test_cancelling_stops_between_two_steps() -> None:
 
 
 def test_unknown_restorer_is_refused_with_the_known_ones() -> None:
-    assert "smooth" in restorer_names()
-    with pytest.raises(OptionError, match="smooth"):
-        get_restorer("sharp")
-    with pytest.raises(OptionError):
-        decode(DATA, DecodeOptions(restorer="sharp"))
+    with pytest.raises(OptionError, match=r"restorer: .*smooth"):
+        parse_options(DecodeOptions, {"restorer": "sharp"})
+
+
+def test_every_name_has_its_restorer() -> None:
+    assert [get_restorer(name).name for name in RestorerName] == [str(name) for name in RestorerName]
 
 
 def test_shipped_restorer_fills_the_picture_and_is_repeatable() -> None:

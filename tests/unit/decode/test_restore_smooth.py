@@ -10,7 +10,7 @@ from skimage import data
 from codec.bitstream.stream import ExternalCoarse, PixelCoarse, RefCoarse, Texts
 from codec.decode.restore import RestoreRequest, get_restorer, smooth
 from codec.decode.restore.smooth import Smooth
-from codec.options import DecodeOptions
+from codec.options import DecodeOptions, RestorerName
 
 
 def request(coarse, payload, *, seed=1):
@@ -43,7 +43,7 @@ def photos():
 
 
 def test_registry_has_it_under_its_name_and_it_is_not_generative():
-    restorer = get_restorer("smooth")
+    restorer = get_restorer(RestorerName.SMOOTH)
     assert isinstance(restorer, Smooth)
     assert (restorer.name, restorer.generative) == ("smooth", False)
 
