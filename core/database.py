@@ -99,7 +99,8 @@ def _vendor_errors() -> Iterator[None]:
     except OperationalError as error:
         raise DatabaseUnavailable(f"The database did not answer: {error.orig}") from error
     except DBAPIError as error:
-        if error.connection_invalidated:
+        # A primary that is being replaced is read-only for a moment (25006, read_only_sql_transaction).
+        if error.connection_invalidated or getattr(error.orig, "sqlstate", None) == "25006":
             raise DatabaseUnavailable(f"The database connection was lost: {error.orig}") from error
         raise
 

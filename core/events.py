@@ -4,9 +4,6 @@ Events are news, not truth: a reader that misses some reads the job itself. What
 """
 
 import json
-import queue
-import threading
-import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import Any
@@ -14,6 +11,7 @@ from typing import Any
 import redis
 import redis.asyncio
 
+from core.background import Gatherer
 from core.logging import get_logger
 from core.queue import client_url, connect_redis
 from core.settings import BrokerSettings
@@ -48,9 +46,8 @@ class EventLog:
 
     def __init__(self, settings: BrokerSettings) -> None:
         self._redis = connect_redis(settings)
-        self._news: queue.SimpleQueue[tuple[str, str, str] | None] = queue.SimpleQueue()
-        self._thread = threading.Thread(target=self._run, name="event-log", daemon=True)
-        self._thread.start()
+        self._news: Gatherer[tuple[str, str, str]] = Gatherer("event-log", _GATHER_SECONDS, _KEPT_EVENTS, self._send)
+        self._news.start()
 
     def publish(self, job_id: str, name: str, data: dict[str, Any]) -> None:
         """Append an event; a job's stream goes an hour after its last one. Events keep their order."""
@@ -58,21 +55,8 @@ class EventLog:
 
     def close(self) -> None:
         """Send what is left, then give the connections back."""
-        self._news.put(None)
-        self._thread.join(timeout=5)
+        self._news.close()
         self._redis.close()
-
-    def _run(self) -> None:
-        while (first := self._news.get()) is not None:
-            time.sleep(_GATHER_SECONDS)
-            batch = [first]
-            while len(batch) < _KEPT_EVENTS and not self._news.empty():
-                entry = self._news.get()
-                if entry is None:
-                    self._send(batch)
-                    return
-                batch.append(entry)
-            self._send(batch)
 
     def _send(self, batch: list[tuple[str, str, str]]) -> None:
         pipe = self._redis.pipeline(transaction=False)

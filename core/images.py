@@ -145,7 +145,9 @@ def list_images(
 
 def delete_image(session: Session, image_id: str) -> None:
     """Delete an image with its jobs and reconstructions; objects that nothing needs any more are swept later."""
-    image = get(session, image_id)
+    image = session.get(Image, image_id, with_for_update={"of": Image}, populate_existing=True)
+    if image is None:
+        raise NotFound(f"There is no image {image_id!r}.")
     reconstructions = list(session.scalars(select(Reconstruction).where(Reconstruction.image_id == image_id)))
     own_ids = [row.id for row in reconstructions]
     if image.original_key is not None:
@@ -154,7 +156,8 @@ def delete_image(session: Session, image_id: str) -> None:
         objects.discard(session, image.reference_key, shared=True)
     if image.bitstream_sha256 is not None:
         objects.discard(session, bitstream_key(image.bitstream_sha256), shared=True)
-    for key in {row.object_key for row in reconstructions if row.object_key is not None}:
+    # In one order, so that two deletions that share objects cannot wait for each other.
+    for key in sorted({row.object_key for row in reconstructions if row.object_key is not None}):
         objects.discard(session, key, shared=True)
     session.execute(delete(Job).where(or_(Job.image_id == image_id, Job.reconstruction_id.in_(own_ids))))
     session.execute(delete(Reconstruction).where(Reconstruction.id.in_(own_ids)))

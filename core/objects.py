@@ -7,11 +7,12 @@ for other rows that refer to the object while it holds the row that reservations
 
 from datetime import datetime, timedelta
 
-from sqlalchemy import ColumnElement, delete, exists, or_, select, update
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy import ColumnElement, delete, exists, or_, select
+from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
 from core.database import Database
+from core.errors import ServiceError
 from core.logging import get_logger
 from core.storage import Storage
 from core.storage.keys import BITSTREAMS, RECONSTRUCTIONS, digest_in
@@ -28,13 +29,8 @@ RESERVATION = timedelta(hours=1)
 
 def reserve(database: Database, key: str) -> None:
     """Announce that the object will be written and recorded within the hour. Waits for a sweep of the same object."""
-    try:
-        with database.write() as session:
-            _postpone(session, key, utc_now() + RESERVATION)
-    except IntegrityError:
-        # Somebody else inserted the row between our look and our insert.
-        with database.write() as session:
-            _postpone(session, key, utc_now() + RESERVATION)
+    with database.write() as session:
+        _postpone(session, key, utc_now() + RESERVATION)
 
 
 def keep(session: Session, key: str) -> None:
@@ -51,33 +47,49 @@ def sweep(database: Database, storage: Storage, *, now: datetime | None = None, 
     """Delete the loose objects that are due and that no row refers to; returns how many were deleted."""
     moment = now or utc_now()
     with database.read() as session:
-        keys = list(session.scalars(select(LooseObject.key).where(LooseObject.due_at <= moment).limit(limit)))
+        keys = list(
+            session.scalars(
+                select(LooseObject.key).where(LooseObject.due_at <= moment).order_by(LooseObject.due_at).limit(limit)
+            )
+        )
     deleted = 0
     for key in keys:
-        with database.write() as session:
-            row = session.scalars(
-                select(LooseObject)
-                .where(LooseObject.key == key, LooseObject.due_at <= moment)
-                .with_for_update(skip_locked=True)
-            ).one_or_none()
-            if row is None:
-                continue
-            if not session.scalar(select(_is_referred_to(key))):
-                storage.delete(key)
-                deleted += 1
-            session.delete(row)
+        try:
+            deleted += _sweep_one(database, storage, key, moment)
+        except ServiceError as error:
+            _log.warning("loose_object_not_deleted", key=key, code=error.code, error=str(error))
     if deleted:
         _log.info("loose_objects_deleted", count=deleted)
     return deleted
 
 
+def _sweep_one(database: Database, storage: Storage, key: str, moment: datetime) -> bool:
+    with database.write() as session:
+        row = session.scalars(
+            select(LooseObject)
+            .where(LooseObject.key == key, LooseObject.due_at <= moment)
+            .with_for_update(skip_locked=True)
+        ).one_or_none()
+        if row is None:
+            return False
+        is_needed = session.scalar(select(_is_referred_to(key)))
+        if not is_needed:
+            storage.delete(key)
+        session.delete(row)
+        return not is_needed
+
+
 def _postpone(session: Session, key: str, due_at: datetime) -> None:
-    row = session.scalars(select(LooseObject).where(LooseObject.key == key).with_for_update()).one_or_none()
-    if row is None:
-        session.add(LooseObject(key=key, due_at=due_at))
-        session.flush()
-    elif row.due_at < due_at:
-        session.execute(update(LooseObject).where(LooseObject.key == key).values(due_at=due_at))
+    """Insert the row, or move its time to a later one; waits while a sweep holds it."""
+    insert = postgresql.insert if session.get_bind().dialect.name == "postgresql" else sqlite.insert
+    statement = insert(LooseObject).values(key=key, due_at=due_at)
+    session.execute(
+        statement.on_conflict_do_update(
+            index_elements=[LooseObject.key],
+            set_={"due_at": statement.excluded.due_at},
+            where=LooseObject.due_at < statement.excluded.due_at,
+        )
+    )
 
 
 def _is_referred_to(key: str) -> ColumnElement[bool]:

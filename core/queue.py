@@ -8,7 +8,7 @@ from collections.abc import Iterable
 
 import redis
 from celery import Celery
-from kombu.exceptions import OperationalError
+from kombu.exceptions import LimitExceeded, OperationalError
 
 from core.errors import BrokerUnavailable
 from core.settings import BrokerSettings
@@ -19,7 +19,7 @@ RUN_TASK = "misc.run"
 ENCODE, DECODE, MAINTENANCE = "encode", "decode", "maintenance"
 QUEUES = (ENCODE, DECODE, MAINTENANCE)
 
-_VENDOR_ERRORS = (OperationalError, redis.RedisError, OSError)
+_VENDOR_ERRORS = (OperationalError, LimitExceeded, redis.RedisError, OSError)
 
 
 def make_celery(settings: BrokerSettings) -> Celery:

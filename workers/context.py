@@ -1,5 +1,6 @@
 """What a unit of work is given, and what it gives back."""
 
+import hashlib
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -9,6 +10,7 @@ from pathlib import Path
 from sqlalchemy.orm import Session
 
 from core.database import Database
+from core.errors import ObjectCorrupt
 from core.events import EventLog
 from core.jobs.lease import HeldJob
 from core.jobs.repository import Claim
@@ -51,11 +53,15 @@ Work = Callable[[WorkContext], Record | None]
 
 
 @contextmanager
-def fetched(storage: Storage, key: str) -> Iterator[Path]:
-    """An object as a temporary file that goes with the block."""
+def fetched(storage: Storage, key: str, sha256: str | None) -> Iterator[Path]:
+    """An object as a temporary file that goes with the block; raises ObjectCorrupt when it has another digest."""
     with tempfile.NamedTemporaryFile(prefix="misc-", suffix=Path(key).suffix) as file:
         with storage.open(key) as reader:
+            digest = hashlib.sha256()
             for chunk in reader:
+                digest.update(chunk)
                 file.write(chunk)
         file.flush()
+        if sha256 is not None and digest.hexdigest() != sha256:
+            raise ObjectCorrupt(f"The object {key} is not what was stored: its SHA-256 differs. Upload it again.")
         yield Path(file.name)

@@ -77,7 +77,7 @@ def run_worker(queues: list[str], concurrency: int | None = None) -> int:
     _log.info("worker_stopped", restart=watch.wants_restart)
     for part in (watch, reconciler, keeper, events):
         part.close()
-    return EXIT_RESTART if watch.wants_restart else 0
+    return EXIT_RESTART if watch.wants_restart else worker.exitcode or 0
 
 
 def _concurrency(settings: WorkerSettings, queue: str) -> int:

@@ -12,7 +12,7 @@ from core.errors import DatabaseUnavailable, LeaseLost, ServiceError
 from core.events import EventLog
 from core.jobs import outbox, repository
 from core.jobs.lease import HeldJob, LeaseKeeper
-from core.jobs.records import end_owner
+from core.jobs.records import end_owner, put_back
 from core.jobs.repository import Claim
 from core.logging import get_logger
 from core.queue import WakeUps
@@ -85,6 +85,7 @@ class Runner:
                     repository.succeed_alone(self._database, claim, {"job": time.perf_counter() - started})
                     return
                 with self._database.write() as session:
+                    repository.hold(session, claim)
                     seconds = record(session)
                     repository.succeed(session, claim, seconds | {"job": time.perf_counter() - started})
 
@@ -136,9 +137,7 @@ class Runner:
     ) -> None:
         def _queue() -> None:
             with self._database.write() as session:
-                repository.put_back(
-                    session, claim, delay=delay, code=code, message=message, count_attempt=count_attempt
-                )
+                put_back(session, claim, delay=delay, code=code, message=message, count_attempt=count_attempt)
 
         self._settle(claim, JobState.QUEUED, _queue)
         if not delay:

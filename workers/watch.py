@@ -2,11 +2,10 @@
 
 import os
 import signal
-import threading
 from collections.abc import Sequence
 from datetime import timedelta
 
-from core.errors import BrokerUnavailable
+from core.background import Periodic
 from core.jobs.lease import LeaseKeeper
 from core.logging import get_logger
 from core.queue import WakeUps
@@ -25,8 +24,8 @@ class ConsumptionWatch:
     ) -> None:
         self._wake_ups, self._keeper, self._runner = wake_ups, keeper, runner
         self._queues, self._stuck_after = queues, stuck_after
-        self._stopped = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="consumption-watch", daemon=True)
+        self._thread = Periodic("consumption-watch", _CHECK_SECONDS, self._check)
+        self._idle_checks = 0
         self.wants_restart = False
 
     def start(self) -> None:
@@ -35,23 +34,17 @@ class ConsumptionWatch:
 
     def close(self) -> None:
         """End the thread."""
-        self._stopped.set()
-        self._thread.join(timeout=5)
+        self._thread.close()
 
-    def _run(self) -> None:
-        idle_checks = 0
-        while not self._stopped.wait(_CHECK_SECONDS):
-            idle_checks = idle_checks + 1 if self._is_stuck() else 0
-            # Two checks in a row: one may fall between a message's arrival and its delivery.
-            if idle_checks >= 2 and not self.wants_restart:
-                _log.error("worker_stopped_consuming", queues=list(self._queues))
-                self.wants_restart = True
-                os.kill(os.getpid(), signal.SIGTERM)
+    def _check(self) -> None:
+        self._idle_checks = self._idle_checks + 1 if self._is_stuck() else 0
+        # Two checks in a row: one may fall between a message's arrival and its delivery.
+        if self._idle_checks >= 2 and not self.wants_restart:
+            _log.error("worker_stopped_consuming", queues=list(self._queues))
+            self.wants_restart = True
+            os.kill(os.getpid(), signal.SIGTERM)
 
     def _is_stuck(self) -> bool:
         if self._keeper.running or self._runner.idle_seconds < self._stuck_after.total_seconds():
             return False
-        try:
-            return any(self._wake_ups.waiting(queue) for queue in self._queues)
-        except BrokerUnavailable:
-            return False
+        return any(self._wake_ups.waiting(queue) for queue in self._queues)

@@ -4,6 +4,7 @@ import threading
 import time
 from datetime import timedelta
 
+from core.background import Periodic
 from core.database import Database
 from core.errors import DatabaseUnavailable, LeaseLost
 from core.jobs import repository
@@ -40,8 +41,7 @@ class LeaseKeeper:
         self._database, self._lease = database, lease
         self._held: dict[str, HeldJob] = {}
         self._lock = threading.Lock()
-        self._stopped = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="lease-keeper", daemon=True)
+        self._thread = Periodic("lease-keeper", CHECK_SECONDS, self._renew_all)
 
     def start(self) -> None:
         """Begin to renew."""
@@ -82,15 +82,13 @@ class LeaseKeeper:
 
     def close(self) -> None:
         """End the thread."""
-        self._stopped.set()
-        self._thread.join(timeout=5)
+        self._thread.close()
 
-    def _run(self) -> None:
-        while not self._stopped.wait(CHECK_SECONDS):
-            with self._lock:
-                held_now = list(self._held.values())
-            for held in held_now:
-                self._renew(held)
+    def _renew_all(self) -> None:
+        with self._lock:
+            held_now = list(self._held.values())
+        for held in held_now:
+            self._renew(held)
 
     def _renew(self, held: HeldJob) -> None:
         try:

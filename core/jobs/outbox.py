@@ -3,9 +3,6 @@
 A process that dies in between leaves the row behind, and the reconciler sends it.
 """
 
-import queue
-import threading
-import time
 from collections.abc import Iterable
 from datetime import datetime, timedelta
 from typing import cast
@@ -13,14 +10,11 @@ from typing import cast
 from sqlalchemy import Table, delete, insert, select
 from sqlalchemy.orm import Session
 
+from core.background import Gatherer
 from core.database import Database
-from core.errors import BrokerUnavailable, DatabaseUnavailable
-from core.logging import get_logger
 from core.queue import WakeUps
 from models.base import utc_now
 from models.outbox import OutboxRow
-
-_log = get_logger(__name__)
 
 _OUTBOX = cast(Table, OutboxRow.__table__)
 _PROMISE = insert(_OUTBOX)
@@ -66,12 +60,11 @@ class OutboxSender:
 
     def __init__(self, database: Database, wake_ups: WakeUps) -> None:
         self._database, self._wake_ups = database, wake_ups
-        self._fresh: queue.SimpleQueue[tuple[str, str] | None] = queue.SimpleQueue()
-        self._thread = threading.Thread(target=self._run, name="outbox-sender", daemon=True)
+        self._fresh: Gatherer[tuple[str, str]] = Gatherer("outbox-sender", _GATHER_SECONDS, _BATCH, self._send)
 
     def start(self) -> None:
         """Begin to send."""
-        self._thread.start()
+        self._fresh.start()
 
     def committed(self, job_ids: Iterable[str], to_queue: str) -> None:
         """Say that these jobs are in the database now. Returns at once."""
@@ -80,32 +73,13 @@ class OutboxSender:
 
     def close(self) -> None:
         """Send what is left, then end."""
-        self._fresh.put(None)
-        self._thread.join(timeout=5)
-
-    def _run(self) -> None:
-        while (first := self._fresh.get()) is not None:
-            time.sleep(_GATHER_SECONDS)
-            batch = [first]
-            ended = False
-            while len(batch) < _BATCH and not self._fresh.empty():
-                entry = self._fresh.get()
-                if entry is None:
-                    ended = True
-                    break
-                batch.append(entry)
-            self._send(batch)
-            if ended:
-                return
+        self._fresh.close()
 
     def _send(self, batch: list[tuple[str, str]]) -> None:
         by_queue: dict[str, list[str]] = {}
         for job_id, to_queue in batch:
             by_queue.setdefault(to_queue, []).append(job_id)
-        try:
-            for to_queue, job_ids in by_queue.items():
-                self._wake_ups.send(job_ids, to_queue)
-            self._database.execute_alone(delete(_OUTBOX).where(OutboxRow.job_id.in_([job_id for job_id, _ in batch])))
-        except (BrokerUnavailable, DatabaseUnavailable) as error:
-            # The rows stay; the reconciler sends them once the broker is back.
-            _log.warning("wake_ups_delayed", count=len(batch), error=str(error))
+        # When the broker or the database is away the rows stay, and the reconciler sends them later.
+        for to_queue, job_ids in by_queue.items():
+            self._wake_ups.send(job_ids, to_queue)
+        self._database.execute_alone(delete(_OUTBOX).where(OutboxRow.job_id.in_([job_id for job_id, _ in batch])))

@@ -3,16 +3,17 @@
 Every pass is safe to run anywhere and at any time, twice at once included; one process leads only to save work.
 """
 
-import threading
+import time
 from datetime import timedelta
 
 from sqlalchemy import update
 
 from core import objects
+from core.background import Periodic
 from core.database import Database
-from core.errors import LeaseLost, ServiceError, WorkerLost
+from core.errors import DatabaseUnavailable, LeaseLost, WorkerLost
 from core.jobs import outbox, repository
-from core.jobs.records import end_owner
+from core.jobs.records import end_owner, put_back
 from core.logging import get_logger
 from core.queue import QUEUES, WakeUps
 from core.settings import WorkerSettings
@@ -29,44 +30,72 @@ the claim."""
 _OUTBOX_GRACE = timedelta(seconds=2)
 """A promise younger than this is still in the hands of the process that made it. Sending it twice does no harm."""
 
+_RENEWAL_SECONDS = 5.0
+"""Several times what a lease keeper needs to renew everything it holds."""
+
 _BATCH = 1000
 
 
 class Reconciler:
-    """A thread that makes a pass every interval while it leads."""
+    """Makes a pass, and a sweep of loose objects, every interval while it leads."""
 
     def __init__(self, database: Database, wake_ups: WakeUps, storage: Storage, settings: WorkerSettings) -> None:
         self._database, self._wake_ups, self._storage = database, wake_ups, storage
         self._settings = settings
         self._holder = new_id("rcn")
-        self._stopped = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="reconciler", daemon=True)
+        self._last_look = time.time()
+        self._trust_leases_at = 0.0
+        interval = settings.reconcile_interval.total_seconds()
+        self._threads = (
+            Periodic("reconciler", interval, self._lead_pass),
+            Periodic("object-sweep", interval, self._lead_sweep),
+        )
 
     def start(self) -> None:
         """Begin to make passes."""
-        self._thread.start()
+        for thread in self._threads:
+            thread.start()
 
     def close(self) -> None:
-        """End the thread."""
-        self._stopped.set()
-        self._thread.join(timeout=5)
+        """End the threads."""
+        for thread in self._threads:
+            thread.close()
 
     def make_pass(self) -> None:
         """One repair of everything; raises ServiceError when the database or Redis is away."""
-        self._take_back_expired_leases()
+        if time.time() >= self._trust_leases_at:
+            self._take_back_expired_leases()
         outbox.keep_promises(self._database, self._wake_ups, older_than=_OUTBOX_GRACE)
         for queue in QUEUES:
             self._wake_again(queue)
-        objects.sweep(self._database, self._storage)
 
-    def _run(self) -> None:
-        interval = self._settings.reconcile_interval.total_seconds()
-        while not self._stopped.wait(interval):
-            try:
-                if self._wake_ups.lead("reconciler", self._holder, interval * 2.5):
-                    self.make_pass()
-            except ServiceError as error:
-                _log.warning("reconcile_failed", code=error.code, error=str(error))
+    def _lead_pass(self) -> None:
+        self._notice_gap()
+        if not self._leads("reconciler"):
+            return
+        try:
+            self.make_pass()
+        except DatabaseUnavailable:
+            self._distrust_leases()
+            raise
+
+    def _lead_sweep(self) -> None:
+        # A thread of its own: a slow store must not delay the jobs of dead workers.
+        if self._leads("object-sweep"):
+            objects.sweep(self._database, self._storage)
+
+    def _leads(self, what: str) -> bool:
+        return self._wake_ups.lead(what, self._holder, self._settings.reconcile_interval.total_seconds() * 2.5)
+
+    def _notice_gap(self) -> None:
+        now = time.time()
+        if now - self._last_look > self._settings.lease.total_seconds() / 2:
+            self._distrust_leases()
+        self._last_look = now
+
+    def _distrust_leases(self) -> None:
+        """After a suspended machine or an absent database every lease looks expired: their keepers go first."""
+        self._trust_leases_at = time.time() + _RENEWAL_SECONDS
 
     def _take_back_expired_leases(self) -> None:
         with self._database.read() as session:
@@ -79,7 +108,7 @@ class Reconciler:
                         repository.fail(session, claim, WorkerLost.code, message)
                         end_owner(session, claim, JobState.FAILED)
                     else:
-                        repository.put_back(
+                        put_back(
                             session,
                             claim,
                             delay=timedelta(0),

@@ -1,5 +1,7 @@
 """What the end of a job means for the image or reconstruction that it works on; always in the job's transaction."""
 
+from datetime import timedelta
+
 from sqlalchemy import update
 from sqlalchemy.orm import Session
 
@@ -40,3 +42,11 @@ def cancel(session: Session, job_id: str) -> Job:
     if job.state == JobState.CANCELLED:
         end_owner(session, job, JobState.CANCELLED)
     return job
+
+
+def put_back(
+    session: Session, held: Claim, *, delay: timedelta, code: str | None, message: str | None, count_attempt: bool
+) -> None:
+    """Queue the job for another attempt, unless somebody has asked for it to stop; raises LeaseLost."""
+    if repository.put_back(session, held, delay=delay, code=code, message=message, count_attempt=count_attempt):
+        cancel(session, held.job_id)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, cast
 
-from sqlalchemy import CursorResult, Table, bindparam, func, insert, literal, or_, select, update
+from sqlalchemy import Table, bindparam, case, func, insert, literal, or_, select, update
 from sqlalchemy.orm import Session
 
 from core.database import Database
@@ -25,6 +25,9 @@ _JOBS = cast(Table, Job.__table__)
 _QUEUED = literal(JobState.QUEUED, Job.state.type, literal_execute=True)
 _RUNNING = literal(JobState.RUNNING, Job.state.type, literal_execute=True)
 
+
+_CLOCK_TOLERANCE = timedelta(seconds=5)
+"""A job made on a machine whose clock is a little ahead must not be refused by the worker that it wakes."""
 
 # Built once: putting an expression together costs more than sending it, and every job passes through these.
 _INSERT = insert(_JOBS).values(
@@ -48,7 +51,7 @@ _INSERT = insert(_JOBS).values(
 )
 _CLAIM = (
     update(_JOBS)
-    .where(_JOBS.c.id == bindparam("job_id"), _JOBS.c.state == _QUEUED, _JOBS.c.due_at <= bindparam("now"))
+    .where(_JOBS.c.id == bindparam("job_id"), _JOBS.c.state == _QUEUED, _JOBS.c.due_at <= bindparam("due_before"))
     .values(
         state=JobState.RUNNING,
         attempts=_JOBS.c.attempts + 1,
@@ -184,9 +187,15 @@ def claim(database: Database, job_id: str, worker: str, lease: timedelta) -> Cla
     """
     now = utc_now()
     token = new_id("clm")
-    rows = database.execute_alone(
-        _CLAIM, {"job_id": job_id, "now": now, "by_worker": worker, "token": token, "expires_at": now + lease}
-    )
+    values = {
+        "job_id": job_id,
+        "now": now,
+        "due_before": now + _CLOCK_TOLERANCE,
+        "by_worker": worker,
+        "token": token,
+        "expires_at": now + lease,
+    }
+    rows = database.execute_alone(_CLAIM, values)
     if not rows:
         return None
     kind, attempts, max_attempts, image_id, reconstruction_id, request_id = rows[0]
@@ -230,10 +239,13 @@ def cancel_running(session: Session, held: Claim) -> None:
 
 def put_back(
     session: Session, held: Claim, *, delay: timedelta, code: str | None, message: str | None, count_attempt: bool
-) -> None:
-    """Queue the job for another attempt after `delay`; an attempt that was not its own fault is not counted."""
+) -> bool:
+    """Queue the job for another attempt after `delay`; an attempt that was not its own fault is not counted.
+
+    Returns whether somebody has asked for it to stop (see `records.put_back`); raises LeaseLost.
+    """
     due_at = utc_now() + delay
-    queue = session.scalar(
+    row = session.execute(
         _HELD.values(
             state=JobState.QUEUED,
             attempts=_JOBS.c.attempts if count_attempt else _JOBS.c.attempts - 1,
@@ -243,27 +255,41 @@ def put_back(
             woken_at=due_at,
             error_code=code,
             error_message=None if message is None else message[:1000],
-        ).returning(_JOBS.c.queue),
+        ).returning(_JOBS.c.queue, _JOBS.c.cancel_requested),
         _name(held),
-    )
-    if queue is None:
+    ).one_or_none()
+    if row is None:
         raise LeaseLost(f"Job {held.job_id} was taken back.")
+    queue, cancel_requested = row
     promise(session, held.job_id, queue, due_at)
+    return bool(cancel_requested)
+
+
+def hold(session: Session, held: Claim) -> None:
+    """Lock the job for the rest of the transaction; raises LeaseLost.
+
+    Whoever changes a job and what belongs to it locks the job first, then the image or reconstruction, then loose
+    objects; in any other order two of them could wait for each other.
+    """
+    query = select(_JOBS.c.id).where(
+        _JOBS.c.id == held.job_id, _JOBS.c.state == _RUNNING, _JOBS.c.lease_token == held.token
+    )
+    if session.execute(query.with_for_update()).one_or_none() is None:
+        raise LeaseLost(f"Job {held.job_id} was taken back.")
 
 
 def request_cancel(session: Session, job_id: str) -> Job:
     """Cancel a waiting job at once, ask a running one to stop, leave an ended one alone; returns it as it is now."""
-    waiting: CursorResult[Any] = session.execute(  # type: ignore[assignment]
-        update(Job)
-        .where(Job.id == job_id, Job.state == _QUEUED)
-        .values(state=JobState.CANCELLED, finished_at=utc_now(), cancel_requested=True),
-        execution_options={"synchronize_session": False},
-    )
-    if not waiting.rowcount:
-        session.execute(
-            update(Job).where(Job.id == job_id, Job.state == _RUNNING).values(cancel_requested=True),
-            execution_options={"synchronize_session": False},
+    waits = _JOBS.c.state == _QUEUED
+    session.execute(
+        update(_JOBS)
+        .where(_JOBS.c.id == job_id, or_(waits, _JOBS.c.state == _RUNNING))
+        .values(
+            cancel_requested=True,
+            state=case((waits, literal(JobState.CANCELLED, _JOBS.c.state.type)), else_=_JOBS.c.state),
+            finished_at=case((waits, literal(utc_now(), _JOBS.c.finished_at.type)), else_=None),
         )
+    )
     session.expire_all()
     return get(session, job_id)
 

@@ -1,6 +1,7 @@
 """No object is forgotten and none is deleted that a row refers to."""
 
 import hashlib
+import threading
 from datetime import timedelta
 from pathlib import Path
 
@@ -93,3 +94,25 @@ def test_original_goes_at_the_next_sweep(database: Database, storage: LocalStora
     assert objects.sweep(database, storage, now=utc_now() + timedelta(seconds=1)) == 1
     with pytest.raises(ObjectNotFound):
         storage.head(key)
+
+
+def test_images_that_share_a_stream_can_be_deleted_at_once(database: Database, storage: LocalStorage) -> None:
+    ids = [_add_image(database) for _ in range(8)]
+    faults: list[BaseException] = []
+    start = threading.Barrier(len(ids))
+
+    def _delete(image_id: str) -> None:
+        start.wait()
+        try:
+            with database.write() as session:
+                images.delete_image(session, image_id)
+        except BaseException as fault:
+            faults.append(fault)
+
+    threads = [threading.Thread(target=_delete, args=(image_id,)) for image_id in ids]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert faults == []
+    assert _sweep_later(database, storage) == 1

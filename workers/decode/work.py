@@ -10,7 +10,7 @@ from codec.options import DecodeOptions, parse_options
 from codec.picture.save import Provenance, save_picture
 from core import objects
 from core.errors import LeaseLost
-from core.storage.keys import bitstream_key, content_type_of, reconstruction_key
+from core.storage.keys import bitstream_key, content_type_of, digest_in, reconstruction_key
 from models.image import Image
 from models.reconstruction import Reconstruction, ReconstructionState
 from workers.context import Record, WorkContext
@@ -28,7 +28,9 @@ def decode_image(context: WorkContext) -> Record:
     data = context.storage.get(bitstream_key(stream_sha256), max_bytes=MAX_STREAM_BYTES, sha256=stream_sha256)
     reference = None
     if image.reference_key is not None:
-        reference = context.storage.get(image.reference_key, max_bytes=MAX_REFERENCE_BYTES)
+        reference = context.storage.get(
+            image.reference_key, max_bytes=MAX_REFERENCE_BYTES, sha256=digest_in(image.reference_key)
+        )
     decoded = decode(
         data,
         parse_options(DecodeOptions, reconstruction.options),

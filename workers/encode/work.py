@@ -16,7 +16,7 @@ from codec.picture.open import open_picture
 from core import images, objects
 from core.errors import LeaseLost
 from core.storage import Storage
-from core.storage.keys import bitstream_key
+from core.storage.keys import bitstream_key, digest_in
 from models.description import DescriptionRecord
 from models.image import Image
 from workers.context import Record, WorkContext, fetched
@@ -66,11 +66,13 @@ def _encode(context: WorkContext, image: Image, original_key: str) -> Encoded:
         context.progress(stage, start + (end - start) * fraction)
 
     context.progress("fetch", 0.0)
-    with fetched(context.storage, original_key) as path:
+    with fetched(context.storage, original_key, image.original_sha256) as path:
         picture = open_picture(path)
     reference = None
     if image.reference_key is not None:
-        data = context.storage.get(image.reference_key, max_bytes=MAX_REFERENCE_BYTES)
+        data = context.storage.get(
+            image.reference_key, max_bytes=MAX_REFERENCE_BYTES, sha256=digest_in(image.reference_key)
+        )
         reference = Reference(data, (image.declared_bits or 0) / (image.width * image.height))
     return encode(
         picture,

@@ -8,7 +8,7 @@ from sqlalchemy import func, select, update
 
 from core.database import Database
 from core.errors import LeaseLost, NotFound
-from core.jobs import repository
+from core.jobs import records, repository
 from core.queue import MAINTENANCE
 from models import Job, JobKind, JobState, OutboxRow
 from models.base import utc_now
@@ -146,3 +146,20 @@ def test_queue_position_counts_those_that_were_there_before(database: Database) 
 def test_unknown_job_is_not_found(database: Database) -> None:
     with database.read() as session, pytest.raises(NotFound, match="job_nothing"):
         repository.get(session, "job_nothing")
+
+
+def test_cancel_survives_a_job_that_goes_back_to_the_queue(database: Database) -> None:
+    job_id = _queued(database)
+    claim = _claimed(database, job_id)
+    with database.write() as session:
+        records.cancel(session, job_id)
+    with database.write() as session:
+        records.put_back(session, claim, delay=timedelta(0), code=None, message=None, count_attempt=False)
+    assert _state(database, job_id).state == JobState.CANCELLED
+
+
+def test_job_of_a_machine_whose_clock_is_ahead_is_claimed(database: Database) -> None:
+    job_id = _queued(database)
+    with database.write() as session:
+        session.execute(update(Job).values(due_at=utc_now() + timedelta(seconds=3)))
+    assert repository.claim(database, job_id, "worker", LEASE) is not None
