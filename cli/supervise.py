@@ -51,7 +51,7 @@ class Supervisor:
     reaches this process only and the order of the end is ours."""
 
     def __init__(self, *, on_event: Callable[[str, Child], None] | None = None, keep_open: Sequence[int] = ()) -> None:
-        """`on_event` is told "restarted" with the child, from the thread that watches.
+        """`on_event` is told "restarted" with the child, from the thread that watches; its OSErrors are ignored.
 
         The file descriptors in `keep_open`, such as that of a lock, stay open until every child has ended, even when
         this process is killed.
@@ -149,9 +149,15 @@ class Supervisor:
             rounds += 1
             with self._lock:
                 for child in self._children.values():
-                    self._look_after(child)
+                    # A full disk or a closed terminal must not end the watching; what failed is tried again later.
+                    try:
+                        self._look_after(child)
+                    except OSError:
+                        if child.process is None:
+                            child.restart_at = time.monotonic() + _LAST_DELAY_SECONDS
                     if rounds % 20 == 0:
-                        _limit_log(child.log_path)
+                        with contextlib.suppress(OSError):
+                            _limit_log(child.log_path)
 
     def _look_after(self, child: Child) -> None:
         if child.process is None:

@@ -1,5 +1,6 @@
 """Children are restarted, ended and, when their parent is killed, not left behind."""
 
+import errno
 import os
 import signal
 import subprocess
@@ -73,6 +74,31 @@ def test_child_that_cannot_run_is_started_with_growing_waits(supervisor: Supervi
     # Started at 0, 0.5 and 1.5 s; the fourth start would be at 3.5 s.
     assert supervisor.get("bad").exits == [3, 3, 3]
     assert last_lines(tmp_path / "bad.log") == ["no config"] * 3
+
+
+def test_full_disk_and_closed_terminal_do_not_end_the_watching(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def _fail(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(supervise, "_limit_log", _fail)
+    monkeypatch.setattr(supervise, "_LAST_DELAY_SECONDS", 0.5)
+    supervisor = Supervisor(on_event=_fail)
+    supervisor.start()
+    try:
+        one = _child(tmp_path, "one", _SLEEP)
+        supervisor.add(one)
+        path, one.log_path = one.log_path, tmp_path / "missing" / "one.log"
+        os.kill(supervisor.pids["one"], signal.SIGKILL)
+        # By then it was tried twice, and the logs were looked at.
+        time.sleep(2.2)
+        assert supervisor.pids == {} and one.restart_at is not None
+
+        one.log_path = path
+        _wait_for(lambda: "one" in supervisor.pids)
+        os.kill(supervisor.pids["one"], signal.SIGKILL)
+        _wait_for(lambda: one.deaths == 2 and "one" in supervisor.pids)
+    finally:
+        supervisor.stop(grace_seconds=0.5)
 
 
 def test_deaf_child_is_killed_after_the_grace_period(supervisor: Supervisor, tmp_path: Path) -> None:
