@@ -46,6 +46,7 @@ def up(
     decode_workers: Annotated[int, typer.Option(min=1, help="Decode worker processes.")] = 1,
 ) -> None:
     """Run until a signal; the help text is `_HELP`."""
+    from cli.client import ClientError
     from cli.stack import EmbeddedStack, StackError
 
     started = time.monotonic()
@@ -65,7 +66,7 @@ def up(
                 _say_where(stack.base_url, stack.data, stack.logs, time.monotonic() - started)
             stop.wait()
             say("misc: ending ...")
-        except StackError as error:
+        except (StackError, ClientError) as error:
             say(f"misc: {error}")
             raise typer.Exit(FAILED) from None
     finally:
