@@ -91,7 +91,9 @@ class EmbeddedStack:
     def base_url(self) -> str:
         """Address of the API."""
         host = self.environment["MISC_API_HOST"]
-        return f"http://{'127.0.0.1' if host in ('0.0.0.0', '::') else host}:{self.port}"
+        # The API's socket on :: takes IPv6 only, so 127.0.0.1 would not reach it.
+        host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
+        return f"http://{f'[{host}]' if ':' in host else host}:{self.port}"
 
     @property
     def logs(self) -> Path:
@@ -109,6 +111,7 @@ class EmbeddedStack:
         try:
             self.port = _choose_port(self._outside.get("MISC_API_HOST", "127.0.0.1"), self._wanted_port)
             self.environment = self._make_environment()
+            check_settings(self.environment)
             self.supervisor = Supervisor(
                 on_event=lambda event, child: self._on_event(event, child.name), keep_open=[self._held_lock]
             )
@@ -295,6 +298,36 @@ def _is_busy(client: Client, queue: str, since: datetime) -> bool:
     # The encode worker of this stack does the housekeeping too, so a busy one keeps both queues waiting.
     kind = "decode" if queue == "decode" else "encode"
     return any(datetime.fromisoformat(job["started_at"]) >= since for job in client.jobs(state="running", kind=kind))
+
+
+def check_settings(environment: Mapping[str, str]) -> None:
+    """Refuse settings that no child could read; raises StackError that names every wrong variable."""
+    from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSettingsSource
+
+    from core.errors import SettingsInvalid
+    from core.settings import ALL_SETTINGS, load
+
+    given = {name.lower(): value for name, value in environment.items()}
+
+    class _Given(BaseSettings):
+        """Reads the children's environment in place of this process's own."""
+
+        @classmethod
+        def settings_customise_sources(
+            cls, settings_cls: type[BaseSettings], *_: PydanticBaseSettingsSource, **__: PydanticBaseSettingsSource
+        ) -> tuple[PydanticBaseSettingsSource, ...]:
+            source = EnvSettingsSource(settings_cls)
+            source.env_vars = given
+            return (source,)
+
+    faults = []
+    for kind in ALL_SETTINGS:
+        try:
+            load(type(kind.__name__, (_Given, kind), {}))
+        except SettingsInvalid as error:
+            faults.append(str(error))
+    if faults:
+        raise StackError(f"Settings that cannot be used: {'; '.join(faults)}. Correct these variables or unset them.")
 
 
 def redis_binary() -> Path:

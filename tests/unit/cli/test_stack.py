@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from cli.demo import isolated_environment
-from cli.stack import DataFolderInUse, EmbeddedStack, PortInUse, StackError, redis_answers, redis_binary
+from cli.stack import DataFolderInUse, EmbeddedStack, PortInUse, StackError, check_settings, redis_answers, redis_binary
 
 
 @pytest.fixture
@@ -53,6 +53,47 @@ def test_demo_sees_none_of_the_outer_settings() -> None:
     outside = {"MISC_DATABASE_URL": "postgresql+psycopg://db/misc", "MISC_API_KEYS": "k", "PATH": "/bin"}
 
     assert isolated_environment(outside) == {"PATH": "/bin"}
+
+
+@pytest.mark.parametrize(
+    ("host", "address"),
+    [
+        ("127.0.0.1", "http://127.0.0.1:8123"),
+        ("0.0.0.0", "http://127.0.0.1:8123"),
+        ("::1", "http://[::1]:8123"),
+        ("::", "http://[::1]:8123"),
+        ("archive.example", "http://archive.example:8123"),
+    ],
+)
+def test_address_can_be_called_whatever_is_listened_on(tmp_path: Path, host: str, address: str) -> None:
+    stack = EmbeddedStack(tmp_path, 0)
+    stack.environment, stack.port = {"MISC_API_HOST": host}, 8123
+
+    assert stack.base_url == address
+    with stack.client():
+        pass
+
+
+def test_wrong_settings_are_named_before_anything_is_started(
+    tmp_path: Path, environment: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(EmbeddedStack, "_start_redis", lambda _: pytest.fail("a child was started"))
+    wrong = {"MISC_WORKER_LEASE": "soon", "MISC_API_MAX_PIXELS": "0"}
+    stack = EmbeddedStack(tmp_path, 0, environment=environment | wrong)
+
+    with pytest.raises(StackError, match=r"MISC_API_MAX_PIXELS: .*MISC_WORKER_LEASE: "):
+        stack.start()
+
+    assert stack.pids == {}
+
+
+def test_settings_are_those_of_the_children_and_not_of_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MISC_WORKER_LEASE", "soon")
+
+    check_settings({"MISC_WORKER_LEASE": "PT20S", "MISC_API_KEYS": "a,b"})
+    check_settings({})
+    with pytest.raises(StackError, match="MISC_LOG_LEVEL"):
+        check_settings({"MISC_WORKER_LEASE": "20", "MISC_LOG_LEVEL": "loud"})
 
 
 def test_busy_port_is_refused_and_the_folder_is_free_again(
