@@ -13,6 +13,9 @@ from cli.remote import KeyOption, ServerOption, connected
 if TYPE_CHECKING:
     from cli.client import Client
 
+_STEM_LIMIT_BYTES = 200
+"""File systems take 255 bytes of name; the id, the suffix and those of a file that is being written come on top."""
+
 _HELP = """Fetch images from a server: the picture, painted again, or the .misc file itself.
 
 A file that is there already is not fetched again. Names are those of the originals, with the end of the id.
@@ -119,7 +122,9 @@ def _painted(client: "Client", image_id: str, order: dict[str, Any]) -> str:
 def _file_name(image: dict[str, Any], extension: str) -> str:
     """A name that no other image has, and that stays in the folder whatever the server says."""
     stem = PurePosixPath(image["name"].replace("\\", "/")).stem.strip(". ") or "picture"
-    return f"{stem[:150]}-{image['id'][-8:]}.{extension}"
+    # A character may take four bytes, and a character that was cut in the middle is left out.
+    stem = stem.encode(errors="replace")[:_STEM_LIMIT_BYTES].decode(errors="ignore")
+    return f"{stem}-{image['id'][-8:]}.{extension}"
 
 
 def _is_there(target: Path, image: dict[str, Any] | None) -> bool:
