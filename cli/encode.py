@@ -42,6 +42,13 @@ Examples:
 """
 
 
+_FORCE_HELP = (
+    "Encode again what is done already: files newer than their picture with the mode, grid, level, codec, maps and "
+    "given texts asked for, and within --max-bpp. A file does not tell whether another version of the describer or "
+    "somebody by hand wrote its texts where none are given now, nor whether it was made for a smaller --max-bpp."
+)
+
+
 class OnOff(StrEnum):
     """A switch with a value, as in `--maps off`."""
 
@@ -89,7 +96,7 @@ def encode(
     reference_bpp: Annotated[float | None, typer.Option(help="What that codec spent, in bits per pixel.")] = None,
     profile: Annotated[str | None, typer.Option(help="Set of networks: lite or sd21.")] = None,
     jobs: Annotated[int, typer.Option(min=1, help="Processes for many pictures.")] = os.cpu_count() or 1,
-    force: Annotated[bool, typer.Option("--force", help="Encode again what is done already.")] = False,
+    force: Annotated[bool, typer.Option("--force", help=_FORCE_HELP)] = False,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")] = False,
 ) -> None:
     """Encode pictures; the help text is `_HELP`."""
@@ -136,7 +143,7 @@ def _tasks(
         reference = _load_reference(plan, reference_path, reference_bpp)
     check_options(options, has_captions=captions is not None, has_reference=reference is not None)
     suffix = reference_path.suffix if reference_path is not None else ""
-    may_skip = may_skip and not plan.is_single
+    may_skip = may_skip and not plan.is_single and reference is None
     return [_Task(pair, options, captions, reference, suffix, may_skip) for pair in plan.pairs]
 
 
@@ -206,7 +213,8 @@ def _result(pair: Pair, data: bytes, stream: "Stream", bits: Any) -> dict[str, A
 
 
 def _done_before(task: _Task) -> dict[str, Any] | None:
-    """The result of an earlier run, if its file is newer than the picture, whole, and of the mode asked for."""
+    """The result of an earlier run, if its file is newer than the picture, whole, and as far as it tells as asked."""
+    from cli.as_asked import is_as_asked
     from codec.bitstream import unpack
     from codec.errors import StreamError
 
@@ -217,20 +225,9 @@ def _done_before(task: _Task) -> dict[str, Any] | None:
         unpacked = unpack(data)
     except (OSError, StreamError):
         return None
-    if not _is_as_asked(unpacked.stream, task.options):
+    if not is_as_asked(unpacked, task.options, task.captions, task.pair.source.name):
         return None
     return _result(task.pair, data, unpacked.stream, unpacked.bits) | {"skipped": True}
-
-
-def _is_as_asked(stream: "Stream", options: "EncodeOptions") -> bool:
-    from codec.bitstream import PixelCoarse, RefCoarse
-
-    if stream.profile != options.profile.value:
-        return False
-    coarse = stream.coarse
-    if isinstance(coarse, PixelCoarse):
-        return options.mode.value == "pixel" and coarse.level == options.level
-    return options.mode.value == "ref" and isinstance(coarse, RefCoarse) and coarse.codec == options.codec.value
 
 
 def _report(results: list[dict[str, Any]], as_json: bool) -> None:

@@ -64,6 +64,53 @@ def test_second_run_skips_what_is_done_and_force_does_it_again(misc: Misc, tmp_p
     assert [entry["skipped"] for entry in results_of(other_level)] == [False] * 3
 
 
+@pytest.mark.parametrize(
+    ("first", "second", "is_done"),
+    [
+        (("--blocks", "8"), ("--blocks", "8"), True),
+        (("--blocks", "8"), ("--blocks", "9"), False),
+        (("--blocks", "8"), ("--blocks", "8", "--published-grid"), False),
+        (("--blocks", "200"), ("--blocks", "100"), True),
+        (("--text", "A slope."), ("--text", "A slope."), True),
+        (("--text", "A slope."), ("--text", "A hill."), False),
+        (("--text", "A slope."), ("--describe", "none"), False),
+        (("--text", "A slope."), (), False),
+        (("--describe", "none"), (), False),
+        ((), (), True),
+        ((), ("--maps", "off"), False),
+        ((), ("--describe", "none"), False),
+        (("--maps", "off"), ("--maps", "off"), True),
+        (("--maps", "off"), (), False),
+        (("--text", "A", "--profile", "lite"), ("--text", "A"), True),
+        (("--text", "A", "--mode", "ref", "--max-bpp", "4"), ("--text", "A", "--mode", "ref", "--max-bpp", "4"), True),
+        (("--text", "A", "--mode", "ref", "--max-bpp", "4"), ("--text", "A", "--mode", "ref"), False),
+        (("--text", "A", "--mode", "ref", "--max-bpp", "4"), ("--text", "A"), False),
+    ],
+)
+def test_second_run_skips_only_what_it_would_make_itself(
+    misc: Misc, tmp_path: Path, first: tuple[str, ...], second: tuple[str, ...], is_done: bool
+) -> None:
+    write_photo(tmp_path / "in" / "a.png")
+    call = ("encode", tmp_path / "in", "-o", tmp_path / "out", "--jobs", "1", "--json")
+    assert misc(*call, *first).exit_code == 0
+    (again,) = results_of(misc(*call, *second))
+    assert again["error"] is None and again["skipped"] is is_done
+
+
+def test_second_run_with_changed_captions_or_a_reference_encodes_again(misc: Misc, tmp_path: Path) -> None:
+    write_photo(tmp_path / "in" / "a.png")
+    table, reference = tmp_path / "captions.csv", tmp_path / "vvc.png"
+    write_photo(reference)
+    call = ("encode", tmp_path / "in", "-o", tmp_path / "out", "--jobs", "1", "--json", "--describe", table)
+    skipped = []
+    for overall in ("All of it.", "All of it.", "Most of it."):
+        table.write_text(f'name,prompt\na.png,"x, y, z.\nAn x\nA y\nA z\n{overall}"\n')
+        skipped += [entry["skipped"] for entry in results_of(misc(*call))]
+    for words in (("--mode", "ref", "--max-bpp", "9"), ("--reference", reference, "--reference-bpp", "0.03")):
+        skipped += [entry["skipped"] for entry in results_of(misc(*call, *words))]
+    assert skipped == [False, True, False, False, False]
+
+
 def test_several_processes_give_the_same_files_as_one(misc: Misc, tmp_path: Path) -> None:
     source = tmp_path / "in"
     for number in range(3):
