@@ -4,15 +4,15 @@ Each subcommand is a module of this package with `register(app)`; what is slow t
 functions, so that `misc --help` answers at once.
 """
 
-import importlib
-import importlib.util
 from importlib.metadata import PackageNotFoundError, version
 from typing import Annotated
 
 import typer
 
-_COMMANDS = ("encode", "decode", "inspect", "up", "demo", "push", "pull", "ls", "jobs", "doctor")
-"""Modules of this package, in the order of `misc --help`."""
+from cli import decode, demo, doctor, encode, inspect, jobs, ls, pull, push, up
+
+_COMMANDS = (encode, decode, inspect, up, demo, push, pull, ls, jobs, doctor)
+"""In the order of `misc --help`."""
 
 _HELP = """Keep pictures at 0.02 to 0.05 bits per pixel.
 
@@ -24,7 +24,7 @@ Example: misc encode photo.jpg -o photo.misc && misc decode photo.misc -o back.p
 
 
 def build_app() -> typer.Typer:
-    """The command with every subcommand that is installed."""
+    """The command with every subcommand."""
     app = typer.Typer(
         name="misc",
         help=_HELP,
@@ -43,9 +43,8 @@ def build_app() -> typer.Typer:
         pass
 
     options.__doc__ = _HELP
-    for name in _COMMANDS:
-        if importlib.util.find_spec(f"cli.{name}") is not None:
-            importlib.import_module(f"cli.{name}").register(app)
+    for command in _COMMANDS:
+        command.register(app)
     return app
 
 
