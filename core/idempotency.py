@@ -4,8 +4,9 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, cast
 
-from sqlalchemy import CursorResult, delete, update
+from sqlalchemy import CursorResult, delete, select, tuple_, update
 from sqlalchemy.exc import IntegrityError
+from sqlalchemy.orm import Session
 
 from core.database import Database
 from core.errors import IdempotencyInFlight, IdempotencyMismatch
@@ -14,6 +15,9 @@ from models.idempotency import IdempotencyKey
 
 _ABANDONED_AFTER = timedelta(minutes=10)
 """A key whose first request is still unanswered after this long belonged to a process that died."""
+
+_FORGOTTEN_AT_ONCE = 100
+"""Answers past their lifetime that one request deletes: more than it adds, and too few to make it slow."""
 
 
 @dataclass(frozen=True)
@@ -26,18 +30,25 @@ class StoredAnswer:
 
 
 def begin(database: Database, caller: str, key: str, request_sha256: str, lifetime: timedelta) -> StoredAnswer | None:
-    """Reserve the key and return None, or return the answer that the same request got before.
+    """Reserve the key and return None, or return the answer that the same request got before. Forgets old answers.
 
     Raises IdempotencyInFlight while the first request runs, IdempotencyMismatch when it was another request.
     """
     now = utc_now()
+    expired = IdempotencyKey.created_at < now - lifetime
     with database.write() as session:
         session.execute(
             delete(IdempotencyKey).where(
                 IdempotencyKey.caller == caller,
                 IdempotencyKey.key == key,
-                (IdempotencyKey.created_at < now - lifetime)
-                | (IdempotencyKey.status.is_(None) & (IdempotencyKey.created_at < now - _ABANDONED_AFTER)),
+                expired | (IdempotencyKey.status.is_(None) & (IdempotencyKey.created_at < now - _ABANDONED_AFTER)),
+            )
+        )
+        # Requests that forget at the same time pass over each other's rows instead of waiting in a circle.
+        old = select(IdempotencyKey.caller, IdempotencyKey.key).where(expired).limit(_FORGOTTEN_AT_ONCE)
+        session.execute(
+            delete(IdempotencyKey).where(
+                tuple_(IdempotencyKey.caller, IdempotencyKey.key).in_(old.with_for_update(skip_locked=True))
             )
         )
     try:
@@ -55,31 +66,28 @@ def begin(database: Database, caller: str, key: str, request_sha256: str, lifeti
     return StoredAnswer(cast(int, stored.status), stored.answer or {}, stored.location)
 
 
-def complete(database: Database, caller: str, key: str, answer: StoredAnswer) -> None:
-    """Keep the answer for replays."""
-    with database.write() as session:
+def complete(session: Session, caller: str, key: str, answer: StoredAnswer) -> None:
+    """Keep the answer for replays, in the transaction that does the work: both are there afterwards, or neither.
+
+    Raises IdempotencyInFlight when another request has taken the key over and answered meanwhile.
+    """
+    kept = cast(
+        "CursorResult[Any]",
         session.execute(
             update(IdempotencyKey)
-            .where(IdempotencyKey.caller == caller, IdempotencyKey.key == key)
+            .where(IdempotencyKey.caller == caller, IdempotencyKey.key == key, IdempotencyKey.status.is_(None))
             .values(status=answer.status, answer=answer.body, location=answer.location)
-        )
+        ),
+    )
+    if kept.rowcount != 1:
+        raise IdempotencyInFlight("This request took so long that its Idempotency-Key was given away; send it again.")
 
 
 def abandon(database: Database, caller: str, key: str) -> None:
-    """Free the key of a request that failed, so that it can be sent again."""
+    """Free the key of a request that failed, so that it can be sent again; one that was answered stays answered."""
     with database.write() as session:
         session.execute(
             delete(IdempotencyKey).where(
                 IdempotencyKey.caller == caller, IdempotencyKey.key == key, IdempotencyKey.status.is_(None)
             )
         )
-
-
-def forget_old(database: Database, lifetime: timedelta) -> int:
-    """Delete answers past their lifetime; returns how many."""
-    with database.write() as session:
-        gone = cast(
-            "CursorResult[Any]",
-            session.execute(delete(IdempotencyKey).where(IdempotencyKey.created_at < utc_now() - lifetime)),
-        )
-        return gone.rowcount

@@ -21,7 +21,10 @@ _PROMISE = insert(_OUTBOX)
 _BATCH = 500
 
 _GATHER_SECONDS = 0.005
-"""Under load, promises that are made within this time share one round trip to Redis and one deletion."""
+"""Promises that are made within this time are sent in one go."""
+
+_CLEAN_SECONDS = 0.25
+"""Sent promises wait this long for others to be deleted with; a crash meanwhile only sends them once more."""
 
 
 def promise(session: Session, job_id: str, to_queue: str, due_at: datetime) -> None:
@@ -61,10 +64,12 @@ class OutboxSender:
     def __init__(self, database: Database, wake_ups: WakeUps) -> None:
         self._database, self._wake_ups = database, wake_ups
         self._fresh: Gatherer[tuple[str, str]] = Gatherer("outbox-sender", _GATHER_SECONDS, _BATCH, self._send)
+        self._sent: Gatherer[str] = Gatherer("outbox-cleaner", _CLEAN_SECONDS, _BATCH, self._forget)
 
     def start(self) -> None:
         """Begin to send."""
         self._fresh.start()
+        self._sent.start()
 
     def committed(self, job_ids: Iterable[str], to_queue: str) -> None:
         """Say that these jobs are in the database now. Returns at once."""
@@ -74,6 +79,7 @@ class OutboxSender:
     def close(self) -> None:
         """Send what is left, then end."""
         self._fresh.close()
+        self._sent.close()
 
     def _send(self, batch: list[tuple[str, str]]) -> None:
         by_queue: dict[str, list[str]] = {}
@@ -82,4 +88,8 @@ class OutboxSender:
         # When the broker or the database is away the rows stay, and the reconciler sends them later.
         for to_queue, job_ids in by_queue.items():
             self._wake_ups.send(job_ids, to_queue)
-        self._database.execute_alone(delete(_OUTBOX).where(OutboxRow.job_id.in_([job_id for job_id, _ in batch])))
+        for job_id, _ in batch:
+            self._sent.put(job_id)
+
+    def _forget(self, job_ids: list[str]) -> None:
+        self._database.execute_alone(delete(_OUTBOX).where(_OUTBOX.c.job_id.in_(job_ids)))
