@@ -19,6 +19,7 @@ from codec.errors import PictureEmpty, PictureTooLarge, PictureTruncated, Pictur
 from codec.limits import MAX_PIXELS, MAX_SIDE_PX
 from codec.picture.claims import claimed_size
 from codec.picture.formats import FORMAT_NAMES, HEAD_BYTES, Format, recognise
+from codec.picture.scans import MAX_SCANS, has_too_many_scans
 
 _DAMAGE = (
     OSError,
@@ -109,6 +110,13 @@ def _opened(source: Path | bytes, max_pixels: int) -> Iterator[tuple[Image.Image
             file.seek(0)
             if claim is not None:
                 _check_size(claim, max_pixels)
+        if format_.name == "JPEG":
+            if has_too_many_scans(file):
+                raise PictureTooLarge(
+                    f"The JPEG file has more than {MAX_SCANS} scans, which would take too long to decode. "
+                    f"Save it again as an ordinary JPEG or PNG."
+                )
+            file.seek(0)
         try:
             image = format_.open(file)
         except Image.DecompressionBombError:

@@ -12,6 +12,7 @@ from PIL import Image, ImageCms
 
 from codec.errors import PictureEmpty, PictureError, PictureTooLarge, PictureTruncated, PictureUnrecognised
 from codec.picture.open import check_picture, open_picture
+from codec.picture.scans import has_too_many_scans
 
 SIZE = (40, 24)
 
@@ -245,3 +246,36 @@ def test_picture_between_pillows_limit_and_ours_opens_without_a_warning() -> Non
 def test_smallest_picture_opens() -> None:
     for format in ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF"):
         assert open_picture(encoded(Image.new("RGB", (1, 1), (9, 8, 7)), format)).size == (1, 1)
+
+
+def with_scans(count: int) -> bytes:
+    """A progressive JPEG of which one refining scan is repeated until there are `count`."""
+    data = encoded(photo(), "JPEG", progressive=True)
+    starts = [at for at in range(len(data) - 1) if data[at : at + 2] == b"\xff\xda"]
+    last = data[starts[-1] : -2]
+    return data[:-2] + last * (count - len(starts)) + data[-2:]
+
+
+def test_jpeg_of_hundreds_of_scans_is_refused_before_it_is_decoded(tmp_path: Path) -> None:
+    path = tmp_path / "picture.jpg"
+    path.write_bytes(with_scans(201))
+    for open_file in (lambda: check_picture(path), lambda: open_picture(path.read_bytes())):
+        with pytest.raises(PictureTooLarge, match="200 scans"):
+            open_file()
+    path.write_bytes(with_scans(200))
+    assert check_picture(path).width == SIZE[0]
+
+
+@pytest.mark.parametrize(
+    "gap", [b"\xff", b"\xff\x02\x00\x00", b"\xff\xd3", b"\0" * (256 * 1024 - 1), b"\xff\xe1\x00\x00"]
+)
+def test_scans_are_counted_behind_fill_bytes_and_broken_markers(gap: bytes) -> None:
+    scan = b"\xff\xda\x00\x08\x01\x01\x00\x00\x3f\x00data\xff\x00"
+    assert has_too_many_scans(io.BytesIO(b"\xff\xd8" + (gap + scan) * 201 + b"\xff\xd9"))
+    assert not has_too_many_scans(io.BytesIO(b"\xff\xd8" + (gap + scan) * 200 + b"\xff\xd9"))
+
+
+def test_what_looks_like_scans_in_metadata_and_behind_the_picture_does_not_count() -> None:
+    data = encoded(photo(), "JPEG", progressive=True)
+    comment = b"\xff\xfe" + (2 + 2 * 3000).to_bytes(2, "big") + b"\xff\xda" * 3000
+    assert difference(open_picture(data[:2] + comment + data[2:] + b"\xff\xda" * 100_000), photo()) < 6
