@@ -36,7 +36,7 @@ def main() -> None:
     parser.add_argument("--jobs", type=int, default=1500, help="jobs in each round")
     parser.add_argument("--rounds", type=int, default=3, help="rounds of each side, taken in turns")
     parser.add_argument("--concurrency", type=int, default=4, help="worker threads on both sides")
-    parser.add_argument("--clients", type=int, default=4, help="submitting threads on both sides")
+    parser.add_argument("--clients", type=int, default=2, help="submitting threads on both sides")
     parser.add_argument("--databases", default="postgresql,sqlite", help="which databases to run on")
     parser.add_argument("--json", type=Path, help="also write the figures to this file")
     arguments = parser.parse_args()
