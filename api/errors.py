@@ -158,7 +158,7 @@ def problem_of(scope: Scope, error: CodecError | ServiceError) -> Response:
         return problem(scope, status, error.code, "The service made a mistake; its log tells more.")
     if status == HTTPStatus.SERVICE_UNAVAILABLE:
         _log.warning("request_not_served", code=error.code, error=str(error))
-        return problem(scope, status, error.code, _unavailable(error))
+        return problem(scope, status, error.code, _unavailable(scope, error))
     return problem(scope, status, error.code, str(error))
 
 
@@ -212,8 +212,14 @@ async def _on_defect(request: Request, error: Exception) -> Response:
     return response
 
 
-def _unavailable(error: CodecError | ServiceError) -> str:
+def _unavailable(scope: Scope, error: CodecError | ServiceError) -> str:
     """A sentence without host names, paths and other internals that the log has."""
+    if isinstance(error, core_errors.DatabaseUnavailable) and scope.get("method") not in ("GET", "HEAD"):
+        # The connection may have been lost after the commit was sent.
+        return (
+            "The database does not answer, and whether the request took effect is not known. Try again in a few "
+            "seconds; with an Idempotency-Key nothing is done twice."
+        )
     what = {
         core_errors.StorageDenied.code: "The storage refuses the service",
         core_errors.StorageUnavailable.code: "The storage does not answer",

@@ -8,6 +8,7 @@ from typing import Any
 from fastapi import Request, Response
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel
+from sqlalchemy.orm import Session
 from starlette.concurrency import run_in_threadpool
 
 from api.services import Services
@@ -20,6 +21,9 @@ _log = get_logger(__name__)
 
 _MAX_KEY_CHARS = 255
 
+Keep = Callable[[Session, StoredAnswer], None]
+"""Stores the answer as the last statement of the transaction that does the work."""
+
 
 def answer_of(status: int, body: BaseModel, location: str | None) -> StoredAnswer:
     """An answer in the form in which it can be kept and given again."""
@@ -27,16 +31,17 @@ def answer_of(status: int, body: BaseModel, location: str | None) -> StoredAnswe
 
 
 async def answered_once(
-    request: Request, services: Services, payload: dict[str, Any], act: Callable[[], Awaitable[StoredAnswer]]
+    request: Request, services: Services, payload: dict[str, Any], act: Callable[[Keep], Awaitable[StoredAnswer]]
 ) -> Response:
     """Run `act`, or give the answer that it gave to the same key before.
 
-    `payload` is everything that the request says, digests in place of files. Raises IdempotencyInFlight,
+    `payload` is everything that the request says, digests in place of files. `act` calls what it is given inside its
+    own transaction, so that a process that dies leaves both work and answer, or neither. Raises IdempotencyInFlight,
     IdempotencyMismatch and RequestInvalid; a refused request frees its key.
     """
     key = _key_of(request)
     if key is None:
-        return _respond(await act(), replayed=False)
+        return _respond(await act(keep_nothing), replayed=False)
     caller: str = request.scope["misc.caller"]
     said = json.dumps([request.method, request.url.path, payload], sort_keys=True)
     digest = hashlib.sha256(said.encode()).hexdigest()
@@ -46,17 +51,24 @@ async def answered_once(
     )
     if stored is not None:
         return _respond(stored, replayed=True)
+
+    def _keep(session: Session, answer: StoredAnswer) -> None:
+        idempotency.complete(session, caller, key, answer)
+
     try:
-        answer = await act()
+        answer = await act(_keep)
     except Exception:
-        await run_in_threadpool(idempotency.abandon, database, caller, key)
+        try:
+            await run_in_threadpool(idempotency.abandon, database, caller, key)
+        except ServiceError as error:
+            # What went wrong first is what the caller has to hear; the key is taken for abandoned later.
+            _log.warning("key_not_freed", code=error.code, error=str(error))
         raise
-    try:
-        await run_in_threadpool(idempotency.complete, database, caller, key, answer)
-    except ServiceError as error:
-        # It is done and has to be told; the key stays in flight until it is taken for abandoned.
-        _log.warning("answer_not_kept", code=error.code, error=str(error))
     return _respond(answer, replayed=False)
+
+
+def keep_nothing(_session: Session, _answer: StoredAnswer) -> None:
+    """What `act` is given for a request without a key."""
 
 
 def _respond(answer: StoredAnswer, *, replayed: bool) -> Response:

@@ -21,7 +21,7 @@ from api.identifiers import BatchId
 from api.images import intake
 from api.images.schemas import SubmitOptions
 from api.openapi import IDEMPOTENCY_PARAMETER, form_body, inlined_schema
-from api.replay import answer_of, answered_once
+from api.replay import Keep, answer_of, answered_once
 from api.services import Services, ServicesDependency
 from api.uploads import Form, UploadedFile, is_form, plain_name, read_json_object, received_form
 from codec.errors import CodecError
@@ -84,11 +84,12 @@ async def submit_batch(request: Request, services: ServicesDependency) -> Respon
             "files": [[file.name, file.sha256] for file in form.files],
         }
 
-        async def _act() -> StoredAnswer:
+        async def _act(keep: Keep) -> StoredAnswer:
             arrivals, rejected = await _check_all(services, form.files)
             if not arrivals:
                 raise _AllRejected(rejected)
-            submit = partial(_submit, services, arrivals, rejected, options, name, request.scope["misc.request_id"])
+            request_id = request.scope["misc.request_id"]
+            submit = partial(_submit, services, arrivals, rejected, options, name, request_id, keep)
             return await run_in_threadpool(submit)
 
         try:
@@ -131,13 +132,18 @@ async def _create_empty(request: Request, services: Services) -> Response:
         raise RequestInvalid('Send pictures as a form, or a JSON object such as {"name": "spring"}.')
     name = _batch_name(given)
 
-    def _create() -> StoredAnswer:
+    def _create(keep: Keep) -> StoredAnswer:
         with services.database.write() as session:
             batch = batches.create(session, name)
             told = describe_batch(batch, batches.count(session, batch.id))
-        return answer_of(201, SubmittedBatch(**dict(told), images=[], rejected=[]), told.links.self)
+            answer = answer_of(201, SubmittedBatch(**dict(told), images=[], rejected=[]), told.links.self)
+            keep(session, answer)
+        return answer
 
-    return await answered_once(request, services, {"name": name}, partial(run_in_threadpool, _create))
+    async def _act(keep: Keep) -> StoredAnswer:
+        return await run_in_threadpool(_create, keep)
+
+    return await answered_once(request, services, {"name": name}, _act)
 
 
 async def _check_all(services: Services, files: list[UploadedFile]) -> tuple[list[intake.Arrival], list[RejectedFile]]:
@@ -159,6 +165,7 @@ def _submit(
     options: SubmitOptions,
     name: str | None,
     request_id: str | None,
+    keep: Keep,
 ) -> StoredAnswer:
     encode_options: EncodeOptions = options.encode_options()
     with intake.removed_on_failure(services, arrivals):
@@ -179,8 +186,11 @@ def _submit(
                 )
                 members.append(BatchMember(name=image.name, image_id=image.id, job_id=job_id))
             told = describe_batch(batch, batches.count(session, batch.id))
+            body = SubmittedBatch(**dict(told), images=members, rejected=rejected)
+            answer = answer_of(202, body, told.links.self)
+            keep(session, answer)
     services.outbox_sender.committed([member.job_id for member in members], ENCODE)
-    return answer_of(202, SubmittedBatch(**dict(told), images=members, rejected=rejected), told.links.self)
+    return answer
 
 
 def _all_rejected(request: Request, rejected: list[RejectedFile]) -> Response:

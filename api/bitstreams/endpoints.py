@@ -8,13 +8,14 @@ from typing import Annotated, Any
 from anyio import to_thread
 from fastapi import APIRouter, Query, Request, Response
 from sqlalchemy import select
+from sqlalchemy.orm import Session
 from starlette.concurrency import run_in_threadpool
 
 from api.bitstreams.schemas import TakenBitstream
 from api.images import references
 from api.images.schemas import describe_image
 from api.openapi import IDEMPOTENCY_PARAMETER
-from api.replay import answer_of, answered_once
+from api.replay import Keep, answer_of, answered_once
 from api.services import Services, ServicesDependency
 from api.uploads import UploadedFile, is_form, plain_name, received_form
 from codec.bitstream import MEDIA_TYPE, ExternalCoarse, Unpacked, unpack
@@ -26,6 +27,7 @@ from core.idempotency import StoredAnswer
 from core.storage.keys import bitstream_key
 from models.description import DescriptionRecord
 from models.image import Image
+from models.loose_object import LooseObject
 
 router = APIRouter(prefix="/v1/bitstreams", tags=["bitstreams"])
 
@@ -91,14 +93,14 @@ class _Arrival:
 
 
 async def _take_once(request: Request, services: Services, arrival: _Arrival, beside: UploadedFile | None) -> Response:
-    async def _act() -> StoredAnswer:
+    async def _act(keep: Keep) -> StoredAnswer:
         # Reading a stream may take a second of pure Python; two at a time leave room for everybody else.
         unpacked = await to_thread.run_sync(partial(_check, arrival.data), limiter=services.picture_slots)
         reference = None
         if beside is not None:
             _check_belongs(unpacked, beside)
             reference = await references.check_reference(services, beside)
-        return await run_in_threadpool(partial(_take, services, arrival, unpacked, reference))
+        return await run_in_threadpool(partial(_take, services, arrival, unpacked, reference, keep))
 
     said = {"file": arrival.sha256, "name": arrival.name, "reference": beside and beside.sha256}
     return await answered_once(request, services, said, _act)
@@ -124,29 +126,47 @@ def _check(data: bytes) -> Unpacked:
 
 
 def _take(
-    services: Services, arrival: _Arrival, unpacked: Unpacked, reference: references.Reference | None
+    services: Services, arrival: _Arrival, unpacked: Unpacked, reference: references.Reference | None, keep: Keep
 ) -> StoredAnswer:
-    sha256 = arrival.sha256
-    key = bitstream_key(sha256)
+    key = bitstream_key(arrival.sha256)
     objects.reserve(services.database, key)
-    services.storage.put(key, arrival.data, content_type=MEDIA_TYPE, sha256=sha256)
+    services.storage.put(key, arrival.data, content_type=MEDIA_TYPE, sha256=arrival.sha256)
     if reference is not None:
         references.store(services, reference)
-    with services.database.write() as session:
-        known = session.scalars(
-            select(Image).where(Image.bitstream_sha256 == sha256).order_by(Image.id).limit(1)
-        ).first()
-        if known is not None:
-            objects.keep(session, key)
-            image, description, status = known, known.description, 200
-        else:
-            image = images.take_in(
-                session, name=arrival.name, stream=unpacked.stream, bits=unpacked.bits, sha256=sha256
-            )
-            session.flush()
-            description, status = session.get(DescriptionRecord, image.id), 201
-        if reference is not None:
-            image.reference_key = reference.key
-            objects.keep(session, reference.key)
-        answer = TakenBitstream(image=describe_image(image, description))
-    return answer_of(status, answer, answer.image.links.self)
+    while True:
+        with services.database.write() as session:
+            answer = _record(session, arrival, unpacked, reference)
+            if answer is not None:
+                keep(session, answer)
+                return answer
+        # Somebody else took the same stream in meanwhile, and their transaction used our reservation up.
+        objects.reserve(services.database, key)
+
+
+def _record(
+    session: Session, arrival: _Arrival, unpacked: Unpacked, reference: references.Reference | None
+) -> StoredAnswer | None:
+    """Find or insert the image of a stored stream; None when another transaction came in between.
+
+    Locks are taken in the order that a deletion takes them: the image, then the reservation, which lets one of
+    several that bring the same bytes insert an image.
+    """
+    sha256, key = arrival.sha256, bitstream_key(arrival.sha256)
+    same = select(Image).where(Image.bitstream_sha256 == sha256).order_by(Image.id).limit(1)
+    image = session.scalars(same.with_for_update(of=Image)).first()
+    if session.scalars(select(LooseObject).where(LooseObject.key == key).with_for_update()).first() is None:
+        return None
+    if image is not None:
+        objects.keep(session, key)
+        description, status = image.description, 200
+    elif session.scalars(same).first() is not None:
+        return None
+    else:
+        image = images.take_in(session, name=arrival.name, stream=unpacked.stream, bits=unpacked.bits, sha256=sha256)
+        session.flush()
+        description, status = session.get(DescriptionRecord, image.id), 201
+    if reference is not None:
+        image.reference_key = reference.key
+        objects.keep(session, reference.key)
+    body = TakenBitstream(image=describe_image(image, description))
+    return answer_of(status, body, body.image.links.self)

@@ -21,7 +21,7 @@ from api.images.schemas import (
 )
 from api.jobs.schemas import JobAnswer, describe_job
 from api.openapi import IDEMPOTENCY_PARAMETER, form_body, inlined_schema
-from api.replay import answer_of, answered_once
+from api.replay import Keep, answer_of, answered_once
 from api.services import Services, ServicesDependency
 from api.uploads import received_form
 from codec.bitstream import MEDIA_TYPE
@@ -78,11 +78,12 @@ async def submit_image(request: Request, services: ServicesDependency) -> Respon
             "reference": beside and beside.sha256,
         }
 
-        async def _act() -> StoredAnswer:
+        async def _act(keep: Keep) -> StoredAnswer:
             arrival = await intake.check_upload(services, file)
+            references.check_rate(options, arrival.info)
             reference = None if beside is None else await references.check_reference(services, beside)
             request_id = request.scope.get("misc.request_id")
-            return await run_in_threadpool(partial(_submit, services, arrival, reference, options, request_id))
+            return await run_in_threadpool(partial(_submit, services, arrival, reference, options, request_id, keep))
 
         return await answered_once(request, services, said, _act)
 
@@ -124,9 +125,11 @@ def get_image(services: ServicesDependency, image_id: ImageId) -> ImageDetail:
 def delete_image(services: ServicesDependency, image_id: ImageId) -> Response:
     """Cancels its jobs and deletes its stream, its original and its reconstructions, unless another image has them."""
     with services.database.write() as session:
-        images.get(session, image_id)
+        # Locks are taken in one order everywhere: jobs, then the image, then loose objects.
         open_jobs = session.scalars(
-            select(Job.id).where(Job.image_id == image_id, Job.state.in_((JobState.QUEUED, JobState.RUNNING)))
+            select(Job.id)
+            .where(Job.image_id == image_id, Job.state.in_((JobState.QUEUED, JobState.RUNNING)))
+            .order_by(Job.id)
         ).all()
         for job_id in open_jobs:
             records.cancel(session, job_id)
@@ -201,6 +204,7 @@ def _submit(
     reference: references.Reference | None,
     options: SubmitOptions,
     request_id: str | None,
+    keep: Keep,
 ) -> StoredAnswer:
     batch_id = None if options.batch_id is None else check_batch_id(options.batch_id)
     if batch_id is not None:
@@ -224,9 +228,11 @@ def _submit(
             )
             job = jobs.get(session, job_id)
             told = describe_job(job, jobs.queue_position(session, job))
-            answer = SubmittedImage(image=describe_image(image, None, told), job=told)
+            body = SubmittedImage(image=describe_image(image, None, told), job=told)
+            answer = answer_of(202, body, told.links.self)
+            keep(session, answer)
     services.outbox_sender.committed([job_id], ENCODE)
-    return answer_of(202, answer, told.links.self)
+    return answer
 
 
 def _latest_jobs(session: Session, image_ids: list[str]) -> dict[str, JobAnswer]:

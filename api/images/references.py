@@ -39,6 +39,15 @@ def check_options(options: SubmitOptions, file: UploadedFile | None) -> None:
         raise OptionError("mode: a reference picture belongs to mode ref.")
 
 
+def check_rate(options: SubmitOptions, picture: PictureInfo) -> None:
+    """Raise OptionError for a rate that comes to no bit at all for a picture of this size."""
+    if options.reference_bpp is not None and round(options.reference_bpp * picture.width * picture.height) < 1:
+        raise OptionError(
+            f"reference_bpp: {options.reference_bpp:g} bits per pixel come to less than one bit for "
+            f"{picture.width}x{picture.height} pixels; give what the outside codec really spent."
+        )
+
+
 async def check_reference(services: Services, file: UploadedFile) -> Reference:
     """Read the picture to its end; raises PictureError children, and UploadTooLarge beyond what a stream may name."""
     if file.size_bytes > MAX_REFERENCE_BYTES:

@@ -104,11 +104,13 @@ class ImageAnswer(BaseModel):
     bitstream_sha256: str | None
     bpp: float | None = Field(description="Bits of the file per pixel of the original.")
     bits: BitsAnswer | None
-    mode: str | None = Field(description="pixel, net, ref or external.")
+    mode: str | None = Field(description="pixel, net or ref.")
     profile: str | None
     external: bool = Field(description="Whether decoding needs a reference that lies beside the stream.")
-    declared_bits: int | None = Field(description="What an outside codec says it spent on that reference.")
-    bpp_declared: float | None = Field(description="The same with the file's own bits, per pixel.")
+    declared_bits: int | None = Field(
+        description="What an outside codec says it spent on that reference, with the file's own bits for all else."
+    )
+    bpp_declared: float | None = Field(description="The same per pixel.")
     description: DescriptionAnswer | None
     maps: list[list[str]] | None = Field(description="For each item its rows of 0 and 1.")
     seconds: dict[str, float] | None = Field(description="What the stages of the encode took.")
@@ -142,13 +144,16 @@ def describe_image(
 ) -> ImageAnswer:
     """The image as it is told."""
     own = f"/v1/images/{image.id}"
-    pixels = image.width * image.height
     original = None
     if image.original_bytes is not None and image.original_sha256 is not None:
         original = OriginalAnswer(
             bytes=image.original_bytes, sha256=image.original_sha256, is_kept=image.original_key is not None
         )
-    is_declared = image.declared_bits is not None and image.bitstream_bytes is not None
+    is_external = image.mode == CoarseKind.EXTERNAL
+    declared = None
+    if is_external and image.declared_bits is not None and image.bits is not None and image.bitstream_bytes is not None:
+        # The file's coarse section only names the reference; what the reference cost stands in its place.
+        declared = image.declared_bits + 8 * image.bitstream_bytes - int(image.bits["coarse"])
     return ImageAnswer(
         id=image.id,
         name=image.name,
@@ -165,11 +170,11 @@ def describe_image(
         bitstream_sha256=image.bitstream_sha256,
         bpp=image.bpp,
         bits=BitsAnswer.model_validate(image.bits) if image.bits is not None else None,
-        mode=image.mode,
+        mode=CoarseKind.REF.value if is_external else image.mode,
         profile=image.profile,
-        external=image.mode == CoarseKind.EXTERNAL,
-        declared_bits=image.declared_bits,
-        bpp_declared=((image.declared_bits or 0) + (image.bitstream_bytes or 0) * 8) / pixels if is_declared else None,
+        external=is_external,
+        declared_bits=declared,
+        bpp_declared=None if declared is None else declared / (image.width * image.height),
         description=_describe_description(description),
         maps=image.maps,
         seconds=image.seconds,

@@ -8,7 +8,7 @@ from starlette.concurrency import run_in_threadpool
 from api.jobs.schemas import describe_links
 from api.openapi import IDEMPOTENCY_PARAMETER, json_body
 from api.probes.schemas import ProbeJob, ProbeOptions, SubmittedProbe
-from api.replay import answer_of, answered_once
+from api.replay import Keep, answer_of, answered_once, keep_nothing
 from api.services import Services, ServicesDependency
 from api.uploads import read_json_object
 from core.errors import RequestInvalid
@@ -36,15 +36,22 @@ async def submit_probe(request: Request, services: ServicesDependency) -> Respon
         raise RequestInvalid(f'The body has to be {{"queue": NAME}} with one of {", ".join(QUEUES)}.')
     request_id = request.scope.get("misc.request_id")
 
-    async def _act() -> StoredAnswer:
-        return await run_in_threadpool(partial(_submit, services, queue, request_id))
+    async def _act(keep: Keep) -> StoredAnswer:
+        return await run_in_threadpool(partial(_submit, services, queue, request_id, keep))
 
     return await answered_once(request, services, options, _act)
 
 
-def _submit(services: Services, queue: str, request_id: str | None) -> StoredAnswer:
+def _submit(services: Services, queue: str, request_id: str | None, keep: Keep) -> StoredAnswer:
     with services.database.write() as session:
         job_id = jobs.create(session, JobKind.PROBE, queue, max_attempts=services.max_attempts, request_id=request_id)
+        if keep is not keep_nothing:
+            # Without a key the answer is made after the transaction, which others may be waiting for.
+            keep(session, _answer(job_id, queue))
     services.outbox_sender.committed([job_id], queue)
+    return _answer(job_id, queue)
+
+
+def _answer(job_id: str, queue: str) -> StoredAnswer:
     links = describe_links(job_id)
     return answer_of(202, SubmittedProbe(job=ProbeJob(id=job_id, queue=queue, links=links)), links.self)

@@ -3,6 +3,7 @@
 from functools import partial
 
 from fastapi import APIRouter, Request, Response
+from sqlalchemy.orm import Session
 from starlette.concurrency import run_in_threadpool
 
 from api.downloads import Download, renamed, send_object
@@ -15,15 +16,16 @@ from api.reconstructions.schemas import (
     ReconstructionAnswer,
     describe_reconstruction,
 )
-from api.replay import answer_of, answered_once
+from api.replay import Keep, answer_of, answered_once, keep_nothing
 from api.services import Services, ServicesDependency
 from api.uploads import read_json_object
 from codec.options import parse_options
 from core import images, reconstructions
-from core.errors import NotReady
+from core.errors import NotFound, NotReady, ObjectNotFound
 from core.idempotency import StoredAnswer
 from core.jobs import repository as jobs
 from core.queue import DECODE
+from models.image import Image
 from models.reconstruction import Reconstruction, ReconstructionState
 
 router = APIRouter(prefix="/v1", tags=["reconstructions"])
@@ -46,8 +48,8 @@ async def order_reconstruction(request: Request, services: ServicesDependency, i
     options = parse_options(OrderOptions, await read_json_object(request))
     request_id = request.scope.get("misc.request_id")
 
-    async def _act() -> StoredAnswer:
-        return await run_in_threadpool(partial(_order, services, image_id, options, request_id))
+    async def _act(keep: Keep) -> StoredAnswer:
+        return await run_in_threadpool(partial(_order, services, image_id, options, request_id, keep))
 
     return await answered_once(request, services, {"options": options.model_dump(mode="json")}, _act)
 
@@ -88,24 +90,60 @@ async def fetch_content(
     return await send_object(request, services.storage, download, redirect=redirect)
 
 
-def _order(services: Services, image_id: str, options: OrderOptions, request_id: str | None) -> StoredAnswer:
-    with services.database.write() as session:
-        image = images.get(session, image_id)
-        reconstruction, job_id, is_new = reconstructions.submit(
-            session,
-            image,
-            options.decode_options(),
-            picture_format=options.format.value,
-            max_attempts=services.max_attempts,
-            request_id=request_id,
-        )
-        job = jobs.get(session, job_id)
-        told = describe_job(job, jobs.queue_position(session, job))
-        answer = OrderedReconstruction(reconstruction=describe_reconstruction(reconstruction), job=told)
-    if is_new:
-        services.outbox_sender.committed([job_id], DECODE)
-    status = 200 if reconstruction.state == ReconstructionState.READY else 202
-    return answer_of(status, answer, told.links.self)
+def _order(
+    services: Services, image_id: str, options: OrderOptions, request_id: str | None, keep: Keep
+) -> StoredAnswer:
+    lost_id: str | None = None
+    while True:
+        with services.database.write() as session:
+            # Held until the end, so that the same order that comes twice at once finds what the first one made.
+            image = session.get(Image, image_id, with_for_update={"of": Image})
+            if image is None:
+                raise NotFound(f"There is no image {image_id!r}.")
+            if lost_id is not None:
+                _write_off(session, lost_id)
+            row, job_id, is_new = reconstructions.submit(
+                session,
+                image,
+                options.decode_options(),
+                picture_format=options.format.value,
+                max_attempts=services.max_attempts,
+                request_id=request_id,
+            )
+            is_ready = row.state == ReconstructionState.READY
+            job = jobs.get(session, job_id)
+            told = describe_job(job, jobs.queue_position(session, job))
+            body = OrderedReconstruction(reconstruction=describe_reconstruction(row), job=told)
+            answer = answer_of(200 if is_ready else 202, body, told.links.self)
+            if not is_ready:
+                keep(session, answer)
+        if is_new:
+            services.outbox_sender.committed([job_id], DECODE)
+        if not is_ready:
+            return answer
+        # The storage is asked without a transaction that others would wait for.
+        if row.object_key is not None and _is_stored(services, row.object_key):
+            if keep is not keep_nothing:
+                with services.database.write() as session:
+                    keep(session, answer)
+            return answer
+        lost_id = row.id
+
+
+def _is_stored(services: Services, key: str) -> bool:
+    try:
+        services.storage.head(key)
+    except ObjectNotFound:
+        return False
+    return True
+
+
+def _write_off(session: Session, reconstruction_id: str) -> None:
+    """A reconstruction is a cache: one whose picture is gone from storage may be made anew."""
+    row = session.get(Reconstruction, reconstruction_id, with_for_update=True)
+    if row is not None and row.state == ReconstructionState.READY:
+        row.state, row.object_key = ReconstructionState.FAILED, None
+        session.flush()
 
 
 def _read(services: Services, reconstruction_id: str) -> Reconstruction:

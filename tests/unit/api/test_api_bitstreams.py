@@ -2,15 +2,20 @@
 
 import hashlib
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 from fastapi.testclient import TestClient
 from sqlalchemy import func, select
 
+from api.services import Services
+from cli.inspect import contents
 from codec.bitstream import ExternalCoarse, Stream, pack
 from core.database import Database
 from models import Image
+from models.loose_object import LooseObject
 from tests.unit.api.samples import picture, stream
 
 
@@ -35,9 +40,36 @@ def test_same_stream_is_one_image_however_it_is_sent(client: TestClient, databas
 def test_external_stream_tells_what_it_declares(client: TestClient) -> None:
     data = pack(Stream(100, 50, ExternalCoarse(bytes(range(16)), 4000))).data
     image = client.post("/v1/bitstreams", content=data).json()["image"]
-    assert (image["external"], image["mode"], image["declared_bits"]) == (True, "external", 4000)
-    assert image["bpp"] == pytest.approx(len(data) * 8 / 5000)
-    assert image["bpp_declared"] == pytest.approx((len(data) * 8 + 4000) / 5000)
+    told = contents("a.misc", data)
+    assert {name: image[name] for name in ("mode", "external", "declared_bits", "bpp_declared", "bpp", "bits")} == {
+        name: told[name] for name in ("mode", "external", "declared_bits", "bpp_declared", "bpp", "bits")
+    }
+    assert (image["mode"], image["external"]) == ("ref", True)
+    assert image["declared_bits"] == 4000 + 8 * len(data) - image["bits"]["coarse"]
+
+
+def test_same_stream_taken_by_many_at_once_is_one_image(client: TestClient, database: Database) -> None:
+    with ThreadPoolExecutor(6) as pool:
+        answers = list(pool.map(lambda _: client.post("/v1/bitstreams", content=stream()), range(6)))
+    assert sorted(answer.status_code for answer in answers) == [200] * 5 + [201]
+    assert len({answer.json()["image"]["id"] for answer in answers}) == 1
+    with database.read() as session:
+        assert session.scalar(select(func.count()).select_from(LooseObject)) == 0
+
+
+def test_stream_whose_reservation_another_used_up_is_the_others_image(
+    client: TestClient, services: Services, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put, ids = services.storage.put, []
+
+    def _overtaken(*args: Any, **kwargs: Any) -> None:
+        put(*args, **kwargs)
+        monkeypatch.setattr(services.storage, "put", put)
+        ids.append(client.post("/v1/bitstreams", content=stream()).json()["image"]["id"])
+
+    monkeypatch.setattr(services.storage, "put", _overtaken)
+    answer = client.post("/v1/bitstreams", content=stream())
+    assert (answer.status_code, [answer.json()["image"]["id"]]) == (200, ids)
 
 
 @pytest.mark.parametrize(

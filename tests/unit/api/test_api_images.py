@@ -121,6 +121,7 @@ def test_database_lost_at_commit_leaves_the_original_to_the_sweep(
     monkeypatch.setattr(images.jobs, "create", _lose)
     answer = client.post("/v1/images", files={"file": ("a.png", picture())})
     assert (answer.status_code, answer.json()["code"]) == (503, "database_unavailable")
+    assert "nothing was changed" not in answer.text
     assert len(list(objects_folder.rglob("*.png"))) == 1
     later = objects.utc_now() + objects.RESERVATION
     assert objects.sweep(services.database, services.storage, now=later) == 1
@@ -212,7 +213,9 @@ def test_running_job_of_a_deleted_image_can_record_nothing(client: TestClient, s
         assert session.get(Job, body["job"]["id"]) is None
 
 
-def test_reference_comes_with_its_rate_and_lies_beside(client: TestClient, objects_folder: Path) -> None:
+def test_reference_comes_with_its_rate_and_lies_beside(
+    client: TestClient, services: Services, objects_folder: Path
+) -> None:
     reference = picture(8, (30, 20), "JPEG")
     answer = client.post(
         "/v1/images",
@@ -220,7 +223,10 @@ def test_reference_comes_with_its_rate_and_lies_beside(client: TestClient, objec
         data={"options": '{"mode": "ref", "reference_bpp": 0.5}'},
     )
     image = answer.json()["image"]
-    assert (answer.status_code, image["declared_bits"], image["options"]["mode"]) == (202, 300, "ref")
+    assert (answer.status_code, image["declared_bits"], image["options"]["mode"]) == (202, None, "ref")
+    with services.database.read() as session:
+        row = session.get(Image, image["id"])
+        assert row is not None and row.declared_bits == 300
     assert [path.read_bytes() for path in objects_folder.glob("references/*/*.jpg")] == [reference]
 
 
@@ -231,6 +237,7 @@ def test_reference_comes_with_its_rate_and_lies_beside(client: TestClient, objec
         (None, '{"mode": "ref", "reference_bpp": 0.5}', 422, "option_invalid"),
         (picture(), '{"mode": "pixel", "reference_bpp": 0.5}', 422, "option_invalid"),
         (picture(), '{"mode": "ref", "reference_bpp": 0}', 422, "option_invalid"),
+        (picture(), '{"mode": "ref", "reference_bpp": 0.001}', 422, "option_invalid"),
         (b"no picture", '{"mode": "ref", "reference_bpp": 0.5}', 415, "picture_unrecognised"),
         (bytes(9 * 1024 * 1024), '{"mode": "ref", "reference_bpp": 0.5}', 413, "upload_too_large"),
     ],

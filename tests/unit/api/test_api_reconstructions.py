@@ -54,6 +54,33 @@ def test_same_order_is_not_made_twice(client: TestClient, services: Services, or
     assert third.json()["reconstruction"]["id"] == first["reconstruction"]["id"]
 
 
+def test_order_is_made_again_when_its_picture_is_lost(client: TestClient, services: Services, orders: str) -> None:
+    first = client.post(orders).json()
+    _finish(services, first, picture())
+    services.storage.delete(reconstruction_key(hashlib.sha256(picture()).hexdigest(), "png"))
+    second = client.post(orders, headers={"Idempotency-Key": "again"})
+    assert (second.status_code, second.json()["reconstruction"]["state"]) == (202, "pending")
+    assert second.json()["reconstruction"]["id"] != first["reconstruction"]["id"]
+    lost = client.get(first["reconstruction"]["links"]["self"]).json()
+    assert (lost["state"], lost["links"]["content"]) == ("failed", None)
+    _finish(services, second.json(), picture())
+    assert client.post(orders).status_code == 200
+    assert client.post(orders, headers={"Idempotency-Key": "again"}).json() == second.json()
+
+
+def test_ready_picture_is_told_again_under_one_key(client: TestClient, services: Services, orders: str) -> None:
+    _finish(services, client.post(orders).json(), picture())
+    answers = [client.post(orders, headers={"Idempotency-Key": "one"}) for _ in range(2)]
+    assert [answer.status_code for answer in answers] == [200, 200]
+    assert answers[1].headers["idempotency-replayed"] == "true"
+
+
+def test_order_for_an_image_that_was_deleted_is_not_found(client: TestClient, orders: str) -> None:
+    client.delete(orders.removesuffix("/reconstructions"))
+    answer = client.post(orders)
+    assert (answer.status_code, answer.json()["code"]) == (404, "not_found")
+
+
 def test_content_comes_when_it_is_ready(client: TestClient, services: Services, orders: str) -> None:
     ordered = client.post(orders).json()
     path = f"{ordered['reconstruction']['links']['self']}/content"

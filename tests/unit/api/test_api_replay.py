@@ -1,5 +1,6 @@
 """A request that is sent twice with one Idempotency-Key is done once and answered twice."""
 
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -9,7 +10,9 @@ from sqlalchemy import func, select
 from api.services import Services
 from core import idempotency
 from core.database import Database
+from core.errors import DatabaseUnavailable, IdempotencyInFlight
 from models import IdempotencyKey, Image, Job
+from models.base import utc_now
 from tests.unit.api.conftest import Opener
 from tests.unit.api.samples import picture, stream
 
@@ -100,3 +103,59 @@ def test_every_creating_request_honours_the_key(client: TestClient) -> None:
         assert first.is_success and second.json() == first.json(), first.text
         assert second.headers["idempotency-replayed"] == "true"
         assert second.status_code == first.status_code
+
+
+def test_answer_and_work_are_kept_together_or_not_at_all(
+    client: TestClient, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def _fail(*_: object) -> None:
+        raise DatabaseUnavailable("the connection was lost")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(idempotency, "complete", _fail)
+        assert _send(client, "one").status_code == 503
+    assert (_count(database, Image), _count(database, Job), _count(database, IdempotencyKey)) == (0, 0, 0)
+
+
+def test_answer_is_replayed_when_the_connection_is_lost_behind_the_commit(
+    client: TestClient, services: Services, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def _lose(*_: object) -> None:
+        raise DatabaseUnavailable("the connection was lost")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(type(services.outbox_sender), "committed", _lose)
+        answer = client.post("/v1/probes", json={"queue": "encode"}, headers={"Idempotency-Key": "one"})
+    assert (answer.status_code, _count(database, Job)) == (503, 1)
+    assert "not known" in answer.json()["detail"]
+    again = client.post("/v1/probes", json={"queue": "encode"}, headers={"Idempotency-Key": "one"})
+    assert (again.status_code, again.headers["idempotency-replayed"], _count(database, Job)) == (202, "true", 1)
+
+
+def test_first_fault_is_told_when_the_key_cannot_be_freed(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    def _fail(*_: object) -> None:
+        raise DatabaseUnavailable("the connection was lost")
+
+    monkeypatch.setattr(idempotency, "abandon", _fail)
+    assert _send(client, "one", b"no picture").status_code == 415
+
+
+def test_key_that_another_request_took_over_and_answered_is_not_answered_twice(database: Database) -> None:
+    answer = idempotency.StoredAnswer(202, {"first": True}, None)
+    idempotency.begin(database, "a", "one", "0" * 64, timedelta(hours=1))
+    with database.write() as session:
+        idempotency.complete(session, "a", "one", answer)
+    with pytest.raises(IdempotencyInFlight), database.write() as session:
+        idempotency.complete(session, "a", "one", idempotency.StoredAnswer(202, {"first": False}, None))
+    assert idempotency.begin(database, "a", "one", "0" * 64, timedelta(hours=1)) == answer
+
+
+def test_answers_past_their_lifetime_go_with_any_request(database: Database) -> None:
+    for caller in ("a", "b"):
+        idempotency.begin(database, caller, "old", "0" * 64, timedelta(hours=1))
+    with database.write() as session:
+        for row in session.scalars(select(IdempotencyKey)):
+            row.status, row.created_at = 202, utc_now() - timedelta(hours=2)
+    idempotency.begin(database, "c", "young", "0" * 64, timedelta(hours=1))
+    with database.read() as session:
+        assert session.scalars(select(IdempotencyKey.key)).all() == ["young"]
