@@ -7,12 +7,16 @@ from typing import Annotated, Self
 from anyio import CapacityLimiter
 from fastapi import Depends, Request
 
+from api.uploads import remove_left_behind
 from core.database import Database
 from core.events import EventLog, EventReader
 from core.jobs.outbox import OutboxSender
+from core.logging import get_logger
 from core.queue import WakeUps
 from core.settings import APISettings, BrokerSettings, DatabaseSettings, StorageSettings, WorkerSettings
 from core.storage import Storage, open_storage
+
+_log = get_logger(__name__)
 
 _PICTURES_AT_ONCE = 2
 """A picture that is checked may take 300 MB as RGB; more of them at once could take the whole machine's memory."""
@@ -59,7 +63,9 @@ class Services:
         )
 
     def start(self) -> None:
-        """Start the thread that sends wake-ups."""
+        """Clear away what a killed process left of its uploads, and start the thread that sends wake-ups."""
+        if removed := remove_left_behind():
+            _log.info("uploads_left_behind_removed", folders=removed)
         self.outbox_sender.start()
 
     async def close(self) -> None:

@@ -7,8 +7,11 @@ looked at here.
 import contextlib
 import hashlib
 import json
+import os
 import shutil
+import stat
 import tempfile
+import time
 import unicodedata
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
@@ -25,6 +28,10 @@ from core.errors import RequestInvalid, UploadTooLarge
 
 _FEED_BYTES = 1024 * 1024
 """Parsed, hashed and written in one go in a worker thread; small against memory, large against the cost of a hop."""
+
+_FOLDER_PREFIX = "misc-upload-"
+_LEFT_BEHIND_SECONDS = 24 * 3600
+"""No upload takes this long; a folder in which nothing was begun since belonged to a process that was killed."""
 
 _MAX_FIELDS = 32
 _MAX_FIELD_BYTES = 256 * 1024
@@ -89,7 +96,7 @@ async def received_form(request: Request, *, max_files: int) -> AsyncIterator[Fo
     Raises RequestInvalid for what is no such form or ends early, UploadTooLarge for more than `max_files` files.
     """
     boundary = _boundary_of(request)
-    folder = Path(tempfile.mkdtemp(prefix="misc-upload-"))
+    folder = Path(tempfile.mkdtemp(prefix=_FOLDER_PREFIX))
     receiver = _Receiver(folder, boundary, max_files)
     try:
         buffer = bytearray()
@@ -103,6 +110,19 @@ async def received_form(request: Request, *, max_files: int) -> AsyncIterator[Fo
     finally:
         receiver.close()
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def remove_left_behind() -> int:
+    """Remove the folders of uploads whose process was killed in the middle; returns how many."""
+    removed = 0
+    for folder in Path(tempfile.gettempdir()).glob(_FOLDER_PREFIX + "*"):
+        with contextlib.suppress(OSError):
+            status = folder.lstat()
+            is_ours = stat.S_ISDIR(status.st_mode) and status.st_uid == os.geteuid()
+            if is_ours and time.time() - status.st_mtime > _LEFT_BEHIND_SECONDS:
+                shutil.rmtree(folder)
+                removed += 1
+    return removed
 
 
 async def read_json_object(request: Request) -> dict[str, Any]:
