@@ -152,12 +152,11 @@ def delete_image(session: Session, image_id: str) -> None:
     own_ids = [row.id for row in reconstructions]
     if image.original_key is not None:
         objects.discard(session, image.original_key, shared=False)
-    if image.reference_key is not None:
-        objects.discard(session, image.reference_key, shared=True)
+    shared = {row.object_key for row in reconstructions} | {image.reference_key}
     if image.bitstream_sha256 is not None:
-        objects.discard(session, bitstream_key(image.bitstream_sha256), shared=True)
-    # In one order, so that two deletions that share objects cannot wait for each other.
-    for key in sorted({row.object_key for row in reconstructions if row.object_key is not None}):
+        shared.add(bitstream_key(image.bitstream_sha256))
+    # In one order, so that two transactions that share objects cannot wait for each other.
+    for key in sorted(key for key in shared if key is not None):
         objects.discard(session, key, shared=True)
     session.execute(delete(Job).where(or_(Job.image_id == image_id, Job.reconstruction_id.in_(own_ids))))
     session.execute(delete(Reconstruction).where(Reconstruction.id.in_(own_ids)))
