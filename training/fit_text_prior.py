@@ -2,7 +2,6 @@
 
     python training/fit_text_prior.py             write the prior and print its digest (about three minutes)
     python training/fit_text_prior.py --check     make it again and compare it with the one that is shipped
-    python training/fit_text_prior.py --measure   bits a character on captions that were left out of everything
 
 Floats are used here, with +, -, * and / only, which round alike everywhere; the prior itself is integers.
 """
@@ -25,10 +24,14 @@ from training.vocabulary import inflected
 
 HERE = Path(__file__).resolve().parent
 CAPTIONS = HERE / "captions"
+VOCABULARY = CAPTIONS / "vocabulary.txt"
+# Texts of the built-in describer, all of one pattern. They belong to the statistics but are never left out to be
+# predicted from the others: nothing that is trained so would suit them or anybody's own words.
+LOCAL_DESCRIBER = CAPTIONS / "local_describer.txt"
 OUTPUT = HERE.parent / "codec" / "bitstream" / f"prior_{priors.PRIOR_VERSION}.bin"
 
 # What people and language models write besides ASCII. The rest of Unicode is coded by code point.
-_EXTRA = "\néèàçêïôöüñäø°–—‘’“”…·×€£½"
+_EXTRA = "\néèàçêïôöüñäø°\u2013\u2014\u2018\u2019\u201c\u201d…·\u00d7€£½"
 ALPHABET = "".join(map(chr, range(32, 127))) + _EXTRA
 assert priors.FIRST_CHARACTER + len(ALPHABET) <= SYMBOLS
 
@@ -38,6 +41,8 @@ _EM_PASSES = 8
 _MIX_PASSES = 6
 
 Entry = tuple[str, str, str, str]
+ENDS = END_DETAIL, END_DETAIL, END_DETAIL, END_OVERALL
+"""What the texts of an entry end with, in the words of the model."""
 
 
 def read_captions(path: Path) -> list[Entry]:
@@ -53,13 +58,36 @@ def read_captions(path: Path) -> list[Entry]:
     return entries
 
 
-def vocabulary(codes: dict[str, int]) -> list[bytes]:
-    """Return the sorted words of captions/vocabulary.txt with their inflections, as lower-case symbol codes."""
+def caption_files() -> list[Path]:
+    """Return the files of captions that the training predicts from one another, in order."""
+    return sorted({*CAPTIONS.glob("*.txt")} - {VOCABULARY, LOCAL_DESCRIBER})
+
+
+def vocabulary() -> list[bytes]:
+    """Return the sorted words of the vocabulary with their inflections, as lower-case symbol codes."""
+    codes = {character: priors.FIRST_CHARACTER + i for i, character in enumerate(ALPHABET)}
     words = set()
-    for word in inflected((CAPTIONS / "vocabulary.txt").read_text(encoding="utf-8")):
+    for word in inflected(VOCABULARY.read_text(encoding="utf-8")):
         if word.replace("'", "").isalpha() and word.isascii():
             words.add(bytes(codes[c] for c in word.lower() + " "))
     return sorted(words)
+
+
+def skips_of(entries: list[Entry], known: Prior) -> list[bytes]:
+    """Return `Prior.skips`: each word of the corpus with the word before the previous one, and what follows it."""
+    skips = []
+    for entry in entries:
+        for text, end in zip(entry, ENDS, strict=True):
+            words = [b"", b""]
+            word = b""
+            for symbol in (*(known.codes.get(c, ESCAPE) for c in text), end):
+                if known.lower[symbol]:
+                    word += bytes((symbol,))
+                elif word:
+                    skips.append(words[-2] + b"\0" + word + bytes((symbol,)))
+                    words.append(word)
+                    word = b""
+    return sorted(skips)
 
 
 def index_of(entries: list[Entry], codes: dict[str, int]) -> bytes:
@@ -82,7 +110,7 @@ def index_of(entries: list[Entry], codes: dict[str, int]) -> bytes:
 def base_scores(index: bytes) -> tuple[list[list[int]], list[int]]:
     """Return `Tables.base` and its totals: what follows one symbol, smoothed until every symbol has a score."""
     known = [ESCAPE, *range(priors.FIRST_CHARACTER, priors.FIRST_CHARACTER + len(ALPHABET))]
-    rough = Prior("", index, [], Tables([], [], [], [], [], [], []))
+    rough = Prior("", index, [], [], Tables([], [], [], [], [], [], []))
     base, totals = [], []
     everywhere = _times(index)
     for kind, end in ((0, END_DETAIL), (1, END_OVERALL)):
@@ -98,6 +126,11 @@ def base_scores(index: bytes) -> tuple[list[list[int]], list[int]]:
                 p = (everywhere[symbol] + 0.5) / (len(index) + 0.5 * len(allowed))
                 p = (both[symbol] + 8 * p) / (sum(both) + 8)
                 p = (own[symbol] + 12 * p) / (sum(own) + 12)
+                if symbol == ESCAPE:
+                    # Characters of another script come in runs, of which the corpus has none.
+                    p = 0.7 if previous == ESCAPE else max(p, 0.0003)
+                elif previous == ESCAPE:
+                    p *= 0.3
                 row[symbol] = max(int(p * 32000), 1) << priors.BASE_SHIFT
             base.append(row)
             totals.append(sum(row))
@@ -116,6 +149,7 @@ def statistics(entries: list[Entry], words: list[bytes]) -> Prior:
     """Return a prior with the corpus `entries` and tables that are not trained yet."""
     codes = {character: priors.FIRST_CHARACTER + i for i, character in enumerate(ALPHABET)}
     index = index_of(entries, codes)
+    skips = skips_of(entries, Prior(ALPHABET, b"", [], [], Tables([], [], [], [], [], [], [])))
     base, totals = base_scores(index)
     sources = len(priors.SOURCES) * priors.TOTAL_BINS * priors.DISTINCT_BINS * 2
     evidence = [
@@ -124,7 +158,7 @@ def statistics(entries: list[Entry], words: list[bytes]) -> Prior:
         for times in range(priors.MAX_FOR + 1)
         for against in range(priors.MAX_AGAINST + 1)
     ]
-    return Prior(ALPHABET, index, words, Tables(base, totals, [1 << 16] * sources, evidence, [], [], []))
+    return Prior(ALPHABET, index, words, skips, Tables(base, totals, [1 << 16] * sources, evidence, [], [], []))
 
 
 @dataclass
@@ -148,8 +182,7 @@ def observe(left_out: list[Entry], known: Prior) -> Observed:
     for entry in left_out:
         model = textmodel.TextModel(known)
         positions = []
-        for number, part in enumerate(entry):
-            end = END_OVERALL if number == 3 else END_DETAIL
+        for number, (part, end) in enumerate(zip(entry, ENDS, strict=True)):
             for symbol in (*(known.codes.get(c, ESCAPE) for c in part), end):
                 # Counts of this payload change later, so they are copied.
                 sources = [(dict(counts), count) for counts, count in model.sources()]
@@ -213,9 +246,12 @@ def decisions(observed: Observed, ratios: list[int]) -> "array[int]":
             best = max(scores)
             symbol = scores.index(best)
             blended = textmodel.STRETCH[(best << 12) // (rest + 1)]
-            confidence = (blended > -2 * UNIT) + (blended > 0) + (blended > 2 * UNIT)
             capped = min(rank, 7)
-            rows = length_row + capped, symbol * 4 + min(rank, 3), word_row + confidence * 8 + capped
+            rows = (
+                length_row + capped,
+                symbol * 4 + min(rank, 3),
+                word_row + 8 * textmodel.confidence_of(blended) + capped,
+            )
             features = []
             for i, source in enumerate(sources_of):
                 counts, count = position.sources[source]
@@ -285,12 +321,14 @@ def _observe_fold(job: tuple[list[Entry], list[Entry], list[bytes]]) -> Observed
     return observe(left_out, statistics(others, words))
 
 
-def folds(files: list[list[Entry]], words: list[bytes]) -> list[Observed]:
-    """Return, for each file, its positions as seen with the statistics of all other files."""
-    jobs = [
-        (files[i], [entry for j, file in enumerate(files) if j != i for entry in file], words)
-        for i in range(len(files))
-    ]
+def others_of(files: list[list[Entry]], left_out: int) -> list[Entry]:
+    """Return the entries of all files but one."""
+    return [entry for i, file in enumerate(files) if i != left_out for entry in file]
+
+
+def folds(files: list[list[Entry]], words: list[bytes], always: list[Entry]) -> list[Observed]:
+    """Return, for each file, its positions as seen with the statistics of all other files and of `always`."""
+    jobs = [(files[i], others_of(files, i) + always, words) for i in range(len(files))]
     with Pool(2) as pool:
         return pool.map(_observe_fold, jobs, chunksize=1)
 
@@ -301,82 +339,22 @@ def fit(observed: Observed, untrained: Tables) -> Tables:
     return fit_mixing(decisions(observed, ratios), untrained, ratios)
 
 
-def make_prior(files: list[list[Entry]], words: list[bytes]) -> Prior:
-    """Return the prior of all caption files."""
-    whole = statistics([entry for file in files for entry in file], words)
-    observed = [positions for fold in folds(files, words) for positions in fold]
-    return Prior(whole.alphabet, whole.index, words, fit(observed, whole.tables))
-
-
-class _Meter:
-    """Stands in for an encoder and adds up what the decisions cost."""
-
-    def __init__(self) -> None:
-        self.bits = 0.0
-
-    def encode(self, bit: int, p1: int) -> None:
-        from math import log2
-
-        self.bits -= log2((p1 if bit else 65536 - p1) / 65536)
-
-
-def measure(files: list[list[Entry]], words: list[bytes]) -> None:
-    """Print bits a character of each file, with statistics and tables that have not seen it."""
-    observed = folds(files, words)
-    spent, letters = [0.0, 0.0], [0, 0]
-    for half in (0, 1):
-        trained = fit(
-            [p for i, fold in enumerate(observed) if i % 2 != half for p in fold], statistics([], words).tables
-        )
-        for i in range(half, len(files), 2):
-            known = statistics([entry for j, file in enumerate(files) if j != i for entry in file], words)
-            base = known.tables
-            tables = Tables(
-                base.base,
-                base.base_totals,
-                trained.ratios,
-                trained.evidence,
-                trained.length_weights,
-                trained.symbol_weights,
-                trained.word_weights,
-            )
-            model_prior = Prior(known.alphabet, known.index, words, tables)
-            file_bits = file_letters = 0.0
-            for entry in files[i]:
-                model, meter = textmodel.TextModel(model_prior), _Meter()
-                for number, part in enumerate(entry):
-                    before = meter.bits
-                    for symbol in (
-                        *(known.codes.get(c, ESCAPE) for c in part),
-                        END_OVERALL if number == 3 else END_DETAIL,
-                    ):
-                        model.code(meter, symbol)  # type: ignore[arg-type]
-                    spent[number == 3] += meter.bits - before
-                    letters[number == 3] += len(part)
-                    if number < 3:
-                        model.end_text(number == 2)
-                file_bits += meter.bits
-                file_letters += sum(map(len, entry))
-            print(f"{i:3d} {file_bits / file_letters:.3f}", flush=True)
-    print(
-        f"details {spent[0] / letters[0]:.4f}  overall {spent[1] / letters[1]:.4f}  all {sum(spent) / sum(letters):.4f}"
-    )
+def make_prior(files: list[list[Entry]], words: list[bytes], always: list[Entry]) -> Prior:
+    """Return the prior of all `files` of entries and those of `always`, which play no part in the training."""
+    whole = statistics(others_of(files, -1) + always, words)
+    observed = [positions for fold in folds(files, words, always) for positions in fold]
+    return Prior(whole.alphabet, whole.index, words, whole.skips, fit(observed, whole.tables))
 
 
 def main() -> None:
-    """Make, check or measure the prior."""
+    """Make or check the prior."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--check", action="store_true", help="compare with the shipped prior instead of writing it")
-    parser.add_argument("--measure", action="store_true", help="print bits a character of left-out files")
     given = parser.parse_args()
-    paths = sorted(path for path in CAPTIONS.glob("*.txt") if path.name != "vocabulary.txt")
-    files = [read_captions(path) for path in paths]
-    words = vocabulary({character: priors.FIRST_CHARACTER + i for i, character in enumerate(ALPHABET)})
+    files = [read_captions(path) for path in caption_files()]
+    words = vocabulary()
     print(f"{len(files)} files, {sum(map(len, files))} entries, {len(words)} words", file=sys.stderr)
-    if given.measure:
-        measure(files, words)
-        return
-    data = priors.write_prior(make_prior(files, words))
+    data = priors.write_prior(make_prior(files, words, read_captions(LOCAL_DESCRIBER)))
     digest = hashlib.sha256(data).hexdigest()
     if given.check:
         same = data == OUTPUT.read_bytes()

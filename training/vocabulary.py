@@ -4,7 +4,7 @@ _VOWELS = "aeiou"
 
 
 def inflected(text: str) -> set[str]:
-    """Return all words and forms of a list: lines `kind title: words`, `#` for remarks.
+    """Return all words and forms of a list: lines of a kind and words, `#` for remarks.
 
     Kinds: n nouns (singular, or singular/plural where that is irregular), v regular verbs (`stop+` doubles its
     consonant), q adjectives that compare, x all else as it stands. Parts of hyphenated words count too.
@@ -13,9 +13,8 @@ def inflected(text: str) -> set[str]:
     for line in text.splitlines():
         if not line.strip() or line.startswith("#"):
             continue
-        title, _, listed = line.partition(":")
-        kind = title.split()[0]
-        for word in listed.split():
+        kind, *listed = line.split()
+        for word in listed:
             words.update(_forms(kind, word))
     return words | {part for word in words for part in word.split("-")}
 

@@ -6,12 +6,14 @@ Adapts to the scripts that a payload uses and starts from nothing; knows nothing
 from codec.bitstream.rangecoder import Decoder, Encoder
 from codec.errors import StreamCorrupt
 
-MAX_ESCAPE_DECISIONS = 23
-"""The most decisions that one character takes."""
+ESCAPE_WEIGHT = 4
+"""What a character counts towards the limit of decisions. It has up to 23, which are cheap ones."""
 
 _LAST_CODE_POINT = 0x10FFFF
 _LOW_BITS, _BLOCK_BITS = 7, 14
 _EVEN_ODDS = 1 << 15
+# Blocks whose numbers have more bits than this lie outside the basic plane, which is rare but for emoji.
+_PLANE_BITS, _UNLIKELY = 9, 1 << 12
 
 # A probability moves by 1 / (n + 1.5) of the error while it is young, so that few characters teach it a script, and
 # by a fixed share later. In 65,536ths, by how often the probability was used.
@@ -56,11 +58,14 @@ class EscapeModel:
     def _number(self, coder: Encoder | Decoder, tree: int, bits: int, wanted: int | None) -> int:
         node = 1
         for shift in range(bits - 1, -1, -1):
-            node = node << 1 | self._bit(coder, (tree, node), None if wanted is None else wanted >> shift & 1)
+            start = _UNLIKELY if shift >= _PLANE_BITS else _EVEN_ODDS
+            node = node << 1 | self._bit(coder, (tree, node), None if wanted is None else wanted >> shift & 1, start)
         return node - (1 << bits)
 
-    def _bit(self, coder: Encoder | Decoder, context: tuple[int, int], wanted: int | None) -> int:
-        p1, used = self._bits.get(context, (_EVEN_ODDS, 0))
+    def _bit(
+        self, coder: Encoder | Decoder, context: tuple[int, int], wanted: int | None, start: int = _EVEN_ODDS
+    ) -> int:
+        p1, used = self._bits.get(context, (start, 0))
         if isinstance(coder, Encoder):
             assert wanted is not None
             coder.encode(bit := int(wanted), p1)

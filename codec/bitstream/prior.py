@@ -12,7 +12,7 @@ from functools import cached_property
 from importlib import resources
 
 PRIOR_VERSION = 1
-PRIOR_SHA256 = "f297576246cdc4572e11cfe2d1620bd0737546e734d02afe52a5db8711061d68"
+PRIOR_SHA256 = "155c7745545d8c1a6ad82bcbabd7c61d81cdabc4ad87d32f86ec94d9561fb824"
 """Digest of prior_1.bin. Files coded with another prior would decode to other texts, so it is checked on loading."""
 
 SYMBOLS = 128
@@ -25,12 +25,13 @@ END_DETAIL, BEGIN_OVERALL, END_OVERALL, ESCAPE, FIRST_CHARACTER = 1, 2, 3, 4, 5
 MAX_ORDER = 16
 """The longest context that is looked up in the corpus, in symbols."""
 
-SOURCES = ("F2", "F3", "F4", "V1", "W1", "F5", "H4", "HW", "W2", "O6", "OL", "H6")
+SOURCES = ("F2", "F3", "F4", "V1", "W1", "F5", "SK", "H4", "UD", "HW", "O6", "OL", "W2", "H6")
 """Where next-symbol counts come from, least trusted first. F: corpus, last 2 to 5 symbols, same kind of text; O6, OL:
-corpus, last 6 and longest known context; W1, W2: corpus, from the start of this and of the previous word; V1:
-vocabulary, this word; H4, H6, HW: the texts coded so far, last 4 and 6 symbols and this word."""
+corpus, last 6 and longest known context; W1, W2: corpus, from the start of this and of the previous word; SK: corpus,
+this word after the word before the previous one; V1: vocabulary, this word; H4, H6, HW: the texts coded so far, last
+4 and 6 symbols and this word; UD: words of the details that the overall text has not used yet."""
 
-EVIDENCE = ("F2", "V1", "W1", "HW", "H6")
+EVIDENCE = ("F2", "V1", "W1", "UD")
 """The sources that are asked once more, for each decision by itself."""
 
 EVIDENCE_SOURCES = tuple(SOURCES.index(name) for name in EVIDENCE)
@@ -54,10 +55,12 @@ WEIGHT_SHIFT = 14
 """Mixing weights are integers that stand for weight / 2**14."""
 
 BASE_SHIFT = 8
-_OCCURRENCE_STEP = 512
+_OCCURRENCE_STEP = 128
 _REMEMBERED_ROWS = 24
+_PREPARED_ROWS, _PREPARED_ORDER = 400, 5
 
 _MAGIC = b"MTP1"
+_BETWEEN = b"\xff"
 
 Counts = tuple[dict[int, int], int]
 """How often each symbol came next, and the sum of that."""
@@ -91,11 +94,15 @@ class Prior:
     """The symbol that follows each context of the corpus, contexts in the order of their reversed symbols."""
     words: list[bytes]
     """Sorted words of the vocabulary as symbol codes, each ending with a space."""
+    skips: list[bytes]
+    """Sorted: a word of the corpus, a zero, the second word after it and the symbol that follows that."""
     tables: Tables
     # A memory of pure functions of the fields above. It holds at most one entry for each frequent context, and
     # a dictionary's item assignment is atomic, so that threads at worst compute an entry twice.
     _remembered: dict[tuple[int, int, int], Counts] = field(default_factory=dict, repr=False)
     _remembered_words: dict[bytes, Counts] = field(default_factory=dict, repr=False)
+    remembered_starts: dict[tuple[int, int, int], tuple[list[int], int]] = field(default_factory=dict, repr=False)
+    """For the text model's use, under the same rule: a pure function of its key."""
 
     @cached_property
     def codes(self) -> dict[str, int]:
@@ -117,23 +124,15 @@ class Prior:
         return self.index.translate(bytes(i & (SYMBOLS - 1) for i in range(256)))
 
     @cached_property
-    def by_kind(self) -> tuple[bytes, bytes]:
-        """The index with zeros where the symbol stands in the other kind of text: (details, overall texts)."""
-        return (
-            self.index.translate(bytes(i if i < SYMBOLS else 0 for i in range(256))),
-            self.index.translate(bytes(i - SYMBOLS if i >= SYMBOLS else 0 for i in range(256))),
-        )
-
-    @cached_property
     def occurrences(self) -> "array[int]":
-        """Occurrences of every symbol before each _OCCURRENCE_STEP-th row of the index."""
+        """Occurrences of every byte of the index before each _OCCURRENCE_STEP-th row."""
         table = array("I")
-        running = [0] * SYMBOLS
-        for start in range(0, len(self.symbols) + 1, _OCCURRENCE_STEP):
+        running = [0] * 256
+        for start in range(0, len(self.index) + 1, _OCCURRENCE_STEP):
             table.extend(running)
-            block = self.symbols[start : start + _OCCURRENCE_STEP]
-            for symbol in set(block):
-                running[symbol] += block.count(symbol)
+            block = self.index[start : start + _OCCURRENCE_STEP]
+            for byte in set(block):
+                running[byte] += block.count(byte)
         return table
 
     @cached_property
@@ -151,21 +150,22 @@ class Prior:
         `lows[k]`, `highs[k]` bound the rows of the context of k symbols; the answer is one longer at most, and
         stops before the first context that the corpus does not have.
         """
-        first, table, symbols = self.first_rows[symbol], self.occurrences, self.symbols
-        new_lows, new_highs = [0], [len(symbols)]
-        last_low = last_high = -1
+        first, table, rows = self.first_rows[symbol], self.occurrences, self.symbols
+        marked = symbol + SYMBOLS
+        new_lows, new_highs = [0], [len(rows)]
+        last_low = last_high = before = after = -1
         for low, high in zip(lows[:MAX_ORDER], highs, strict=False):
-            if low != last_low:
+            if low != last_low or high != last_high:
                 block = low // _OCCURRENCE_STEP
-                before = table[block * SYMBOLS + symbol] + symbols.count(symbol, block * _OCCURRENCE_STEP, low)
-                last_low, last_high = low, -1
-            if high != last_high:
-                if high - low <= 4 * _OCCURRENCE_STEP:
-                    after = before + symbols.count(symbol, low, high)
+                at = block * 256
+                before = table[at + symbol] + table[at + marked] + rows.count(symbol, block * _OCCURRENCE_STEP, low)
+                if high - low <= 2 * _OCCURRENCE_STEP:
+                    after = before + rows.count(symbol, low, high)
                 else:
                     block = high // _OCCURRENCE_STEP
-                    after = table[block * SYMBOLS + symbol] + symbols.count(symbol, block * _OCCURRENCE_STEP, high)
-                last_high = high
+                    at = block * 256
+                    after = table[at + symbol] + table[at + marked] + rows.count(symbol, block * _OCCURRENCE_STEP, high)
+                last_low, last_high = low, high
             if after == before:
                 break
             new_lows.append(first + before)
@@ -174,42 +174,96 @@ class Prior:
 
     def following(self, low: int, high: int, kind: int) -> Counts:
         """Count what follows the contexts of rows [low, high): in details (kind 0), overall texts (1) or both (2)."""
-        if high - low < _REMEMBERED_ROWS:
-            return self._count(low, high, kind)
-        key = (low, high, kind)
-        known = self._remembered.get(key)
-        if known is None:
-            known = self._remembered[key] = self._count(low, high, kind)
-        return known
+        if high - low == 1:
+            return self._following_one(low, kind)
+        if high - low >= _REMEMBERED_ROWS:
+            key = low, high, kind
+            known = self._remembered.get(key)
+            if known is None:
+                known = self._remembered[key] = self._count(low, high, kind)
+            return known
+        counts: dict[int, int] = {}
+        count = 0
+        for byte in self.index[low:high]:
+            if byte >> 7 == kind or kind == 2:
+                symbol = _PLAIN[byte]
+                counts[symbol] = counts.get(symbol, 0) + 1
+                count += 1
+        return counts, count
+
+    def _following_one(self, row: int, kind: int) -> Counts:
+        byte = self.index[row]
+        return _ONCE[byte] if byte >> 7 == kind or kind == 2 else NOTHING
 
     def _count(self, low: int, high: int, kind: int) -> Counts:
-        rows = self.symbols[low:high] if kind == 2 else self.by_kind[kind][low:high].replace(b"\0", b"")
-        if len(rows) < _REMEMBERED_ROWS:
-            counts: dict[int, int] = {}
-            for symbol in rows:
-                counts[symbol] = counts.get(symbol, 0) + 1
+        """As `following`, for many rows: from the table of occurrences and the rows that stick out of its blocks."""
+        rows = self.index[low:high]
+        if high - low <= 12 * _OCCURRENCE_STEP:
+            times = [(byte, rows.count(byte)) for byte in set(rows)]
         else:
-            counts = {symbol: rows.count(symbol) for symbol in sorted(set(rows))}
-        # Whether another detail follows a detail is not for its text to say.
-        if BEGIN_OVERALL in counts:
-            counts[END_DETAIL] = counts.get(END_DETAIL, 0) + counts.pop(BEGIN_OVERALL)
-        return counts, len(rows)
+            first, last = -(-low // _OCCURRENCE_STEP), high // _OCCURRENCE_STEP
+            rest = rows[: first * _OCCURRENCE_STEP - low] + rows[last * _OCCURRENCE_STEP - low :]
+            start, table = SYMBOLS * (kind == 1), self.occurrences
+            size = SYMBOLS * (1 + (kind == 2))
+            before = table[first * 256 + start : first * 256 + start + size]
+            after = table[last * 256 + start : last * 256 + start + size]
+            times = [
+                (byte, b - a) for byte, a, b in zip(range(start, start + size), before, after, strict=True) if a != b
+            ]
+            times += [(byte, rest.count(byte)) for byte in set(rest)]
+        counts: dict[int, int] = {}
+        for byte, count in times:
+            if kind == 2 or byte >> 7 == kind:
+                symbol = _PLAIN[byte]
+                counts[symbol] = counts.get(symbol, 0) + count
+        return counts, sum(counts.values())
+
+    def prepare(self) -> None:
+        """Count what follows the most frequent contexts, so that the first text does not pay for them."""
+        waiting = [([0], [len(self.symbols)])]
+        while waiting:
+            lows, highs = waiting.pop()
+            for kind in (0, 1, 2) if len(lows) > 2 else (2,):
+                counts, _ = self.following(lows[-1], highs[-1], kind)
+            for symbol, count in counts.items():
+                if count >= _PREPARED_ROWS and len(lows) <= _PREPARED_ORDER:
+                    waiting.append(self.narrow(lows, highs, symbol))
 
     def continuing(self, prefix: bytes) -> Counts:
         """Count what follows `prefix`, in lower case, in the words of the vocabulary."""
+        return self._continuing(self.words, prefix)
+
+    def skipping(self, prefix: bytes) -> Counts:
+        """Count what follows `prefix`: a word, a zero, and what there is of the second word after it."""
+        return self._continuing(self.skips, prefix)
+
+    def _continuing(self, sorted_words: list[bytes], prefix: bytes) -> Counts:
+        # The two lists cannot be mixed up: prefixes of the second hold a zero.
         known = self._remembered_words.get(prefix)
         if known is not None:
             return known
-        low = bisect_left(self.words, prefix)
-        high = bisect_left(self.words, prefix + b"\xff", low)
+        low = bisect_left(sorted_words, prefix)
+        high = bisect_left(sorted_words, prefix + b"\xff", low)
         counts: dict[int, int] = {}
-        for position in range(low, high):
-            symbol = self.words[position][len(prefix)]
-            counts[symbol] = counts.get(symbol, 0) + 1
-        if high - low >= _REMEMBERED_ROWS:
-            self._remembered_words[prefix] = counts, high - low
+        size = len(prefix)
+        if high - low < _REMEMBERED_ROWS:
+            for word in sorted_words[low:high]:
+                symbol = word[size]
+                counts[symbol] = counts.get(symbol, 0) + 1
+            return counts, high - low
+        first = low
+        while first < high:
+            symbol = sorted_words[first][size]
+            end = bisect_left(sorted_words, prefix + bytes((symbol + 1,)), first, high)
+            counts[symbol] = end - first
+            first = end
+        self._remembered_words[prefix] = counts, high - low
         return counts, high - low
 
+
+# Whether another detail follows a detail is not for its text to say: both ends count as one symbol.
+_PLAIN = [END_DETAIL if i & (SYMBOLS - 1) == BEGIN_OVERALL else i & (SYMBOLS - 1) for i in range(256)]
+_ONCE: list[Counts] = [({symbol: 1}, 1) for symbol in _PLAIN]
 
 _lock = threading.Lock()
 _loaded: list[Prior] = []
@@ -244,7 +298,7 @@ def read_prior(data: bytes) -> Prior:
     def rows(values: list[int], width: int) -> list[list[int]]:
         return [values[i : i + width] for i in range(0, len(values), width)]
 
-    alphabet, index, words = part().decode("utf-8"), part(), part()
+    alphabet, index, words, skips = part().decode("utf-8"), part(), part(), part()
     base, ratios, evidence, length, symbol, place = (_numbers(part()) for _ in range(6))
     tables = Tables(
         rows([value << BASE_SHIFT for value in base], SYMBOLS),
@@ -255,9 +309,8 @@ def read_prior(data: bytes) -> Prior:
         rows(symbol, INPUTS),
         rows(place, INPUTS),
     )
-    prior = Prior(alphabet, index, words.split(b"\n"), tables)
-    # The derived tables are made now, so that the first text does not pay for them.
-    assert prior.codes and prior.lower and prior.by_kind and prior.occurrences and prior.first_rows
+    prior = Prior(alphabet, index, words.split(_BETWEEN), skips.split(_BETWEEN), tables)
+    prior.prepare()
     return prior
 
 
@@ -268,7 +321,7 @@ def write_prior(prior: Prior) -> bytes:
     weights = (
         [v for row in w for v in row] for w in (tables.length_weights, tables.symbol_weights, tables.word_weights)
     )
-    parts = [prior.alphabet.encode("utf-8"), prior.index, b"\n".join(prior.words)]
+    parts = [prior.alphabet.encode("utf-8"), prior.index, _BETWEEN.join(prior.words), _BETWEEN.join(prior.skips)]
     parts += [_packed(values) for values in (base, tables.ratios, tables.evidence, *weights)]
     return _MAGIC + b"".join(len(p).to_bytes(4, "little") + p for p in parts)
 

@@ -10,6 +10,9 @@ PROBABILITY_BITS = 16
 """A probability is an integer p in [1, 65535] that stands for p / 65536."""
 
 _REGISTER_BITS = 48
+REGISTER_BYTES = _REGISTER_BITS // 8
+"""A decoder reads this many bytes ahead."""
+
 _MASK = (1 << _REGISTER_BITS) - 1
 _TOP_SHIFT = _REGISTER_BITS - 8
 _EVEN_ODDS = 1 << (PROBABILITY_BITS - 1)
@@ -42,6 +45,11 @@ class Encoder:
         """Append the `count` low bits of `value`, highest first, without a model."""
         for shift in range(count - 1, -1, -1):
             self.encode(value >> shift & 1, _EVEN_ODDS)
+
+    @property
+    def bytes_written(self) -> int:
+        """Bytes that no later decision changes; `finish` adds some and drops zeros at the end."""
+        return len(self._bytes)
 
     def finish(self) -> bytes:
         """Close the interval with as few bytes as it takes and return the payload."""

@@ -5,12 +5,12 @@ Knows nothing of sections, checksums or where texts come from. Normative text: d
 
 import zlib
 
-from codec.bitstream.escapes import MAX_ESCAPE_DECISIONS, EscapeModel
+from codec.bitstream.escapes import ESCAPE_WEIGHT, EscapeModel
 from codec.bitstream.prior import END_DETAIL, END_OVERALL, ESCAPE, FIRST_CHARACTER, load_prior
-from codec.bitstream.rangecoder import Decoder, Encoder
+from codec.bitstream.rangecoder import REGISTER_BYTES, Decoder, Encoder
 from codec.bitstream.stream import Texts
-from codec.bitstream.textmodel import MAX_DECISIONS, TextModel
-from codec.errors import StreamCorrupt, StreamLimitExceeded, StreamUnsupported, TextError
+from codec.bitstream.textmodel import TextModel
+from codec.errors import StreamCorrupt, StreamLimitExceeded, StreamTruncated, StreamUnsupported, TextError
 from codec.limits import MAX_ITEMS, MAX_TEXT_CHARS, MAX_TEXTS_CHARS
 
 # The first byte names the coding. Range-coded payloads begin with a decision of probability _MODELLED / 65536, which
@@ -21,6 +21,10 @@ _MODELLED = _FIRST_RESERVED << 8
 
 # Three details and an overall text, none of them empty, are by far the most common; see _code_shape.
 _THREE_DETAILS, _NO_DETAILS, _TWO_DETAILS, _ALL_WRITTEN, _EVEN_ODDS = 57_344, 49_152, 32_768, 64_512, 32_768
+
+# A range-coded payload closes with a zero at even odds. The last byte that matters is then not zero but by chance, so
+# that a decoder which reads far past the end knows that the payload was cut, and need not go on to the limits.
+_MAX_DROPPED_BYTES = 8
 
 _MAX_PLAIN_BYTES = 4 * MAX_TEXTS_CHARS + MAX_ITEMS
 
@@ -35,15 +39,18 @@ def encode_texts(texts: Texts) -> bytes:
     plain = _plain(texts)
     deflater = zlib.compressobj(9, zlib.DEFLATED, -15)
     best = min(bytes((_UTF8,)) + plain, bytes((_DEFLATED,)) + deflater.compress(plain) + deflater.flush(), key=len)
-    modelled = _encode_modelled(texts)
-    return best if modelled is None or len(best) < len(modelled) else modelled
+    try:
+        modelled = _encode_modelled(texts)
+    except StreamLimitExceeded:
+        return best
+    return min(modelled, best, key=len)
 
 
 def decode_texts(payload: bytes) -> Texts:
     """Return the texts of a payload.
 
-    Raises StreamCorrupt for bytes that no encoder wrote, StreamLimitExceeded for texts beyond the limits, and
-    StreamUnsupported for a coding of a later version.
+    Raises StreamCorrupt and StreamTruncated for bytes that no encoder wrote, StreamLimitExceeded for texts beyond the
+    limits, and StreamUnsupported for a coding of a later version.
     """
     coding = payload[0] if payload else 0
     if coding < _FIRST_RESERVED:
@@ -72,8 +79,11 @@ def check_texts(texts: Texts) -> None:
         raise TextError(f"the texts have {total} characters together; at most {MAX_TEXTS_CHARS} can be stored")
 
 
-def _encode_modelled(texts: Texts) -> bytes | None:
-    """The range-coded payload, or None when it would take more decisions than a payload may."""
+def _encode_modelled(texts: Texts) -> bytes:
+    """The range-coded payload.
+
+    Raises StreamLimitExceeded when it would take more decisions, or end in more zeros, than one may.
+    """
     encoder = Encoder()
     encoder.encode(1, _MODELLED)
     every = (*texts.details, texts.overall)
@@ -91,11 +101,16 @@ def _encode_modelled(texts: Texts) -> bytes | None:
             model.code(encoder, symbol)
             if symbol == ESCAPE:
                 escapes.code(encoder, ord(character))
-                model.decisions += MAX_ESCAPE_DECISIONS
-            if model.decisions > MAX_DECISIONS:
-                return None
+                model.decisions += ESCAPE_WEIGHT
+            model.check_decisions()
         model.code(encoder, END_OVERALL if last else END_DETAIL)
-    return encoder.finish() if model.decisions <= MAX_DECISIONS else None
+    encoder.encode(0, _EVEN_ODDS)
+    sent = encoder.bytes_written
+    payload = encoder.finish()
+    model.check_decisions()
+    if sent > len(payload) + _MAX_DROPPED_BYTES:
+        raise StreamLimitExceeded("the text payload ends in more zeros than the format allows")
+    return payload
 
 
 def _decode_modelled(payload: bytes) -> Texts:
@@ -106,6 +121,7 @@ def _decode_modelled(payload: bytes) -> Texts:
     written = _code_shape(decoder, None)
     prior = load_prior()
     model, escapes = TextModel(prior), EscapeModel()
+    most_read = len(payload) + REGISTER_BYTES + _MAX_DROPPED_BYTES
     every: list[str] = []
     room = MAX_TEXTS_CHARS
     for number, is_written in enumerate(written):
@@ -117,18 +133,19 @@ def _decode_modelled(payload: bytes) -> Texts:
             symbol = model.code(decoder, None)
             if symbol == ESCAPE:
                 characters.append(chr(escapes.code(decoder, None)))
-                model.decisions += MAX_ESCAPE_DECISIONS
+                model.decisions += ESCAPE_WEIGHT
             elif symbol < ESCAPE:
                 break
             else:
                 characters.append(prior.alphabet[symbol - FIRST_CHARACTER])
             if len(characters) > min(MAX_TEXT_CHARS, room):
                 raise StreamLimitExceeded("the texts of the stream are longer than the format allows")
-            if model.decisions > MAX_DECISIONS:
-                raise StreamLimitExceeded("the text payload takes more decisions than the format allows")
+            model.check_decisions()
+            if decoder.bytes_read > most_read:
+                raise StreamTruncated("the text payload ends before its texts do")
         every.append("".join(characters))
         room -= len(characters)
-    if len(payload) > decoder.bytes_read:
+    if decoder.decode(_EVEN_ODDS) or len(payload) > decoder.bytes_read:
         raise StreamCorrupt("the text payload goes on after its texts have ended")
     return Texts(tuple(every[:-1]), every[-1])
 

@@ -5,7 +5,7 @@ them to a range coder; both directions run the same lines, so that they cannot d
 """
 
 from bisect import bisect_right
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 from codec.bitstream.mixing import LIMIT, SQUASH, STRETCH, UNIT, log_table
 from codec.bitstream.prior import (
@@ -33,22 +33,36 @@ from codec.bitstream.prior import (
 from codec.bitstream.rangecoder import Decoder, Encoder
 from codec.errors import StreamCorrupt, StreamLimitExceeded
 
-MAX_DECISIONS = 40_000
-"""Decisions a payload may take. Two and a half a character are usual; the limit bounds the time of hostile ones."""
+MAX_DECISIONS = 25_000
+"""Decisions a payload may take: five a character of the longest texts, where two and a half are usual. Bounds the time
+that hostile payloads take."""
 
 MAX_WORD = 16
 """Symbols of a word that the word contexts see."""
 
+MIN_UNUSED, MAX_UNUSED = 5, 64
+"""Words of details, counted with a space behind, that are kept in mind for the overall text, and how many."""
+
 _COUNT_LIMIT = 4096
 _LOG_FOR = log_table(_COUNT_LIMIT, UNIT * 15 // 100)
 _LOG_AGAINST = log_table(_COUNT_LIMIT, UNIT * 35 // 100)
-_TOTAL_BIN = [bisect_right(TOTAL_STEPS, n) for n in range(TOTAL_STEPS[-1] + 1)]
-_DISTINCT_BIN = [bisect_right(DISTINCT_STEPS, n) for n in range(129)]
+_MOST = TOTAL_STEPS[-1]
+# The parts of an index into Tables.ratios, which has the axes source, total, distinct and kind.
+_SOURCE_CELLS = TOTAL_BINS * DISTINCT_BINS * 2
+_TOTAL_BIN = [bisect_right(TOTAL_STEPS, n) * DISTINCT_BINS * 2 for n in range(_MOST)]
+_LAST_TOTAL = (TOTAL_BINS - 1) * DISTINCT_BINS * 2
+_DISTINCT_BIN = [bisect_right(DISTINCT_STEPS, n) * 2 for n in range(SYMBOLS + 1)]
+# Contexts of two symbols that the corpus has this often have their blend remembered.
+_OFTEN = 200
+_EVIDENCE_TABLES = [(source, i * RANKS * EVIDENCE_CELLS) for i, source in enumerate(EVIDENCE_SOURCES)]
+_EVIDENCE_ROW = MAX_AGAINST + 1
+_RANK_CELLS = [min(rank, RANKS - 1) * EVIDENCE_CELLS for rank in range(8)]
+
 CONSTANT = UNIT * 3 // 10
 """Input that is always there; its weights are the bias."""
 
 
-Recent = dict[str, Counts]
+Context = TypeVar("Context", str, bytes)
 
 
 class Place(NamedTuple):
@@ -71,14 +85,20 @@ class TextModel:
         self.decisions = 0
         self._prior = prior
         self._kind = 0
-        self._recent_4: Recent = {}
-        self._recent_6: Recent = {}
-        self._recent_words: Recent = {}
+        self._recent_4: dict[str, Counts] = {}
+        self._recent_6: dict[str, Counts] = {}
+        self._recent_words: dict[bytes, Counts] = {}
         self._history = ""
-        # The word being written, as it is and in lower case, and where it and the word before it began. Before the
-        # first words both lie so far back that no context reaches them.
-        self._word, self._lower_word = "", b""
+        # The word being written, as it is and in lower case, and the two before it in the same text.
+        self._word = self._lower_word = self._last_word = self._word_before = b""
+        # Where this or the last word and the one before it began. Before the first words both lie so far back that
+        # no context reaches them.
         self._word_start = self._last_word_start = -2 * MAX_ORDER
+        # Words of the details, in lower case with a space behind, that the overall text has yet to use, and those of
+        # them that the present word can become.
+        self._unused: list[bytes] = []
+        self._possible: list[bytes] = []
+        self._space = prior.codes[" "]
         self._previous = END_OVERALL
         self._lows, self._highs = [0], [len(prior.symbols)]
         self._advance(END_OVERALL)
@@ -95,35 +115,67 @@ class TextModel:
         StreamCorrupt when all symbols were denied.
         """
         sources = self.sources()
-        scores = blend(self._prior.tables, self._kind, self._previous, sources)
-        symbol = self._choose(coder, wanted, sources, scores)
+        symbol = self._choose(coder, wanted, sources, self._blended(sources))
         self.learn(symbol)
         return symbol
+
+    def check_decisions(self) -> None:
+        """Raise StreamLimitExceeded when the payload has taken more decisions than one may."""
+        if self.decisions > MAX_DECISIONS:
+            raise StreamLimitExceeded("the text payload takes more decisions than the format allows")
 
     def sources(self) -> list[Counts]:
         """What each of SOURCES has counted after the present context, in that order."""
         prior, lows, highs, kind = self._prior, self._lows, self._highs, self._kind
-        following = prior.following
+        following, recent_4, recent_6 = prior.following, self._recent_4, self._recent_6
         longest = len(lows) - 1
         history, word = self._history, self._word
-        size = len(history)
-        this_word = len(word) + 1
-        last_word = size - (self._last_word_start if word else self._word_start) + 1
-        in_word = 0 < len(word) <= MAX_WORD
+        letters = len(word)
+        in_word = 0 < letters <= MAX_WORD
+        at_start = self._previous == self._space or self._previous < ESCAPE
+        last_word = len(history) - (self._last_word_start if letters else self._word_start) + 1
+        last_known = last_word <= longest
         return [
-            following(lows[2], highs[2], kind) if longest >= 2 else NOTHING,
-            following(lows[3], highs[3], kind) if longest >= 3 else NOTHING,
-            following(lows[4], highs[4], kind) if longest >= 4 else NOTHING,
+            following(lows[2], highs[2], kind) if longest > 1 else NOTHING,
+            following(lows[3], highs[3], kind) if longest > 2 else NOTHING,
+            following(lows[4], highs[4], kind) if longest > 3 else NOTHING,
             prior.continuing(self._lower_word) if in_word else NOTHING,
-            following(lows[this_word], highs[this_word], 2) if this_word <= longest else NOTHING,
-            following(lows[5], highs[5], kind) if longest >= 5 else NOTHING,
-            self._recent_4.get(history[-4:], NOTHING),
-            self._recent_words.get(word, NOTHING) if in_word else NOTHING,
-            following(lows[last_word], highs[last_word], 2) if last_word <= longest else NOTHING,
-            following(lows[6], highs[6], 2) if longest >= 6 else NOTHING,
+            following(lows[letters + 1], highs[letters + 1], 2) if letters < longest else NOTHING,
+            following(lows[5], highs[5], kind) if longest > 4 else NOTHING,
+            prior.skipping(self._word_before + b"\0" + word) if in_word or at_start else NOTHING,
+            recent_4.get(history[-4:], NOTHING),
+            self._expected(letters) if kind and (in_word or at_start) else NOTHING,
+            self._recent_words.get(self._lower_word, NOTHING) if in_word else NOTHING,
+            following(lows[6], highs[6], 2) if longest > 5 else NOTHING,
             following(lows[longest], highs[longest], 2) if longest > 8 else NOTHING,
-            self._recent_6.get(history[-6:], NOTHING) if size >= 6 else NOTHING,
+            following(lows[last_word], highs[last_word], 2) if last_known else NOTHING,
+            recent_6.get(history[-6:], NOTHING),
         ]
+
+    def _expected(self, letters: int) -> Counts:
+        """Count what follows `letters` letters of the words that the details have and this text has not yet."""
+        counts: dict[int, int] = {}
+        for word in self._possible if letters else self._unused:
+            symbol = word[letters]
+            counts[symbol] = counts.get(symbol, 0) + 1
+        return counts, sum(counts.values())
+
+    def _blended(self, sources: list[Counts]) -> list[int]:
+        """As `blend`; the first source and what lies below it are remembered where the corpus has them often."""
+        prior, kind, previous = self._prior, self._kind, self._previous
+        if sources[0][1] < _OFTEN:
+            return blend(prior.tables, kind, previous, sources)
+        key = kind, ord(self._history[-2]), previous
+        start = prior.remembered_starts.get(key)
+        if start is None:
+            row = kind * SYMBOLS + previous
+            scores = prior.tables.base[row][:]
+            total = _add_sources(prior.tables, kind, scores, prior.tables.base_totals[row], sources[:1], 0)
+            start = prior.remembered_starts[key] = scores, total
+        scores = start[0][:]
+        _add_sources(prior.tables, kind, scores, start[1], sources[1:], 1)
+        scores[END_DETAIL if kind else END_OVERALL] = 0
+        return scores
 
     def place(self) -> Place:
         """Return where the model stands, for the training."""
@@ -132,110 +184,150 @@ class TextModel:
     def _choose(self, coder: Encoder | Decoder, wanted: int | None, sources: list[Counts], scores: list[int]) -> int:
         """Ask for one candidate after the other, best score first, until one is right."""
         tables = self._prior.tables
-        evidence_table = tables.evidence
-        evidence = [
-            (i, sources[source][0], i * RANKS * EVIDENCE_CELLS)
-            for i, source in enumerate(EVIDENCE_SOURCES)
-            if sources[source][1]
-        ]
-        remaining = [sources[source][1] for source in EVIDENCE_SOURCES]
+        all_evidence, symbol_weights = tables.evidence, tables.symbol_weights
+        evidence = []
+        remaining = []
+        for i, (source, table) in enumerate(_EVIDENCE_TABLES):
+            counts, count = sources[source]
+            remaining.append(count)
+            if count:
+                evidence.append((i, counts, table))
         length_row, word_row = rows_of(self._kind, len(self._lows) - 1, len(self._word))
+        length_weights = tables.length_weights[length_row : length_row + 8]
+        word_weights = tables.word_weights[word_row : word_row + 32]
+        room = MAX_DECISIONS - self.decisions
         rest = sum(scores)
-        rank = 0
-        while True:
+        for rank in range(SYMBOLS):
             best = max(scores)
-            if best <= 0:
-                raise StreamCorrupt("the text payload denies every character")
             symbol = scores.index(best)
+            if not best:
+                break
             blended = STRETCH[(best << 12) // (rest + 1)]
-            confidence = (blended > -2 * UNIT) + (blended > 0) + (blended > 2 * UNIT)
             capped = rank if rank < 7 else 7
-            a = tables.length_weights[length_row + capped]
-            b = tables.symbol_weights[symbol * 4 + (rank if rank < 3 else 3)]
-            c = tables.word_weights[word_row + confidence * 8 + capped]
+            a = length_weights[capped]
+            b = symbol_weights[symbol * 4 + (rank if rank < 3 else 3)]
+            c = word_weights[capped + 8 * confidence_of(blended)]
             mixed = (a[-2] + b[-2] + c[-2]) * blended + (a[-1] + b[-1] + c[-1]) * CONSTANT
-            cells = (rank if rank < RANKS - 1 else RANKS - 1) * EVIDENCE_CELLS
+            cells = _RANK_CELLS[capped]
             for i, counts, table in evidence:
-                times = counts.get(symbol, 0)
-                against = remaining[i] = remaining[i] - times
-                if times <= MAX_FOR and against <= MAX_AGAINST:
-                    x = evidence_table[table + cells + times * (MAX_AGAINST + 1) + against]
+                against = remaining[i]
+                if symbol in counts:
+                    times = counts[symbol]
+                    remaining[i] = against = against - times
+                    if times <= MAX_FOR and against <= MAX_AGAINST:
+                        x = all_evidence[table + cells + times * _EVIDENCE_ROW + against]
+                    else:
+                        x = evidence_of(times, against)
+                elif against <= MAX_AGAINST:
+                    x = all_evidence[table + cells + against]
                 else:
-                    x = evidence_of(times, against)
+                    x = evidence_of(0, against)
                 mixed += (a[i] + b[i] + c[i]) * x
             mixed >>= WEIGHT_SHIFT
             p1 = SQUASH[(LIMIT if mixed > LIMIT else -LIMIT if mixed < -LIMIT else mixed) + LIMIT]
-            self.decisions += 1
-            if self.decisions > MAX_DECISIONS:
-                raise StreamLimitExceeded("the text payload takes more decisions than the format allows")
+            if rank >= room:
+                self.decisions += rank + 1
+                self.check_decisions()
             if wanted is None:
                 right = coder.decode(p1)  # type: ignore[union-attr]
             else:
                 right = symbol == wanted
                 coder.encode(right, p1)  # type: ignore[union-attr]
             if right:
+                self.decisions += rank + 1
                 return symbol
             rest -= best
             scores[symbol] = 0
-            rank += 1
+        raise StreamCorrupt("the text payload denies every character")
 
     def learn(self, symbol: int) -> None:
         """Take the symbol that came into the counts of this payload and, unless a text ends, into the context."""
         history = self._history
         _add(self._recent_4, history[-4:], symbol)
-        if len(history) >= 6:
-            _add(self._recent_6, history[-6:], symbol)
+        _add(self._recent_6, history[-6:], symbol)
         if 0 < len(self._word) <= MAX_WORD:
-            _add(self._recent_words, self._word, symbol)
+            _add(self._recent_words, self._lower_word, symbol)
         if symbol >= ESCAPE:
             self._advance(symbol)
 
     def _advance(self, symbol: int) -> None:
         lower = self._prior.lower[symbol]
+        letters = len(self._word)
         if lower:
-            if not self._word:
+            if not letters:
                 self._last_word_start, self._word_start = self._word_start, len(self._history)
-            if len(self._word) <= MAX_WORD:
-                self._word += chr(symbol)
+                self._possible = self._unused
+            if letters <= MAX_WORD:
+                self._word += bytes((symbol,))
                 self._lower_word += bytes((lower,))
-        elif self._word:
-            self._word, self._lower_word = "", b""
+                if self._possible:
+                    self._possible = [word for word in self._possible if word[letters] == lower]
+        elif letters:
+            self._end_word()
+        if symbol < ESCAPE:
+            self._last_word = self._word_before = b""
         self._history += chr(symbol)
         self._previous = symbol
         self._lows, self._highs = self._prior.narrow(self._lows, self._highs, symbol)
 
+    def _end_word(self) -> None:
+        word = self._lower_word + bytes((self._space,))
+        if word in self._unused:
+            if self._kind:
+                # Not in place: the words that are possible may be the same list.
+                self._unused = [other for other in self._unused if other != word]
+        elif not self._kind and len(word) >= MIN_UNUSED and len(self._unused) < MAX_UNUSED:
+            self._unused.append(word)
+        self._word_before, self._last_word = self._last_word, self._word
+        self._word = self._lower_word = b""
+
 
 def blend(tables: Tables, kind: int, previous: int, sources: list[Counts]) -> list[int]:
     """Score every symbol: each source adds its share of what the less trusted ones amount to, split by its counts."""
-    ratios = tables.ratios
     row = kind * SYMBOLS + previous
     scores = tables.base[row][:]
-    total = tables.base_totals[row]
-    for source, (counts, count) in enumerate(sources):
-        if not count:
-            continue
-        mass = total * ratios[ratio_cell(source, len(counts), count, kind)] >> 16
-        total += mass
-        if len(counts) == 1:
-            for symbol in counts:
-                scores[symbol] += mass
-        else:
-            for symbol, times in counts.items():
-                scores[symbol] += mass * times // count
+    _add_sources(tables, kind, scores, tables.base_totals[row], sources, 0)
     # The end of the other kind of text cannot come here.
     scores[END_DETAIL if kind else END_OVERALL] = 0
     return scores
 
 
+def _add_sources(tables: Tables, kind: int, scores: list[int], total: int, sources: list[Counts], first: int) -> int:
+    """Add to `scores`, which amount to `total`, the sources from number `first` on. Returns the new total."""
+    ratios = tables.ratios
+    cell = kind + first * _SOURCE_CELLS
+    for counts, count in sources:
+        if count:
+            distinct = len(counts)
+            totals = _TOTAL_BIN[count] if count < _MOST else _LAST_TOTAL
+            mass = total * ratios[cell + totals + _DISTINCT_BIN[distinct]] >> 16
+            total += mass
+            if distinct == 1:
+                for symbol in counts:
+                    scores[symbol] += mass
+            else:
+                for symbol, times in counts.items():
+                    scores[symbol] += mass * times // count
+        cell += _SOURCE_CELLS
+    return total
+
+
 def ratio_cell(source: int, distinct: int, count: int, kind: int) -> int:
     """Where in `Tables.ratios` the share of a source with `count` observations of `distinct` symbols stands."""
-    totals = _TOTAL_BIN[count] if count < TOTAL_STEPS[-1] else TOTAL_BINS - 1
-    return ((source * TOTAL_BINS + totals) * DISTINCT_BINS + _DISTINCT_BIN[distinct]) * 2 + kind
+    totals = _TOTAL_BIN[count] if count < _MOST else _LAST_TOTAL
+    return source * _SOURCE_CELLS + totals + _DISTINCT_BIN[distinct] + kind
 
 
 def rows_of(kind: int, order: int, word: int) -> tuple[int, int]:
     """First of the eight rows of `length_weights`, and of the 32 rows of `word_weights`, that apply at a place."""
     return (order * 2 + kind) * 8, min(word, 15) * 32
+
+
+def confidence_of(blended: int) -> int:
+    """Which of the four blocks of eight rows of `word_weights` a blended probability belongs to."""
+    if blended > 0:
+        return 3 if blended > 2 * UNIT else 2
+    return 1 if blended > -2 * UNIT else 0
 
 
 def evidence_of(times: int, against: int) -> int:
@@ -245,7 +337,7 @@ def evidence_of(times: int, against: int) -> int:
     return _LOG_FOR[times] - _LOG_AGAINST[against]
 
 
-def _add(recent: Recent, context: str, symbol: int) -> None:
+def _add(recent: dict[Context, Counts], context: Context, symbol: int) -> None:
     counts, count = recent.get(context) or ({}, 0)
     counts[symbol] = counts.get(symbol, 0) + 1
     recent[context] = counts, count + 1
