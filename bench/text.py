@@ -129,9 +129,7 @@ def main() -> None:
     load_prior()
     load_ms = 1000 * (time.perf_counter() - started)
     average = sum(characters) / len(characters)
-    print(
-        f"{len(descriptions)} descriptions of {average:.0f} characters on average; the prior loads in {load_ms:.0f} ms\n"
-    )
+    print(f"{len(descriptions)} descriptions, {average:.0f} characters each; the prior loads in {load_ms:.0f} ms\n")
     print(f"{'':26}{'bits a character':>18}{'encode ms':>12}{'decode ms':>12}")
     rows = []
     for name, (compress, decompress) in _coders().items():
