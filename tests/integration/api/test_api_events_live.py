@@ -111,6 +111,7 @@ def test_watcher_misses_no_progress_between_two_connections(running: Running) ->
     claim = _claim(running, job_id)
     for step in range(4):
         publish(job_id, "progress", {"stage": "pack", "progress": step / 4, "state": "running"})
+    time.sleep(0.5)  # events are gathered for a moment before they are sent
     stream = _follow(running, job_id, **{"Last-Event-ID": "0-0"})
     half = [next(stream), next(stream)]
     stream.close()
