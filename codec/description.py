@@ -18,8 +18,3 @@ class Description:
 
     items: tuple[Item, ...] = ()
     overall: str = ""
-
-    @property
-    def is_empty(self) -> bool:
-        """True when there is no text at all worth a section in the stream."""
-        return not self.overall and not any(item.detail for item in self.items)

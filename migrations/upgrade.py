@@ -4,7 +4,7 @@ from pathlib import Path
 
 from alembic import command
 from alembic.config import Config
-from sqlalchemy import Engine, text
+from sqlalchemy import text
 
 from core.database import Database
 from core.settings import DatabaseSettings
@@ -24,23 +24,6 @@ def upgrade(settings: DatabaseSettings) -> None:
             command.upgrade(config, "head")
     finally:
         database.close()
-
-
-def head_revision() -> str:
-    """The newest revision that this code knows."""
-    from alembic.script import ScriptDirectory
-
-    head = ScriptDirectory.from_config(_config()).get_current_head()
-    assert head is not None
-    return head
-
-
-def current_revision(engine: Engine) -> str | None:
-    """The revision that the database is at; None before the first."""
-    from alembic.migration import MigrationContext
-
-    with engine.connect() as connection:
-        return MigrationContext.configure(connection).get_current_revision()
 
 
 def new_revision(settings: DatabaseSettings, subject: str) -> None:

@@ -3,6 +3,7 @@
 Knows no table and no job. Backends raise the errors of `core.errors` only; nothing above sees a vendor's.
 """
 
+import hashlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -10,6 +11,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Protocol, Self
 
+from core.errors import ObjectCorrupt
 from core.settings import StorageBackend, StorageSettings
 
 CHUNK_BYTES = 256 * 1024
@@ -53,6 +55,16 @@ class ObjectReader:
         self, kind: type[BaseException] | None, value: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self.close()
+
+    def read_whole(self, max_bytes: int, sha256: str | None) -> bytes:
+        """All bytes; raises ObjectCorrupt for more than `max_bytes` (nothing is read then) or another digest."""
+        key = self.info.key
+        if self.info.size_bytes > max_bytes:
+            raise ObjectCorrupt(f"{key} has {self.info.size_bytes} bytes; at most {max_bytes} were expected")
+        data = b"".join(self)
+        if sha256 is not None and hashlib.sha256(data).hexdigest() != sha256:
+            raise ObjectCorrupt(f"{key} does not have the digest {sha256}; restore it from a backup")
+        return data
 
     def close(self) -> None:
         """Give the file or connection back; may be called more than once, and before everything was read."""

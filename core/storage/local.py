@@ -79,12 +79,7 @@ class LocalStorage:
     def get(self, key: str, *, max_bytes: int, sha256: str | None = None) -> bytes:
         """See `Storage.get`."""
         with self.open(key) as reader:
-            if reader.info.size_bytes > max_bytes:
-                raise ObjectCorrupt(f"{key} has {reader.info.size_bytes} bytes; at most {max_bytes} were expected")
-            data = b"".join(reader)
-        if sha256 is not None and hashlib.sha256(data).hexdigest() != sha256:
-            raise ObjectCorrupt(f"{key} does not have the digest {sha256}; restore it from a backup")
-        return data
+            return reader.read_whole(max_bytes, sha256)
 
     def head(self, key: str) -> ObjectInfo:
         """See `Storage.head`."""
