@@ -39,7 +39,15 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedStack]:
     }
     with EmbeddedStack(tmp_path_factory.mktemp("stack") / "data", 0, environment=environment) as stack:
         stack.wait_ready()
+        _wait_for_sent_wake_ups(stack)
         yield stack
+
+
+def _wait_for_sent_wake_ups(stack: EmbeddedStack) -> None:
+    """The probes' outbox rows go a moment after their wake-ups were sent; counting starts once they are gone."""
+    deadline = time.monotonic() + 20
+    while _kept(stack)["rows"]["outbox"] and time.monotonic() < deadline:
+        time.sleep(0.05)
 
 
 @pytest.fixture

@@ -190,13 +190,24 @@ def test_data_folder_with_a_very_long_path(start: Callable[..., _Up], tmp_path: 
 
 
 def test_child_that_cannot_start_is_shown_with_its_last_words(start: Callable[..., _Up]) -> None:
-    up = start("--port", "0", MISC_WORKER_LEASE="soon")
+    # Nothing but opening the store finds out that a device cannot hold a folder.
+    up = start("--port", "0", MISC_STORAGE_PATH="/dev/null/objects")
 
     up.process.wait(timeout=60)
 
     assert up.process.returncode == 1
-    assert "-1 cannot run here" in up.said
-    assert "MISC_WORKER_LEASE" in up.said.partition("The end of")[2]
+    assert "cannot run here" in up.said
+    assert "/dev/null/objects" in up.said.partition("The end of")[2]
+
+
+def test_setting_that_cannot_be_used_is_told_before_anything_starts(start: Callable[..., _Up]) -> None:
+    up = start("--port", "0", MISC_WORKER_LEASE="soon")
+
+    up.process.wait(timeout=30)
+
+    assert up.process.returncode == 1
+    assert "MISC_WORKER_LEASE" in up.said
+    assert not (up.data / "logs").exists()
 
 
 def test_doctor_finds_every_queue_of_a_running_service_served(start: Callable[..., _Up]) -> None:
