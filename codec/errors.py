@@ -116,3 +116,57 @@ class Cancelled(CodecError):
     """The caller asked for the work to stop, and it did at the next step."""
 
     code = "cancelled"
+
+
+class DescriberError(CodecError):
+    """The language model gave no description that can be used; the fallback that is configured takes over."""
+
+    code = "describer_failed"
+
+
+class DescriberUnavailable(DescriberError):
+    """The model's server could not be reached, or failed, or was too slow, as often as the policy tries."""
+
+    code = "describer_unavailable"
+
+
+class DescriberMisconfigured(DescriberError):
+    """The server refuses the key, the model or the request as such; trying again cannot help."""
+
+    code = "describer_misconfigured"
+
+
+class DescriptionRefused(DescriberError):
+    """The model, or a content filter in front of it, refused to describe the picture."""
+
+    code = "description_refused"
+
+
+class DescriptionUnusable(DescriberError):
+    """The answer was cut off, is not what was asked for, or says nothing."""
+
+    code = "description_unusable"
+
+
+class BudgetExhausted(DescriberError):
+    """The spending cap for descriptions is reached."""
+
+    code = "description_budget_exhausted"
+
+
+class WeightsError(CodecError):
+    """A network's weights cannot be used."""
+
+    code = "weights_invalid"
+
+
+class WeightsMissing(WeightsError):
+    """The weights are not on this machine; the message names them, their digest and what fetches them."""
+
+    code = "weights_missing"
+
+
+class WeightsCorrupt(WeightsError):
+    """The file has another digest than the manifest says, or does not hold what it should."""
+
+    code = "weights_corrupt"

@@ -29,3 +29,6 @@ MAX_BLOCKS = 256
 
 MAX_REFERENCE_BYTES = 8 * 1024 * 1024
 """Payload of a reference codec."""
+
+MAX_NET_BYTES = 15 * 1024 * 1024
+"""Payload of a learned codec."""

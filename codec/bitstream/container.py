@@ -8,9 +8,10 @@ from dataclasses import dataclass
 
 from codec.bitstream.external import EXTERNAL_MODE, decode_external, encode_external
 from codec.bitstream.maps import decode_maps, encode_maps
+from codec.bitstream.net import NET_MODE, decode_net, encode_net
 from codec.bitstream.pixels import PIXEL_MODE, decode_pixels, encode_pixels
 from codec.bitstream.reference import decode_reference, encode_reference
-from codec.bitstream.stream import Bits, Coarse, ExternalCoarse, PixelCoarse, Stream, Texts
+from codec.bitstream.stream import Bits, Coarse, ExternalCoarse, NetCoarse, PixelCoarse, Stream, Texts
 from codec.bitstream.text import decode_texts, encode_texts
 from codec.bitstream.varint import read_varint, write_varint
 from codec.errors import (
@@ -195,6 +196,8 @@ def _split_sections(data: bytes, position: int, end: int) -> dict[int, bytes]:
 
 def _read_sections(length: int, header: _Header, sections: dict[int, bytes]) -> Unpacked:
     texts, maps, coarse = sections.get(_TEXT, b""), sections.get(_MAPS, b""), sections[_COARSE]
+    if coarse[0] & _MODE_MASK == NET_MODE and header.coarse_network is None:
+        raise StreamCorrupt("The coarse picture is a learned codec's, but the stream does not say which one's.")
     stream = Stream(
         width=header.width,
         height=header.height,
@@ -214,6 +217,10 @@ def _encode_coarse(stream: Stream) -> bytes:
         return encode_pixels(coarse, stream.width, stream.height)
     if isinstance(coarse, ExternalCoarse):
         return encode_external(coarse)
+    if isinstance(coarse, NetCoarse):
+        if stream.coarse_network is None:
+            raise StreamError("A coarse picture of a learned codec needs the digest of its network.")
+        return encode_net(coarse)
     return encode_reference(coarse, stream.width, stream.height)
 
 
@@ -225,7 +232,8 @@ def _decode_coarse(payload: bytes, width: int, height: int) -> Coarse:
         return decode_reference(payload, width, height)
     if mode == EXTERNAL_MODE:
         return decode_external(payload)
-    raise StreamUnsupported("The coarse picture is coded in a way that this program does not know.")
+    assert mode == NET_MODE, "two bits have four values"
+    return decode_net(payload)
 
 
 def _bits(length: int, texts: bytes, maps: bytes, coarse: bytes) -> Bits:

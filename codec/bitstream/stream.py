@@ -13,6 +13,8 @@ class CoarseKind(StrEnum):
     """A picture file of another codec, without the wrapper bytes that can be rebuilt."""
     EXTERNAL = "external"
     """The digest of a reference picture that is stored beside the stream."""
+    NET = "net"
+    """The strings of a learned codec."""
 
 
 @dataclass(frozen=True)
@@ -52,7 +54,19 @@ class ExternalCoarse:
     kind: CoarseKind = field(default=CoarseKind.EXTERNAL, init=False)
 
 
-Coarse = PixelCoarse | RefCoarse | ExternalCoarse
+@dataclass(frozen=True)
+class NetCoarse:
+    """A picture reduced by `scale` (1, 2, 4 or 8) as a learned codec compressed it.
+
+    `payload` is that codec's own, check value included; only the network that the stream names can read it.
+    """
+
+    scale: int
+    payload: bytes
+    kind: CoarseKind = field(default=CoarseKind.NET, init=False)
+
+
+Coarse = PixelCoarse | RefCoarse | ExternalCoarse | NetCoarse
 
 
 @dataclass(frozen=True)

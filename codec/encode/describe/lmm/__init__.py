@@ -1,0 +1,1 @@
+"""Descriptions by a multimodal language model behind an OpenAI-compatible interface."""

@@ -1,0 +1,64 @@
+"""What an encode may use beyond the picture: a language model, a locator, learned codecs. All of it is optional."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from codec.bitstream.stream import NetCoarse
+from codec.encode.describe.lmm.ports import Answer
+
+
+class Fallback(StrEnum):
+    """What happens when the language model gives no description."""
+
+    LOCAL = "local"
+    """The built-in describer takes over."""
+    NONE = "none"
+    """The picture is stored without texts."""
+    FAIL = "fail"
+    """The encode fails with the describer's error; nothing is stored."""
+
+
+class LMMDescriber(Protocol):
+    """Asks a multimodal model what is in a picture."""
+
+    def describe(self, picture: Image.Image, cancelled: Callable[[], bool]) -> Answer:
+        """A description within the limits, from the book of bought answers if it is there; raises DescriberError
+        children, and Cancelled."""
+
+
+class Locator(Protocol):
+    """Finds named things in a picture."""
+
+    def locate(self, picture: Image.Image, names: Sequence[str]) -> list[npt.NDArray[np.floating[Any]]]:
+        """One similarity map, (H', W') of any range, for each name."""
+
+
+class CoarseNetwork(Protocol):
+    """A learned codec with its weights."""
+
+    @property
+    def digest(self) -> bytes:
+        """The first 4 bytes of the SHA-256 of its weights' file."""
+
+    def compress(self, picture: Image.Image, scale: int) -> NetCoarse:
+        """The picture, reduced by `scale` first, as strings."""
+
+    def decompress(self, coarse: NetCoarse, width: int, height: int) -> Image.Image:
+        """The reduced picture, RGB, of the size ceil(width / scale) x ceil(height / scale); raises StreamCorrupt when
+        the payload is damaged or was made by another network."""
+
+
+@dataclass(frozen=True)
+class EncodeParts:
+    """None means: not at hand here. `fallback` is what happens when `describer` fails."""
+
+    describer: LMMDescriber | None = None
+    fallback: Fallback = Fallback.LOCAL
+    locator: Locator | None = None
+    coarse_network: CoarseNetwork | None = None
