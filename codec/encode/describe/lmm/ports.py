@@ -7,7 +7,7 @@ line its own of files; the ones here keep everything in memory, for one process.
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 from codec.description import Description
@@ -16,13 +16,17 @@ from codec.errors import Cancelled
 
 @dataclass(frozen=True)
 class Usage:
-    """What one answer cost. `seconds` is the latency of the request that was answered, waiting excluded."""
+    """What one answer cost when it was bought. `seconds` is the latency of that request, waiting excluded.
+
+    `cached` says that it was bought before, so that this time nothing was paid.
+    """
 
     model: str
     input_tokens: int
     output_tokens: int
     cost: float
     seconds: float
+    cached: bool = False
 
 
 @dataclass(frozen=True)
@@ -33,11 +37,16 @@ class Answer:
     usage: Usage
 
 
+def as_cached(answer: Answer) -> Answer:
+    """The same answer, bought before."""
+    return replace(answer, usage=replace(answer.usage, cached=True))
+
+
 class AnswerBook(Protocol):
     """Keeps bought answers by key, and lets one caller at a time buy the answer of a key."""
 
     def claim(self, key: str, cancelled: Callable[[], bool]) -> Answer | None:
-        """The kept answer; or None, and then this caller is the one who buys it and must `keep` or `release`.
+        """The kept answer, marked as cached; or None: this caller is the one who buys it and must `keep` or `release`.
 
         While another caller is buying it, waits; a buyer that died is replaced after a while. Raises Cancelled.
         """
@@ -88,7 +97,7 @@ class MemoryBook:
                     raise Cancelled("Stopped while another thread was buying the same description.")
                 self._changed.wait(0.2)
             if key in self._answers:
-                return self._answers[key]
+                return as_cached(self._answers[key])
             self._buying.add(key)
             return None
 
