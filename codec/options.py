@@ -4,13 +4,13 @@ Field names are the `misc` flags with underscores. Unknown names and values out 
 """
 
 from enum import StrEnum
-from typing import Annotated, Any, Self, TypeVar
+from typing import Annotated, Any, Literal, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from codec.description import Description, Item
 from codec.errors import OptionError
-from codec.limits import MAX_BLOCKS, MAX_ITEMS, MAX_TEXT_CHARS
+from codec.limits import MAX_BLOCKS, MAX_ITEMS, MAX_MAP_EDGE, MAX_TEXT_CHARS, MIN_MAP_EDGE
 
 
 class Mode(StrEnum):
@@ -110,11 +110,17 @@ class EncodeOptions(_Options):
     describe: Describer = Describer.LOCAL
     text: Text | None = Field(default=None, description="The overall text; replaces the describer's.")
     description: GivenDescription | None = Field(default=None, description="A whole description, kept exactly.")
+    batch: bool = Field(default=False, description="Ask the model through its Batch API: half price, within 24 h.")
     maps: bool = Field(default=True, description="Store where each item is; off stores the overall text only.")
+    map_edge: int = Field(default=8, ge=MIN_MAP_EDGE, le=MAX_MAP_EDGE, description="Blocks along a map's edge.")
     blocks: int = Field(default=32, ge=1, le=MAX_BLOCKS, description="Pixel blocks along the long edge.")
     level: int = Field(default=3, ge=0, le=7, description="Low bits dropped from each channel in pixel mode.")
     published_grid: bool = Field(default=False, description="The block grid of the published code.")
-    rate: int = Field(default=2, ge=1, le=3, description="Rate of the learned codec, 1 is smallest.")
+    rate: int = Field(default=2, ge=1, le=3, description="Rate of the profile's learned codec, 1 is smallest.")
+    network: str | None = Field(
+        default=None, max_length=100, description="Name of the learned codec's weights; replaces profile and rate."
+    )
+    scale: Literal[1, 2, 4, 8] = Field(default=1, description="Net mode codes the picture reduced by this.")
     codec: ReferenceCodec = ReferenceCodec.AVIF
     max_bpp: float | None = Field(default=None, gt=0, le=24, description="Budget of the whole file in ref mode.")
     profile: Profile = Profile.LITE
@@ -123,6 +129,12 @@ class EncodeOptions(_Options):
     def _one_source_of_text(self) -> Self:
         if self.text is not None and self.description is not None:
             raise ValueError("give either text or description, not both")
+        return self
+
+    @model_validator(mode="after")
+    def _batch_needs_a_model(self) -> Self:
+        if self.batch and self.describe is not Describer.OPENAI:
+            raise ValueError("batch is for describe openai; set that, or leave batch out")
         return self
 
 

@@ -14,6 +14,7 @@ from codec.decode.coarse import rebuild_coarse
 from codec.decode.maps import map_arrays
 from codec.decode.restore import Restorer, RestoreRequest, get_restorer
 from codec.errors import Cancelled
+from codec.nets.interface import FindNetwork
 from codec.options import DecodeOptions
 
 OnProgress = Callable[[str, float], None]
@@ -47,14 +48,16 @@ def decode(
     *,
     reference: bytes | None = None,
     restorer: Restorer | None = None,
+    find_network: FindNetwork | None = None,
     on_progress: OnProgress | None = None,
     cancelled: Callable[[], bool] | None = None,
 ) -> Decoded:
     """Decode a `.misc` file. The same file and options give the same picture on one machine.
 
     `reference` is the picture beside an external stream; `restorer` replaces the one that `options` name, for a
-    caller that keeps one loaded. Raises StreamError, ReferenceMissing, OptionError, FeatureUnavailable; `cancelled`
-    is asked between stages and before each step, and Cancelled is raised on True.
+    caller that keeps one loaded; `find_network` fetches the learned codec that a stream of mode net names. Raises
+    StreamError, ReferenceMissing, WeightsError, OptionError, FeatureUnavailable; `cancelled` is asked between stages
+    and before each step, and Cancelled is raised on True.
     """
     report = on_progress or (lambda stage, progress: None)
     is_cancelled = cancelled or (lambda: False)
@@ -64,7 +67,7 @@ def decode(
     report("coarse", 0.0)
     stream = unpack(data).stream
     seed = options.seed if options.seed is not None else seed_from(data)
-    coarse = rebuild_coarse(stream, reference=reference)
+    coarse = rebuild_coarse(stream, reference=reference, find_network=find_network)
     coarse_done = time.perf_counter()
     request = RestoreRequest(np.asarray(coarse), stream.texts, map_arrays(stream.maps), options, seed, stream.coarse)
     del coarse

@@ -9,8 +9,8 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from codec.bitstream.stream import NetCoarse
 from codec.encode.describe.lmm.ports import Answer
+from codec.nets.interface import CoarseNetwork
 
 
 class Fallback(StrEnum):
@@ -37,21 +37,6 @@ class Locator(Protocol):
 
     def locate(self, picture: Image.Image, names: Sequence[str]) -> list[npt.NDArray[np.floating[Any]]]:
         """One similarity map, (H', W') of any range, for each name."""
-
-
-class CoarseNetwork(Protocol):
-    """A learned codec with its weights."""
-
-    @property
-    def digest(self) -> bytes:
-        """The first 4 bytes of the SHA-256 of its weights' file."""
-
-    def compress(self, picture: Image.Image, scale: int) -> NetCoarse:
-        """The picture, reduced by `scale` first, as strings."""
-
-    def decompress(self, coarse: NetCoarse, width: int, height: int) -> Image.Image:
-        """The reduced picture, RGB, of the size ceil(width / scale) x ceil(height / scale); raises StreamCorrupt when
-        the payload is damaged or was made by another network."""
 
 
 @dataclass(frozen=True)

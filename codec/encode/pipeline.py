@@ -3,10 +3,7 @@
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from typing import Any
 
-import numpy as np
-import numpy.typing as npt
 from PIL import Image
 
 from codec.bitstream.container import pack
@@ -16,12 +13,16 @@ from codec.description import Description
 from codec.encode.coarse.external import Reference, encode_external_coarse
 from codec.encode.coarse.pixel import encode_pixel_coarse
 from codec.encode.describe.captions import Captions
-from codec.encode.describe.given import check_description
+from codec.encode.describe.choose import Asked, Described, describe, needs_model, no_model
+from codec.encode.describe.lmm.ports import Usage
+from codec.encode.parts import EncodeParts
 from codec.errors import Cancelled, FeatureUnavailable, OptionError
-from codec.options import Describer, EncodeOptions, Mode
+from codec.options import EncodeOptions, Mode
 
 OnStage = Callable[[str, float], None]
 """Called with the stage that begins ("describe", "locate", "coarse", "pack", "done") and the progress in [0, 1]."""
+
+Located = tuple[Maps | None, tuple[str, ...]]
 
 _STARTS = {"describe": 0.0, "locate": 0.35, "coarse": 0.4, "pack": 0.95, "done": 1.0}
 """Rough shares of the time, so that a bar moves evenly enough."""
@@ -31,9 +32,9 @@ _STARTS = {"describe": 0.0, "locate": 0.35, "coarse": 0.4, "pack": 0.95, "done":
 class Encoded:
     """An encoded picture and how it came about.
 
-    `describer` is "local", "given", "captions" or "none". `description` has the items' names, which the stream has
-    not. `notes` are sentences for the person who asked. `seconds` has describe, locate, coarse, pack and total.
-    `reference` is the file to be stored beside an external stream.
+    `describer` is "local", "given", "captions", "openai" or "none". `description` has the items' names, which the
+    stream has not. `notes` are sentences for the person who asked. `seconds` has describe, locate, coarse, pack and
+    total. `reference` is the file to be stored beside an external stream, `usage` what a model's answer cost.
     """
 
     data: bytes
@@ -44,19 +45,12 @@ class Encoded:
     notes: tuple[str, ...] = ()
     seconds: dict[str, float] = field(default_factory=dict)
     reference: bytes | None = None
+    usage: Usage | None = None
 
     @property
     def bpp(self) -> float:
         """File bytes x 8 / pixels of the original."""
         return self.bits.total / (self.stream.width * self.stream.height)
-
-
-@dataclass(frozen=True)
-class _Described:
-    description: Description
-    describer: str
-    similarity_maps: tuple[npt.NDArray[np.floating[Any]], ...] = ()
-    notes: tuple[str, ...] = ()
 
 
 def encode(
@@ -66,26 +60,36 @@ def encode(
     source_name: str | None = None,
     captions: Captions | None = None,
     reference: Reference | None = None,
+    parts: EncodeParts | None = None,
+    asked: Asked | None = None,
     on_stage: OnStage | None = None,
     cancelled: Callable[[], bool] | None = None,
 ) -> Encoded:
     """Encode an upright sRGB picture (mode RGB).
 
     A text or description in `options` comes before `captions` (looked up by `source_name`), and those before the
-    describer. With `reference` the coarse picture is that file, which stays outside the stream. Raises CodecError
-    children; `cancelled` is asked between stages and before each trial encoding, and Cancelled is raised on True.
+    describer. With `reference` the coarse picture is that file, which stays outside the stream. `asked` is the answer
+    of a language model that was asked before (`codec.encode.describe.choose.ask`), so that nobody has to hold the
+    picture while waiting for it. Raises CodecError children; `cancelled` is asked between stages, before each trial
+    encoding and while a model answers, and Cancelled is raised on True.
     """
-    check_options(options, has_captions=captions is not None, has_reference=reference is not None)
-    clock = _Clock(on_stage or (lambda stage, progress: None), cancelled or (lambda: False))
+    parts = parts or EncodeParts()
+    is_cancelled = cancelled or (lambda: False)
+    check_options(options, parts, has_captions=captions is not None, has_reference=reference is not None)
+    clock = _Clock(on_stage or (lambda stage, progress: None), is_cancelled)
     clock.start("describe")
-    described = _describe(picture, options, source_name, captions)
+    described = describe(
+        picture, options, parts, source_name=source_name, captions=captions, asked=asked, cancelled=is_cancelled
+    )
     clock.start("locate")
-    maps = _locate(described, options)
+    maps, locate_notes = _locate(picture, described, options, parts)
     texts = _texts(described.description, options, keep_empty=maps is not None)
     clock.start("coarse")
     nothing = ExternalCoarse(bytes(DIGEST_BYTES), 0)
     bare = Stream(picture.width, picture.height, nothing, texts, maps, options.profile.value)
-    coarse, notes = _coarse(picture, options, reference, bare, clock.check)
+    if options.mode is Mode.NET and parts.coarse_network is not None:
+        bare = replace(bare, coarse_network=parts.coarse_network.digest)
+    coarse, notes = _coarse(picture, options, parts, reference, bare, clock.check)
     clock.start("pack")
     stream = replace(bare, coarse=coarse)
     packed = pack(stream)
@@ -96,24 +100,32 @@ def encode(
         stream=stream,
         description=described.description,
         describer=described.describer,
-        notes=described.notes + notes,
+        notes=described.notes + locate_notes + notes,
         seconds=clock.seconds(),
+        usage=described.usage,
         reference=reference.data if reference is not None else None,
     )
 
 
-def check_options(options: EncodeOptions, *, has_captions: bool = False, has_reference: bool = False) -> None:
-    """Refuse what cannot be done here before any work: FeatureUnavailable or OptionError, each with a remedy."""
-    if options.mode is Mode.NET:
-        raise FeatureUnavailable("Mode net needs networks that this version does not ship; use pixel or ref.")
-    brings_text = has_captions or options.text is not None or options.description is not None
-    if options.describe is Describer.OPENAI and not brings_text:
-        raise FeatureUnavailable(
-            "Describing with an OpenAI-compatible model is not built into this version; "
-            "use --describe local, a file of descriptions, or --text."
-        )
+def check_options(
+    options: EncodeOptions,
+    parts: EncodeParts | None = None,
+    *,
+    has_captions: bool = False,
+    has_reference: bool = False,
+) -> None:
+    """Refuse what contradicts itself or, with `parts`, cannot be done here: FeatureUnavailable or OptionError."""
     if has_reference and options.mode is not Mode.REF:
         raise OptionError("A reference picture belongs to mode ref; add --mode ref or leave the reference out.")
+    if parts is None:
+        return
+    if options.mode is Mode.NET and parts.coarse_network is None:
+        raise FeatureUnavailable(
+            "Mode net needs the weights of a learned codec: `misc weights list` shows what there is, "
+            "`misc weights add` takes a checkpoint of yours; or use pixel or ref."
+        )
+    if needs_model(options, has_captions=has_captions) and parts.describer is None:
+        raise no_model()
 
 
 class _Clock:
@@ -139,38 +151,22 @@ class _Clock:
         return {**spent, "total": self._marks[-1][1] - self._marks[0][1]}
 
 
-def _describe(
-    picture: Image.Image, options: EncodeOptions, source_name: str | None, captions: Captions | None
-) -> _Described:
-    if options.text is not None:
-        return _Described(check_description(Description((), options.text)), "given")
-    if options.description is not None:
-        return _described_elsewhere(check_description(options.description.as_description()), "given", options)
-    if captions is not None:
-        return _described_elsewhere(captions.lookup(source_name), "captions", options)
-    if options.describe is Describer.NONE:
-        return _Described(Description(), "none")
-    # Imported here: segmentation needs an image-processing library that given texts do without.
-    from codec.encode.describe.local import describe_locally
-
-    local = describe_locally(picture)
-    return _Described(local.description, "local", tuple(local.maps))
-
-
-def _described_elsewhere(description: Description, describer: str, options: EncodeOptions) -> _Described:
-    """A description whose items nobody here can find in the picture, so that they get no maps."""
-    notes: tuple[str, ...] = ()
-    if description.items and options.maps:
-        notes = ("The items were described elsewhere and cannot be located here, so no maps are stored.",)
-    return _Described(description, describer, (), notes)
-
-
-def _locate(described: _Described, options: EncodeOptions) -> Maps | None:
-    if not options.maps or not described.similarity_maps:
-        return None
+def _locate(picture: Image.Image, described: Described, options: EncodeOptions, parts: EncodeParts) -> Located:
+    """The items' maps, from the describer itself or by looking for their names, and what to tell of it."""
+    items = described.description.items
+    if not options.maps or not items:
+        return None, ()
+    similarity_maps = described.similarity_maps
+    if not similarity_maps:
+        if parts.locator is None:
+            return None, (
+                "The items were described elsewhere and cannot be located without CLIP, so no maps are stored.",
+            )
+        similarity_maps = tuple(parts.locator.locate(picture, [item.name or item.detail for item in items]))
+    # Imported here: reducing maps needs an image-processing library that maps off does without.
     from codec.encode.locate import masks_from_maps
 
-    return masks_from_maps(described.similarity_maps)
+    return masks_from_maps(similarity_maps, options.map_edge), ()
 
 
 def _texts(description: Description, options: EncodeOptions, *, keep_empty: bool) -> Texts:
@@ -187,6 +183,7 @@ def _texts(description: Description, options: EncodeOptions, *, keep_empty: bool
 def _coarse(
     picture: Image.Image,
     options: EncodeOptions,
+    parts: EncodeParts,
     reference: Reference | None,
     bare: Stream,
     check: Callable[[], None],
@@ -196,6 +193,9 @@ def _coarse(
         return encode_external_coarse(reference, picture.width, picture.height), ()
     if options.mode is Mode.PIXEL:
         return encode_pixel_coarse(picture, options.blocks, options.level, published=options.published_grid), ()
+    if options.mode is Mode.NET:
+        assert parts.coarse_network is not None, "checked before"
+        return parts.coarse_network.compress(picture, options.scale), ()
     from codec.encode.coarse.ref import DEFAULT_MAX_BPP, choose_reference
 
     bits = pack(bare).bits

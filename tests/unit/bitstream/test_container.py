@@ -7,6 +7,7 @@ import pytest
 from codec.bitstream import (
     ExternalCoarse,
     Maps,
+    NetCoarse,
     PixelCoarse,
     Stream,
     Texts,
@@ -227,9 +228,23 @@ def test_overlong_number_is_corrupt() -> None:
         unpack(sealed(body))
 
 
-def test_reserved_coarse_mode_is_unsupported() -> None:
-    with pytest.raises(StreamUnsupported):
+def test_learned_codec_without_its_network_is_corrupt() -> None:
+    with pytest.raises(StreamCorrupt, match="which one"):
         unpack(sealed(header() + b"\x03" + b"\x03anything"))
+
+
+@pytest.mark.parametrize("scale", [1, 2, 4, 8])
+def test_learned_codec_payload_comes_back_as_it_was(scale: int) -> None:
+    stream = Stream(40, 30, NetCoarse(scale, b"strings"), coarse_network=b"abcd")
+    packed = pack(stream)
+    assert unpack(packed.data).stream == stream
+    assert packed.bits.coarse == 8 * (1 + len(b"strings"))
+
+
+def test_learned_codec_that_the_format_cannot_hold_is_refused() -> None:
+    for coarse, network in ((NetCoarse(3, b"x"), b"abcd"), (NetCoarse(1, b""), b"abcd"), (NetCoarse(1, b"x"), None)):
+        with pytest.raises(StreamError):
+            pack(Stream(40, 30, coarse, coarse_network=network))
 
 
 def test_network_digest_of_another_length_cannot_be_packed() -> None:

@@ -4,8 +4,11 @@ import hashlib
 import io
 import sys
 import types
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 from PIL import Image
 
@@ -13,11 +16,16 @@ from codec.bitstream import ExternalCoarse, PixelCoarse, RefCoarse, Texts, unpac
 from codec.description import Description, Item
 from codec.encode.coarse.external import Reference
 from codec.encode.describe.captions import Captions
+from codec.encode.describe.choose import Asked
+from codec.encode.describe.lmm.ports import Answer, Usage
+from codec.encode.parts import EncodeParts, Fallback
 from codec.encode.pipeline import encode
 from codec.errors import (
     BudgetUnreachable,
     Cancelled,
     CaptionsError,
+    DescriberError,
+    DescriptionRefused,
     FeatureUnavailable,
     OptionError,
     PictureUnrecognised,
@@ -95,6 +103,71 @@ def test_items_described_elsewhere_get_no_maps_and_a_note() -> None:
     assert "cannot be located" in encoded.notes[0]
 
 
+class _Corners:
+    """Finds every name in the upper left corner, and remembers what it was asked for."""
+
+    def __init__(self) -> None:
+        self.names: list[str] = []
+
+    def locate(self, picture: Image.Image, names: Sequence[str]) -> list[npt.NDArray[np.floating[Any]]]:
+        self.names = list(names)
+        found = np.zeros((64, 64), dtype=np.float32)
+        found[:32, :32] = 1
+        return [found for _ in names]
+
+
+class _Model:
+    """Gives one answer, or one error."""
+
+    def __init__(self, outcome: Answer | DescriberError) -> None:
+        self.outcome = outcome
+
+    def describe(self, picture: Image.Image, cancelled: Callable[[], bool]) -> Answer:
+        if isinstance(self.outcome, DescriberError):
+            raise self.outcome
+        return self.outcome
+
+
+ANSWER = Answer(Description(ITEMS, "A cat on a sofa."), Usage("tiny", 900, 80, 0.0002, 1.5))
+
+
+def test_items_described_elsewhere_are_located_by_name_or_else_by_detail() -> None:
+    given = GivenDescription(items=(GivenItem(name="cat", detail="a grey cat"), GivenItem(detail="a red sofa")))
+    corners = _Corners()
+    encoded = encode(picture(), options(description=given, map_edge=4), parts=EncodeParts(locator=corners))
+    assert corners.names == ["cat", "a red sofa"]
+    assert encoded.stream.maps is not None and encoded.stream.maps.edge == 4
+    assert encoded.stream.maps.masks[0] == bytes([1, 1, 0, 0] * 2 + [0] * 8)
+    assert encoded.notes == ()
+
+
+def test_model_answer_is_stored_and_its_cost_is_told() -> None:
+    parts = EncodeParts(describer=_Model(ANSWER), locator=_Corners())
+    encoded = encode(picture(), options(describe="openai"), parts=parts)
+    assert encoded.describer == "openai" and encoded.usage == ANSWER.usage
+    assert encoded.stream.texts == Texts(tuple(item.detail for item in ITEMS), "A cat on a sofa.")
+    assert encoded.stream.maps is not None
+
+
+def test_model_that_was_asked_before_is_not_asked_again() -> None:
+    parts = EncodeParts(describer=_Model(DescriptionRefused("never to be reached")), fallback=Fallback.FAIL)
+    encoded = encode(picture(), options(describe="openai", maps=False), parts=parts, asked=Asked(answer=ANSWER))
+    assert encoded.stream.texts == Texts((), "A cat on a sofa.")
+
+
+@pytest.mark.usefixtures("local_describer")
+def test_refusing_model_is_replaced_by_the_fallback_with_a_note() -> None:
+    model = _Model(DescriptionRefused("The model refused."))
+    local = encode(picture(), options(describe="openai"), parts=EncodeParts(describer=model))
+    assert local.describer == "local" and local.stream.maps is not None
+    assert "The model refused." in local.notes[0]
+    bare = encode(picture(), options(describe="openai"), parts=EncodeParts(model, Fallback.NONE))
+    assert bare.describer == "none" and bare.stream.texts == Texts()
+    assert "The model refused." in bare.notes[0]
+    with pytest.raises(DescriptionRefused):
+        encode(picture(), options(describe="openai"), parts=EncodeParts(model, Fallback.FAIL))
+
+
 def test_captions_are_matched_by_file_name() -> None:
     captions = Captions("c.csv", {"cat.png": Description(ITEMS, "A cat.")})
     encoded = encode(picture(), options(), source_name="cat.png", captions=captions)
@@ -165,9 +238,9 @@ def test_reference_that_is_no_picture_or_has_no_rate_is_refused() -> None:
 
 
 def test_what_is_not_built_in_is_refused_with_a_remedy() -> None:
-    with pytest.raises(FeatureUnavailable, match="pixel or ref"):
+    with pytest.raises(FeatureUnavailable, match="misc weights"):
         encode(picture(), options(mode="net"))
-    with pytest.raises(FeatureUnavailable, match="--describe local"):
+    with pytest.raises(FeatureUnavailable, match="MISC_LMM_API_KEY"):
         encode(picture(), options(describe="openai"))
     with pytest.raises(OptionError, match="--mode ref"):
         encode(picture(), options(), reference=Reference(b"", 1.0))
