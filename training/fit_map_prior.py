@@ -17,7 +17,7 @@ from scipy.special import betaln
 from codec.bitstream.maps import CONTEXTS, COUNT_UNIT, bits_in_contexts
 from codec.bitstream.stream import Maps
 from codec.encode.describe.local import describe_locally
-from codec.encode.locate import masks_from_maps
+from codec.encode.locate.masks import masks_from_maps
 from codec.picture.open import open_picture
 from training.pixel_features import pictures_in
 

@@ -164,7 +164,7 @@ def _locate(picture: Image.Image, described: Described, options: EncodeOptions, 
             )
         similarity_maps = tuple(parts.locator.locate(picture, [item.name or item.detail for item in items]))
     # Imported here: reducing maps needs an image-processing library that maps off does without.
-    from codec.encode.locate import masks_from_maps
+    from codec.encode.locate.masks import masks_from_maps
 
     return masks_from_maps(similarity_maps, options.map_edge), ()
 

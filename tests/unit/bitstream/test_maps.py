@@ -12,7 +12,7 @@ from codec.bitstream.maps import CONTEXTS, decode_maps, encode_maps
 from codec.bitstream.maps_prior import COUNTS
 from codec.bitstream.stream import Maps
 from codec.encode.describe.local import describe_locally
-from codec.encode.locate import masks_from_maps
+from codec.encode.locate.masks import masks_from_maps
 from codec.errors import StreamCorrupt, StreamError
 
 COUNTS_SHA256 = "5fdba0588a185c4c924f1e4716c4af67b1d3b8af7df94fc8d87914f03f4a19d7"

@@ -2,8 +2,9 @@
 
 import numpy as np
 import pytest
+from skimage.transform import resize
 
-from codec.encode.locate import masks_from_maps
+from codec.encode.locate.masks import masks_from_maps, reduce_map
 
 
 def bits(values: np.ndarray, edge: int = 8) -> np.ndarray:
@@ -48,3 +49,18 @@ def test_one_mask_an_item_in_order() -> None:
     maps = masks_from_maps([left, right], edge=4)
     assert maps.edge == 4 and len(maps.masks) == 2
     assert maps.masks[0] == bytes([1, 0, 0, 0]) * 4 and maps.masks[1] == bytes([0, 0, 0, 1]) * 4
+
+
+@pytest.mark.parametrize("shape", [(90, 120), (1, 7), (2, 300), (8, 8), (13, 5), (511, 340)])
+@pytest.mark.parametrize("edge", [4, 8, 16])
+def test_reduction_gives_the_numbers_of_scikit_image(shape: tuple[int, int], edge: int) -> None:
+    grey = np.random.default_rng(shape[0] + edge).integers(0, 256, shape).astype(np.uint8)
+    expected = resize(grey, (edge, edge), mode="reflect")
+    assert np.abs(reduce_map(grey, edge) - expected).max() < 1e-12
+
+
+def test_map_of_8_bits_is_not_stretched_again() -> None:
+    faint = np.full((32, 32), 10, dtype=np.uint8)
+    faint[:, 16:] = 80
+    assert bits(faint).sum() == 0
+    assert bits(faint.astype(np.float32)).sum() == 32
