@@ -2,6 +2,7 @@
 
 from models.base import Base
 from models.batch import Batch
+from models.bought_answer import BoughtAnswer
 from models.description import DescriptionRecord
 from models.idempotency import IdempotencyKey
 from models.image import Image, ImageState
@@ -9,10 +10,12 @@ from models.job import Job, JobKind, JobState
 from models.loose_object import LooseObject
 from models.outbox import OutboxRow
 from models.reconstruction import Reconstruction, ReconstructionState
+from models.spending import Spending
 
 __all__ = [
     "Base",
     "Batch",
+    "BoughtAnswer",
     "DescriptionRecord",
     "IdempotencyKey",
     "Image",
@@ -24,4 +27,5 @@ __all__ = [
     "OutboxRow",
     "Reconstruction",
     "ReconstructionState",
+    "Spending",
 ]

@@ -1,0 +1,99 @@
+"""The book of bought answers on SQLite and PostgreSQL: one buyer at a time, and what is bought stays."""
+
+import multiprocessing
+import threading
+import time
+from datetime import timedelta
+
+import pytest
+
+from codec.errors import Cancelled
+from core.answers import SharedAnswers
+from core.database import Database
+from core.settings import DatabaseSettings
+
+LEASE = timedelta(seconds=30)
+
+
+def _never() -> bool:
+    return False
+
+
+def _buy_from_threads(url: str, queue: object) -> None:
+    """One process of the two: ten threads that want the same answer."""
+    database = Database(DatabaseSettings(url=url))
+    book = SharedAnswers(database, LEASE)
+    bought: list[int] = []
+    seen: list[object] = []
+
+    def _want(number: int) -> None:
+        content = book.claim("key", _never)
+        if content is None:
+            bought.append(number)
+            time.sleep(0.3)
+            book.keep("key", {"overall": "a boat"})
+            content = {"overall": "a boat"}
+        seen.append(content)
+
+    threads = [threading.Thread(target=_want, args=(number,)) for number in range(10)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    database.close()
+    queue.put((len(bought), seen))  # type: ignore[attr-defined]
+
+
+def test_twenty_threads_of_two_processes_buy_one_answer(database_settings: DatabaseSettings) -> None:
+    context = multiprocessing.get_context("spawn")
+    queue = context.Queue()
+    processes = [context.Process(target=_buy_from_threads, args=(database_settings.url, queue)) for _ in range(2)]
+    for process in processes:
+        process.start()
+    results = [queue.get(timeout=60) for _ in processes]
+    for process in processes:
+        process.join(timeout=10)
+    assert sum(bought for bought, _ in results) == 1
+    assert [content for _, seen in results for content in seen] == [{"overall": "a boat"}] * 20
+
+
+def test_kept_answer_is_there_for_every_later_book(database: Database) -> None:
+    book = SharedAnswers(database, LEASE)
+    assert book.claim("key", _never) is None
+    book.keep("key", {"overall": "a boat \U0001f6a2"})
+    assert SharedAnswers(database, LEASE).claim("key", _never) == {"overall": "a boat \U0001f6a2"}
+    assert SharedAnswers(database, LEASE).claim("other", _never) is None
+
+
+def test_dead_buyer_is_replaced_and_a_living_one_is_not(database: Database) -> None:
+    lease = timedelta(seconds=1)
+    living, dead, other = (SharedAnswers(database, lease) for _ in range(3))
+    living.start()
+    assert living.claim("of the living", _never) is None
+    assert dead.claim("of the dead", _never) is None
+    started = time.monotonic()
+    assert other.claim("of the dead", _never) is None
+    assert 0.9 <= time.monotonic() - started <= 4.0
+    time.sleep(1.0)
+    stop = threading.Event()
+    threading.Timer(0.5, stop.set).start()
+    with pytest.raises(Cancelled):
+        other.claim("of the living", stop.is_set)
+    living.close()
+
+
+def test_released_claim_is_free_at_once(database: Database) -> None:
+    first, second = SharedAnswers(database, LEASE), SharedAnswers(database, LEASE)
+    assert first.claim("key", _never) is None
+    first.release("key")
+    assert second.claim("key", _never) is None
+
+
+def test_of_two_bought_answers_the_first_stays_and_a_late_release_takes_nothing(database: Database) -> None:
+    first, second = SharedAnswers(database, timedelta(seconds=-1)), SharedAnswers(database, LEASE)
+    assert first.claim("key", _never) is None
+    assert second.claim("key", _never) is None, "the first buyer fell silent"
+    second.keep("key", {"overall": "second"})
+    first.keep("key", {"overall": "first"})
+    first.release("key")
+    assert second.claim("key", _never) == {"overall": "second"}
