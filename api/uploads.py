@@ -68,10 +68,14 @@ class Form:
 
     def optional_file(self, name: str) -> UploadedFile | None:
         """The file under this field name, or None; raises RequestInvalid when there is more than one."""
-        found = [file for file in self.files if file.field == name]
+        found = self.files_of(name)
         if len(found) > 1:
             raise RequestInvalid(f"The form has {len(found)} files {name!r}; send one.")
         return found[0] if found else None
+
+    def files_of(self, name: str) -> list[UploadedFile]:
+        """All files under this field name, in their order."""
+        return [file for file in self.files if file.field == name]
 
     def json_object(self, name: str) -> dict[str, Any]:
         """A field that holds a JSON object; empty when the field is not there. Raises RequestInvalid."""

@@ -4,8 +4,8 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from codec.bitstream import PixelCoarse, Stream, Unpacked
+    from codec.captions import Captions
     from codec.description import Description
-    from codec.encode.describe.captions import Captions
     from codec.options import EncodeOptions
 
 

@@ -15,8 +15,8 @@ from cli.plan import Pair, Plan, died_result, error_result, is_newer, plan_outpu
 
 if TYPE_CHECKING:
     from codec.bitstream import Stream
+    from codec.captions import Captions
     from codec.encode.coarse.external import Reference
-    from codec.encode.describe.captions import Captions
     from codec.options import EncodeOptions
 
 PICTURE_SUFFIXES = frozenset(
@@ -148,7 +148,7 @@ def _tasks(
 
 
 def _load_captions(path: Path) -> "Captions":
-    from codec.encode.describe.captions import load_captions
+    from codec.captions import load_captions
 
     if not path.is_file():
         raise fail_usage(f"--describe must be local, openai, none or a file; there is no file {path}.")

@@ -20,7 +20,7 @@ from cli.remote import KeyOption, ServerOption, connected
 if TYPE_CHECKING:
     from cli.client import Client
     from cli.pushed import Pushed
-    from codec.encode.describe.captions import Captions
+    from codec.captions import Captions
 
 _HELP = """Send pictures to a server, which encodes and keeps them.
 
@@ -139,7 +139,7 @@ def _tasks(inputs: list[Path], values: dict[str, Any], describe: str | None) -> 
     if describe in list(Describer):
         values["describe"] = describe
     elif describe is not None:
-        from codec.encode.describe.captions import load_captions
+        from codec.captions import load_captions
 
         captions = load_captions(Path(describe))
     # Found here, a slip costs no upload; `keep_original` is the server's own.

@@ -1,6 +1,7 @@
 """`/v1/batches`: hand in many pictures, look at them as a group, cancel them."""
 
 import asyncio
+from dataclasses import dataclass
 from functools import partial
 
 from fastapi import APIRouter, Request, Response
@@ -19,15 +20,17 @@ from api.batches.schemas import (
 from api.errors import problem, status_of
 from api.identifiers import BatchId
 from api.images import intake
+from api.images.captions import CAPTIONS_FIELD, read_captions, with_caption
 from api.images.schemas import SubmitOptions
 from api.openapi import IDEMPOTENCY_PARAMETER, form_body, inlined_schema
 from api.replay import Keep, answer_of, answered_once
 from api.services import Services, ServicesDependency
 from api.uploads import Form, UploadedFile, is_form, plain_name, read_json_object, received_form
+from codec.captions import Captions
 from codec.errors import CodecError
 from codec.options import EncodeOptions, parse_options
 from core import batches
-from core.errors import RequestInvalid
+from core.errors import RequestInvalid, UploadTooLarge
 from core.idempotency import StoredAnswer
 from core.jobs import records
 from core.queue import ENCODE
@@ -47,10 +50,19 @@ _FORM = form_body(
         },
         "options": inlined_schema(SubmitOptions),
         "name": {"type": "string", "maxLength": 255},
+        "captions": CAPTIONS_FIELD,
     },
     ["files"],
 )
 _FORM["requestBody"]["content"]["application/json"] = {"schema": inlined_schema(NewBatch)}
+
+
+@dataclass(frozen=True)
+class _Accepted:
+    """A picture that can be taken, and its own options."""
+
+    arrival: intake.Arrival
+    options: EncodeOptions
 
 
 class _AllRejected(Exception):
@@ -70,26 +82,31 @@ class _AllRejected(Exception):
     openapi_extra=_FORM | {"parameters": [IDEMPOTENCY_PARAMETER]},
 )
 async def submit_batch(request: Request, services: ServicesDependency) -> Response:
-    """A form with one field `files` for each picture; `options` are the same for all. A file that cannot be taken is
-    told in `rejected` and the rest go on; 422 when there is no other. A JSON body makes a batch without pictures (201),
-    to be filled by uploads whose options name it as `batch_id`."""
+    """A form with one field `files` for each picture; `options` are the same for all, and `captions`
+    may be a file with a description of each. A picture that cannot be taken, or has no description there, is told in
+    `rejected` and the rest go on; 422 when there is no other. A JSON body makes a batch without pictures (201), to be
+    filled by uploads whose options name it as `batch_id`."""
     if not is_form(request):
         return await _create_empty(request, services)
-    async with received_form(request, max_files=services.settings.max_batch_images) as form:
-        options = _options_of(form)
+    async with received_form(request, max_files=services.settings.max_batch_images + 1) as form:
+        options = _options_of(form, services.settings.max_batch_images)
+        captions_file = form.optional_file("captions")
+        captions = await read_captions(captions_file, options)
         name = _batch_name(form.fields.get("name"))
+        pictures = form.files_of("files")
         said = {
             "options": options.model_dump(mode="json"),
             "name": name,
-            "files": [[file.name, file.sha256] for file in form.files],
+            "files": [[file.name, file.sha256] for file in pictures],
+            "captions": captions_file and captions_file.sha256,
         }
 
         async def _act(keep: Keep) -> StoredAnswer:
-            arrivals, rejected = await _check_all(services, form.files)
-            if not arrivals:
+            accepted, rejected = await _check_all(services, pictures, options, captions)
+            if not accepted:
                 raise _AllRejected(rejected)
             request_id = request.scope["misc.request_id"]
-            submit = partial(_submit, services, arrivals, rejected, options, name, request_id, keep)
+            submit = partial(_submit, services, accepted, rejected, options.keep_original, name, request_id, keep)
             return await run_in_threadpool(submit)
 
         try:
@@ -111,10 +128,12 @@ async def cancel_batch(services: ServicesDependency, batch_id: BatchId) -> Cance
     return await run_in_threadpool(_cancel, services, batch_id)
 
 
-def _options_of(form: Form) -> SubmitOptions:
-    form.check_names(fields=("options", "name"), files=("files",))
-    if not form.files:
+def _options_of(form: Form, max_images: int) -> SubmitOptions:
+    form.check_names(fields=("options", "name"), files=("files", "captions"))
+    if not form.files_of("files"):
         raise RequestInvalid("Send one or more pictures, each as a form field 'files'.")
+    if len(form.files_of("files")) > max_images:
+        raise UploadTooLarge(f"A batch request takes {max_images} pictures; send the rest in another one.")
     options = parse_options(SubmitOptions, form.json_object("options"))
     if options.batch_id is not None:
         raise RequestInvalid("A batch cannot be part of another one; leave batch_id out, or use POST /v1/images.")
@@ -146,41 +165,44 @@ async def _create_empty(request: Request, services: Services) -> Response:
     return await answered_once(request, services, {"name": name}, _act)
 
 
-async def _check_all(services: Services, files: list[UploadedFile]) -> tuple[list[intake.Arrival], list[RejectedFile]]:
-    async def _check(file: UploadedFile) -> intake.Arrival | RejectedFile:
+async def _check_all(
+    services: Services, files: list[UploadedFile], options: SubmitOptions, captions: Captions | None
+) -> tuple[list[_Accepted], list[RejectedFile]]:
+    async def _check(file: UploadedFile) -> _Accepted | RejectedFile:
         try:
-            return await intake.check_upload(services, file)
+            own = with_caption(options, captions, file.name)
+            return _Accepted(await intake.check_upload(services, file), own.encode_options())
         except CodecError as error:
             return RejectedFile(name=file.name, code=error.code, message=str(error))
 
     checked = await asyncio.gather(*map(_check, files))
-    arrivals = [entry for entry in checked if isinstance(entry, intake.Arrival)]
-    return arrivals, [entry for entry in checked if isinstance(entry, RejectedFile)]
+    accepted = [entry for entry in checked if isinstance(entry, _Accepted)]
+    return accepted, [entry for entry in checked if isinstance(entry, RejectedFile)]
 
 
 def _submit(
     services: Services,
-    arrivals: list[intake.Arrival],
+    accepted: list[_Accepted],
     rejected: list[RejectedFile],
-    options: SubmitOptions,
+    keep_original: bool,
     name: str | None,
     request_id: str | None,
     keep: Keep,
 ) -> StoredAnswer:
-    encode_options: EncodeOptions = options.encode_options()
+    arrivals = [entry.arrival for entry in accepted]
     with intake.removed_on_failure(services, arrivals):
         for arrival in arrivals:
             intake.store(services, arrival)
         with services.database.write() as session:
             batch = batches.create(session, name)
             members = []
-            for arrival in arrivals:
+            for entry in accepted:
                 image, job_id = intake.record(
                     session,
                     services,
-                    arrival,
-                    encode_options,
-                    keep_original=options.keep_original,
+                    entry.arrival,
+                    entry.options,
+                    keep_original=keep_original,
                     batch_id=batch.id,
                     request_id=request_id,
                 )

@@ -11,6 +11,7 @@ from starlette.concurrency import run_in_threadpool
 from api.downloads import Download, renamed, send_object
 from api.identifiers import BatchFilter, ImageCursor, ImageId, Limit, check_batch_id
 from api.images import intake, references
+from api.images.captions import CAPTIONS_FIELD, read_captions, with_caption
 from api.images.schemas import (
     ImageDetail,
     ImagePage,
@@ -51,6 +52,7 @@ _SUBMIT_FORM = form_body(
             "description": "A finished picture of an outside codec, for mode `ref` with `reference_bpp`. It is stored "
             "beside the stream, which names it by digest.",
         },
+        "captions": CAPTIONS_FIELD,
     },
     ["file"],
 )
@@ -66,11 +68,13 @@ _SUBMIT_FORM = form_body(
 async def submit_image(request: Request, services: ServicesDependency) -> Response:
     """Takes JPEG, PNG, WebP, AVIF, GIF, TIFF, BMP, HEIC and JPEG XL up to 100 million pixels, as the form field
     `file`. `options` is a JSON object; everything in it has a default. The answer names the job in `Location`."""
-    async with received_form(request, max_files=2) as form:
-        form.check_names(fields=("options",), files=("file", "reference"))
+    async with received_form(request, max_files=3) as form:
+        form.check_names(fields=("options",), files=("file", "reference", "captions"))
         file, beside = form.file("file"), form.optional_file("reference")
         options = parse_options(SubmitOptions, form.json_object("options"))
         references.check_options(options, beside)
+        captions = await read_captions(form.optional_file("captions"), options)
+        options = with_caption(options, captions, file.name)
         said = {
             "options": options.model_dump(mode="json"),
             "file": file.sha256,

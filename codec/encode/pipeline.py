@@ -9,10 +9,10 @@ from PIL import Image
 from codec.bitstream.container import pack
 from codec.bitstream.external import DIGEST_BYTES
 from codec.bitstream.stream import Bits, Coarse, ExternalCoarse, Maps, Stream, Texts
+from codec.captions import Captions
 from codec.description import Description
 from codec.encode.coarse.external import Reference, encode_external_coarse
 from codec.encode.coarse.pixel import encode_pixel_coarse
-from codec.encode.describe.captions import Captions
 from codec.encode.describe.choose import Asked, Described, describe, needs_model, no_model
 from codec.encode.describe.lmm.ports import Usage
 from codec.encode.parts import EncodeParts

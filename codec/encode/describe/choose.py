@@ -8,9 +8,8 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from codec.description import Description
-from codec.encode.describe.captions import Captions
-from codec.encode.describe.given import check_description
+from codec.captions import Captions
+from codec.description import Description, check_description
 from codec.encode.describe.lmm.ports import Answer, Usage
 from codec.encode.parts import EncodeParts, Fallback
 from codec.errors import DescriberError, FeatureUnavailable

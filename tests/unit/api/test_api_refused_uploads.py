@@ -88,7 +88,7 @@ def test_bad_options_are_refused_by_name(
         (_form(), MULTIPART, 400, "request_invalid"),
         (_form(FILE)[:-10], MULTIPART, 400, "request_invalid"),
         (_form(FILE, FILE), MULTIPART, 400, "request_invalid"),
-        (_form(FILE, FILE, FILE), MULTIPART, 413, "upload_too_large"),
+        (_form(FILE, FILE, FILE, FILE), MULTIPART, 413, "upload_too_large"),
         (_form(('name="picture"; filename="a.png"', picture())), MULTIPART, 400, "request_invalid"),
         (_form(('name="file"', b"text")), MULTIPART, 400, "request_invalid"),
         (_form(('filename="a.png"', picture())), MULTIPART, 400, "request_invalid"),

@@ -13,9 +13,9 @@ import pytest
 from PIL import Image
 
 from codec.bitstream import ExternalCoarse, PixelCoarse, RefCoarse, Texts, unpack
+from codec.captions import Captions
 from codec.description import Description, Item
 from codec.encode.coarse.external import Reference
-from codec.encode.describe.captions import Captions
 from codec.encode.describe.choose import Asked
 from codec.encode.describe.lmm.ports import Answer, Usage
 from codec.encode.parts import EncodeParts, Fallback

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from codec.captions import load_captions, parse_prompt
 from codec.description import Description, Item
-from codec.encode.describe.captions import load_captions, parse_prompt
 from codec.errors import CaptionsError
 
 PROMPT = "Red barn, old tractor, sky.\nA weathered barn\nA rusty tractor\nClouds at dusk\nA farm at dusk, calm."

@@ -13,13 +13,12 @@ from pathlib import Path, PurePath
 
 from pydantic import ValidationError
 
-from codec.description import Description, Item
-from codec.encode.describe.given import check_description
+from codec.description import Description, Item, check_description
 from codec.errors import CaptionsError, TextError
 from codec.limits import MAX_ITEMS
 from codec.options import GivenDescription
 
-_MAX_FILE_BYTES = 256 * 1024 * 1024
+MAX_CAPTIONS_BYTES = 256 * 1024 * 1024
 """A million descriptions are about this large; a larger file is a mistake."""
 
 _COLUMNS = ("name", "prompt")
@@ -52,25 +51,26 @@ class Captions:
         )
 
 
-def load_captions(path: Path) -> Captions:
+def load_captions(path: Path, *, name: str | None = None, max_bytes: int = MAX_CAPTIONS_BYTES) -> Captions:
     """Read a file of descriptions, JSON or CSV by its content.
 
-    Raises CaptionsError that names the file, the row and what to do.
+    Raises CaptionsError that names the file (as `name` where the path says nothing), the row and what to do.
     """
+    name = name or str(path)
     try:
         size = path.stat().st_size
-        if size > _MAX_FILE_BYTES:
-            raise CaptionsError(f"{path} has {size} bytes; a file of descriptions may have {_MAX_FILE_BYTES}.")
+        if size > max_bytes:
+            raise CaptionsError(f"{name} has {size} bytes; a file of descriptions may have {max_bytes}.")
         text = path.read_bytes().decode("utf-8-sig")
     except OSError as error:
-        raise CaptionsError(f"{path} cannot be read: {error.strerror or error}.") from None
+        raise CaptionsError(f"{name} cannot be read: {error.strerror or error}.") from None
     except UnicodeDecodeError as error:
-        raise CaptionsError(f"{path} is not UTF-8 text (byte {error.start}); save it as UTF-8.") from None
+        raise CaptionsError(f"{name} is not UTF-8 text (byte {error.start}); save it as UTF-8.") from None
     if not text.strip():
-        raise CaptionsError(f"{path} is empty; it needs at least one description.")
+        raise CaptionsError(f"{name} is empty; it needs at least one description.")
     if text.lstrip()[0] in "[{":
-        return _from_json(text, str(path))
-    return _from_csv(text, str(path))
+        return _from_json(text, name)
+    return _from_csv(text, name)
 
 
 def parse_prompt(prompt: str) -> Description:

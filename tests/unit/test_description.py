@@ -2,8 +2,7 @@
 
 import pytest
 
-from codec.description import Description, Item
-from codec.encode.describe.given import check_description
+from codec.description import Description, Item, check_description
 from codec.errors import TextError
 
 
