@@ -28,7 +28,7 @@ def hashed(key: str, shape: tuple[int, ...]) -> NDArray[np.float32]:
         value = 1.0 + 0.1 * units
     else:
         value = 0.02 * units
-    return value.astype(np.float32)
+    return np.asarray(value, dtype=np.float32)
 
 
 def uniform(key: str, shape: tuple[int, ...]) -> NDArray[np.float64]:

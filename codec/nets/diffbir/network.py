@@ -1,0 +1,82 @@
+"""All of DiffBIR's networks as one module: what a schedule calls, on tensors. Knows no schedule, no tiles, no files."""
+
+from collections.abc import Mapping
+
+import torch
+from torch import nn
+
+from codec.nets.diffbir.build import build_text_encoder, build_unet, build_vae
+from codec.nets.diffbir.config import DiffBIRConfig
+from codec.nets.diffbir.control import ControlNetwork
+from codec.nets.swinir import SwinIR
+
+LATENT_PX = 8
+"""Pixels along the edge of one latent."""
+
+
+class DiffBIR(nn.Module):
+    """Stable Diffusion 2.1 with DiffBIR's control network and its first stage (DiffBIR, arXiv 2308.15070).
+
+    Pictures are (B, 3, H, W) in [0, 1], latents (B, 4, H / 8, W / 8) of about unit variance.
+    """
+
+    def __init__(self, config: DiffBIRConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.unet = build_unet(config.unet)
+        self.control = ControlNetwork(config.unet)
+        self.vae = build_vae(config.vae)
+        self.text = build_text_encoder(config.text)
+        self.swinir = SwinIR(config.swinir)
+
+    @classmethod
+    def hollow(cls, config: DiffBIRConfig) -> "DiffBIR":
+        """The networks without memory for their parameters, for `fill`."""
+        with torch.device("meta"):
+            return cls(config)
+
+    def fill(self, tensors: Mapping[str, torch.Tensor]) -> None:
+        """Take these tensors as parameters, all of them and no others, without a copy; ready for use afterwards."""
+        self.load_state_dict(tensors, strict=True, assign=True)
+        # The one buffer that no checkpoint holds would stay hollow.
+        self.text.embeddings.position_ids = torch.arange(self.config.text.length)[None]
+        self.eval().requires_grad_(False)
+
+    def clean(self, picture: torch.Tensor) -> torch.Tensor:
+        """Stage 1: the picture without its degradation, same shape. Sides must be multiples of 64."""
+        return self.swinir(picture)
+
+    def embed(self, tokens: torch.Tensor) -> torch.Tensor:
+        """(B, 77) token ids, zeros after the end token, to (B, 77, 1024)."""
+        return self.text(input_ids=tokens).last_hidden_state
+
+    def encode(self, picture: torch.Tensor) -> torch.Tensor:
+        """The picture as a condition latent: the posterior's mode, so no randomness. Sides must be multiples of 8."""
+        return self.vae.encode(2 * picture - 1).latent_dist.mode() * self.config.vae.latent_scale
+
+    def predict(
+        self,
+        noisy: torch.Tensor,
+        times: torch.Tensor,
+        texts: torch.Tensor,
+        condition: torch.Tensor,
+        control_scale: float = 1.0,
+    ) -> torch.Tensor:
+        """What `config.prediction` says about `noisy`, (B, 4, h, w) with h and w multiples of 8.
+
+        `times`: (B,) timesteps of training, 0 to 999, one per sample; `texts`: from `embed`; `condition`: a latent
+        from `encode`; `control_scale`: how strongly the condition steers, 1 as trained.
+        """
+        added = [residual * control_scale for residual in self.control(noisy, times, texts, condition)]
+        return self.unet(
+            noisy,
+            times,
+            texts,
+            down_block_additional_residuals=tuple(added[:-1]),
+            mid_block_additional_residual=added[-1],
+            return_dict=False,
+        )[0]
+
+    def decode(self, latents: torch.Tensor) -> torch.Tensor:
+        """The picture that latents stand for; values may leave [0, 1] a little."""
+        return self.vae.decode(latents / self.config.vae.latent_scale, return_dict=False)[0] / 2 + 0.5
