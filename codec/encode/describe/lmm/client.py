@@ -1,26 +1,152 @@
 """Buys one description of a picture from a multimodal model: asks, checks, retries, pays. Knows no fallback."""
 
+import time
 from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
 
 from PIL import Image
 
-from codec.encode.describe.lmm.ports import Answer, AnswerBook, Pace
+from codec.encode.describe.lmm.completion import Completion, Spent, description_of, price, read_completion, read_json
+from codec.encode.describe.lmm.connection import Connection
+from codec.encode.describe.lmm.failures import RequestNotTaken, may_be_charged
+from codec.encode.describe.lmm.ports import Answer, AnswerBook, Pace, Reservation, Usage
+from codec.encode.describe.lmm.prompt import ABOUT_PROMPT_TOKENS, Dialect, request_body
+from codec.encode.describe.lmm.retry import RetryPolicy
 from codec.encode.describe.lmm.server import LMMServer
+from codec.encode.describe.lmm.view import View
+from codec.errors import DescriptionUnusable
+
+if TYPE_CHECKING:
+    import openai
+
+_LONGER = 4
+"""Times the limit of tokens, after an answer that was cut: mostly a reasoning model's thoughts have used it up."""
+
+_MOST_LEARNT_TOKENS = 65_536
+"""A server's count beyond this is not believed when the next request is reserved for."""
+
+
+_NOTHING = Spent()
+
+
+@dataclass
+class _Purchase:
+    """How far the buying of one description is."""
+
+    dialect: Dialect
+    max_output_tokens: int
+    spent: Spent = _NOTHING
+    is_last_chance: bool = False
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """An answer whose reservation is still open. `used` is what to settle."""
+
+    completion: Completion
+    seconds: float
+    reservation: Reservation
+    used: Spent
 
 
 class OpenAIDescriber:
     """Describes pictures through one shared client; any number of threads may call it at once."""
 
     def __init__(self, server: LMMServer, book: AnswerBook, pace: Pace) -> None:
-        """Raises DescriberMisconfigured without a key where one is needed."""
+        """Raises DescriberMisconfigured for an address or a key that cannot be used. Connects to nothing yet."""
+        self._server = server
+        self._book = book
+        self._pace = pace
+        self._connection = Connection(server)
+        self._policy = RetryPolicy(server.attempts, server.longest_wait_seconds)
+        # Both are found out on the way and only ever replaced whole, so threads need no lock for them.
+        self._dialect = Dialect.first(server)
+        self._most_input_tokens = 0
 
     def key(self, picture: Image.Image) -> str:
         """Key of this picture's answer in the book: 64 hexadecimal digits."""
-        raise NotImplementedError
+        return View.of(picture, self._server.longest_edge_px).key(self._server)
 
     def describe(self, picture: Image.Image, cancelled: Callable[[], bool]) -> Answer:
-        """A description within the limits, from the book or bought; raises DescriberError children and Cancelled."""
-        raise NotImplementedError
+        """A description within the limits, from the book or bought.
+
+        Raises DescriberUnavailable, DescriberMisconfigured, DescriptionRefused, DescriptionUnusable, BudgetExhausted,
+        and Cancelled, within a fifth of a second of being told to stop as far as the waiting is done here.
+        """
+        view = View.of(picture, self._server.longest_edge_px)
+        key = view.key(self._server)
+        kept = self._book.claim(key, cancelled)
+        if kept is not None:
+            return kept
+        purchase = _Purchase(self._dialect, self._server.max_output_tokens)
+        try:
+            return self._policy.run(lambda: self._buy(key, view, purchase, cancelled), cancelled, self._pace.pause)
+        except BaseException:
+            self._book.release(key)
+            raise
 
     def close(self) -> None:
         """Close every connection; requests under way end."""
+        self._connection.close()
+
+    def _buy(self, key: str, view: View, purchase: _Purchase, cancelled: Callable[[], bool]) -> Answer:
+        """Ask until there is a good answer, or a second bad one. Raises PassingFailure; may then be called again."""
+        while True:
+            try:
+                asked = self._ask(view, purchase, cancelled)
+            except RequestNotTaken as refusal:
+                purchase.dialect = purchase.dialect.after(refusal)
+                continue
+            # A server that took this form once has something else to object to when it refuses a later request.
+            self._dialect = replace(purchase.dialect, may_weaken=False)
+            purchase.spent += asked.completion.spent or _NOTHING
+            try:
+                answer = Answer(description_of(asked.completion), self._usage(purchase.spent, asked.seconds))
+                # Written down before anything else is done, since a process may die at any line.
+                self._book.keep(key, answer)
+                return answer
+            except DescriptionUnusable:
+                if purchase.is_last_chance:
+                    raise
+                purchase.is_last_chance = True
+                if asked.completion.is_cut:
+                    purchase.max_output_tokens *= _LONGER
+            finally:
+                asked.reservation.settle(asked.used.tokens, asked.used.cost)
+
+    def _ask(self, view: View, purchase: _Purchase, cancelled: Callable[[], bool]) -> _Asked:
+        """One request and its answer, good or bad; every failure has closed its reservation."""
+        reserved = self._reserved(view, purchase.max_output_tokens)
+        body = request_body(self._server, view.data_url, purchase.dialect, purchase.max_output_tokens)
+        reservation = self._pace.wait(reserved.tokens, reserved.cost, cancelled)
+        try:
+            content, seconds = self._connection.call(
+                lambda client: _post(client, body), cancelled, self._server.timeout_seconds
+            )
+            completion = read_completion(read_json(content), self._server)
+        except BaseException as error:
+            # Nobody knows what an unanswered request cost; the cap holds only if it counts for what was reserved.
+            if may_be_charged(error):
+                reservation.settle(reserved.tokens, reserved.cost)
+            else:
+                reservation.cancel()
+            raise
+        if completion.spent is not None:
+            learnt = min(completion.spent.input_tokens, _MOST_LEARNT_TOKENS)
+            self._most_input_tokens = max(self._most_input_tokens, learnt)
+        return _Asked(completion, seconds, reservation, completion.spent or reserved)
+
+    def _reserved(self, view: View, max_output_tokens: int) -> Spent:
+        input_tokens = max(ABOUT_PROMPT_TOKENS + view.about_tokens, self._most_input_tokens)
+        return Spent(input_tokens, max_output_tokens, price(self._server, input_tokens, max_output_tokens))
+
+    def _usage(self, spent: Spent, seconds: float) -> Usage:
+        return Usage(self._server.model, spent.input_tokens, spent.output_tokens, spent.cost, seconds)
+
+
+async def _post(client: "openai.AsyncOpenAI", body: dict[str, Any]) -> tuple[bytes, float]:
+    """The body of the response, unread by the SDK, whose types would believe it; and the latency in seconds."""
+    started = time.monotonic()
+    response = await client.chat.completions.with_raw_response.create(**body)
+    return response.content, time.monotonic() - started

@@ -1,0 +1,208 @@
+"""The line to a language model's server: one SDK client on one event loop, whose requests can be stopped at any moment
+and whose answers are bounded before they are read. Knows nothing of prompts and answers.
+"""
+
+import asyncio
+import concurrent.futures
+import os
+import threading
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import TYPE_CHECKING, TypeVar
+from urllib.parse import urlsplit
+
+from codec.encode.describe.lmm.failures import BodyTooLarge, PassingFailure, judge
+from codec.encode.describe.lmm.retry import GLANCE_SECONDS
+from codec.encode.describe.lmm.server import LMMServer
+from codec.errors import Cancelled, DescriberMisconfigured, DescriptionUnusable
+
+if TYPE_CHECKING:
+    import httpx2
+    import openai
+
+Result = TypeVar("Result")
+
+MAX_BODY_BYTES = 1024 * 1024
+"""An ordinary answer has about 2 KB."""
+
+MAX_FILE_BODY_BYTES = 512 * 1024 * 1024
+"""Results of a batch: 50,000 answers of 10 KB each."""
+
+_MAX_CONNECTIONS = 256
+"""Far above the threads of any worker, so that nobody waits for a connection; idle ones are given up."""
+
+_CONNECT_SECONDS = 10.0
+_CLOSED = "The connection to the language model's server was closed."
+
+
+class Connection:
+    """Runs requests for any number of threads at once.
+
+    The SDK's asynchronous client is used because only there a request can be given up while it is connecting, sending
+    or waiting, with its connection closed at once; a blocking one cannot be woken.
+    """
+
+    def __init__(self, server: LMMServer) -> None:
+        """Raises DescriberMisconfigured for an address or a key that cannot be used. Connects to nothing yet."""
+        self._server = server
+        self.secret = _key_for(server)
+        self._starting = threading.Lock()
+        self._running: tuple[asyncio.AbstractEventLoop, openai.AsyncOpenAI, threading.Thread] | None = None
+        self._closed = False
+
+    def call(
+        self,
+        request: "Callable[[openai.AsyncOpenAI], Awaitable[Result]]",
+        cancelled: Callable[[], bool],
+        timeout_seconds: float,
+    ) -> Result:
+        """The result of one request with the SDK, which must end within the time.
+
+        Raises PassingFailure, RequestNotTaken and other DescriberError children, and Cancelled within a tenth of a
+        second of being told to stop; the connection of a stopped request is closed.
+        """
+        loop, client = self._start()
+        work = self._bounded(request, client, timeout_seconds)
+        try:
+            future = asyncio.run_coroutine_threadsafe(work, loop)
+        except RuntimeError:
+            # The loop was closed between the two lines above.
+            work.close()
+            raise Cancelled(_CLOSED) from None
+        try:
+            while not concurrent.futures.wait([future], GLANCE_SECONDS).done:
+                if cancelled():
+                    raise Cancelled("Stopped while the language model was describing the picture.")
+                if self._closed:
+                    raise Cancelled(_CLOSED)
+            return future.result()
+        except concurrent.futures.CancelledError:
+            raise Cancelled(_CLOSED) from None
+        finally:
+            future.cancel()
+
+    def close(self) -> None:
+        """Close every connection and end the thread; requests under way end as cancelled."""
+        with self._starting:
+            self._closed = True
+            running, self._running = self._running, None
+        if running is not None:
+            loop, client, thread = running
+            concurrent.futures.wait([asyncio.run_coroutine_threadsafe(_wind_up(client), loop)], _CONNECT_SECONDS)
+            loop.call_soon_threadsafe(loop.stop)
+            thread.join(_CONNECT_SECONDS)
+
+    async def _bounded(
+        self,
+        request: "Callable[[openai.AsyncOpenAI], Awaitable[Result]]",
+        client: "openai.AsyncOpenAI",
+        timeout_seconds: float,
+    ) -> Result:
+        import openai
+
+        try:
+            # The SDK's own timeouts are for each read; a server that sends a byte a second passes all of them.
+            async with asyncio.timeout(timeout_seconds):
+                return await request(client)
+        except TimeoutError:
+            raise PassingFailure("the language model's server did not answer in time", charged=True) from None
+        except BodyTooLarge as error:
+            raise DescriptionUnusable(f"The language model's server {error}.") from None
+        except openai.OpenAIError as error:
+            raise judge(error, self.secret) from None
+
+    def _start(self) -> "tuple[asyncio.AbstractEventLoop, openai.AsyncOpenAI]":
+        with self._starting:
+            if self._closed:
+                raise Cancelled(_CLOSED)
+            if self._running is None:
+                client = self._new_client()
+                loop = asyncio.new_event_loop()
+                thread = threading.Thread(target=_run_loop, args=(loop,), name="lmm-connection", daemon=True)
+                thread.start()
+                self._running = loop, client, thread
+            return self._running[0], self._running[1]
+
+    def _new_client(self) -> "openai.AsyncOpenAI":
+        # Imported late, since importing the SDK takes longer than importing everything else of the codec.
+        import httpx2
+        import openai
+
+        timeout = httpx2.Timeout(self._server.timeout_seconds, connect=_CONNECT_SECONDS)
+        http_client = openai.DefaultAsyncHttpxClient(
+            timeout=timeout,
+            limits=httpx2.Limits(max_connections=_MAX_CONNECTIONS, max_keepalive_connections=64),
+            # A redirect would carry the picture to wherever the server likes.
+            follow_redirects=False,
+            event_hooks={"response": [_bound_body]},
+        )
+        try:
+            return openai.AsyncOpenAI(
+                base_url=self._server.base_url,
+                api_key=self.secret or "none",
+                timeout=timeout,
+                max_retries=0,
+                default_headers={"Accept-Encoding": "identity"},
+                http_client=http_client,
+            )
+        except (openai.OpenAIError, httpx2.InvalidURL) as error:
+            raise DescriberMisconfigured(f"The MISC_LMM_ settings cannot be used ({type(error).__name__}).") from None
+
+
+def _key_for(server: LMMServer) -> str:
+    """The key to send; the environment's is for the SDK's own address alone, never for one that is configured."""
+    key = (server.api_key or ("" if server.base_url else os.environ.get("OPENAI_API_KEY", ""))).strip()
+    address = server.base_url or os.environ.get("OPENAI_BASE_URL")
+    if not key and not address:
+        raise DescriberMisconfigured("A key is needed to ask OpenAI; set MISC_LMM_API_KEY, or MISC_LMM_BASE_URL.")
+    if not (key.isascii() and key.isprintable()):
+        raise DescriberMisconfigured("MISC_LMM_API_KEY holds characters that no key has; copy it again.")
+    if address:
+        parts = urlsplit(address)
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            raise DescriberMisconfigured("MISC_LMM_BASE_URL must be an http or https address such as http://host/v1.")
+    return key
+
+
+def _run_loop(loop: asyncio.AbstractEventLoop) -> None:
+    asyncio.set_event_loop(loop)
+    try:
+        loop.run_forever()
+    finally:
+        loop.close()
+
+
+async def _wind_up(client: "openai.AsyncOpenAI") -> None:
+    others = [task for task in asyncio.all_tasks() if task is not asyncio.current_task()]
+    for task in others:
+        task.cancel()
+    await asyncio.gather(*others, return_exceptions=True)
+    await client.close()
+
+
+async def _bound_body(response: "httpx2.Response") -> None:
+    """Called with the head of every response, before its body is read: the SDK reads bodies whole, whatever they are.
+
+    A compressed body could unfold to a thousand times its size after being counted, so it is refused.
+    """
+    import httpx2
+
+    if response.headers.get("content-encoding", "identity").lower() not in ("identity", ""):
+        raise BodyTooLarge("sends compressed answers, which were not asked for")
+    is_file = response.is_success and response.request.method == "GET" and response.url.path.endswith("/content")
+    limit = MAX_FILE_BODY_BYTES if is_file else MAX_BODY_BYTES
+    assert isinstance(response.stream, httpx2.AsyncByteStream)
+    stream: httpx2.AsyncByteStream = response.stream
+
+    class Bounded(httpx2.AsyncByteStream):
+        async def __aiter__(self) -> AsyncIterator[bytes]:
+            taken = 0
+            async for chunk in stream:
+                taken += len(chunk)
+                if taken > limit:
+                    raise BodyTooLarge(f"sends more than {limit} bytes")
+                yield chunk
+
+        async def aclose(self) -> None:
+            await stream.aclose()
+
+    response.stream = Bounded()

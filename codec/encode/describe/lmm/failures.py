@@ -1,0 +1,146 @@
+"""What a failed request means: whether trying again can help, how long to wait, and whether it may have cost money.
+
+Messages may quote the server, cleaned and cut, and never hold the API key.
+"""
+
+import re
+import time
+import unicodedata
+from email.utils import parsedate_to_datetime
+from typing import TYPE_CHECKING
+
+from codec.errors import (
+    BudgetExhausted,
+    DescriberError,
+    DescriberMisconfigured,
+    DescriberUnavailable,
+    DescriptionRefused,
+    DescriptionUnusable,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    import openai
+
+_MAX_QUOTE_CHARS = 200
+_PASSING = frozenset({408, 409, 425, 429})
+"""Statuses below 500 that say "not now" (RFC 9110; 425 is RFC 8470's)."""
+
+_FILTER_CODES = frozenset({"content_filter", "content_policy_violation", "moderation_blocked"})
+_NO_CREDIT_CODES = frozenset({"insufficient_quota", "billing_hard_limit_reached"})
+_SECRET = re.compile(r"\b(?:sk|pk|key)-[\w*.-]{4,}|\bBearer\s+\S+", re.IGNORECASE)
+
+
+class PassingFailure(Exception):
+    """The request failed in a way that may be over in a moment. Stays inside this package.
+
+    `wait_seconds` is what the server asked for, None if it asked for nothing; `charged` is true where the server may
+    have done the work, although no answer arrived.
+    """
+
+    def __init__(self, message: str, *, wait_seconds: float | None = None, charged: bool = False) -> None:
+        super().__init__(message)
+        self.wait_seconds = wait_seconds
+        self.charged = charged
+
+
+class RequestNotTaken(DescriberMisconfigured):
+    """The server understood neither the form of the request nor its fields (400, 422); another form may do."""
+
+
+class BodyTooLarge(Exception):
+    """The server sends more than any answer needs, or sends it compressed though that was declined."""
+
+
+def may_be_charged(error: BaseException) -> bool:
+    """Whether a request that ended so may have cost money all the same; anything unforeseen may."""
+    if isinstance(error, PassingFailure):
+        return error.charged
+    return not isinstance(error, DescriberError) or isinstance(error, DescriptionUnusable)
+
+
+def judge(error: "openai.OpenAIError", secret: str) -> PassingFailure | DescriberError:
+    """What an error of the SDK means, as the error to raise in its place."""
+    # Imported late, since importing the SDK takes longer than importing everything else of the codec.
+    import httpx2
+    import openai
+
+    if isinstance(error, openai.APIStatusError):
+        return _judge_status(error, secret)
+    if isinstance(error, openai.APITimeoutError):
+        nothing_sent = isinstance(error.__cause__, httpx2.ConnectTimeout | httpx2.PoolTimeout)
+        where = "took no connection" if nothing_sent else "did not answer"
+        return PassingFailure(f"the language model's server {where} in time", charged=not nothing_sent)
+    if isinstance(error, openai.APIConnectionError):
+        nothing_sent = isinstance(error.__cause__, httpx2.ConnectError)
+        kind = type(error.__cause__).__name__
+        what = "cannot be reached" if nothing_sent else "broke the connection"
+        return PassingFailure(f"the language model's server {what} ({kind})", charged=not nothing_sent)
+    return DescriberMisconfigured(
+        f"The request for a description could not be made ({type(error).__name__}); check the MISC_LMM_ settings."
+    )
+
+
+def _judge_status(error: "openai.APIStatusError", secret: str) -> PassingFailure | DescriberError:
+    status, reasons = error.status_code, {str(error.code), str(error.type)}
+    words = error.body.get("message", error.body) if isinstance(error.body, dict) else error.body
+    said = quote(words or "nothing", secret)
+    if status in (400, 403, 422) and reasons & _FILTER_CODES:
+        return DescriptionRefused("A content filter in front of the language model refused the picture.")
+    if status == 429 and reasons & _NO_CREDIT_CODES:
+        return BudgetExhausted("The account at the language model's provider has no credit left; add some there.")
+    if status in _PASSING or status >= 500:
+        return PassingFailure(
+            f"the language model's server answered with status {status}: {said}",
+            wait_seconds=asked_wait_seconds(error.response.headers, time.time()),
+        )
+    if status in (400, 422):
+        return RequestNotTaken(f"The language model's server does not take the request ({status}): {said}")
+    if status in (401, 403):
+        # The server's words are left out here, because servers quote the key that they refuse.
+        return DescriberMisconfigured(
+            f"The language model's server refuses the key ({status}); check MISC_LMM_API_KEY and the rights it has."
+        )
+    if status == 404:
+        return DescriberMisconfigured(
+            f"The language model's server knows no such model or address (404); check MISC_LMM_MODEL and "
+            f"MISC_LMM_BASE_URL, which usually ends in /v1. It says: {said}"
+        )
+    return DescriberMisconfigured(f"The language model's server refuses the request ({status}): {said}")
+
+
+def asked_wait_seconds(headers: "Mapping[str, str]", now: float) -> float | None:
+    """Seconds that the server asks to wait, by `retry-after-ms` or `Retry-After` (seconds or an HTTP date, RFC 9110
+    section 10.2.3); None when it does not, or says it unreadably. A date is measured on the server's own clock."""
+    for name, unit in (("retry-after-ms", 0.001), ("retry-after", 1.0)):
+        text = headers.get(name, "")[:64].strip()
+        if re.fullmatch(r"\d{1,12}(\.\d{0,9})?", text):
+            return float(text) * unit
+    there, here = _moment(headers.get("retry-after", "")), _moment(headers.get("date", ""))
+    return None if there is None else max(0.0, there - (now if here is None else here))
+
+
+def _moment(text: str) -> float | None:
+    try:
+        return parsedate_to_datetime(text[:64]).timestamp()
+    except (ValueError, TypeError, IndexError, OverflowError):
+        return None
+
+
+def quote(text: object, secret: str) -> str:
+    """A server's words as one short printable line, without the key."""
+    line = str(text)
+    # The whole key goes first, so that no cut can leave a part of it.
+    if secret:
+        line = line.replace(secret, "[key]")
+    line = _SECRET.sub("[key]", line[: 10 * _MAX_QUOTE_CHARS])
+    line = "".join(character if unicodedata.category(character)[0] != "C" else " " for character in line)
+    line = " ".join(line.split())
+    return line if len(line) <= _MAX_QUOTE_CHARS else line[: _MAX_QUOTE_CHARS - 3] + "..."
+
+
+def unavailable(failure: PassingFailure, tries: int) -> DescriberUnavailable:
+    """The error that ends a description when the policy does not try again."""
+    times = "once" if tries == 1 else f"{tries} times"
+    return DescriberUnavailable(f"Tried {times}; at last {failure}.")

@@ -1,0 +1,1 @@
+"""A local OpenAI-compatible server that plays scripts: real HTTP, no model."""
