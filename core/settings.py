@@ -200,6 +200,20 @@ class LMMSettings(BaseSettings):
         return self.base_url is not None or self.api_key is not None
 
 
+class WeightsSettings(BaseSettings):
+    """The networks' weights."""
+
+    model_config = SettingsConfigDict(env_prefix="MISC_WEIGHTS_")
+
+    path: Path | None = Field(None, description="Folder that keeps weights; empty for the user's data folder")
+    offline: bool = Field(False, description="Never fetch weights over a network; folders given by --from still work")
+
+    @field_validator("path", mode="before")
+    @classmethod
+    def _empty_is_unset(cls, value: object) -> object:
+        return None if value == "" else value
+
+
 class LogSettings(BaseSettings):
     """Logging."""
 
@@ -231,5 +245,6 @@ ALL_SETTINGS: tuple[type[BaseSettings], ...] = (
     APISettings,
     WorkerSettings,
     LMMSettings,
+    WeightsSettings,
     LogSettings,
 )
