@@ -126,7 +126,8 @@ class State:
         if values["status"] == "failed":
             values["errors"] = {"object": "list", "data": [{"code": "invalid", "message": "line 1 is no request"}]}
             return
-        good, bad = [], []
+        good: list[dict[str, Any]] = []
+        bad: list[dict[str, Any]] = []
         for number, line in enumerate(self.files[values["input_file_id"]].splitlines()):
             request = json.loads(line)
             fate = script.get("lines", {}).get(str(number), script.get("every_line", "good"))

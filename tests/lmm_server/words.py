@@ -24,9 +24,9 @@ def describe(picture: bytes) -> dict[str, Any]:
         for place, name in enumerate(names, 1)
     ]
     overall = (
-        f"A {pick(_MOODS, 20)} scene built around a {names[0]}, with a {names[1]} nearby and a {names[2]} further back. "
-        f"It is shown in {pick(_LIGHTS, 21)}, with muted colours, gentle contrast and fine texture. The composition is "
-        f"balanced, the mood {pick(_MOODS, 22)}, and the whole looks like a carefully framed photograph, take {dice[23]}."
+        f"A {pick(_MOODS, 20)} scene built around a {names[0]}, with a {names[1]} nearby and a {names[2]} behind it. "
+        f"It is shown in {pick(_LIGHTS, 21)}, with muted colours, gentle contrast and fine texture. The composition "
+        f"is balanced, the mood {pick(_MOODS, 22)}, and it all looks like a well-framed photograph, take {dice[23]}."
     )
     return {"items": items, "overall": overall}
 

@@ -4,68 +4,59 @@ A caller that survives restarts writes down the file id after `upload` and the b
 be called again with the same file id and finds the batch that was made already.
 """
 
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
-from enum import StrEnum
+import json
+import re
+import tempfile
+from collections.abc import Awaitable, Callable, Iterable, Iterator
+from dataclasses import replace
+from functools import partial
+from typing import IO, TYPE_CHECKING, Any, Final
 
 from PIL import Image
 
-from codec.encode.describe.lmm.ports import Answer
+from codec.encode.describe.lmm.batch_state import (
+    BATCH_PRICE,
+    MAX_FILE_BYTES,
+    MAX_LINES,
+    BatchLine,
+    BatchState,
+    BatchStatus,
+    lines_that_fit,
+    read_status,
+)
+from codec.encode.describe.lmm.completion import description_of, price, read_completion, read_json
+from codec.encode.describe.lmm.connection import MAX_BODY_BYTES, Connection
+from codec.encode.describe.lmm.failures import PassingFailure, RequestNotTaken, judge_body
+from codec.encode.describe.lmm.ports import Answer, Usage
+from codec.encode.describe.lmm.prompt import ABOUT_PROMPT_TOKENS, Dialect, request_body
+from codec.encode.describe.lmm.retry import RetryPolicy
 from codec.encode.describe.lmm.server import LMMServer
-from codec.errors import DescriberError
+from codec.encode.describe.lmm.view import View
+from codec.errors import DescriberError, DescriberMisconfigured, DescriberUnavailable
 
-MAX_LINES = 50_000
-"""Requests in one batch (OpenAI's limit)."""
+if TYPE_CHECKING:
+    import openai
+    from openai._legacy_response import LegacyAPIResponse
 
-MAX_FILE_BYTES = 200_000_000
-"""Bytes of one batch's file (OpenAI's limit)."""
+__all__ = [
+    "BATCH_PRICE",
+    "MAX_FILE_BYTES",
+    "MAX_LINES",
+    "BatchLine",
+    "BatchState",
+    "BatchStatus",
+    "OpenAIBatches",
+    "lines_that_fit",
+]
 
-BATCH_PRICE = 0.5
-"""Share of the ordinary price that a batch costs."""
+_ENDPOINT: Final = "/v1/chat/completions"
+_FILE_SECONDS = 900.0
+"""For moving a whole file: 200 MB at 2 Mbit/s."""
 
+_BATCHES_LOOKED_THROUGH = 100
+"""A batch whose making nobody heard of is among the newest."""
 
-class BatchState(StrEnum):
-    """Where a batch stands. Every state but pending is final."""
-
-    PENDING = "pending"
-    """It is being checked, worked on or cancelled."""
-    SUCCEEDED = "succeeded"
-    """Every request has been tried; some may have failed."""
-    FAILED = "failed"
-    """The file was refused; nothing was done."""
-    EXPIRED = "expired"
-    """The 24 hours are over; there are results of the requests that were done in time."""
-    CANCELLED = "cancelled"
-    """It was cancelled; there may be results of what was done before."""
-
-
-@dataclass(frozen=True)
-class BatchLine:
-    """One request. `key` is its custom_id; `data` ends with a newline; `tokens` and `cost` are what to reserve."""
-
-    key: str
-    data: bytes
-    tokens: int
-    cost: float
-
-
-@dataclass(frozen=True)
-class BatchStatus:
-    """What the server says of a batch; the counts are of requests."""
-
-    batch_id: str
-    state: BatchState
-    total: int = 0
-    completed: int = 0
-    failed: int = 0
-    output_file_id: str | None = None
-    error_file_id: str | None = None
-    message: str = ""
-
-
-def lines_that_fit(sizes_bytes: Iterable[int]) -> int:
-    """How many of these lines, from the first on, one batch may hold."""
-    raise NotImplementedError
+_KEY = re.compile(r"[0-9a-f]{64}")
 
 
 class OpenAIBatches:
@@ -73,38 +64,181 @@ class OpenAIBatches:
     (DescriberUnavailable: try again later) and Cancelled."""
 
     def __init__(self, server: LMMServer) -> None:
-        """Raises DescriberMisconfigured without a key where one is needed."""
+        """Raises DescriberMisconfigured for an address or a key that cannot be used. Connects to nothing yet."""
+        self._server = server
+        self._half_price = replace(
+            server, price_input=server.price_input * BATCH_PRICE, price_output=server.price_output * BATCH_PRICE
+        )
+        self._connection = Connection(server)
+        self._policy = RetryPolicy(server.attempts, server.longest_wait_seconds)
 
     def line(self, picture: Image.Image) -> BatchLine:
-        """The request for one picture. Its key is the one that OpenAIDescriber has for the same picture."""
-        raise NotImplementedError
+        """The request for one picture. Its key is the one that OpenAIDescriber has for the same picture; a batch must
+        not hold a key twice."""
+        view = View.of(picture, self._server.longest_edge_px)
+        key, limit = view.key(self._server), self._server.max_output_tokens
+        body = request_body(self._server, view.data_url, Dialect.first(self._server), limit)
+        request = {"custom_id": key, "method": "POST", "url": _ENDPOINT, "body": body}
+        input_tokens = ABOUT_PROMPT_TOKENS + view.about_tokens
+        data = json.dumps(request, separators=(",", ":")).encode() + b"\n"
+        return BatchLine(key, data, input_tokens + limit, price(self._half_price, input_tokens, limit))
 
     def upload(self, lines: Iterable[bytes], cancelled: Callable[[], bool]) -> str:
         """Upload lines as a file; returns the file id. Raises ValueError when they do not fit in one batch."""
-        raise NotImplementedError
+        with tempfile.TemporaryFile() as file:
+            count = 0
+            for line in lines:
+                count += 1
+                file.write(line)
+                if count > MAX_LINES or file.tell() > MAX_FILE_BYTES:
+                    raise ValueError(f"one batch holds {MAX_LINES} lines and {MAX_FILE_BYTES} bytes; split the lines")
+            if not count:
+                raise ValueError("a batch needs at least one line")
+
+            def send() -> object:
+                file.seek(0)
+                return self._json(
+                    lambda client: client.files.with_raw_response.create(
+                        file=("requests.jsonl", file), purpose="batch", timeout=_FILE_SECONDS
+                    ),
+                    cancelled,
+                    _FILE_SECONDS,
+                )
+
+            return _id_in(self._policy.run(send, cancelled))
 
     def create(self, file_id: str, cancelled: Callable[[], bool]) -> str:
         """Have the file worked on; returns the batch id, of the batch that exists already for this file if so."""
-        raise NotImplementedError
+
+        def make() -> str:
+            # Looked for before every try: the one before may have made it without the answer getting through.
+            existing = self._batch_of(file_id, cancelled)
+            if existing is not None:
+                return existing
+            return _id_in(
+                self._json(
+                    lambda client: client.batches.with_raw_response.create(
+                        input_file_id=file_id, endpoint=_ENDPOINT, completion_window="24h"
+                    ),
+                    cancelled,
+                )
+            )
+
+        return self._policy.run(make, cancelled)
 
     def poll(self, batch_id: str, cancelled: Callable[[], bool]) -> BatchStatus:
         """Where the batch stands."""
-        raise NotImplementedError
+        body = self._policy.run(
+            lambda: self._json(lambda client: client.batches.with_raw_response.retrieve(batch_id), cancelled), cancelled
+        )
+        return read_status(batch_id, body, self._connection.secret)
 
     def results(
         self, status: BatchStatus, cancelled: Callable[[], bool]
     ) -> Iterator[tuple[str, Answer | DescriberError]]:
         """Key and answer, or what went wrong, of every request that the server has a result of; `dict()` takes it.
         Requests without a result (expired, cancelled) may be missing."""
-        raise NotImplementedError
+        for file_id in (status.output_file_id, status.error_file_id):
+            if file_id is not None:
+                # On disk and not in memory, since a full batch's results are about 100 MB.
+                with tempfile.TemporaryFile() as file:
+                    self._download(file_id, file, cancelled)
+                    file.seek(0)
+                    while line := file.readline(MAX_BODY_BYTES):
+                        result = self._read_result(line)
+                        if result is not None:
+                            yield result
 
     def cancel(self, batch_id: str, cancelled: Callable[[], bool]) -> None:
-        """Ask the server to stop; poll until the state is final."""
-        raise NotImplementedError
+        """Ask the server to stop; poll until the state is final. A batch that has ended already is no error."""
+        try:
+            self._policy.run(
+                lambda: self._json(lambda client: client.batches.with_raw_response.cancel(batch_id), cancelled),
+                cancelled,
+            )
+        except RequestNotTaken:
+            if self.poll(batch_id, cancelled).state is BatchState.PENDING:
+                raise
 
     def discard(self, file_ids: Iterable[str], cancelled: Callable[[], bool]) -> None:
         """Delete files on the server; files that are gone already are no error."""
-        raise NotImplementedError
+        for file_id in file_ids:
+            self._policy.run(partial(self._delete, file_id, cancelled), cancelled)
 
     def close(self) -> None:
         """Close every connection; requests under way end."""
+        self._connection.close()
+
+    def _json(
+        self,
+        request: "Callable[[openai.AsyncOpenAI], Awaitable[LegacyAPIResponse[Any]]]",
+        cancelled: Callable[[], bool],
+        timeout_seconds: float | None = None,
+    ) -> object:
+        """The response's body, read by our own code, which is less trusting than the SDK's types."""
+        response = self._connection.call(request, cancelled, timeout_seconds or self._server.timeout_seconds)
+        return read_json(response.content)
+
+    def _batch_of(self, file_id: str, cancelled: Callable[[], bool]) -> str | None:
+        body = self._json(
+            lambda client: client.batches.with_raw_response.list(limit=_BATCHES_LOOKED_THROUGH), cancelled
+        )
+        batches = body.get("data") if isinstance(body, dict) else None
+        for batch in batches if isinstance(batches, list) else []:
+            if isinstance(batch, dict) and batch.get("input_file_id") == file_id:
+                return _id_in(batch)
+        return None
+
+    def _delete(self, file_id: str, cancelled: Callable[[], bool]) -> None:
+        import openai
+
+        async def request(client: "openai.AsyncOpenAI") -> None:
+            try:
+                await client.files.with_raw_response.delete(file_id)
+            except openai.NotFoundError:
+                return
+
+        self._connection.call(request, cancelled, self._server.timeout_seconds)
+
+    def _download(self, file_id: str, file: IO[bytes], cancelled: Callable[[], bool]) -> None:
+        async def request(client: "openai.AsyncOpenAI") -> None:
+            async with client.files.with_streaming_response.content(file_id, timeout=_FILE_SECONDS) as response:
+                async for chunk in response.iter_bytes():
+                    file.write(chunk)
+
+        def fetch() -> None:
+            file.seek(0)
+            file.truncate()
+            self._connection.call(request, cancelled, _FILE_SECONDS)
+
+        self._policy.run(fetch, cancelled)
+
+    def _read_result(self, line: bytes) -> tuple[str, Answer | DescriberError] | None:
+        """One line of a file of results; None where it names no request of ours."""
+        try:
+            entry = read_json(line)
+        except PassingFailure:
+            return None
+        if not isinstance(entry, dict) or not _KEY.fullmatch(str(entry.get("custom_id"))):
+            return None
+        key, response = str(entry["custom_id"]), entry.get("response")
+        if not isinstance(response, dict):
+            return key, DescriberUnavailable("The batch ended before this picture's turn, or failed at it.")
+        if response.get("status_code") != 200:
+            return key, judge_body(response.get("status_code"), response.get("body"), self._connection.secret)
+        completion = read_completion(response.get("body"), self._half_price)
+        try:
+            description = description_of(completion)
+        except DescriberError as error:
+            return key, error
+        spent = completion.spent
+        tokens = (spent.input_tokens, spent.output_tokens, spent.cost) if spent else (0, 0, 0.0)
+        return key, Answer(description, Usage(self._server.model, *tokens, seconds=0.0))
+
+
+def _id_in(body: object) -> str:
+    """The id of what was made; raises DescriberMisconfigured where the server has no Batch API after all."""
+    name = body.get("id") if isinstance(body, dict) else None
+    if not isinstance(name, str) or not re.fullmatch(r"[\w.:-]{1,200}", name):
+        raise DescriberMisconfigured("The language model's server answered unlike one with files and batches.")
+    return name

@@ -52,7 +52,7 @@ def read_json(body: bytes) -> object:
     try:
         return json.loads(body)
     except (ValueError, RecursionError):
-        raise PassingFailure("the language model's server answered, but not with JSON", charged=True) from None
+        raise PassingFailure("The language model's server answered, but not with JSON", charged=True) from None
 
 
 def read_completion(body: object, server: LMMServer) -> Completion:

@@ -104,7 +104,7 @@ class Connection:
             async with asyncio.timeout(timeout_seconds):
                 return await request(client)
         except TimeoutError:
-            raise PassingFailure("the language model's server did not answer in time", charged=True) from None
+            raise PassingFailure("The language model's server did not answer in time", charged=True) from None
         except BodyTooLarge as error:
             raise DescriptionUnusable(f"The language model's server {error}.") from None
         except openai.OpenAIError as error:

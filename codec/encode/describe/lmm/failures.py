@@ -71,30 +71,40 @@ def judge(error: "openai.OpenAIError", secret: str) -> PassingFailure | Describe
     if isinstance(error, openai.APITimeoutError):
         nothing_sent = isinstance(error.__cause__, httpx2.ConnectTimeout | httpx2.PoolTimeout)
         where = "took no connection" if nothing_sent else "did not answer"
-        return PassingFailure(f"the language model's server {where} in time", charged=not nothing_sent)
+        return PassingFailure(f"The language model's server {where} in time", charged=not nothing_sent)
     if isinstance(error, openai.APIConnectionError):
         nothing_sent = isinstance(error.__cause__, httpx2.ConnectError)
         kind = type(error.__cause__).__name__
         what = "cannot be reached" if nothing_sent else "broke the connection"
-        return PassingFailure(f"the language model's server {what} ({kind})", charged=not nothing_sent)
+        return PassingFailure(f"The language model's server {what} ({kind})", charged=not nothing_sent)
     return DescriberMisconfigured(
         f"The request for a description could not be made ({type(error).__name__}); check the MISC_LMM_ settings."
     )
 
 
 def _judge_status(error: "openai.APIStatusError", secret: str) -> PassingFailure | DescriberError:
-    status, reasons = error.status_code, {str(error.code), str(error.type)}
-    words = error.body.get("message", error.body) if isinstance(error.body, dict) else error.body
-    said = quote(words or "nothing", secret)
+    if error.status_code in _PASSING or error.status_code >= 500:
+        said = judge_body(error.status_code, error.body, secret)
+        if isinstance(said, DescriberUnavailable):
+            wait_seconds = asked_wait_seconds(error.response.headers, time.time())
+            return PassingFailure(str(said), wait_seconds=wait_seconds)
+        return said
+    return judge_body(error.status_code, error.body, secret)
+
+
+def judge_body(status: object, body: object, secret: str) -> DescriberError:
+    """What an error status and its body mean, as the error to end with if nothing is tried again."""
+    status = status if type(status) is int else 500
+    inner = body.get("error", body) if isinstance(body, dict) else body
+    error = inner if isinstance(inner, dict) else {"message": inner}
+    reasons = {str(error.get("code")), str(error.get("type"))}
+    said = quote(error.get("message") or "nothing", secret)
     if status in (400, 403, 422) and reasons & _FILTER_CODES:
         return DescriptionRefused("A content filter in front of the language model refused the picture.")
     if status == 429 and reasons & _NO_CREDIT_CODES:
         return BudgetExhausted("The account at the language model's provider has no credit left; add some there.")
     if status in _PASSING or status >= 500:
-        return PassingFailure(
-            f"the language model's server answered with status {status}: {said}",
-            wait_seconds=asked_wait_seconds(error.response.headers, time.time()),
-        )
+        return DescriberUnavailable(f"The language model's server answered with status {status}: {said}")
     if status in (400, 422):
         return RequestNotTaken(f"The language model's server does not take the request ({status}): {said}")
     if status in (401, 403):
@@ -143,4 +153,4 @@ def quote(text: object, secret: str) -> str:
 def unavailable(failure: PassingFailure, tries: int) -> DescriberUnavailable:
     """The error that ends a description when the policy does not try again."""
     times = "once" if tries == 1 else f"{tries} times"
-    return DescriberUnavailable(f"Tried {times}; at last {failure}.")
+    return DescriberUnavailable(f"{failure} (tried {times}).")

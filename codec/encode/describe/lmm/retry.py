@@ -49,8 +49,7 @@ class RetryPolicy:
         asked = failure.wait_seconds or 0.0
         if asked > self.longest_wait_seconds:
             raise DescriberUnavailable(
-                f"The language model's server asks to wait {asked:.0f} s, longer than the "
-                f"{self.longest_wait_seconds:.0f} s that are allowed: {failure}."
+                f"{failure}; it asks to wait {asked:.0f} s, and {self.longest_wait_seconds:.0f} s are allowed."
             )
         if tries >= self.attempts:
             raise unavailable(failure, tries)
