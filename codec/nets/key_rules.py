@@ -95,10 +95,10 @@ def under(source: str, target: str, rules: Iterable[Rule]) -> tuple[Rule, ...]:
 
 @dataclass(frozen=True)
 class Conversion:
-    """`tensors` by parameter; `taken`: for each key of the file the source of the rule that took it."""
+    """`tensors` by parameter; `taken`: for each key of the file the rule that took it."""
 
     tensors: dict[str, torch.Tensor]
-    taken: dict[str, str]
+    taken: dict[str, Rule]
 
 
 def convert(rules: Sequence[Rule], tensors: Tensors, wanted: Mapping[str, torch.Size], origin: str) -> Conversion:
@@ -108,10 +108,10 @@ def convert(rules: Sequence[Rule], tensors: Tensors, wanted: Mapping[str, torch.
     WeightsCorrupt for a key that no rule knows, a wrong shape, and a parameter that is filled twice or not at all.
     """
     filled: dict[str, torch.Tensor] = {}
-    taken: dict[str, str] = {}
+    taken: dict[str, Rule] = {}
     for key, tensor in tensors.items():
         rule, targets = _taker(rules, key, origin)
-        taken[key] = rule.source
+        taken[key] = rule
         values = rule.transform(tensor) if targets else ()
         if len(values) != len(targets):
             raise WeightsCorrupt(
