@@ -69,8 +69,13 @@ def _read_safetensors(path: Path) -> dict[str, torch.Tensor]:
 
 def _read_zip(path: Path) -> Any:
     """What `torch.save` wrote. Its older format is refused: it cannot be mapped, only read whole."""
-    if not zipfile.is_zipfile(path):
-        raise WeightsCorrupt(f"{path.name} is no checkpoint in PyTorch's zip format.")
+    try:
+        with zipfile.ZipFile(path) as archive:
+            entries = archive.infolist()
+    except zipfile.BadZipFile as error:
+        raise WeightsCorrupt(f"{path.name} is no checkpoint in PyTorch's zip format.") from error
+    if any(entry.compress_type != zipfile.ZIP_STORED for entry in entries):
+        raise WeightsCorrupt(f"{path.name} is compressed, which PyTorch's files never are; it could grow without end.")
     stand_ins = [(_Inert, name) for name in _LEFT_BESIDE]
     try:
         with torch.serialization.safe_globals(stand_ins):
