@@ -3,13 +3,12 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any, Protocol
+from typing import Protocol
 
-import numpy as np
-import numpy.typing as npt
 from PIL import Image
 
 from codec.encode.describe.lmm.ports import Answer
+from codec.encode.locate.masks import SimilarityMap
 from codec.nets.interface import CoarseNetwork
 
 
@@ -35,8 +34,8 @@ class LMMDescriber(Protocol):
 class Locator(Protocol):
     """Finds named things in a picture."""
 
-    def locate(self, picture: Image.Image, names: Sequence[str]) -> list[npt.NDArray[np.floating[Any]]]:
-        """One similarity map, (H', W') of any range, for each name."""
+    def locate(self, picture: Image.Image, names: Sequence[str]) -> list[SimilarityMap]:
+        """One similarity map for each name."""
 
 
 @dataclass(frozen=True)

@@ -5,17 +5,15 @@ Only tensors are read from a file, never objects. ResNet variants are refused.
 
 import json
 import math
-import pickle
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from transformers import CLIPConfig, CLIPModel
 
 from codec.errors import WeightsCorrupt, WeightsMissing
+from codec.nets.checkpoint_file import read_tensors
 from codec.nets.clip_archive import is_torchscript, read_torchscript_tensors
 from codec.nets.clip_tokenizer import VOCABULARY_SIZE
 from codec.nets.key_rules import Rule, Tensors, convert, ignore, move, thirds, under
@@ -59,7 +57,9 @@ def load_clip(path: Path) -> CLIPModel:
         if not files:
             raise WeightsMissing(f"{path} has none of {', '.join(_WEIGHTS_NAMES)}.")
         path = files[0]
-    return clip_from_tensors(_read_tensors(path), path.name, details)
+    # Safetensors begin with a length, never as a zip does, so the question is safe to ask of any file.
+    archived = path.is_file() and is_torchscript(path)
+    return clip_from_tensors(read_torchscript_tensors(path) if archived else read_tensors(path), path.name, details)
 
 
 def clip_from_tensors(tensors: Tensors, origin: str, details: Details | None = None) -> CLIPModel:
@@ -79,24 +79,6 @@ def clip_from_tensors(tensors: Tensors, origin: str, details: Details | None = N
     for embeddings in (clip.text_model.embeddings, clip.vision_model.embeddings):
         embeddings.position_ids = torch.arange(embeddings.position_ids.shape[1])[None]
     return clip.eval().requires_grad_(False)
-
-
-def _read_tensors(path: Path) -> dict[str, torch.Tensor]:
-    if not path.is_file():
-        raise WeightsMissing(f"{path} is not there.")
-    try:
-        if path.suffix == ".safetensors":
-            return load_file(path)
-        if is_torchscript(path):
-            return read_torchscript_tensors(path)
-        tensors = torch.load(path, map_location="cpu", weights_only=True)
-    except (SafetensorError, pickle.UnpicklingError, EOFError, LookupError, RuntimeError, ValueError) as error:
-        raise WeightsCorrupt(f"{path.name} holds no tensors that can be read safely: {error}") from error
-    if not isinstance(tensors, dict) or not all(
-        isinstance(key, str) and isinstance(value, torch.Tensor) for key, value in tensors.items()
-    ):
-        raise WeightsCorrupt(f"{path.name} is no plain state dict of names and tensors.")
-    return tensors
 
 
 def _read_details(path: Path) -> Details:

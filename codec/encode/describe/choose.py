@@ -2,15 +2,13 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
-import numpy as np
-import numpy.typing as npt
 from PIL import Image
 
 from codec.captions import Captions
 from codec.description import Description, check_description
 from codec.encode.describe.lmm.ports import Answer, Usage
+from codec.encode.locate.masks import SimilarityMap
 from codec.encode.parts import EncodeParts, Fallback
 from codec.errors import DescriberError, FeatureUnavailable
 from codec.options import Describer, EncodeOptions
@@ -25,7 +23,7 @@ class Described:
 
     description: Description
     describer: str
-    similarity_maps: tuple[npt.NDArray[np.floating[Any]], ...] = ()
+    similarity_maps: tuple[SimilarityMap, ...] = ()
     notes: tuple[str, ...] = ()
     usage: Usage | None = None
 
