@@ -146,6 +146,7 @@ class _Handler(BaseHTTPRequestHandler):
     def _chat(self, body: dict[str, Any]) -> None:
         state, picture = self.server.state, picture_of(body)
         step = state.next_step()
+        state.last_picture = picture or b""
         self.entry = state.record(
             {
                 "path": self.path,

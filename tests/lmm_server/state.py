@@ -34,6 +34,7 @@ class State:
         self.files: dict[str, bytes] = {}
         self.batches: dict[str, Batch] = {}
         self.numbers = itertools.count(1)
+        self.last_picture = b""
         self.open_requests = 0
         self.most_open_requests = 0
 

@@ -119,6 +119,8 @@ class OpenAIDescriber:
         """One request and its answer, good or bad; every failure has closed its reservation."""
         reserved = self._reserved(view, purchase.max_output_tokens)
         body = request_body(self._server, view.data_url, purchase.dialect, purchase.max_output_tokens)
+        # Whoever's turn has come must send at once, or the server counts the request into a later minute.
+        self._connection.open()
         reservation = self._pace.wait(reserved.tokens, reserved.cost, cancelled)
         try:
             content, seconds = self._connection.call(

@@ -49,6 +49,10 @@ class Connection:
         self._running: tuple[asyncio.AbstractEventLoop, openai.AsyncOpenAI, threading.Thread] | None = None
         self._closed = False
 
+    def open(self) -> None:
+        """Make ready to send at once, which takes seconds the first time, as the SDK is loaded. Raises as `call`."""
+        self._start()
+
     def call(
         self,
         request: "Callable[[openai.AsyncOpenAI], Awaitable[Result]]",
