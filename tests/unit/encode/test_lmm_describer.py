@@ -434,3 +434,11 @@ def test_key_of_a_picture_depends_on_what_is_asked_and_nothing_else(setup: Calla
 def test_tiny_picture_is_sent_with_at_least_one_patch(setup: Callable[..., Setup], server: LMMTestServer) -> None:
     setup().describe(Image.new("RGB", (1, 1)))
     assert Image.open(asked_picture(server)).size == (32, 32)
+
+
+def test_redirect_is_not_followed_with_the_picture(setup: Callable[..., Setup], server: LMMTestServer) -> None:
+    with LMMTestServer() as elsewhere:
+        to = {"Location": f"{elsewhere.base_url}/chat/completions"}
+        server.play(then={"play": "raw", "status": 307, "headers": to})
+        assert type(setup().failure()) is DescriberMisconfigured
+        assert elsewhere.asked() == []

@@ -93,7 +93,7 @@ def _items_of(answer: dict[str, object]) -> tuple[Item, ...]:
 
 def _clean(text: str) -> str:
     """One line of composed Unicode without control, format and unassigned characters, lone surrogates and emphasis."""
-    # The normal form of a hostile text may be 18 times as long, so the length is bounded first.
+    # The composed form may be three times as long, so the length is bounded first.
     text = unicodedata.normalize("NFC", text[: 8 * _MAX_OVERALL_CHARS].replace("**", ""))
     text = "".join(character if unicodedata.category(character)[0] != "C" else " " for character in text)
     return " ".join(text.split()).strip("\"'`“” ")

@@ -1,0 +1,142 @@
+"""What becomes of a model's words: cleaned, trimmed, or refused."""
+
+import json
+import unicodedata
+
+import pytest
+
+from codec.description import Item
+from codec.encode.describe.lmm.answer import MAX_OVERALL_WORDS, read_description
+from codec.errors import DescriptionRefused, DescriptionUnusable
+
+OVERALL = "A quiet harbour at dawn with three boats in still water."
+
+
+def answer(**changes: object) -> str:
+    items = [{"name": "blue boat", "detail": "small wooden boat moored at the left"}]
+    return json.dumps({"items": items, "overall": OVERALL} | changes)
+
+
+def items(*pairs: tuple[object, object]) -> list[dict[str, object]]:
+    return [{"name": name, "detail": detail} for name, detail in pairs]
+
+
+def test_good_answer_is_kept_word_for_word() -> None:
+    description = read_description(answer())
+    assert description.overall == OVERALL
+    assert description.items == (Item("blue boat", "small wooden boat moored at the left"),)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f"```json\n{answer()}\n```",
+        f"```\n{answer()}```",
+        f"Sure! Here it is: {answer()} I hope this helps.",
+        f"<think>Perhaps {{this}}?</think>{answer()}",
+        f"\ufeff \n{answer()}\n",
+    ],
+)
+def test_wrappings_are_taken_off(text: str) -> None:
+    assert read_description(text).overall == OVERALL
+
+
+def test_control_characters_markup_and_blanks_are_cleaned_away() -> None:
+    dirty = "  **A quiet**\n\tharbour\u0000 at\u202e dawn\u200b, with\ud800 three   boats. "
+    description = read_description(answer(overall=dirty, items=items(("1. Blue boat.", '"- a small\r\nboat;"'))))
+    assert description.overall == "A quiet harbour at dawn , with three boats."
+    assert description.items == (Item("Blue boat", "a small boat"),)
+
+
+def test_names_details_and_overall_are_cut_at_words() -> None:
+    long = items(("old blue fishing boat", "one two three four five six seven eight nine ten, eleven"))
+    description = read_description(answer(items=long, overall=" ".join(f"word{number}" for number in range(100))))
+    assert description.items == (Item("old blue fishing", "one two three four five six seven eight nine ten"),)
+    assert len(description.overall.split()) == MAX_OVERALL_WORDS
+
+
+def test_overall_is_cut_after_a_sentence_where_that_keeps_half_of_it() -> None:
+    first = " ".join(f"word{number}" for number in range(50)) + "."
+    second = " ".join(f"more{number}" for number in range(50)) + "."
+    assert read_description(answer(overall=f"{first} {second}")).overall == first
+
+
+def test_word_without_end_is_cut_by_characters() -> None:
+    description = read_description(answer(items=items(("n" * 500, "d" * 500)), overall="abcdefghij" * 1000))
+    assert [len(description.items[0].name), len(description.items[0].detail)] == [60, 120]
+    assert len(description.overall) == 600
+
+
+def test_text_that_grows_when_composed_is_bounded() -> None:
+    grows = unicodedata.normalize("NFC", "\U0001d15e")
+    assert len(grows) == 2
+    assert len(read_description(answer(overall=OVERALL + "\U0001d15e" * 4_000)).overall) <= 600
+
+
+def test_items_that_are_empty_doubled_or_too_many_are_left_out() -> None:
+    many = items(("a", "  "), ("", "b"), ("cat", "black cat"), ("kitty", "Black cat"), ("dog", "brown dog"))
+    many += items(("cow", "white cow"), ("hen", "red hen"))
+    found = read_description(answer(items=many)).items
+    assert [item.name for item in found] == ["cat", "dog", "cow"]
+
+
+@pytest.mark.parametrize("missing", [{"items": None}, {"items": []}])
+def test_good_overall_text_alone_is_enough(missing: dict[str, object]) -> None:
+    assert read_description(answer(**missing)).items == ()
+    assert read_description(json.dumps({"overall": OVERALL})).items == ()
+
+
+@pytest.mark.parametrize(
+    "overall", ["一只黑猫坐在窗边的木桌上。", "Чёрная кошка сидит на столе у окна.", "قطة سوداء تجلس على الطاولة"]
+)
+def test_other_languages_are_taken(overall: str) -> None:
+    assert read_description(answer(overall=overall)).overall == overall
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "null",
+        "[]",
+        '"A quiet harbour"',
+        "no JSON at all",
+        '{"items": [',
+        "{" * 50_000,
+        "[" * 50_000,
+        answer(overall=None),
+        answer(overall=""),
+        answer(overall=" \n\u200b "),
+        answer(overall="..."),
+        answer(overall="A red car."),
+        answer(overall="1234567890 " * 6),
+        answer(overall="the boat " * 30),
+        answer(overall=["a", "b"]),
+        answer(overall={"text": OVERALL}),
+        answer(items="none"),
+        answer(items=["boat"]),
+        answer(items=items((3, "detail"))),
+        answer(items=items(("name", None))),
+        json.dumps({"overall": "9" * 10, "n": 1})[:-1] + ', "m": ' + "9" * 10_000 + "}",
+        OVERALL + "x" * 70_000,
+    ],
+    ids=lambda text: text[:40],
+)
+def test_nonsense_is_unusable(text: str) -> None:
+    with pytest.raises(DescriptionUnusable):
+        read_description(text)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "I'm sorry, but I can't help with that.",
+        "I\u2019m unable to describe people.",
+        "Sorry, no.",
+        "I cannot do this.",
+    ],
+)
+def test_refusal_in_words_is_a_refusal(words: str) -> None:
+    for text in (words, answer(overall=words)):
+        with pytest.raises(DescriptionRefused):
+            read_description(text)
