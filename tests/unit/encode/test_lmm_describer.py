@@ -1,6 +1,8 @@
 """Every way in which a language model's server answers, over real HTTP and with the real SDK."""
 
+import hashlib
 import io
+import json
 import logging
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -10,6 +12,7 @@ import pytest
 from PIL import Image
 
 from codec.description import Description
+from codec.encode.describe.lmm import prompt
 from codec.encode.describe.lmm.client import OpenAIDescriber
 from codec.encode.describe.lmm.ports import MemoryBook
 from codec.encode.describe.lmm.server import AnswerForm, LMMServer
@@ -442,3 +445,9 @@ def test_redirect_is_not_followed_with_the_picture(setup: Callable[..., Setup], 
         server.play(then={"play": "raw", "status": 307, "headers": to})
         assert type(setup().failure()) is DescriberMisconfigured
         assert elsewhere.asked() == []
+
+
+def test_prompt_is_the_one_of_its_version() -> None:
+    # Whoever changes the prompt or the schema counts PROMPT_VERSION up, so that old answers are not taken for new.
+    asked = hashlib.sha256(json.dumps([prompt.PROMPT, prompt._SCHEMA]).encode()).hexdigest()[:16]
+    assert (prompt.PROMPT_VERSION, asked) == (1, "fbe3beb28d388d71")

@@ -54,14 +54,14 @@ def new_describer(server: LMMTestServer, pace: RecordingPace) -> Iterator[Callab
 @pytest.mark.parametrize(
     ("step", "least_seconds", "most_seconds"),
     [
-        ({"retry_after": 1}, 1.0, 2.5),
+        ({"retry_after": 1}, 1.0, 3.0),
         ({"retry_after": "0.5"}, 0.5, 2.0),
         ({"retry_after_ms": 600, "retry_after": 30}, 0.6, 2.0),
         # A date has whole seconds, so what was 2 s ahead may be 1 s and a bit.
         ({"retry_after_date": 2}, 1.0, 3.5),
-        ({"retry_after": "soon"}, 0.0, 1.0),
-        ({"retry_after": -5}, 0.0, 1.0),
-        ({"retry_after_date": -100}, 0.0, 1.0),
+        ({"retry_after": "soon"}, 0.0, 2.0),
+        ({"retry_after": -5}, 0.0, 2.0),
+        ({"retry_after_date": -100}, 0.0, 2.0),
     ],
     ids=str,
 )
@@ -151,7 +151,8 @@ def test_cancelling_ends_every_wait_at_once(
     stop.set()
     told = time.monotonic()
     thread.join(10)
-    assert ended[0] - told < 0.5
+    # A tenth of a second by itself; the machine may have other work.
+    assert ended[0] - told < 1.0
     assert len(pace.closed) == len(pace.reserved) == 1
     assert describer._book.claim(describer.key(noise(1)), never) is None
     if step["play"] == "hang":
