@@ -53,7 +53,7 @@ class Image(Base):
     maps: Mapped[list[list[str]] | None] = mapped_column(JSON)
     seconds: Mapped[JSONObject | None] = mapped_column(JSON)
     notes: Mapped[list[str] | None] = mapped_column(JSON)
-    usage: Mapped[JSONObject | None] = mapped_column(JSON)
+    usage: Mapped[JSONObject | None] = mapped_column(JSON(none_as_null=True))
 
     description: Mapped[DescriptionRecord | None] = relationship(lazy="joined", passive_deletes=True)
 

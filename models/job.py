@@ -72,7 +72,7 @@ class Job(Base):
     error_code: Mapped[str | None] = mapped_column(String(60))
     error_message: Mapped[str | None] = mapped_column(String(1000))
     seconds: Mapped[JSONObject | None] = mapped_column(JSON)
-    usage: Mapped[JSONObject | None] = mapped_column(JSON)
+    usage: Mapped[JSONObject | None] = mapped_column(JSON(none_as_null=True))
     request_id: Mapped[str | None] = mapped_column(String(64))
 
     created_at: Mapped[datetime] = mapped_column(default=utc_now)

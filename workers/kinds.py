@@ -1,31 +1,57 @@
 """Which work a kind of job is. Heavy imports happen here, once a process, and only for the queues it consumes."""
 
+import threading
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
+from core.database import Database
 from core.queue import DECODE, ENCODE
+from core.settings import BrokerSettings, LMMSettings, WorkerSettings
 from models.job import JobKind
 from workers.context import Work, WorkContext
 
-
-def work_for(kind: JobKind) -> Work:
-    """The function that does this kind of job."""
-    if kind is JobKind.ENCODE:
-        from workers.encode.work import encode_image
-
-        return encode_image
-    if kind is JobKind.DECODE:
-        from workers.decode.work import decode_image
-
-        return decode_image
-    return _probe
+if TYPE_CHECKING:
+    from workers.encode.parts import EncodeShop
 
 
-def warm_up(queues: Sequence[str]) -> None:
-    """Import and load what the queues need, so that the first job finds a warm process."""
-    if ENCODE in queues:
-        work_for(JobKind.ENCODE)
-    if DECODE in queues:
-        work_for(JobKind.DECODE)
+class Workbench:
+    """The work of every kind, made when it is first needed; one for a process, called from many threads."""
+
+    def __init__(self, database: Database, broker: BrokerSettings, lmm: LMMSettings, worker: WorkerSettings) -> None:
+        self._database, self._broker, self._lmm, self._worker = database, broker, lmm, worker
+        self._shop: EncodeShop | None = None
+        self._work: dict[JobKind, Work] = {JobKind.PROBE: _probe}
+        self._lock = threading.Lock()
+
+    def warm_up(self, queues: Sequence[str]) -> None:
+        """Import and load what the queues need, so that the first job finds a warm process."""
+        if ENCODE in queues:
+            self.work_for(JobKind.ENCODE)
+        if DECODE in queues:
+            self.work_for(JobKind.DECODE)
+
+    def work_for(self, kind: JobKind) -> Work:
+        """The function that does this kind of job."""
+        with self._lock:
+            if kind not in self._work:
+                self._work[kind] = self._make(kind)
+            return self._work[kind]
+
+    def close(self) -> None:
+        """Give back what the work holds."""
+        if self._shop is not None:
+            self._shop.close()
+
+    def _make(self, kind: JobKind) -> Work:
+        if kind is JobKind.DECODE:
+            from workers.decode.work import decode_image
+
+            return decode_image
+        from workers.encode.parts import EncodeShop
+        from workers.encode.work import Encoder
+
+        self._shop = EncodeShop(self._database, self._broker, self._lmm, self._worker)
+        return Encoder(self._shop).encode_image
 
 
 def _probe(_context: WorkContext) -> None:

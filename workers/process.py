@@ -20,10 +20,18 @@ from core.jobs.lease import LeaseKeeper
 from core.jobs.reconciler import Reconciler
 from core.logging import configure_logging, get_logger
 from core.queue import DECODE, ENCODE, MAINTENANCE, RUN_TASK, WakeUps, make_celery
-from core.settings import BrokerSettings, DatabaseSettings, LogSettings, StorageSettings, WorkerSettings, load
+from core.settings import (
+    BrokerSettings,
+    DatabaseSettings,
+    LMMSettings,
+    LogSettings,
+    StorageSettings,
+    WorkerSettings,
+    load,
+)
 from core.storage import open_storage
 from models.base import new_id
-from workers.kinds import warm_up
+from workers.kinds import Workbench
 from workers.run import Runner
 from workers.watch import ConsumptionWatch
 
@@ -43,21 +51,21 @@ def run_worker(queues: list[str], concurrency: int | None = None) -> int:
     # Messages carry an id as JSON and are never unpickled, which is what Celery warns of; containers run as root.
     warnings.filterwarnings("ignore", category=SecurityWarning)
     app = make_celery(broker)
-    # Each thread needs a connection, and so do the lease keeper, the reconciler and the watch.
     threads = concurrency or _concurrency(settings, queues[0])
-    database = Database(load(DatabaseSettings).model_copy(update={"pool_size": threads + 2}))
+    database = Database(_with_connections_for(threads, load(DatabaseSettings)))
     storage = open_storage(load(StorageSettings))
     wake_ups = WakeUps(broker, app)
     events = EventLog(broker)
     keeper = LeaseKeeper(database, settings.lease)
     reconciler = Reconciler(database, wake_ups, storage, settings)
     name = f"{queues[0]}@{socket.gethostname()}:{os.getpid()}"
-    runner = Runner(name, database, storage, wake_ups, events, keeper, settings)
+    bench = Workbench(database, broker, load(LMMSettings), settings)
+    runner = Runner(name, bench, database, storage, wake_ups, events, keeper, settings)
     watch = ConsumptionWatch(wake_ups, keeper, runner, queues, settings.stuck_after)
 
     _register_task(app, runner)
     _end_without_loss(keeper, settings.soft_shutdown)
-    warm_up(queues)
+    bench.warm_up(queues)
     for part in (keeper, reconciler, watch):
         part.start()
 
@@ -75,9 +83,18 @@ def run_worker(queues: list[str], concurrency: int | None = None) -> int:
     signals.worker_ready.connect(lambda **_: _log.info("worker_ready", queues=queues, threads=threads), weak=False)
     worker.start()
     _log.info("worker_stopped", restart=watch.wants_restart)
-    for part in (watch, reconciler, keeper, events):
-        part.close()
+    for open_part in (watch, reconciler, bench, keeper, events):
+        open_part.close()
     return EXIT_RESTART if watch.wants_restart else worker.exitcode or 0
+
+
+def _with_connections_for(threads: int, settings: DatabaseSettings) -> DatabaseSettings:
+    """A pool for so many threads and the lease keeper, the reconciler and the watch beside them.
+
+    Threads borrow a connection for single statements and short transactions, so many share few; they may borrow three
+    times as many for a moment.
+    """
+    return settings.model_copy(update={"pool_size": min(threads + 2, settings.pool_size)})
 
 
 def _concurrency(settings: WorkerSettings, queue: str) -> int:

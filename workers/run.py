@@ -20,7 +20,7 @@ from core.settings import WorkerSettings
 from core.storage import Storage
 from models.job import JobState
 from workers.context import WorkContext
-from workers.kinds import work_for
+from workers.kinds import Workbench
 
 _log = get_logger(__name__)
 
@@ -37,6 +37,7 @@ class Runner:
     def __init__(
         self,
         name: str,
+        bench: Workbench,
         database: Database,
         storage: Storage,
         wake_ups: WakeUps,
@@ -44,7 +45,7 @@ class Runner:
         keeper: LeaseKeeper,
         settings: WorkerSettings,
     ) -> None:
-        self._name = name[:48]
+        self._name, self._bench = name[:48], bench
         self._database, self._storage, self._wake_ups = database, storage, wake_ups
         self._events, self._keeper, self._settings = events, keeper, settings
         self._last_wake_up = time.monotonic()
@@ -78,7 +79,7 @@ class Runner:
         started = time.perf_counter()
         self._announce(claim, JobState.RUNNING)
         try:
-            record = work_for(claim.kind)(WorkContext(held, self._database, self._storage, self._events))
+            record = self._bench.work_for(claim.kind)(WorkContext(held, self._database, self._storage, self._events))
 
             def _finish() -> None:
                 if record is None:

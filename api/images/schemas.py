@@ -5,7 +5,7 @@ from datetime import datetime
 
 from pydantic import BaseModel, Field
 
-from api.jobs.schemas import JobAnswer
+from api.jobs.schemas import JobAnswer, UsageAnswer, describe_usage
 from codec.bitstream import CoarseKind
 from codec.options import EncodeOptions
 from models.base import JSONObject
@@ -115,6 +115,7 @@ class ImageAnswer(BaseModel):
     maps: list[list[str]] | None = Field(description="For each item its rows of 0 and 1.")
     seconds: dict[str, float] | None = Field(description="What the stages of the encode took.")
     notes: list[str]
+    usage: UsageAnswer | None = Field(description="What a language model's description cost; null without one.")
     job: JobAnswer | None = Field(description="The latest job of this image.")
     links: ImageLinks
 
@@ -179,6 +180,7 @@ def describe_image(
         maps=image.maps,
         seconds=image.seconds,
         notes=image.notes or [],
+        usage=describe_usage(image.usage),
         job=job,
         links=ImageLinks(
             self=own,

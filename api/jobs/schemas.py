@@ -4,6 +4,7 @@ from datetime import datetime
 
 from pydantic import BaseModel, Field
 
+from models.base import JSONObject
 from models.job import Job, JobKind, JobState
 
 
@@ -12,6 +13,17 @@ class JobError(BaseModel):
 
     code: str | None = Field(examples=["picture_truncated"])
     message: str | None
+
+
+class UsageAnswer(BaseModel):
+    """What a language model's description cost."""
+
+    model: str
+    input_tokens: int
+    output_tokens: int
+    cost: float = Field(description="In the currency of the configured prices; 0 where none are.")
+    seconds: float = Field(description="From the request to its answer.")
+    cached: bool = Field(description="Whether it was bought before, so that nothing was paid for this job.")
 
 
 class JobLinks(BaseModel):
@@ -41,6 +53,7 @@ class JobAnswer(BaseModel):
     cancel_requested: bool
     error: JobError | None = Field(description="Of the last attempt; null when none failed or a later one succeeded.")
     seconds: dict[str, float] | None = Field(description="What the stages took.")
+    usage: UsageAnswer | None = Field(description="Null while no language model has described the picture.")
     image_id: str | None
     reconstruction_id: str | None
     batch_id: str | None
@@ -77,6 +90,11 @@ def describe_links(
     )
 
 
+def describe_usage(usage: JSONObject | None) -> UsageAnswer | None:
+    """The usage as it is told."""
+    return None if usage is None else UsageAnswer.model_validate(usage)
+
+
 def describe_job(job: Job, queue_position: int | None = None) -> JobAnswer:
     """The job as it is told."""
     failed = job.error_code is not None and job.state != JobState.SUCCEEDED
@@ -94,6 +112,7 @@ def describe_job(job: Job, queue_position: int | None = None) -> JobAnswer:
         cancel_requested=job.cancel_requested,
         error=JobError(code=job.error_code, message=job.error_message) if failed else None,
         seconds=job.seconds,
+        usage=describe_usage(job.usage),
         image_id=job.image_id,
         reconstruction_id=job.reconstruction_id,
         batch_id=job.batch_id,

@@ -15,7 +15,7 @@ from sqlalchemy.orm import Session
 from core.database import Database
 from core.errors import LeaseLost, NotFound
 from core.jobs.outbox import promise
-from models.base import new_id, utc_now
+from models.base import JSONObject, new_id, utc_now
 from models.job import Job, JobKind, JobState
 
 # Statements on the table itself skip the bookkeeping that the mapped class brings; every job passes here three times.
@@ -86,6 +86,8 @@ _SUCCEED = _HELD.values(
     stage=None,
     seconds=bindparam("stage_seconds"),
 ).returning(_JOBS.c.id)
+
+_RECORD_USAGE = _HELD.values(usage=bindparam("used"))
 
 
 @dataclass(frozen=True)
@@ -213,6 +215,21 @@ def renew(database: Database, held: Claim, lease: timedelta, *, stage: str | Non
     if not rows:
         raise LeaseLost(f"Job {held.job_id} was taken back.")
     return bool(rows[0][0])
+
+
+def record_usage(database: Database, held: Claim, usage: JSONObject) -> None:
+    """Note what a language model's answer cost this job, in a transaction of its own; says nothing of a lost lease.
+
+    An answer that was bought before (`cached`) replaces no record of an earlier attempt, which may have bought it.
+    """
+    statement = _RECORD_USAGE.where(_JOBS.c.usage.is_(None)) if usage.get("cached") else _RECORD_USAGE
+    database.execute_alone(statement, _name(held) | {"used": usage})
+
+
+def usage_of(session: Session, held: Claim) -> JSONObject | None:
+    """What `record_usage` noted, in this attempt or an earlier one."""
+    usage: JSONObject | None = session.scalar(select(_JOBS.c.usage).where(_JOBS.c.id == held.job_id))
+    return usage
 
 
 def succeed(session: Session, held: Claim, seconds: dict[str, float]) -> None:

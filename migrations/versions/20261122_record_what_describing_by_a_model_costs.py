@@ -27,10 +27,10 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("period", name=op.f("pk_spending")),
     )
     with op.batch_alter_table("images", schema=None) as batch_op:
-        batch_op.add_column(sa.Column("usage", sa.JSON(), nullable=True))
+        batch_op.add_column(sa.Column("usage", sa.JSON(none_as_null=True), nullable=True))
 
     with op.batch_alter_table("jobs", schema=None) as batch_op:
-        batch_op.add_column(sa.Column("usage", sa.JSON(), nullable=True))
+        batch_op.add_column(sa.Column("usage", sa.JSON(none_as_null=True), nullable=True))
 
 
 def downgrade() -> None:

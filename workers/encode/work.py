@@ -1,25 +1,31 @@
 """Turns one original into a stored, verified stream. The original goes only after the stream was read back."""
 
 import hashlib
+import time
 from collections.abc import Mapping
+from dataclasses import asdict, replace
 
+from PIL.Image import Image as Picture
 from sqlalchemy.orm import Session
 
 from codec.bitstream import MEDIA_TYPE, unpack
 from codec.decode.coarse import rebuild_coarse
 from codec.encode.coarse.external import Reference
-from codec.encode.pipeline import Encoded, encode
+from codec.encode.describe.choose import Asked, ask, needs_model
+from codec.encode.pipeline import Encoded, check_options, encode
 from codec.errors import StreamCorrupt
 from codec.limits import MAX_REFERENCE_BYTES, MAX_STREAM_BYTES
 from codec.options import EncodeOptions, parse_options
 from codec.picture.open import open_picture
 from core import images, objects
 from core.errors import LeaseLost
+from core.jobs import repository as jobs
 from core.storage import Storage
 from core.storage.keys import bitstream_key, digest_in
 from models.description import DescriptionRecord
 from models.image import Image
 from workers.context import Record, WorkContext, fetched
+from workers.encode.parts import EncodeShop
 
 _STAGE_SHARES: Mapping[str, tuple[float, float]] = {
     # Where in the whole job each stage of the codec begins and ends.
@@ -29,59 +35,104 @@ _STAGE_SHARES: Mapping[str, tuple[float, float]] = {
     "pack": (0.85, 0.9),
 }
 
+_ASKING = ("describe", "total")
+"""The stages of the codec's own account that waiting for a model belongs to."""
 
-def encode_image(context: WorkContext) -> Record:
-    """Read the original, encode it, store the stream, read it back and rebuild its coarse picture."""
-    with context.database.read() as session:
-        image = session.get(Image, context.claim.image_id)
-    if image is None or image.original_key is None:
-        raise LeaseLost("The image was deleted.")
-    encoded = _encode(context, image, image.original_key)
-    sha256 = hashlib.sha256(encoded.data).hexdigest()
-    context.progress("store", 0.9)
-    _store(context, sha256, encoded.data)
-    context.progress("verify", 0.95)
-    _verify(context.storage, sha256, encoded)
+_KEPT_PIXELS = 1_000_000
+"""A picture up to this (3 MB) is kept while a model is asked; fetching and opening it again would take longer. A larger
+one is let go, since as many may wait as the process has threads."""
 
-    def _record(session: Session) -> dict[str, float]:
-        stored = session.get(Image, image.id, with_for_update={"of": Image})
-        if stored is None:
+
+class Encoder:
+    """Does encode jobs with what the process has for them; called from many threads.
+
+    A full picture is held in a slot only. Nobody waits for the language model in one, so that many jobs may wait.
+    """
+
+    def __init__(self, shop: EncodeShop) -> None:
+        self._shop = shop
+
+    def encode_image(self, context: WorkContext) -> Record:
+        """Read the original, encode it, store the stream, read it back and rebuild its coarse picture."""
+        with context.database.read() as session:
+            image = session.get(Image, context.claim.image_id)
+        if image is None or image.original_key is None:
             raise LeaseLost("The image was deleted.")
-        images.record_stream(session, stored, encoded.stream, encoded.bits, sha256)
-        stored.seconds, stored.notes = dict(encoded.seconds), list(encoded.notes)
-        session.merge(DescriptionRecord(image_id=image.id, describer=encoded.describer, content=_content(encoded)))
-        if not stored.keep_original and stored.original_key is not None:
-            objects.discard(session, stored.original_key, shared=False)
-            stored.original_key = None
-        return dict(encoded.seconds)
+        encoded = self._encode(context, image)
+        sha256 = hashlib.sha256(encoded.data).hexdigest()
+        context.progress("store", 0.9)
+        _store(context, sha256, encoded.data)
+        context.progress("verify", 0.95)
+        with self._shop.slots.one(context.cancelled):
+            _verify(context.storage, sha256, encoded)
 
-    return _record
+        def _record(session: Session) -> dict[str, float]:
+            stored = session.get(Image, image.id, with_for_update={"of": Image})
+            if stored is None:
+                raise LeaseLost("The image was deleted.")
+            images.record_stream(session, stored, encoded.stream, encoded.bits, sha256)
+            stored.seconds, stored.notes = dict(encoded.seconds), list(encoded.notes)
+            stored.usage = jobs.usage_of(session, context.claim)
+            session.merge(DescriptionRecord(image_id=image.id, describer=encoded.describer, content=_content(encoded)))
+            if not stored.keep_original and stored.original_key is not None:
+                objects.discard(session, stored.original_key, shared=False)
+                stored.original_key = None
+            return dict(encoded.seconds)
+
+        return _record
+
+    def _encode(self, context: WorkContext, image: Image) -> Encoded:
+        options = parse_options(EncodeOptions, image.options)
+        parts, slots = self._shop.parts, self._shop.slots
+        # Before the model is paid: what cannot be done here must not cost anything.
+        check_options(options, parts, has_reference=image.reference_key is not None)
+        context.progress("fetch", 0.0)
+        picture: Picture | None = None
+        asked: Asked | None = None
+        ask_seconds = 0.0
+        if needs_model(options):
+            with slots.one(context.cancelled):
+                picture = _open(context.storage, image)
+                shown = self._shop.as_shown(picture)
+                if picture.width * picture.height > _KEPT_PIXELS:
+                    picture = None
+            context.progress("describe", _STAGE_SHARES["describe"][0])
+            started = time.perf_counter()
+            asked = ask(shown, parts, context.cancelled)
+            ask_seconds = time.perf_counter() - started
+            if asked.answer is not None:
+                jobs.record_usage(context.database, context.claim, asdict(asked.answer.usage))
+
+        def _on_stage(stage: str, fraction: float) -> None:
+            start, end = _STAGE_SHARES.get(stage, (0.05, 0.9))
+            context.progress(stage, start + (end - start) * fraction)
+
+        with slots.one(context.cancelled):
+            encoded = encode(
+                picture or _open(context.storage, image),
+                options,
+                source_name=image.name,
+                reference=_reference(context.storage, image),
+                parts=parts,
+                asked=asked,
+                on_stage=_on_stage,
+                cancelled=context.cancelled,
+            )
+        seconds = {stage: spent + ask_seconds * (stage in _ASKING) for stage, spent in encoded.seconds.items()}
+        return replace(encoded, seconds=seconds)
 
 
-def _encode(context: WorkContext, image: Image, original_key: str) -> Encoded:
-    options = parse_options(EncodeOptions, image.options)
+def _open(storage: Storage, image: Image) -> Picture:
+    assert image.original_key is not None
+    with fetched(storage, image.original_key, image.original_sha256) as path:
+        return open_picture(path)
 
-    def _on_stage(stage: str, fraction: float) -> None:
-        start, end = _STAGE_SHARES.get(stage, (0.05, 0.9))
-        context.progress(stage, start + (end - start) * fraction)
 
-    context.progress("fetch", 0.0)
-    with fetched(context.storage, original_key, image.original_sha256) as path:
-        picture = open_picture(path)
-    reference = None
-    if image.reference_key is not None:
-        data = context.storage.get(
-            image.reference_key, max_bytes=MAX_REFERENCE_BYTES, sha256=digest_in(image.reference_key)
-        )
-        reference = Reference(data, (image.declared_bits or 0) / (image.width * image.height))
-    return encode(
-        picture,
-        options,
-        source_name=image.name,
-        reference=reference,
-        on_stage=_on_stage,
-        cancelled=context.cancelled,
-    )
+def _reference(storage: Storage, image: Image) -> Reference | None:
+    if image.reference_key is None:
+        return None
+    data = storage.get(image.reference_key, max_bytes=MAX_REFERENCE_BYTES, sha256=digest_in(image.reference_key))
+    return Reference(data, (image.declared_bits or 0) / (image.width * image.height))
 
 
 def _store(context: WorkContext, sha256: str, data: bytes) -> None:
