@@ -170,3 +170,9 @@ class WeightsCorrupt(WeightsError):
     """The file has another digest than the manifest says, or does not hold what it should."""
 
     code = "weights_corrupt"
+
+
+class OutOfMemory(CodecError):
+    """The work does not fit in the memory that is free, not even in its smallest pieces."""
+
+    code = "out_of_memory"

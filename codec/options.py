@@ -71,6 +71,21 @@ class RestorerName(StrEnum):
 
     SMOOTH = "smooth"
     """Edge-aware enlargement; no network, invents nothing."""
+    DIFFUSION = "diffusion"
+    """Paints it again by a diffusion model; needs the networks of a profile."""
+
+
+class Solver(StrEnum):
+    """How the diffusion restorer gets from noise to a picture."""
+
+    DDPM = "ddpm"
+    """The published ancestral sampler: new noise at every step."""
+    DPMPP_2M = "dpmpp-2m"
+    """DPM-Solver++ of order 2; few steps."""
+    UNIPC = "unipc"
+    """UniPC of order 2, which corrects each step by the next look at it."""
+    EULER = "euler"
+    """Order 1, the same as DDIM."""
 
 
 Text = Annotated[str, Field(max_length=MAX_TEXT_CHARS)]
@@ -143,9 +158,13 @@ class DecodeOptions(_Options):
 
     restorer: RestorerName = RestorerName.SMOOTH
     schedule: Schedule = Schedule.FAST
-    steps: int | None = Field(default=None, ge=1, le=200)
-    guidance: float | None = Field(default=None, ge=0, le=30)
-    solver: str | None = Field(default=None, max_length=40, pattern=r"^[a-z0-9_+-]+$")
+    steps: int | None = Field(default=None, ge=1, le=200, description="Looks of the network; default by schedule.")
+    guidance: float | None = Field(default=None, ge=0, le=30, description="How strongly the text pulls.")
+    solver: Solver | None = Field(default=None, description="Default: dpmpp-2m, and ddpm in the staged schedule.")
+    strength: float = Field(default=1.0, ge=0, le=2, description="How strongly the coarse picture holds; 1 as trained.")
+    res: int | None = Field(
+        default=None, ge=64, le=2048, description="Pixels that the short edge is raised to while painting."
+    )
     seed: int | None = Field(default=None, ge=0, lt=2**63, description="Default: derived from the stream.")
     profile: Profile = Profile.LITE
 

@@ -1,5 +1,7 @@
 """DiffBIR's control network: the U-Net's encoder once more, which sees the condition beside the noisy latent."""
 
+from typing import Any
+
 import torch
 from torch import nn
 
@@ -31,20 +33,26 @@ class ControlNetwork(nn.Module):
         self.mid_zero_conv = nn.Conv2d(widths[-1], widths[-1], 1)
 
     def forward(
-        self, noisy: torch.Tensor, times: torch.Tensor, texts: torch.Tensor, condition: torch.Tensor
+        self,
+        noisy: torch.Tensor,
+        times: torch.Tensor,
+        texts: torch.Tensor,
+        condition: torch.Tensor,
+        attention: dict[str, Any] | None = None,
     ) -> list[torch.Tensor]:
         """What is to be added to each skip of the U-Net, the outermost first, and last to its middle.
 
         `noisy` and `condition`: (B, 4, H, W), H and W multiples of 8; `times`: (B,) timesteps of training;
-        `texts`: (B, T, C).
+        `texts`: (B, T, C); `attention`: what the attention processors are handed besides.
         """
         embedded = self.time_embedding(self.time_proj(times).to(noisy.dtype))
         hidden = self.conv_in(torch.cat((noisy, condition), dim=1))
         skips = [hidden]
         for block in self.down_blocks:
             attends = getattr(block, "has_cross_attention", False)
-            hidden, states = block(hidden, embedded, texts) if attends else block(hidden, embedded)
+            inputs = {"encoder_hidden_states": texts, "cross_attention_kwargs": attention} if attends else {}
+            hidden, states = block(hidden, embedded, **inputs)
             skips += states
-        hidden = self.mid_block(hidden, embedded, texts)
+        hidden = self.mid_block(hidden, embedded, texts, cross_attention_kwargs=attention)
         added = [zero(skip) for zero, skip in zip(self.zero_convs, skips, strict=True)]
         return [*added, self.mid_zero_conv(hidden)]

@@ -1,6 +1,7 @@
 """All of DiffBIR's networks as one module: what a schedule calls, on tensors. Knows no schedule, no tiles, no files."""
 
 from collections.abc import Mapping
+from typing import Any
 
 import torch
 from torch import nn
@@ -39,7 +40,8 @@ class DiffBIR(nn.Module):
         """Take these tensors as parameters, all of them and no others, without a copy; ready for use afterwards."""
         self.load_state_dict(tensors, strict=True, assign=True)
         # The one buffer that no checkpoint holds would stay hollow.
-        self.text.embeddings.position_ids = torch.arange(self.config.text.length)[None]
+        positions = torch.arange(self.config.text.length)[None]
+        self.text.embeddings.position_ids = nn.Buffer(positions, persistent=False)
         self.eval().requires_grad_(False)
 
     def clean(self, picture: torch.Tensor) -> torch.Tensor:
@@ -61,17 +63,20 @@ class DiffBIR(nn.Module):
         texts: torch.Tensor,
         condition: torch.Tensor,
         control_scale: float = 1.0,
+        attention: dict[str, Any] | None = None,
     ) -> torch.Tensor:
         """What `config.prediction` says about `noisy`, (B, 4, h, w) with h and w multiples of 8.
 
         `times`: (B,) timesteps of training, 0 to 999, one per sample; `texts`: from `embed`; `condition`: a latent
-        from `encode`; `control_scale`: how strongly the condition steers, 1 as trained.
+        from `encode`; `control_scale`: how strongly the condition steers, 1 as trained; `attention`: what the
+        attention processors of both networks are handed besides.
         """
-        added = [residual * control_scale for residual in self.control(noisy, times, texts, condition)]
+        added = [residual * control_scale for residual in self.control(noisy, times, texts, condition, attention)]
         return self.unet(
             noisy,
             times,
             texts,
+            cross_attention_kwargs=attention,
             down_block_additional_residuals=tuple(added[:-1]),
             mid_block_additional_residual=added[-1],
             return_dict=False,

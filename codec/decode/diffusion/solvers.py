@@ -1,0 +1,191 @@
+"""The ways from noise to a clean latent, as values that a request carries along. They call no network.
+
+A trajectory says at which timestep the network should look at which latents, and is told what it said. Each request
+has its own, because requests that share a call of the network are at different places of their ways.
+"""
+
+import math
+from collections.abc import Sequence
+from typing import Protocol
+
+import numpy as np
+import torch
+
+from codec.decode.diffusion.ddpm import SpacedDDPM, training_signal
+from codec.nets.diffbir.config import Prediction
+from codec.options import Solver
+
+_KNOTS = (999, 850, 736, 645, 545, 455, 343, 233, 124, 24, 0)
+"""Where ten looks and the end lie on Stable Diffusion's schedule so that DPM-Solver++ strays least from the exact way
+(Sabour et al., "Align Your Steps", arXiv 2404.14507; the list for Stable Diffusion in diffusers' `AysSchedules`)."""
+
+
+class Trajectory(Protocol):
+    """One pass from noise to a clean latent."""
+
+    steps: int
+    """Looks of the network from noise to the end."""
+    steps_done: int
+    latents: torch.Tensor
+    """Where the pass stands, (1, C, h, w) float32; the result once `steps` are done."""
+    clean: torch.Tensor | None
+    """The clean latents that the last look implied; for previews."""
+
+    @property
+    def time(self) -> int:
+        """The timestep of training at which the network should look next."""
+
+    def advance(self, predicted: torch.Tensor) -> None:
+        """Go one step, given what the network said about `latents` at `time`."""
+
+
+def start(
+    solver: Solver,
+    steps: int,
+    condition: torch.Tensor,
+    generator: torch.Generator,
+    prediction: Prediction,
+    zero_terminal_snr: bool,
+) -> Trajectory:
+    """A new pass whose latents have the shape of `condition`; all its noise comes from `generator`, on the CPU."""
+    noise = _draw(condition, generator)
+    if solver is Solver.DDPM:
+        sampler = SpacedDDPM.make(steps, prediction, zero_terminal_snr)
+        return AncestralTrajectory(sampler, noise, generator)
+    times = ode_times(steps)
+    signal = training_signal(zero_terminal_snr)[times]
+    # Where some of the picture is left at the noisiest level, solvers without new noise never make up for a start
+    # without any; DiffBIR starts them from the noised condition for that reason (`start_point_type` of its
+    # inference.py). With a terminal signal of zero this is the noise alone.
+    latents = math.sqrt(signal[0]) * condition + math.sqrt(1 - signal[0]) * noise
+    return ODETrajectory(solver, times, signal, latents, prediction)
+
+
+def ode_times(steps: int) -> list[int]:
+    """`steps` timesteps of training, falling from the noisiest, by interpolation between the published ten."""
+    positions = np.arange(steps) * (len(_KNOTS) - 1) / steps
+    times: list[int] = np.rint(np.interp(positions, range(len(_KNOTS)), _KNOTS)).astype(int).tolist()
+    return times
+
+
+class AncestralTrajectory:
+    """DiffBIR's spaced DDPM with the smaller variance, from pure noise."""
+
+    def __init__(self, sampler: SpacedDDPM, noise: torch.Tensor, generator: torch.Generator) -> None:
+        self._sampler = sampler
+        self._generator = generator
+        self.steps = len(sampler.timesteps)
+        self.steps_done = 0
+        self.latents = noise
+        self.clean: torch.Tensor | None = None
+
+    @property
+    def time(self) -> int:
+        """The next timestep."""
+        return int(self._sampler.timesteps[self.steps - 1 - self.steps_done])
+
+    def advance(self, predicted: torch.Tensor) -> None:
+        """One ancestral step; the last one adds no noise."""
+        index = self.steps - 1 - self.steps_done
+        self.clean = self._sampler.clean(self.latents, predicted, index)
+        noise = _draw(self.latents, self._generator) if index else None
+        self.latents = self._sampler.step(self.latents, predicted, index, noise)
+        self.steps_done += 1
+
+
+class ODETrajectory:
+    """The deterministic way: Euler, DPM-Solver++(2M) and UniPC-2 with its corrector, all on predicted clean latents.
+
+    Lu et al., arXiv 2211.01095, algorithm 2; Zhao et al., arXiv 2302.04867, B(h) = exp(h) - 1. The last step has
+    order 1, because it ends without noise, where the half logarithm of the signal-to-noise ratio is infinite.
+    """
+
+    def __init__(
+        self,
+        solver: Solver,
+        times: Sequence[int],
+        signal: np.ndarray[tuple[int], np.dtype[np.float64]],
+        latents: torch.Tensor,
+        prediction: Prediction,
+    ) -> None:
+        if signal[0] == 0 and prediction is Prediction.EPS:
+            raise ValueError("a picture cannot be worked out from its noise where none of it is left")
+        self._solver = solver
+        self._times = times
+        self._picture = [*np.sqrt(signal).tolist(), 1.0]
+        self._noise = [*np.sqrt(1 - signal).tolist(), 0.0]
+        self._prediction = prediction
+        self._history: list[torch.Tensor] = []
+        self._before: torch.Tensor | None = None
+        self.steps = len(times)
+        self.steps_done = 0
+        self.latents = latents
+        self.clean: torch.Tensor | None = None
+
+    @property
+    def time(self) -> int:
+        """The next timestep."""
+        return self._times[self.steps_done]
+
+    def advance(self, predicted: torch.Tensor) -> None:
+        """From the present noise level to the next."""
+        here = self.steps_done
+        picture, noise = self._picture[here], self._noise[here]
+        if self._prediction is Prediction.V:
+            clean = picture * self.latents - noise * predicted
+        else:
+            clean = (self.latents - noise * predicted) / picture
+        if self._solver is Solver.UNIPC and self._before is not None:
+            self.latents = self._corrected(self._before, clean)
+        self._before = self.latents
+        self._history = [*self._history[-1:], clean]
+        self.latents = self._predicted(here)
+        self.clean = clean
+        self.steps_done += 1
+
+    def _predicted(self, here: int) -> torch.Tensor:
+        """The latents at the next level, from what is known at this one."""
+        clean = self._history[-1]
+        if self._slope_is_known(here):
+            span = self._half_log_snr(here + 1) - self._half_log_snr(here)
+            before = self._half_log_snr(here) - self._half_log_snr(here - 1)
+            clean = clean + (clean - self._history[-2]) * (span / (2 * before))
+        return self._moved(self.latents, here, clean)
+
+    def _corrected(self, before: torch.Tensor, clean: torch.Tensor) -> torch.Tensor:
+        """The present latents once more, now that it is known what the network says about them.
+
+        `before`: the latents one level up, of which the prediction was made. The weights solve the order conditions
+        of the paper's equation 9 for the points that the prediction used and the present one.
+        """
+        level = self.steps_done - 1
+        last = self._history[-1]
+        span = self._half_log_snr(level + 1) - self._half_log_snr(level)
+        if not self._slope_is_known(level):
+            return self._moved(before, level, last + (clean - last) / 2)
+        reach = (self._half_log_snr(level - 1) - self._half_log_snr(level)) / span
+        phi_1 = math.expm1(-span)
+        phi_2 = phi_1 / -span - 1
+        phi_3 = phi_2 / -span - 1 / 2
+        conditions = np.array([phi_2 / phi_1, 2 * phi_3 / phi_1])
+        share_back, share_here = np.linalg.solve(np.array([[1.0, 1.0], [reach, 1.0]]), conditions).tolist()
+        slope_back = (self._history[-2] - last) / reach
+        return self._moved(before, level, last + share_back * slope_back + share_here * (clean - last))
+
+    def _slope_is_known(self, level: int) -> bool:
+        """Whether a step from this level can have order 2."""
+        is_last = level + 1 == self.steps
+        return self._solver is not Solver.EULER and 0 < level and not is_last and self._picture[level - 1] > 0
+
+    def _moved(self, latents: torch.Tensor, level: int, clean: torch.Tensor) -> torch.Tensor:
+        """One level down along the straight line from `latents` to `clean`."""
+        kept = self._noise[level + 1] / self._noise[level]
+        return kept * latents + (self._picture[level + 1] - kept * self._picture[level]) * clean
+
+    def _half_log_snr(self, level: int) -> float:
+        return math.log(self._picture[level] / self._noise[level])
+
+
+def _draw(like: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+    """Standard normal noise, drawn on the CPU so that it does not depend on the device or on who shares a batch."""
+    return torch.randn(like.shape, generator=generator, dtype=torch.float32).to(like.device)
