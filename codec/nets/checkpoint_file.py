@@ -5,6 +5,7 @@ Knows no network. Digests are checked elsewhere, before a file gets here.
 
 import pickle
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -76,7 +77,7 @@ def _read_zip(path: Path) -> Any:
         raise WeightsCorrupt(f"{path.name} is no checkpoint in PyTorch's zip format.") from error
     if any(entry.compress_type != zipfile.ZIP_STORED for entry in entries):
         raise WeightsCorrupt(f"{path.name} is compressed, which PyTorch's files never are; it could grow without end.")
-    stand_ins = [(_Inert, name) for name in _LEFT_BESIDE]
+    stand_ins: list[Callable[..., Any] | tuple[Callable[..., Any], str]] = [(_Inert, name) for name in _LEFT_BESIDE]
     try:
         with torch.serialization.safe_globals(stand_ins):
             return torch.load(path, map_location="cpu", mmap=True, weights_only=True)

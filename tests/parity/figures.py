@@ -2,6 +2,7 @@
 
 import json
 import os
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -74,8 +75,7 @@ def tiny_config() -> DiffBIRConfig:
 
 def tiny_checkpoint(*, with_cond_encoder: bool = True) -> dict[str, torch.Tensor]:
     """The single file at tiny widths; as published it encodes the condition by a copy of the autoencoder's half."""
-    tensors = hashed_tensors(figures("diffbir")[0]["keys"])
-    tensors |= hashed_tensors(figures("swinir")[0]["keys"], prefix="preprocess_model.")
+    tensors = dict(_tiny_tensors())
     if with_cond_encoder:
         first = "first_stage_model."
         copied = (f"{first}encoder.", f"{first}quant_conv.")
@@ -83,6 +83,12 @@ def tiny_checkpoint(*, with_cond_encoder: bool = True) -> dict[str, torch.Tensor
             f"cond_encoder.{key[len(first) :]}": value for key, value in tensors.items() if key.startswith(copied)
         }
     return tensors
+
+
+@cache
+def _tiny_tensors() -> dict[str, torch.Tensor]:
+    tensors = hashed_tensors(figures("diffbir")[0]["keys"])
+    return tensors | hashed_tensors(figures("swinir")[0]["keys"], prefix="preprocess_model.")
 
 
 def assert_agrees(ours: torch.Tensor, figure: NDArray[Any]) -> None:

@@ -27,11 +27,12 @@ def training_signal(zero_terminal_snr: bool = False) -> Schedule:
     al., arXiv 2305.08891, algorithm 1), as in DiffBIR v2.1.
     """
     betas = np.linspace(_FIRST_BETA**0.5, _LAST_BETA**0.5, TRAINING_STEPS) ** 2
-    signal = np.cumprod(1.0 - betas)
+    signal: Schedule = np.cumprod(1.0 - betas)
     if not zero_terminal_snr:
         return signal
     root = np.sqrt(signal)
-    return ((root - root[-1]) * root[0] / (root[0] - root[-1])) ** 2
+    shifted: Schedule = (root - root[-1]) * root[0] / (root[0] - root[-1])
+    return shifted**2
 
 
 def spaced_timesteps(steps: int) -> list[int]:
