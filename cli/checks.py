@@ -262,11 +262,24 @@ def _scratch(data: Path) -> Iterator[Path]:
 
 
 def _weights() -> Check:
-    from codec.decode.restore import get_restorer
-    from codec.options import RestorerName
+    from cli.weights import weights_folder
+    from codec.errors import WeightsError
+    from codec.weights.store import State, WeightsStore
+    from core.errors import ServiceError
 
-    restorer = get_restorer(RestorerName.SMOOTH)
-    return Check("weights", True, f"none needed: the restorer {restorer.name!r} has no networks")
+    try:
+        store = WeightsStore(weights_folder())
+        here = {entry.name: entry.state for entry in store.listing() if entry.record is not None}
+    except (WeightsError, ServiceError) as error:
+        return Check("weights", False, str(error), "Correct or unset MISC_WEIGHTS_PATH.", is_essential=False)
+    bad = [f"{name} is {state}" for name, state in here.items() if state in (State.CORRUPT, State.MISSING)]
+    if bad:
+        advice = "Run `misc weights verify`, then fetch or add those again."
+        return Check("weights", False, ", ".join(bad), advice, is_essential=False)
+    if not here:
+        detail = "none here, and the defaults need none; `misc weights pull sd21` fetches the published ones"
+        return Check("weights", True, detail, is_essential=False)
+    return Check("weights", True, f"{', '.join(here)} in {store.path}", is_essential=False)
 
 
 def _gpu() -> Check:

@@ -3,6 +3,8 @@
 import hashlib
 import json
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -232,3 +234,11 @@ def test_index_is_read_by_others_while_it_changes(store: WeightsStore, tmp_path:
         thread.join()
 
     assert len(read_index(store.path)) == 12
+
+
+def test_looking_for_weights_needs_neither_networks_nor_a_network() -> None:
+    modules = "codec.weights.store, codec.weights.pull, codec.nets.coarse_networks, codec.encode.locate.load"
+    heavy = "{'torch', 'transformers', 'compressai', 'httpx', 'safetensors'}"
+    program = f"import sys, {modules}; sys.exit(sorted({heavy} & set(sys.modules)) or 0)"
+
+    assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0

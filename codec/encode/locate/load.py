@@ -1,0 +1,39 @@
+"""The locator out of the folder of weights. Importing it costs nothing; PyTorch is imported with the first locator."""
+
+import importlib.util
+
+from codec.encode.parts import Locator
+from codec.nets.loaded import Loaded
+from codec.weights.digest import check_digest
+from codec.weights.index import Record
+from codec.weights.manifest import Part
+from codec.weights.store import WeightsStore
+
+_loaded: Loaded[Locator] = Loaded(most=1)
+
+
+def load_locator(store: WeightsStore) -> Locator | None:
+    """The locator with the CLIP that is here, None when there is none or the libraries for networks are not installed.
+
+    Of several the one that is published comes first. Its file is hashed before it is read. Loaded once a process and
+    shared by its threads. Raises WeightsCorrupt for a file that is not what it should be.
+    """
+    here = [record for record in store.records().values() if record.part is Part.CLIP]
+    here = [record for record in here if store.file_of(record).is_file()]
+    if not here or any(importlib.util.find_spec(library) is None for library in ("torch", "transformers")):
+        return None
+    order = list(store.released)
+    record = min(here, key=lambda one: (order.index(one.name) if one.name in order else len(order), one.name))
+    return _loaded.get(record.sha256, lambda: _load(store, record))
+
+
+def release() -> None:
+    """Give the memory of the locator back when nobody uses it any more."""
+    _loaded.release()
+
+
+def _load(store: WeightsStore, record: Record) -> Locator:
+    from codec.encode.locate.clip import CLIPLocator
+
+    check_digest(store.file_of(record), record.sha256)
+    return CLIPLocator.load(store.file_of(record))
