@@ -1,0 +1,120 @@
+"""Encode jobs done in this process, against a played model, on both databases and a real Redis."""
+
+import hashlib
+import io
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image as Pillow
+
+from codec.options import EncodeOptions, parse_options
+from core import images, objects
+from core.database import Database
+from core.events import EventLog
+from core.jobs import repository
+from core.jobs.lease import LeaseKeeper
+from core.queue import WakeUps
+from core.settings import BrokerSettings, LMMSettings, WeightsSettings, WorkerSettings
+from core.storage.keys import original_key
+from core.storage.local import LocalStorage
+from models import Image, Job
+from models.base import new_id
+from tests.lmm_server.server import LMMTestServer
+from workers.kinds import Workbench
+from workers.run import Runner
+
+
+def picture(seed: int, width: int = 64, height: int = 48) -> bytes:
+    """A small picture that no other seed gives, as PNG."""
+    noise = np.random.default_rng(seed).integers(0, 256, (6, 8, 3), dtype=np.uint8)
+    file = io.BytesIO()
+    Pillow.fromarray(noise).resize((width, height), Pillow.Resampling.BICUBIC).save(file, "PNG")
+    return file.getvalue()
+
+
+class Desk:
+    """Takes pictures in as the API does, and does their jobs as a worker process does."""
+
+    def __init__(self, database: Database, broker: BrokerSettings, folder: Path, lmm: dict[str, Any]) -> None:
+        self.database, self.storage = database, LocalStorage(folder)
+        settings = WorkerSettings()
+        self._keeper = LeaseKeeper(database, settings.lease)
+        self._events = EventLog(broker)
+        self._wake_ups = WakeUps(broker)
+        self.bench = Workbench(database, broker, LMMSettings(**lmm), settings, WeightsSettings())
+        self._runner = Runner(
+            "test", self.bench, database, self.storage, self._wake_ups, self._events, self._keeper, settings
+        )
+        self._keeper.start()
+
+    def submit(self, data: bytes, **options: Any) -> str:
+        """Hand a picture in; returns the id of its job."""
+        image_id, sha256 = new_id("img"), hashlib.sha256(data).hexdigest()
+        key = original_key(image_id, "png")
+        objects.reserve(self.database, key)
+        self.storage.put(key, data, content_type="image/png", sha256=sha256)
+        with Pillow.open(io.BytesIO(data)) as opened:
+            width, height = opened.size
+        with self.database.write() as session:
+            _, job_id = images.submit(
+                session,
+                image_id=image_id,
+                name=f"{image_id}.png",
+                width=width,
+                height=height,
+                media_type="image/png",
+                original_key=key,
+                original_bytes=len(data),
+                original_sha256=sha256,
+                options=parse_options(EncodeOptions, {"describe": "openai", "maps": False, "blocks": 4} | options),
+                keep_original=False,
+                max_attempts=3,
+            )
+        return job_id
+
+    def run(self, job_id: str) -> tuple[Job, Image]:
+        """One attempt of the job; returns it and its image as they are afterwards."""
+        self._runner.run(job_id)
+        return self.look(job_id)
+
+    def look(self, job_id: str) -> tuple[Job, Image]:
+        """The job and its image."""
+        with self.database.read() as session:
+            job = repository.get(session, job_id)
+            assert job.image_id is not None
+            return job, images.get(session, job.image_id)
+
+    def close(self) -> None:
+        """Give everything back."""
+        for part in (self.bench, self._keeper, self._events, self._wake_ups):
+            part.close()
+
+
+OpenDesk = Callable[..., Desk]
+
+
+@pytest.fixture
+def lmm_server() -> Iterator[LMMTestServer]:
+    """A server that plays a model."""
+    with LMMTestServer() as server:
+        yield server
+
+
+@pytest.fixture
+def open_desk(
+    database: Database, broker_settings: BrokerSettings, tmp_path: Path, lmm_server: LMMTestServer
+) -> Iterator[OpenDesk]:
+    """Opens a desk with settings of the language model beside the server's address."""
+    desks: list[Desk] = []
+
+    def _open(**lmm: Any) -> Desk:
+        lmm = {"base_url": lmm_server.base_url, "model": "played", "attempts": 2} | lmm
+        desks.append(Desk(database, broker_settings, tmp_path / "objects", lmm))
+        return desks[-1]
+
+    yield _open
+    for desk in desks:
+        desk.close()
