@@ -175,7 +175,7 @@ class ODETrajectory:
     def _slope_is_known(self, level: int) -> bool:
         """Whether a step from this level can have order 2."""
         is_last = level + 1 == self.steps
-        return self._solver is not Solver.EULER and 0 < level and not is_last and self._picture[level - 1] > 0
+        return self._solver is not Solver.EULER and level > 0 and not is_last and self._picture[level - 1] > 0
 
     def _moved(self, latents: torch.Tensor, level: int, clean: torch.Tensor) -> torch.Tensor:
         """One level down along the straight line from `latents` to `clean`."""

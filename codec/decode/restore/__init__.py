@@ -7,14 +7,18 @@ together, look at their progress and drop one between two steps.
 import importlib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
 from codec.bitstream.stream import Coarse, Texts
+from codec.errors import FeatureUnavailable
 from codec.options import DecodeOptions, RestorerName
+
+if TYPE_CHECKING:
+    from codec.decode.diffusion.networks import Networks
 
 
 @dataclass(frozen=True)
@@ -70,12 +74,24 @@ class Restorer(Protocol):
         """The finished picture, mode RGB, of the coarse picture's size."""
 
 
-_KNOWN = {RestorerName.SMOOTH: ("codec.decode.restore.smooth", "Smooth")}
+_KNOWN = {
+    RestorerName.SMOOTH: ("codec.decode.restore.smooth", "Smooth"),
+    RestorerName.DIFFUSION: ("codec.decode.diffusion.restorer", "DiffusionRestorer"),
+}
 """Name to module and class. Imported on first use, so that a light restorer never loads a heavy one's libraries."""
 
+_NEEDS_NETWORKS = {RestorerName.DIFFUSION}
 
-def get_restorer(name: RestorerName) -> Restorer:
-    """The restorer of this name."""
+
+def get_restorer(name: RestorerName, networks: "Networks | None" = None) -> Restorer:
+    """The restorer of this name, painting by `networks` if it is one that needs some.
+
+    Making one of those takes a moment, and it serves any number of requests: keep it. Raises FeatureUnavailable where
+    networks are needed and none are given.
+    """
+    if name in _NEEDS_NETWORKS and networks is None:
+        raise FeatureUnavailable(f"The restorer {name} needs the networks of a profile, and none are loaded here.")
     module, kind = _KNOWN[name]
-    restorer: Restorer = getattr(importlib.import_module(module), kind)()
+    make = getattr(importlib.import_module(module), kind)
+    restorer: Restorer = make(networks) if name in _NEEDS_NETWORKS else make()
     return restorer

@@ -1,0 +1,128 @@
+"""What a request's passes are, by its schedule, and how large the picture is while it is painted. Needs no PyTorch."""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from codec.decode.maps import scale_map
+from codec.decode.restore import RestoreRequest
+from codec.errors import OptionError
+from codec.options import Schedule, Solver
+
+NEGATIVE_TEXT = "Blurry, Low Quality"
+"""What MISC's published decoder steers away from in every pass."""
+
+_ITEM_STEPS, _ITEM_GUIDANCE = 3, 3.5
+_OVERALL_STEPS, _OVERALL_GUIDANCE = 40, 7.0
+"""The `sr_pipe` calls of MISC's published notebook."""
+
+_FAST_STEPS = 12
+
+_ITEM_SHARE = 0.5
+"""How much an item's own text holds inside its map in the fast schedule. The overall text keeps the other half, because
+it names what surrounds the item and how all of it looks."""
+
+_MAX_ELONGATION = 8
+"""The long edge is raised to at most this many times the working size, so that a picture of one row stays small."""
+
+Map = npt.NDArray[np.uint8]
+
+
+@dataclass(frozen=True)
+class Pass:
+    """One way from noise to a picture.
+
+    `texts`: the first holds everywhere, the others inside the map at the same place of `regions`. `blend`: the map
+    inside which the result replaces the picture; None for all of it. `pads_with_zeros`: or by repeating the edge.
+    """
+
+    texts: tuple[str, ...]
+    steps: int
+    guidance: float
+    solver: Solver
+    regions: tuple[Map, ...] = ()
+    blend: Map | None = None
+    pads_with_zeros: bool = True
+
+
+def plan_passes(request: RestoreRequest) -> tuple[Pass, ...]:
+    """The passes of a request, in order. `steps` and `guidance` of its options are those of the last one.
+
+    Raises OptionError for a sampler that cannot do the number of steps.
+    """
+    options, texts = request.options, request.texts
+    if options.schedule is Schedule.STAGED:
+        solver = options.solver or Solver.DDPM
+        items = tuple(
+            Pass((detail,), _ITEM_STEPS, _ITEM_GUIDANCE, solver, blend=mask)
+            for detail, mask in zip(texts.details, request.maps, strict=False)
+        )
+        last = Pass((texts.overall,), *_asked(request, _OVERALL_STEPS), solver)
+        return _with_enough_steps((*items, last))
+    shown = [pair for pair in zip(texts.details, request.maps, strict=False) if pair[0] and pair[1].any()]
+    fused = Pass(
+        (texts.overall, *(detail for detail, _ in shown)),
+        *_asked(request, _FAST_STEPS),
+        options.solver or Solver.DPMPP_2M,
+        regions=tuple(mask for _, mask in shown),
+        pads_with_zeros=False,
+    )
+    return _with_enough_steps((fused,))
+
+
+def _asked(request: RestoreRequest, steps: int) -> tuple[int, float]:
+    guidance = request.options.guidance
+    return request.options.steps or steps, _OVERALL_GUIDANCE if guidance is None else guidance
+
+
+def _with_enough_steps(passes: tuple[Pass, ...]) -> tuple[Pass, ...]:
+    for each in passes:
+        if each.solver is Solver.DDPM and each.steps < 2:
+            raise OptionError("steps: the solver ddpm needs at least 2; take 2 or more, or another solver.")
+    return passes
+
+
+@dataclass(frozen=True)
+class WorkingSize:
+    """Sides in pixels while painting: `width` x `height` is the picture, the rest up to `padded_*` is padding."""
+
+    width: int
+    height: int
+    padded_width: int
+    padded_height: int
+
+    @classmethod
+    def of(cls, width: int, height: int, res_px: int, multiple_px: int) -> "WorkingSize":
+        """For a picture of this size: the short edge is raised to `res_px`, and never reduced.
+
+        A side is rounded up, as published. Very long pictures are raised less.
+        """
+        factor = min(res_px / min(width, height), _MAX_ELONGATION * res_px / max(width, height))
+        if factor > 1:
+            width, height = math.ceil(width * factor), math.ceil(height * factor)
+        return cls(width, height, -(-width // multiple_px) * multiple_px, -(-height // multiple_px) * multiple_px)
+
+    @property
+    def padded_pixels(self) -> int:
+        """Pixels with the padding."""
+        return self.padded_width * self.padded_height
+
+
+def region_weights(regions: tuple[Map, ...], size: WorkingSize, unit_px: int) -> npt.NDArray[np.float32] | None:
+    """How much each text of a pass holds where: (1 + regions, padded height, padded width) / `unit_px`, adding up to 1.
+
+    Where maps overlap their items share what an item has. None where there are no regions.
+    """
+    if not regions:
+        return None
+    rows, columns = size.padded_height // unit_px, size.padded_width // unit_px
+    weights = np.zeros((1 + len(regions), rows, columns), np.float32)
+    inner_rows, inner_columns = -(-size.height // unit_px), -(-size.width // unit_px)
+    for index, mask in enumerate(regions, 1):
+        weights[index, :inner_rows, :inner_columns] = scale_map(mask, inner_columns, inner_rows)
+    strongest, together = weights[1:].max(axis=0), weights[1:].sum(axis=0)
+    weights[1:] *= _ITEM_SHARE * strongest / np.maximum(together, np.finfo(np.float32).tiny)
+    weights[0] = 1 - weights[1:].sum(axis=0)
+    return weights

@@ -1,0 +1,185 @@
+"""The restorer that paints a picture again: runs what its requests ask for, many in one call of the network.
+
+It knows nothing of schedules and tiles, which are the requests' own, nor of files that networks come from.
+"""
+
+import math
+import time
+from collections import defaultdict
+from collections.abc import Sequence
+
+import torch
+from PIL import Image
+
+from codec.decode.diffusion.memory import call_budget_bytes, free_host_bytes, is_exhaustion, release
+from codec.decode.diffusion.networks import Networks, Stage
+from codec.decode.diffusion.passes import WorkingSize, plan_passes
+from codec.decode.diffusion.preview import LatentColours
+from codec.decode.diffusion.state import Call, DiffusionState
+from codec.decode.diffusion.tiles import smallest_tile_pixels
+from codec.decode.restore import RestoreRequest
+from codec.errors import OutOfMemory
+
+_TILE_EDGES_PX = (256, 320, 384, 512, 640, 768, 1024, 1280, 1536, 2048)
+"""Edges of square tiles to choose from. Few, so that a little more or less free memory seldom changes the tiles, which
+would change the picture."""
+
+_LARGEST_EDGE_PX = {Stage.CLEAN: 2048, Stage.ENCODE: 2048, Stage.DIFFUSE: 1536, Stage.DECODE: 2048}
+"""Larger ones gain nothing: attention grows with the square of a tile, and Stable Diffusion repeats what it paints
+when it sees much more than the 512 pixels that it was trained on."""
+
+_HOST_BYTES_PER_PX = 48
+"""Of main memory for each pixel at the working size: two float32 pictures, and a few of 8 bits."""
+
+
+class DiffusionRestorer:
+    """Paints by `networks`. One instance serves all requests of a process; steps may come from several threads.
+
+    Tiles are as large as the memory that is free now allows. `tile_px` fixes the edge of the largest tile instead,
+    which makes pictures independent of what else runs on the machine.
+    """
+
+    name = "diffusion"
+    generative = True
+
+    def __init__(self, networks: Networks, *, tile_px: int | None = None) -> None:
+        self._networks = networks
+        self._colours = LatentColours.fit(networks)
+        self._budget_bytes = call_budget_bytes(networks.device)
+        self._tile_px = tile_px
+
+    def begin(self, request: RestoreRequest) -> DiffusionState:
+        """Raises OptionError for steps that a sampler cannot do, and OutOfMemory before any memory is taken."""
+        passes = plan_passes(request)
+        height, width = request.coarse.shape[:2]
+        networks = self._networks
+        size = WorkingSize.of(width, height, request.options.res or networks.res_px, networks.multiple_px)
+        needed, free = _HOST_BYTES_PER_PX * size.padded_pixels, free_host_bytes()
+        if needed > free:
+            raise OutOfMemory(
+                f"Painting {size.padded_width} x {size.padded_height} pixels needs {needed >> 20} MB of main memory; "
+                f"{free >> 20} MB are free."
+            )
+        samples = max(1 if each.guidance == 1 else 2 for each in passes)
+        tiles = {
+            stage: self._max_tile_pixels(stage, samples if stage is Stage.DIFFUSE else 1)
+            for stage in networks.bytes_per_px
+        }
+        return DiffusionState(request, passes, size, networks, self._colours, tiles)
+
+    def step(self, states: Sequence[DiffusionState]) -> None:
+        """One call of a network for each state: one tile of one stage, so that no step is long.
+
+        States that denoise tiles of one shape share a call. Raises OutOfMemory when a state's smallest tile does not
+        fit; it is kept as that state's `failure`, and all other states have been advanced.
+        """
+        groups = defaultdict(list)
+        for state in states:
+            if state.failure is None and not state.is_done:
+                groups[self._group(state)].append(state)
+        with torch.inference_mode():
+            for group in groups.values():
+                self._advance(group)
+        for state in states:
+            if state.failure is not None:
+                raise state.failure
+
+    def finish(self, state: DiffusionState) -> Image.Image:
+        """The painted picture; takes the steps that have not been taken."""
+        while not state.is_done:
+            self.step([state])
+        return state.picture
+
+    def _max_tile_pixels(self, stage: Stage, samples: int) -> int:
+        if self._tile_px is not None:
+            return self._tile_px**2
+        fitting = math.isqrt(int(self._budget_bytes / (self._networks.bytes_per_px[stage] * samples)))
+        edges = [edge for edge in _TILE_EDGES_PX if edge <= min(fitting, _LARGEST_EDGE_PX[stage])]
+        return edges[-1] ** 2 if edges else smallest_tile_pixels(self._networks.multiple_px)
+
+    def _group(self, state: DiffusionState) -> tuple[object, ...]:
+        """What states must have in common to share a call."""
+        if state.stage is not Stage.DIFFUSE:
+            return (id(state),)
+        call = state.call()
+        assert call.values is not None and call.vectors is not None
+        return (*call.values.shape[1:], call.vectors.shape[1:], call.regions is None, call.strength)
+
+    def _advance(self, states: Sequence[DiffusionState]) -> None:
+        """Advance states that can share a call, in as few calls as memory allows."""
+        begun = time.perf_counter()
+        calls = [state.call() for state in states]
+        outputs = self._outputs(calls) if self._fits(calls) else None
+        if outputs is None:
+            # Outside of the error's handler, whose traceback holds on to what did not fit.
+            del calls
+            release(self._networks.device)
+            self._advance_in_smaller_pieces(states)
+            return
+        for state, call, output in zip(states, calls, outputs, strict=True):
+            try:
+                state.take(output)
+            except MemoryError:
+                state.failure = _too_small(call.stage)
+            state.seconds[call.stage] = state.seconds.get(call.stage, 0.0) + time.perf_counter() - begun
+
+    def _advance_in_smaller_pieces(self, states: Sequence[DiffusionState]) -> None:
+        if len(states) > 1:
+            half = len(states) // 2
+            self._advance(states[:half])
+            self._advance(states[half:])
+        elif states[0].shrink():
+            self._advance(states)
+        else:
+            states[0].failure = _too_small(states[0].stage)
+
+    def _fits(self, calls: Sequence[Call]) -> bool:
+        """Whether several requests together stay within what one call may take; one alone is always tried."""
+        if len(calls) == 1:
+            return True
+        pixels = sum(call.values[:, 0].numel() for call in calls if call.values is not None)
+        needed = pixels * self._networks.latent_px**2 * self._networks.bytes_per_px[Stage.DIFFUSE]
+        return needed <= self._budget_bytes
+
+    def _outputs(self, calls: Sequence[Call]) -> list[torch.Tensor] | None:
+        """What the network says to each call, or None when memory ran out."""
+        try:
+            outputs = self._look(calls)
+            if self._networks.device.type == "cuda":
+                # So that time is counted where it is spent, and an error shows up here.
+                torch.cuda.synchronize(self._networks.device)
+            return outputs
+        except (RuntimeError, MemoryError) as error:
+            if not is_exhaustion(error):
+                raise
+            return None
+
+    def _look(self, calls: Sequence[Call]) -> list[torch.Tensor]:
+        first = calls[0]
+        if first.stage is Stage.EMBED:
+            return [self._networks.embed(first.texts)]
+        values = _joined([call.values for call in calls])
+        if first.stage is not Stage.DIFFUSE:
+            run = {Stage.CLEAN: self._networks.clean, Stage.ENCODE: self._networks.encode}
+            return [run.get(first.stage, self._networks.decode)(values)]
+        predicted = self._networks.predict(
+            values,
+            _joined([call.times for call in calls]),
+            _joined([call.vectors for call in calls]),
+            _joined([call.condition for call in calls]),
+            first.strength,
+            None if first.regions is None else _joined([call.regions for call in calls]),
+        )
+        return list(predicted.split([len(call.values) for call in calls if call.values is not None]))
+
+
+def _joined(parts: Sequence[torch.Tensor | None]) -> torch.Tensor:
+    present = [part for part in parts if part is not None]
+    return present[0] if len(present) == 1 else torch.cat(present)
+
+
+def _too_small(stage: Stage) -> OutOfMemory:
+    return OutOfMemory(
+        f"Memory ran out in the stage {stage} even with the smallest tiles. Decode fewer pictures at a time, take a "
+        f"smaller res, or free memory on the device."
+    )

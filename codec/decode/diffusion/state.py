@@ -1,0 +1,252 @@
+"""One request on its way through its passes, tile by tile. It says what a network should look at next, and is told
+what came out; it calls no network itself, so that many requests can be served by one call."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from PIL import Image
+
+from codec.decode.diffusion.networks import Networks, Stage
+from codec.decode.diffusion.passes import NEGATIVE_TEXT, Pass, WorkingSize, region_weights
+from codec.decode.diffusion.picture import blended, lowered, raised
+from codec.decode.diffusion.preview import LatentColours
+from codec.decode.diffusion.solvers import Trajectory, start
+from codec.decode.diffusion.tiles import Sweep, Tiling, smallest_tile_pixels
+from codec.decode.restore import RestoreRequest
+from codec.errors import CodecError
+
+_PREVIEW_EDGE_PX = 512
+_HOST = torch.device("cpu")
+
+_TILED = (Stage.CLEAN, Stage.ENCODE, Stage.DIFFUSE, Stage.DECODE)
+"""The stages of a pass, in order."""
+
+
+@dataclass(frozen=True)
+class Call:
+    """What a state wants a network to look at.
+
+    `texts` in the stage EMBED; else `values`, (S, C, H, W), and in the stage DIFFUSE also the rest, for S samples:
+    the guided half, and the unguided one where there is guidance.
+    """
+
+    stage: Stage
+    texts: tuple[str, ...] = ()
+    values: torch.Tensor | None = None
+    times: torch.Tensor | None = None
+    vectors: torch.Tensor | None = None
+    condition: torch.Tensor | None = None
+    regions: torch.Tensor | None = None
+    strength: float = 1.0
+
+
+class DiffusionState:
+    """All that is known of one request.
+
+    `seconds`: by stage, what the calls took that this request had a part in. `max_tile_pixels`: by stage, what a tile
+    may have; smaller once memory ran out. `failure`: set when the request cannot be finished.
+    """
+
+    def __init__(
+        self,
+        request: RestoreRequest,
+        passes: tuple[Pass, ...],
+        size: WorkingSize,
+        networks: Networks,
+        colours: LatentColours,
+        max_tile_pixels: Mapping[Stage, int],
+    ) -> None:
+        self.seconds: dict[Stage, float] = {}
+        self.failure: CodecError | None = None
+        self.steps_done = 0
+        self.max_tile_pixels = dict(max_tile_pixels)
+        self._request = request
+        self._passes = passes
+        self._pass_index = 0
+        self._size = size
+        self._networks = networks
+        self._colours = colours
+        # On the CPU, so that noise is the same whatever the device and whoever shares a call.
+        self._generator = torch.Generator().manual_seed(request.seed)
+        self._picture = request.coarse
+        self._vectors: dict[str, torch.Tensor] = {}
+        self._tilings = {stage: self._cut(stage) for stage in _TILED}
+        self._trajectory: Trajectory | None = None
+        self._stage = Stage.EMBED
+        self._begin_pass()
+        self.steps_total = self._steps_left()
+
+    @property
+    def stage(self) -> Stage:
+        """What the next step does."""
+        return self._stage
+
+    @property
+    def is_done(self) -> bool:
+        """Whether `picture` is finished."""
+        return self._pass_index == len(self._passes)
+
+    @property
+    def picture(self) -> Image.Image:
+        """The picture after the passes so far, at its own size."""
+        return Image.fromarray(self._picture)
+
+    @property
+    def latents(self) -> torch.Tensor | None:
+        """Where the present pass stands, once it has latents."""
+        return None if self._trajectory is None else self._trajectory.latents
+
+    def call(self) -> Call:
+        """What a network should look at for the next step. Changes nothing."""
+        if self._stage is Stage.EMBED:
+            texts = [text for each in self._passes for text in each.texts]
+            return Call(Stage.EMBED, texts=tuple(dict.fromkeys((*texts, NEGATIVE_TEXT))))
+        tile, latent_px = self._sweep.tile, self._networks.latent_px
+        if self._stage is Stage.CLEAN:
+            return Call(Stage.CLEAN, values=tile.of(self._raised, 1).float() / 255)
+        if self._stage is Stage.ENCODE:
+            return Call(Stage.ENCODE, values=tile.of(self._cleaned, 1))
+        assert self._trajectory is not None
+        noisy = tile.of(self._trajectory.latents, latent_px)
+        if self._stage is Stage.DECODE:
+            return Call(Stage.DECODE, values=noisy)
+        samples = self._guidance_vectors.shape[0]
+        regions = None
+        if self._regions is not None:
+            regions = tile.of(self._regions, latent_px).expand(samples, -1, -1, -1)
+        return Call(
+            Stage.DIFFUSE,
+            values=noisy.expand(samples, -1, -1, -1),
+            times=torch.full((samples,), self._trajectory.time, device=noisy.device),
+            vectors=self._guidance_vectors,
+            condition=tile.of(self._condition, latent_px).expand(samples, -1, -1, -1),
+            regions=regions,
+            strength=self._request.options.strength,
+        )
+
+    def take(self, output: torch.Tensor) -> None:
+        """What the network made of `call`, and everything that follows from it until the next call."""
+        self.steps_done += 1
+        if self._stage is Stage.EMBED:
+            self._vectors = dict(zip(self.call().texts, output.split(1), strict=True))
+            self._begin_stage(Stage.CLEAN)
+            return
+        if self._stage is Stage.DIFFUSE and output.shape[0] == 2:
+            guided, unguided = output.split(1)
+            output = unguided + self._pass.guidance * (guided - unguided)
+        self._sweep.take(output)
+        if self._sweep.is_done:
+            self._end_sweep(self._sweep.result)
+
+    def shrink(self) -> bool:
+        """Halve the edge of this stage's tiles and begin with the first again; False when they are the smallest."""
+        if self._stage is Stage.EMBED:
+            return False
+        tile = self._tilings[self._stage][0]
+        smallest = smallest_tile_pixels(self._networks.multiple_px)
+        if tile.height * tile.width <= smallest:
+            return False
+        self.max_tile_pixels[self._stage] = max(smallest, tile.height * tile.width // 4)
+        tiling = self._cut(self._stage)
+        if len(tiling) <= len(self._tilings[self._stage]):
+            return False
+        self._tilings[self._stage] = tiling
+        self._begin_stage(self._stage)
+        self.steps_total = self.steps_done + self._steps_left()
+        return True
+
+    def preview(self) -> Image.Image:
+        """The picture as it stands, its long edge at most about 512 pixels: of the latents where there are some."""
+        picture = self._picture
+        if self._trajectory is not None and self._trajectory.clean is not None:
+            unit = self._networks.latent_px
+            rows, columns = -(-self._size.height // unit), -(-self._size.width // unit)
+            picture = self._colours.picture(self._trajectory.clean)[:rows, :columns]
+        # A coarse picture of many megapixels is thinned out first, because nobody looks at a preview that closely.
+        stride = max(1, max(picture.shape[:2]) // (2 * _PREVIEW_EDGE_PX))
+        small = Image.fromarray(np.ascontiguousarray(picture[::stride, ::stride]))
+        small.thumbnail((_PREVIEW_EDGE_PX, _PREVIEW_EDGE_PX), Image.Resampling.BILINEAR)
+        return small
+
+    @property
+    def _pass(self) -> Pass:
+        return self._passes[self._pass_index]
+
+    def _cut(self, stage: Stage) -> Tiling:
+        size = self._size
+        return Tiling.cut(
+            size.padded_height, size.padded_width, self.max_tile_pixels[stage], self._networks.multiple_px
+        )
+
+    def _steps_left(self) -> int:
+        """Calls from here to the end, as the tiles are cut now."""
+        tiles = {stage: len(tiling) for stage, tiling in self._tilings.items()}
+        around = tiles[Stage.CLEAN] + tiles[Stage.ENCODE] + tiles[Stage.DECODE]
+        left = sum(around + each.steps * tiles[Stage.DIFFUSE] for each in self._passes[self._pass_index :])
+        if self._stage is Stage.EMBED:
+            return left + 1
+        passed = self._sweep.tiles_done
+        for stage in _TILED[: _TILED.index(self._stage)]:
+            passed += tiles[stage] * (self._pass.steps if stage is Stage.DIFFUSE else 1)
+        if self._stage is Stage.DIFFUSE and self._trajectory is not None:
+            passed += tiles[Stage.DIFFUSE] * self._trajectory.steps_done
+        return left - passed
+
+    def _begin_pass(self) -> None:
+        self._trajectory = None
+        self._raised = raised(self._picture, self._size, pads_with_zeros=self._pass.pads_with_zeros)
+        if self._stage is not Stage.EMBED:
+            self._begin_stage(Stage.CLEAN)
+
+    def _begin_stage(self, stage: Stage) -> None:
+        self._stage = stage
+        channels, unit, device = {
+            # Whole pictures lie in main memory, where there is more of it; latents are small.
+            Stage.CLEAN: (3, 1, _HOST),
+            Stage.ENCODE: (self._networks.latent_channels, self._networks.latent_px, self._networks.device),
+            Stage.DIFFUSE: (self._networks.latent_channels, self._networks.latent_px, self._networks.device),
+            Stage.DECODE: (3, 1, _HOST),
+        }[stage]
+        self._sweep = Sweep(self._tilings[stage], channels, unit, device)
+
+    def _end_sweep(self, result: torch.Tensor) -> None:
+        """All tiles of a stage are there; go on to the next stage or pass."""
+        if self._stage is Stage.CLEAN:
+            self._cleaned = result
+            del self._raised
+            self._begin_stage(Stage.ENCODE)
+        elif self._stage is Stage.ENCODE:
+            self._condition = result
+            self._begin_trajectory()
+            self._begin_stage(Stage.DIFFUSE)
+        elif self._stage is Stage.DIFFUSE:
+            assert self._trajectory is not None
+            self._trajectory.advance(result)
+            is_clean = self._trajectory.steps_done == self._trajectory.steps
+            self._begin_stage(Stage.DECODE if is_clean else Stage.DIFFUSE)
+        else:
+            self._end_pass(result)
+
+    def _begin_trajectory(self) -> None:
+        networks, now = self._networks, self._pass
+        self._trajectory = start(
+            now.solver, now.steps, self._condition, self._generator, networks.prediction, networks.zero_terminal_snr
+        )
+        guided = torch.stack([self._vectors[text] for text in now.texts], dim=1)
+        unguided = self._vectors[NEGATIVE_TEXT][:, None].expand_as(guided)
+        # With guidance 1 the unguided half cancels out, and is left out as published.
+        self._guidance_vectors = guided if now.guidance == 1 else torch.cat((guided, unguided))
+        weights = region_weights(now.regions, self._size, networks.latent_px)
+        self._regions = None if weights is None else torch.from_numpy(weights)[None].to(networks.device)
+
+    def _end_pass(self, decoded: torch.Tensor) -> None:
+        height, width = self._picture.shape[:2]
+        painted = lowered(decoded, self._cleaned, self._size, width, height)
+        mask = self._pass.blend
+        self._picture = painted if mask is None else blended(self._picture, painted, mask)
+        del self._cleaned, self._condition, self._sweep
+        self._pass_index += 1
+        if not self.is_done:
+            self._begin_pass()
