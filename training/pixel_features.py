@@ -1,6 +1,6 @@
 """What the pixel networks see, for whole thumbnails at once, and the thumbnails they are trained on.
 
-The numbers must equal those that codec/bitstream/pixels_network.py computes block by block; a test compares the two.
+The numbers must be those that codec/bitstream/pixels_inputs.py gives the networks; a test compares the two.
 """
 
 import random

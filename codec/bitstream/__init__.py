@@ -1,6 +1,6 @@
 """The `.misc` format: `pack` a Stream into bytes, `unpack` bytes into a Stream. Normative text: docs/bitstream.md.
 
-Pure Python over integers: no torch, and nothing whose rounding could differ between machines.
+Python and numpy over whole numbers: no torch, and nothing whose rounding could differ between machines.
 """
 
 from codec.bitstream.container import MEDIA_TYPE, Unpacked, pack, unpack

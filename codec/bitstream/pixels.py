@@ -4,9 +4,10 @@ Small grids go through the networks of pixels_network.py, large ones through pix
 fixed by the number of samples, so that no grid takes a decoder much over half a second.
 """
 
-from codec.bitstream.pixels_network import MAX_FINE_SAMPLES, code_samples
+from codec.bitstream.pixels_network import MAX_FINE_SAMPLES
 from codec.bitstream.pixels_plain import read_plain, write_plain
-from codec.bitstream.rangecoder import Decoder, Encoder
+from codec.bitstream.pixels_samples import read_samples, write_samples
+from codec.bitstream.rangecoder import Decoder
 from codec.bitstream.stream import PixelCoarse
 from codec.errors import StreamCorrupt, StreamError, StreamLimitExceeded, StreamTruncated, StreamUnsupported
 from codec.limits import MAX_BLOCKS
@@ -53,19 +54,13 @@ def encode_pixels(coarse: PixelCoarse, width: int, height: int) -> bytes:
     head = PIXEL_MODE | level << _LEVEL_SHIFT | form << _FORM_SHIFT
     if len(coarse.samples) > MAX_NETWORK_SAMPLES:
         return bytes((head,)) + fields + write_plain(columns, rows, level, coarse.samples)
-    bodies = [_network_body(coarse, coarse.samples)]
+    bodies = [write_samples(columns, rows, level, coarse.samples)]
     if len(coarse.samples) <= MAX_FINE_SAMPLES:
         # Which way round a picture is coded is free to choose. It saves a third of a percent, and larger grids, where
         # the second try would take half a second, can do without.
-        bodies.append(_network_body(coarse, _mirrored(coarse.samples, columns)))
+        bodies.append(write_samples(columns, rows, level, _mirrored(coarse.samples, columns)))
     is_mirrored = len(bodies[-1]) < len(bodies[0])
     return bytes((head | is_mirrored << _MIRROR_SHIFT,)) + fields + bodies[is_mirrored]
-
-
-def _network_body(coarse: PixelCoarse, samples: bytes) -> bytes:
-    writer = _Writer()
-    code_samples(writer, coarse.columns, coarse.rows, coarse.level, bytearray(samples))
-    return writer.encoder.finish()
 
 
 def decode_pixels(payload: bytes, width: int, height: int) -> PixelCoarse:
@@ -87,12 +82,11 @@ def decode_pixels(payload: bytes, width: int, height: int) -> PixelCoarse:
         if is_mirrored:
             raise StreamUnsupported("A grid of this size cannot be mirrored.")
         return PixelCoarse(columns, rows, level, read_plain(payload[start:], columns, rows, level))
-    reader = _Reader(payload[start:])
-    samples = bytearray(count)
-    code_samples(reader, columns, rows, level, samples)
-    if len(payload) - start > reader.decoder.bytes_read:
+    decoder = Decoder(payload[start:])
+    samples = read_samples(decoder, columns, rows, level)
+    if len(payload) - start > decoder.bytes_read:
         raise StreamCorrupt("The coarse section has bytes after its last sample.")
-    return PixelCoarse(columns, rows, level, _mirrored(samples, columns) if is_mirrored else bytes(samples))
+    return PixelCoarse(columns, rows, level, _mirrored(samples, columns) if is_mirrored else samples)
 
 
 def _read_grid(payload: bytes, width: int, height: int) -> tuple[int, int, int]:
@@ -136,24 +130,3 @@ def _mirrored(samples: bytes | bytearray, columns: int) -> bytes:
         for plane in range(3):
             out[start + plane : start + stride : 3] = row[plane::3][::-1]
     return bytes(out)
-
-
-class _Writer:
-    """The writing direction of pixels_network.SymbolCoder."""
-
-    def __init__(self) -> None:
-        self.encoder = Encoder()
-
-    def code(self, bit: int, p1: int) -> int:
-        self.encoder.encode(bit, p1)
-        return bit
-
-
-class _Reader:
-    """The reading direction."""
-
-    def __init__(self, data: bytes) -> None:
-        self.decoder = Decoder(data)
-
-    def code(self, bit: int, p1: int) -> int:
-        return self.decoder.decode(p1)

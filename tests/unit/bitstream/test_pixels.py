@@ -11,9 +11,11 @@ from PIL import Image
 from skimage import data
 
 from codec.bitstream.pixels import MAX_NETWORK_SAMPLES, decode_pixels, encode_pixels, standard_grid
-from codec.bitstream.pixels_network import code_samples
+from codec.bitstream.pixels_network import MAX_FINE_SAMPLES, networks_for
 from codec.bitstream.pixels_plain import RangeWriter
-from codec.bitstream.rangecoder import Encoder
+from codec.bitstream.pixels_prior import load_prior
+from codec.bitstream.pixels_samples import decisions_and_odds, inputs_of, read_samples
+from codec.bitstream.pixels_tables import OUTPUT_REACH
 from codec.bitstream.stream import PixelCoarse
 from codec.errors import StreamCorrupt, StreamError, StreamLimitExceeded, StreamTruncated, StreamUnsupported
 from training.pixel_features import features
@@ -183,40 +185,94 @@ def test_large_grids_leave_the_networks() -> None:
     assert MAX_NETWORK_SAMPLES == 64 * 64 * 3
 
 
-class _Recorder:
-    """A coder that keeps what the walk asks of it."""
+class _Listener:
+    """Stands in for a decoder: gives known decisions out and keeps the odds that it was asked with."""
 
-    def __init__(self) -> None:
-        self.encoder = Encoder()
+    def __init__(self, decisions: list[int]) -> None:
+        self._decisions = iter(decisions)
+        self.odds: list[int] = []
 
-    def code(self, bit: int, p1: int) -> int:
-        assert 24 <= p1 <= 65_512
-        self.encoder.encode(bit, p1)
-        return bit
+    def decode(self, p1: int) -> int:
+        self.odds.append(p1)
+        return next(self._decisions)
+
+
+def some_blocks(columns: int, rows: int, level: int, kind: str) -> PixelCoarse:
+    """Blocks of a photograph, of noise, or of nothing but the darkest and the lightest colours."""
+    if kind == "photograph":
+        picture = Image.fromarray(data.astronaut()).resize((columns, rows), Image.Resampling.BOX)
+        return PixelCoarse(columns, rows, level, (np.asarray(picture) >> level).tobytes())
+    values = np.frombuffer(noise(columns, rows, level).samples, np.uint8)
+    if kind == "extremes":
+        values = (values & 1) * np.uint8(255 >> level)
+    return PixelCoarse(columns, rows, level, values.tobytes())
+
+
+@pytest.mark.parametrize("kind", ["photograph", "noise", "extremes"])
+@pytest.mark.parametrize("level", range(8))
+@pytest.mark.parametrize(("columns", "rows"), [(1, 1), (1, 13), (13, 1), (2, 2), (3, 5), (26, 9)])
+def test_reader_asks_with_the_odds_that_the_writer_used(columns: int, rows: int, level: int, kind: str) -> None:
+    coarse = some_blocks(columns, rows, level, kind)
+    decisions, odds = decisions_and_odds(columns, rows, level, coarse.samples)
+    listener = _Listener(decisions.ravel().tolist())
+    assert read_samples(listener, columns, rows, level) == coarse.samples  # type: ignore[arg-type]
+    assert listener.odds == odds.ravel().tolist()
+    assert min(listener.odds) >= 24
+    assert max(listener.odds) <= 65_512
+
+
+def test_reader_asks_with_the_odds_that_the_writer_used_where_small_networks_code() -> None:
+    coarse = some_blocks(49, 32, 3, "photograph")
+    assert len(coarse.samples) > MAX_FINE_SAMPLES
+    decisions, odds = decisions_and_odds(49, 32, 3, coarse.samples)
+    listener = _Listener(decisions.ravel().tolist())
+    assert read_samples(listener, 49, 32, 3) == coarse.samples  # type: ignore[arg-type]
+    assert listener.odds == odds.ravel().tolist()
 
 
 @pytest.mark.parametrize("level", [0, 3, 6])
 @pytest.mark.parametrize("shape", [(1, 1), (1, 9), (9, 1), (6, 11), (20, 30)])
-def test_networks_see_what_they_were_trained_on(
-    monkeypatch: pytest.MonkeyPatch, shape: tuple[int, int], level: int
-) -> None:
-    rows, columns = shape
-    seen: list[list[int]] = []
-    from codec.bitstream import pixels_network
-
-    evaluate = pixels_network._Walk._evaluate
-
-    def listen(walk: object, network: object, inputs: list[int]) -> list[int]:
-        seen.append(list(inputs))
-        return evaluate(walk, network, inputs)  # type: ignore[arg-type]
-
-    monkeypatch.setattr(pixels_network._Walk, "_evaluate", listen)
-    picture = Image.fromarray(data.astronaut()).resize((columns, rows), Image.Resampling.BOX)
+def test_networks_see_what_they_were_trained_on(shape: tuple[int, int], level: int) -> None:
+    picture = Image.fromarray(data.astronaut()).resize(shape[::-1], Image.Resampling.BOX)
     samples = np.asarray(picture) >> level
-    code_samples(_Recorder(), columns, rows, level, bytearray(samples.tobytes()))
     expected, _, _ = features(samples, level)
-    for channel in range(3):
-        assert np.array_equal(np.array(seen[channel::3]), expected[channel])
+    above, beside, _ = inputs_of(samples[:, :, [1, 0, 2]].astype(np.int64), level)
+    for stored, network, inputs in zip(load_prior().fine.networks, networks_for(1).channels, expected, strict=True):
+        sums = above @ network.above + beside[:, : len(network.beside)] @ network.beside
+        units, outputs = 128 * sums[:, : network.hidden], sums[:, network.hidden + 1 :]
+        assert np.array_equal(units, inputs @ stored.first + stored.first_bias)
+        assert np.array_equal(outputs, 8 * (inputs @ stored.skips) + stored.third_bias)
+        assert (sums[:, network.hidden] == 1).all()
+
+
+@pytest.mark.parametrize("networks", ["fine", "quick"])
+def test_no_sum_of_the_networks_can_lose_a_digit(networks: str) -> None:
+    # Inputs are below 1024 and hidden units below 8192; a sum's lowest digit is 2**-12, and float64 has 53 bits.
+    for network in getattr(load_prior(), networks).networks:
+        first = 1024 * abs(network.first).sum(axis=0) + abs(network.first_bias)
+        second = 8192 * abs(network.second).sum(axis=0) + abs(network.second_bias)
+        third = 8192 * abs(network.third).sum(axis=0) + abs(network.third_bias)
+        outputs = third + 8 * 1024 * abs(network.skips).sum(axis=0)
+        assert max(first.max(), second.max(), outputs.max()) < 2**40
+
+
+@pytest.mark.parametrize("networks", ["fine", "quick"])
+def test_tables_reach_as_far_as_outputs_can(networks: str) -> None:
+    for network in getattr(load_prior(), networks).networks:
+        third = 8191 * abs(network.third).sum(axis=0) + abs(network.third_bias)
+        # No input is beyond 255 either way.
+        assert max(third + 8 * 255 * abs(network.skips).sum(axis=0)) >> 15 < OUTPUT_REACH
+
+
+def test_payloads_are_those_of_the_first_encoder() -> None:
+    digest = hashlib.sha256()
+    for level in range(8):
+        for columns, rows in ((1, 1), (1, 7), (7, 1), (9, 6), (32, 21), (50, 33)):
+            kinds = ("photograph", "extremes") if columns < 50 or level == 3 else ()
+            for kind in kinds:
+                coarse = some_blocks(columns, rows, level, kind)
+                digest.update(encode_pixels(coarse, 640, 427))
+    assert digest.hexdigest() == "503060adb30c370912ffe9f66aa321b22421d7880b922e74e5c3d6e72c0411b5"
 
 
 def test_carry_runs_through_a_row_of_full_bytes() -> None:
