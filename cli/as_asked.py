@@ -7,30 +7,42 @@ if TYPE_CHECKING:
     from codec.captions import Captions
     from codec.description import Description
     from codec.options import EncodeOptions
+    from codec.weights.store import WeightsStore
 
 
-def is_as_asked(unpacked: "Unpacked", options: "EncodeOptions", captions: "Captions | None", source_name: str) -> bool:
-    """True when profile, coarse picture, size, texts and maps fit the options.
+def is_as_asked(
+    unpacked: "Unpacked",
+    options: "EncodeOptions",
+    captions: "Captions | None",
+    source_name: str,
+    store: "WeightsStore",
+) -> bool:
+    """True when profile, coarse picture, size, texts and maps fit the options and the weights that are here.
 
     Who described a picture, and whether a smaller budget was asked for, is not in the file and not compared. Raises
-    CaptionsError when the captions lack the picture.
+    CaptionsError when the captions lack the picture, and WeightsError where a network would not be found.
     """
     stream = unpacked.stream
     return (
         stream.profile == options.profile.value
-        and _has_coarse(unpacked, options)
-        and _has_texts_and_maps(stream, options, _given(options, captions, source_name))
+        and _has_coarse(unpacked, options, store)
+        and _has_texts(stream, options, _given(options, captions, source_name))
+        and _has_maps(stream, options, _given(options, captions, source_name), store)
     )
 
 
-def _has_coarse(unpacked: "Unpacked", options: "EncodeOptions") -> bool:
-    from codec.bitstream import PixelCoarse, RefCoarse
+def _has_coarse(unpacked: "Unpacked", options: "EncodeOptions", store: "WeightsStore") -> bool:
+    from codec.bitstream import NetCoarse, PixelCoarse, RefCoarse
     from codec.encode.coarse.ref import DEFAULT_MAX_BPP
     from codec.options import Mode
 
     stream = unpacked.stream
     if isinstance(stream.coarse, PixelCoarse):
         return options.mode is Mode.PIXEL and _has_grid(stream, stream.coarse, options)
+    if isinstance(stream.coarse, NetCoarse):
+        return (
+            options.mode is Mode.NET and stream.coarse.scale == options.scale and _has_network(stream, options, store)
+        )
     if options.mode is not Mode.REF or not isinstance(stream.coarse, RefCoarse):
         return False
     # A picture that misses the default budget even at the smallest setting is encoded again; the file cannot say so.
@@ -64,11 +76,32 @@ def _given(options: "EncodeOptions", captions: "Captions | None", source_name: s
     return Description() if options.describe is Describer.NONE else None
 
 
-def _has_texts_and_maps(stream: "Stream", options: "EncodeOptions", given: "Description | None") -> bool:
+def _has_network(stream: "Stream", options: "EncodeOptions", store: "WeightsStore") -> bool:
+    from codec.nets.coarse_networks import record_of
+
+    wanted = record_of(store, name=options.network, profile=options.profile, rate=options.rate)
+    return stream.coarse_network is not None and wanted.sha256.startswith(stream.coarse_network.hex())
+
+
+def _has_texts(stream: "Stream", options: "EncodeOptions", given: "Description | None") -> bool:
     if given is None:
-        # The describer always says something of the whole, and locates every item that it names.
-        with_items, with_maps = bool(stream.texts.details), stream.maps is not None
-        return bool(stream.texts.overall) and with_items == with_maps == options.maps
+        # A describer always says something of the whole; a model may name no items.
+        return bool(stream.texts.overall) and (options.maps or not stream.texts.details)
     details = tuple(item.detail for item in given.items if item.detail) if options.maps else ()
-    # Items that were described elsewhere have no maps.
-    return stream.maps is None and stream.texts.details == details and stream.texts.overall == given.overall
+    return stream.texts.overall == given.overall and tuple(filter(None, stream.texts.details)) == details
+
+
+def _has_maps(stream: "Stream", options: "EncodeOptions", given: "Description | None", store: "WeightsStore") -> bool:
+    from codec.encode.locate.load import can_locate
+    from codec.options import Describer
+
+    if stream.maps is not None and (not options.maps or stream.maps.edge != options.map_edge):
+        return False
+    if given is None and options.describe is Describer.LOCAL:
+        return options.maps == (stream.maps is not None)
+    # Items that were described elsewhere have maps where CLIP is here to find them.
+    has_items = bool(stream.texts.details)
+    return (stream.maps is not None) == (options.maps and has_items and can_locate(store)) or (
+        # The model's stand-in brings its own maps, and the file does not tell who spoke.
+        given is None and stream.maps is not None
+    )

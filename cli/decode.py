@@ -105,6 +105,7 @@ def decode_one(task: _Task) -> dict[str, Any]:
 
 
 def _decode_one(task: _Task) -> dict[str, Any]:
+    from cli.folders import find_network
     from cli.main import software
     from codec.bitstream import ExternalCoarse, unpack
     from codec.decode.pipeline import decode as decode_stream
@@ -117,7 +118,7 @@ def _decode_one(task: _Task) -> dict[str, Any]:
     coarse = unpack(data).stream.coarse
     if isinstance(coarse, ExternalCoarse):
         reference = _find_reference(task.pair.source, task.reference, coarse.digest)
-    decoded = decode_stream(data, task.options, reference=reference)
+    decoded = decode_stream(data, task.options, reference=reference, find_network=find_network)
     provenance = Provenance(decoded.restorer, decoded.stream_sha256, decoded.seed, decoded.generative, software())
     write_atomically(task.pair.target, save_picture(decoded.picture, task.format, provenance))
     result = _result(task.pair, *decoded.picture.size, decoded.schedule, decoded.seed)

@@ -2,7 +2,7 @@
 
 import os
 import shlex
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -14,6 +14,7 @@ from cli.output import print_json, say, show
 from cli.plan import Pair, Plan, died_result, error_result, is_newer, plan_outputs, run_all, write_atomically
 
 if TYPE_CHECKING:
+    from cli.asking import Outcome
     from codec.bitstream import Stream
     from codec.captions import Captions
     from codec.encode.coarse.external import Reference
@@ -66,6 +67,7 @@ class _Task:
     reference: "Reference | None"
     reference_suffix: str
     may_skip: bool
+    asked: "Outcome | None" = None
 
 
 def register(app: typer.Typer) -> None:
@@ -87,7 +89,12 @@ def encode(
     published_grid: Annotated[
         bool, typer.Option("--published-grid", help="pixel: the grid of the published code; --blocks is its edge.")
     ] = False,
+    map_edge: Annotated[int | None, typer.Option(help="Blocks along a map's edge, 4 to 16 (8).")] = None,
     rate: Annotated[int | None, typer.Option(help="net: 1 (smallest) to 3.")] = None,
+    network: Annotated[
+        str | None, typer.Option(metavar="NAME", help="net: weights by name, see `misc weights list`.")
+    ] = None,
+    scale: Annotated[int | None, typer.Option(help="net: code the picture reduced by 1, 2, 4 or 8 (1).")] = None,
     codec: Annotated[str | None, typer.Option(help="ref: avif, webp, jxl or jpeg.")] = None,
     max_bpp: Annotated[float | None, typer.Option(help="ref: bits per pixel of the whole file (0.05).")] = None,
     reference: Annotated[
@@ -105,7 +112,10 @@ def encode(
         "text": text,
         "blocks": blocks,
         "level": level,
+        "map_edge": map_edge,
         "rate": rate,
+        "network": network,
+        "scale": scale,
         "codec": codec,
         "max_bpp": max_bpp,
         "profile": profile,
@@ -115,6 +125,7 @@ def encode(
     with usage_errors(OSError):
         plan = plan_outputs(inputs, out, PICTURE_SUFFIXES, ".misc")
         tasks = _tasks(plan, values, describe, reference, reference_bpp, may_skip=not force)
+        tasks = _asked(tasks)
     results = run_all(encode_one, tasks, jobs, "Encoding", lambda task: died_result(task.pair, _KEYS))
     _report(results, as_json)
 
@@ -129,8 +140,10 @@ def _tasks(
     may_skip: bool,
 ) -> list[_Task]:
     """Everything that can be wrong with the call as a whole is found here, before any picture is opened."""
+    from cli.folders import weights_store
     from codec.encode.pipeline import check_options
-    from codec.options import Describer, EncodeOptions, parse_options
+    from codec.nets.coarse_networks import record_of
+    from codec.options import Describer, EncodeOptions, Mode, parse_options
 
     captions = None
     if describe in list(Describer):
@@ -142,9 +155,29 @@ def _tasks(
     if reference_path is not None or reference_bpp is not None:
         reference = _load_reference(plan, reference_path, reference_bpp)
     check_options(options, has_captions=captions is not None, has_reference=reference is not None)
+    if options.mode is Mode.NET:
+        record_of(weights_store(), name=options.network, profile=options.profile, rate=options.rate)
     suffix = reference_path.suffix if reference_path is not None else ""
     may_skip = may_skip and not plan.is_single and reference is None
     return [_Task(pair, options, captions, reference, suffix, may_skip) for pair in plan.pairs]
+
+
+def _asked(tasks: list[_Task]) -> list[_Task]:
+    """The same tasks with what a language model says of their pictures, where it is the one to say it."""
+    from codec.encode.describe.choose import needs_model, no_model
+
+    if not any(needs_model(task.options, has_captions=task.captions is not None) for task in tasks):
+        return tasks
+    from cli.asking import ask_all
+    from cli.folders import data_folder
+    from core.settings import LMMSettings, load
+
+    lmm = load(LMMSettings)
+    if not lmm.is_configured:
+        raise no_model()
+    sources = [task.pair.source for task in tasks if not task.may_skip or _done_before(task) is None]
+    outcomes = ask_all(sources, lmm, data_folder())
+    return [replace(task, asked=outcomes.get(task.pair.source)) for task in tasks]
 
 
 def _load_captions(path: Path) -> "Captions":
@@ -176,19 +209,31 @@ def encode_one(task: _Task) -> dict[str, Any]:
 
 
 def _encode_one(task: _Task) -> dict[str, Any]:
+    from cli.folders import weights_store
+    from codec.encode.equip import equipped
+    from codec.encode.parts import EncodeParts
     from codec.encode.pipeline import encode as encode_picture
     from codec.picture.open import open_picture
 
+    if isinstance(task.asked, Exception):
+        raise task.asked
     pair = task.pair
     picture = open_picture(pair.source)
     encoded = encode_picture(
-        picture, task.options, source_name=pair.source.name, captions=task.captions, reference=task.reference
+        picture,
+        task.options,
+        source_name=pair.source.name,
+        captions=task.captions,
+        reference=task.reference,
+        parts=equipped(EncodeParts(), task.options, weights_store(), has_captions=task.captions is not None),
+        asked=task.asked,
     )
     if encoded.reference is not None:
         write_atomically(reference_path(pair.target, task.reference_suffix), encoded.reference)
     write_atomically(pair.target, encoded.data)
     result = _result(pair, encoded.data, encoded.stream, encoded.bits)
     result |= {"seconds": encoded.seconds, "describer": encoded.describer, "notes": list(encoded.notes)}
+    result["usage"] = None if encoded.usage is None else asdict(encoded.usage)
     return result
 
 
@@ -215,6 +260,7 @@ def _result(pair: Pair, data: bytes, stream: "Stream", bits: Any) -> dict[str, A
 def _done_before(task: _Task) -> dict[str, Any] | None:
     """The result of an earlier run, if its file is newer than the picture, whole, and as far as it tells as asked."""
     from cli.as_asked import is_as_asked
+    from cli.folders import weights_store
     from codec.bitstream import unpack
     from codec.errors import StreamError
 
@@ -225,7 +271,7 @@ def _done_before(task: _Task) -> dict[str, Any] | None:
         unpacked = unpack(data)
     except (OSError, StreamError):
         return None
-    if not is_as_asked(unpacked, task.options, task.captions, task.pair.source.name):
+    if not is_as_asked(unpacked, task.options, task.captions, task.pair.source.name, weights_store()):
         return None
     return _result(task.pair, data, unpacked.stream, unpacked.bits) | {"skipped": True}
 

@@ -14,13 +14,15 @@ from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).resolve().parents[1]
 FOLDER = Path(__file__).with_name("requirements")
-TARGETS = ("api", "encode", "decode")
+TARGETS = {"api": ("api",), "encode": ("encode", "nets"), "decode": ("decode", "nets")}
+"""Images and the extras that each installs. The workers' carry PyTorch, since either may be asked to run networks."""
 
 
 def requirements_of(target: str) -> list[Requirement]:
     """What `pyproject.toml` asks for in this image: the common part and the process's own."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    return [Requirement(line) for line in [*project["dependencies"], *project["optional-dependencies"][target]]]
+    extras = [line for extra in TARGETS[target] for line in project["optional-dependencies"][extra]]
+    return [Requirement(line) for line in [*project["dependencies"], *extras]]
 
 
 def closure(requirements: Iterable[Requirement]) -> dict[str, str]:

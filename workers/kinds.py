@@ -4,9 +4,10 @@ import threading
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from codec.weights.store import WeightsStore, default_folder
 from core.database import Database
 from core.queue import DECODE, ENCODE
-from core.settings import BrokerSettings, LMMSettings, WorkerSettings
+from core.settings import BrokerSettings, LMMSettings, WeightsSettings, WorkerSettings
 from models.job import JobKind
 from workers.context import Work, WorkContext
 
@@ -17,8 +18,16 @@ if TYPE_CHECKING:
 class Workbench:
     """The work of every kind, made when it is first needed; one for a process, called from many threads."""
 
-    def __init__(self, database: Database, broker: BrokerSettings, lmm: LMMSettings, worker: WorkerSettings) -> None:
+    def __init__(
+        self,
+        database: Database,
+        broker: BrokerSettings,
+        lmm: LMMSettings,
+        worker: WorkerSettings,
+        weights: WeightsSettings,
+    ) -> None:
         self._database, self._broker, self._lmm, self._worker = database, broker, lmm, worker
+        self._weights = WeightsStore(weights.path or default_folder())
         self._shop: EncodeShop | None = None
         self._work: dict[JobKind, Work] = {JobKind.PROBE: _probe}
         self._lock = threading.Lock()
@@ -44,13 +53,13 @@ class Workbench:
 
     def _make(self, kind: JobKind) -> Work:
         if kind is JobKind.DECODE:
-            from workers.decode.work import decode_image
+            from workers.decode.work import Decoder
 
-            return decode_image
+            return Decoder(self._weights).decode_image
         from workers.encode.parts import EncodeShop
         from workers.encode.work import Encoder
 
-        self._shop = EncodeShop(self._database, self._broker, self._lmm, self._worker)
+        self._shop = EncodeShop(self._database, self._broker, self._lmm, self._worker, self._weights)
         return Encoder(self._shop).encode_image
 
 

@@ -26,6 +26,7 @@ from core.settings import (
     LMMSettings,
     LogSettings,
     StorageSettings,
+    WeightsSettings,
     WorkerSettings,
     load,
 )
@@ -59,7 +60,7 @@ def run_worker(queues: list[str], concurrency: int | None = None) -> int:
     keeper = LeaseKeeper(database, settings.lease)
     reconciler = Reconciler(database, wake_ups, storage, settings)
     name = f"{queues[0]}@{socket.gethostname()}:{os.getpid()}"
-    bench = Workbench(database, broker, load(LMMSettings), settings)
+    bench = Workbench(database, broker, load(LMMSettings), settings, load(WeightsSettings))
     runner = Runner(name, bench, database, storage, wake_ups, events, keeper, settings)
     watch = ConsumptionWatch(wake_ups, keeper, runner, queues, settings.stuck_after)
 

@@ -75,7 +75,13 @@ def encode(
     """
     parts = parts or EncodeParts()
     is_cancelled = cancelled or (lambda: False)
-    check_options(options, parts, has_captions=captions is not None, has_reference=reference is not None)
+    check_options(
+        options,
+        parts,
+        has_captions=captions is not None,
+        has_reference=reference is not None,
+        is_asked=asked is not None,
+    )
     clock = _Clock(on_stage or (lambda stage, progress: None), is_cancelled)
     clock.start("describe")
     described = describe(
@@ -113,6 +119,7 @@ def check_options(
     *,
     has_captions: bool = False,
     has_reference: bool = False,
+    is_asked: bool = False,
 ) -> None:
     """Refuse what contradicts itself or, with `parts`, cannot be done here: FeatureUnavailable or OptionError."""
     if has_reference and options.mode is not Mode.REF:
@@ -124,7 +131,7 @@ def check_options(
             "Mode net needs the weights of a learned codec: `misc weights list` shows what there is, "
             "`misc weights add` takes a checkpoint of yours; or use pixel or ref."
         )
-    if needs_model(options, has_captions=has_captions) and parts.describer is None:
+    if needs_model(options, has_captions=has_captions) and not is_asked and parts.describer is None:
         raise no_model()
 
 

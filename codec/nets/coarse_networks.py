@@ -30,11 +30,23 @@ def load_coarse_network(
     Its file is hashed before it is read. Loaded once a process and shared by its threads. Raises WeightsMissing, which
     says what fetches it, WeightsCorrupt, and FeatureUnavailable where the libraries for networks are not installed.
     """
-    # A name is one file; what rate it was meant for is not asked of it.
-    record = store.find(
-        name=name, part=Part.COARSE, profile=profile, rate=rate if name is None else None, prefix=prefix
-    )
+    record = record_of(store, name=name, profile=profile, rate=rate, prefix=prefix)
     return _loaded.get((record.sha256, record.architecture), lambda: _load(store, record))
+
+
+def record_of(
+    store: WeightsStore,
+    *,
+    name: str | None = None,
+    profile: Profile | None = None,
+    rate: int | None = None,
+    prefix: bytes | None = None,
+) -> Record:
+    """What the store says of the same network, without loading it; raises WeightsMissing."""
+    if name is not None:
+        # A name is one file; what profile and rate it was meant for is not asked of it.
+        profile = rate = None
+    return store.find(name=name, part=Part.COARSE, profile=profile, rate=rate, prefix=prefix)
 
 
 def find_in(store: WeightsStore) -> FindNetwork:

@@ -6,8 +6,10 @@ from sqlalchemy.orm import Session
 
 from codec.decode.pipeline import decode
 from codec.limits import MAX_REFERENCE_BYTES, MAX_STREAM_BYTES
+from codec.nets.coarse_networks import find_in
 from codec.options import DecodeOptions, parse_options
 from codec.picture.save import Provenance, save_picture
+from codec.weights.store import WeightsStore
 from core import objects
 from core.errors import LeaseLost
 from core.storage.keys import bitstream_key, content_type_of, digest_in, reconstruction_key
@@ -16,51 +18,58 @@ from models.reconstruction import Reconstruction, ReconstructionState
 from workers.context import Record, WorkContext
 
 
-def decode_image(context: WorkContext) -> Record:
-    """Read the stream, paint the picture, store it with its provenance."""
-    with context.database.read() as session:
-        reconstruction = session.get(Reconstruction, context.claim.reconstruction_id)
-        image = None if reconstruction is None else session.get(Image, reconstruction.image_id)
-    if reconstruction is None or image is None or image.bitstream_sha256 is None:
-        raise LeaseLost("The image was deleted.")
-    context.progress("fetch", 0.0)
-    stream_sha256 = image.bitstream_sha256
-    data = context.storage.get(bitstream_key(stream_sha256), max_bytes=MAX_STREAM_BYTES, sha256=stream_sha256)
-    reference = None
-    if image.reference_key is not None:
-        reference = context.storage.get(
-            image.reference_key, max_bytes=MAX_REFERENCE_BYTES, sha256=digest_in(image.reference_key)
-        )
-    decoded = decode(
-        data,
-        parse_options(DecodeOptions, reconstruction.options),
-        reference=reference,
-        on_progress=lambda stage, fraction: context.progress(stage, 0.05 + 0.85 * fraction),
-        cancelled=context.cancelled,
-    )
-    context.progress("store", 0.9)
-    provenance = Provenance(
-        restorer=decoded.restorer,
-        stream_sha256=stream_sha256,
-        seed=decoded.seed,
-        generative=decoded.generative,
-    )
-    file = save_picture(decoded.picture, reconstruction.format, provenance)
-    sha256 = hashlib.sha256(file).hexdigest()
-    key = reconstruction_key(sha256, reconstruction.format)
-    objects.reserve(context.database, key)
-    context.storage.put(key, file, content_type=content_type_of(key), sha256=sha256)
+class Decoder:
+    """Does decode jobs with the networks of this machine; called from many threads."""
 
-    def _record(session: Session) -> dict[str, float]:
-        stored = session.get(Reconstruction, reconstruction.id, with_for_update=True)
-        if stored is None:
+    def __init__(self, weights: WeightsStore) -> None:
+        self._weights = weights
+
+    def decode_image(self, context: WorkContext) -> Record:
+        """Read the stream, paint the picture, store it with its provenance."""
+        with context.database.read() as session:
+            reconstruction = session.get(Reconstruction, context.claim.reconstruction_id)
+            image = None if reconstruction is None else session.get(Image, reconstruction.image_id)
+        if reconstruction is None or image is None or image.bitstream_sha256 is None:
             raise LeaseLost("The image was deleted.")
-        objects.keep(session, key)
-        stored.state = ReconstructionState.READY
-        stored.sha256, stored.object_key, stored.size_bytes = sha256, key, len(file)
-        stored.width, stored.height = decoded.picture.size
-        stored.restorer, stored.schedule, stored.seed = decoded.restorer, decoded.schedule, decoded.seed
-        stored.seconds = dict(decoded.seconds)
-        return dict(decoded.seconds)
+        context.progress("fetch", 0.0)
+        stream_sha256 = image.bitstream_sha256
+        data = context.storage.get(bitstream_key(stream_sha256), max_bytes=MAX_STREAM_BYTES, sha256=stream_sha256)
+        reference = None
+        if image.reference_key is not None:
+            reference = context.storage.get(
+                image.reference_key, max_bytes=MAX_REFERENCE_BYTES, sha256=digest_in(image.reference_key)
+            )
+        decoded = decode(
+            data,
+            parse_options(DecodeOptions, reconstruction.options),
+            reference=reference,
+            find_network=find_in(self._weights),
+            on_progress=lambda stage, fraction: context.progress(stage, 0.05 + 0.85 * fraction),
+            cancelled=context.cancelled,
+        )
+        context.progress("store", 0.9)
+        provenance = Provenance(
+            restorer=decoded.restorer,
+            stream_sha256=stream_sha256,
+            seed=decoded.seed,
+            generative=decoded.generative,
+        )
+        file = save_picture(decoded.picture, reconstruction.format, provenance)
+        sha256 = hashlib.sha256(file).hexdigest()
+        key = reconstruction_key(sha256, reconstruction.format)
+        objects.reserve(context.database, key)
+        context.storage.put(key, file, content_type=content_type_of(key), sha256=sha256)
 
-    return _record
+        def _record(session: Session) -> dict[str, float]:
+            stored = session.get(Reconstruction, reconstruction.id, with_for_update=True)
+            if stored is None:
+                raise LeaseLost("The image was deleted.")
+            objects.keep(session, key)
+            stored.state = ReconstructionState.READY
+            stored.sha256, stored.object_key, stored.size_bytes = sha256, key, len(file)
+            stored.width, stored.height = decoded.picture.size
+            stored.restorer, stored.schedule, stored.seed = decoded.restorer, decoded.schedule, decoded.seed
+            stored.seconds = dict(decoded.seconds)
+            return dict(decoded.seconds)
+
+        return _record

@@ -15,6 +15,7 @@ from codec.encode.describe.lmm.server import AnswerForm, LMMServer
 from codec.encode.describe.lmm.view import View
 from codec.encode.parts import EncodeParts, Fallback, LMMDescriber
 from codec.errors import DescriberMisconfigured
+from codec.weights.store import WeightsStore
 from core.answers import SharedAnswers
 from core.database import Database
 from core.logging import get_logger
@@ -30,7 +31,15 @@ _log = get_logger(__name__)
 class EncodeShop:
     """The parts and the slots, and what has to be closed with them."""
 
-    def __init__(self, database: Database, broker: BrokerSettings, lmm: LMMSettings, worker: WorkerSettings) -> None:
+    def __init__(
+        self,
+        database: Database,
+        broker: BrokerSettings,
+        lmm: LMMSettings,
+        worker: WorkerSettings,
+        weights: WeightsStore,
+    ) -> None:
+        self.weights = weights
         self.slots = PictureSlots(worker.encode_slots)
         self.longest_edge_px = lmm.longest_edge_px
         self._answers = SharedAnswers(database, worker.lease)

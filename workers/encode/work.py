@@ -12,9 +12,12 @@ from codec.bitstream import MEDIA_TYPE, unpack
 from codec.decode.coarse import rebuild_coarse
 from codec.encode.coarse.external import Reference
 from codec.encode.describe.choose import Asked, ask, needs_model
+from codec.encode.equip import equipped
 from codec.encode.pipeline import Encoded, check_options, encode
 from codec.errors import StreamCorrupt
 from codec.limits import MAX_REFERENCE_BYTES, MAX_STREAM_BYTES
+from codec.nets.coarse_networks import find_in
+from codec.nets.interface import FindNetwork
 from codec.options import EncodeOptions, parse_options
 from codec.picture.open import open_picture
 from core import images, objects
@@ -64,7 +67,7 @@ class Encoder:
         _store(context, sha256, encoded.data)
         context.progress("verify", 0.95)
         with self._shop.slots.one(context.cancelled):
-            _verify(context.storage, sha256, encoded)
+            _verify(context.storage, sha256, encoded, find_in(self._shop.weights))
 
         def _record(session: Session) -> dict[str, float]:
             stored = session.get(Image, image.id, with_for_update={"of": Image})
@@ -83,8 +86,9 @@ class Encoder:
 
     def _encode(self, context: WorkContext, image: Image) -> Encoded:
         options = parse_options(EncodeOptions, image.options)
-        parts, slots = self._shop.parts, self._shop.slots
+        slots = self._shop.slots
         # Before the model is paid: what cannot be done here must not cost anything.
+        parts = equipped(self._shop.parts, options, self._shop.weights)
         check_options(options, parts, has_reference=image.reference_key is not None)
         context.progress("fetch", 0.0)
         picture: Picture | None = None
@@ -141,13 +145,13 @@ def _store(context: WorkContext, sha256: str, data: bytes) -> None:
     context.storage.put(key, data, content_type=MEDIA_TYPE, sha256=sha256)
 
 
-def _verify(storage: Storage, sha256: str, encoded: Encoded) -> None:
+def _verify(storage: Storage, sha256: str, encoded: Encoded, find_network: FindNetwork) -> None:
     """Read the stored stream as a decoder would; raises before anything was recorded or deleted."""
     data = storage.get(bitstream_key(sha256), max_bytes=MAX_STREAM_BYTES, sha256=sha256)
     stream = unpack(data).stream
     if stream != encoded.stream:
         raise StreamCorrupt("The stored stream reads differently from what was encoded; the original is kept.")
-    rebuild_coarse(stream, reference=encoded.reference)
+    rebuild_coarse(stream, reference=encoded.reference, find_network=find_network)
 
 
 def _content(encoded: Encoded) -> dict[str, object]:

@@ -30,10 +30,11 @@ class Described:
 
 @dataclass(frozen=True)
 class Asked:
-    """How asking the language model ended: one of the two is there."""
+    """How asking the language model ended: with an answer, or with a failure and what follows it."""
 
     answer: Answer | None = None
     failure: DescriberError | None = None
+    fallback: Fallback = Fallback.LOCAL
 
 
 def needs_model(options: EncodeOptions, *, has_captions: bool = False) -> bool:
@@ -54,7 +55,7 @@ def ask(picture: Image.Image, parts: EncodeParts, cancelled: Callable[[], bool])
     except DescriberError as error:
         if parts.fallback is Fallback.FAIL:
             raise
-        return Asked(failure=error)
+        return Asked(failure=error, fallback=parts.fallback)
 
 
 def no_model() -> FeatureUnavailable:
@@ -89,13 +90,13 @@ def describe(
         return Described(Description(), "none")
     if options.describe is Describer.LOCAL:
         return _describe_locally(picture)
-    return _as_answered(picture, asked or ask(picture, parts, cancelled), parts.fallback)
+    return _as_answered(picture, asked or ask(picture, parts, cancelled))
 
 
-def _as_answered(picture: Image.Image, asked: Asked, fallback: Fallback) -> Described:
+def _as_answered(picture: Image.Image, asked: Asked) -> Described:
     if asked.answer is not None:
         return Described(check_description(asked.answer.description), "openai", usage=asked.answer.usage)
-    if fallback is Fallback.NONE:
+    if asked.fallback is Fallback.NONE:
         note = f"The language model gave no description, so none is stored. {asked.failure}"
         return Described(Description(), "none", notes=(note,))
     note = f"The language model gave no description, so the built-in describer did. {asked.failure}"

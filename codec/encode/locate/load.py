@@ -18,18 +18,29 @@ def load_locator(store: WeightsStore) -> Locator | None:
     Of several the one that is published comes first. Its file is hashed before it is read. Loaded once a process and
     shared by its threads. Raises WeightsCorrupt for a file that is not what it should be.
     """
-    here = [record for record in store.records().values() if record.part is Part.CLIP]
-    here = [record for record in here if store.file_of(record).is_file()]
-    if not here or any(importlib.util.find_spec(library) is None for library in ("torch", "transformers")):
+    here = _clips(store)
+    if not here:
         return None
     order = list(store.released)
     record = min(here, key=lambda one: (order.index(one.name) if one.name in order else len(order), one.name))
     return _loaded.get(record.sha256, lambda: _load(store, record))
 
 
+def can_locate(store: WeightsStore) -> bool:
+    """True when there is a locator to load."""
+    return bool(_clips(store))
+
+
 def release() -> None:
     """Give the memory of the locator back when nobody uses it any more."""
     _loaded.release()
+
+
+def _clips(store: WeightsStore) -> list[Record]:
+    if any(importlib.util.find_spec(library) is None for library in ("torch", "transformers")):
+        return []
+    found = [record for record in store.records().values() if record.part is Part.CLIP]
+    return [record for record in found if store.file_of(record).is_file()]
 
 
 def _load(store: WeightsStore, record: Record) -> Locator:

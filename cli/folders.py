@@ -1,0 +1,30 @@
+"""The folders of this user that commands share."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from codec.nets.interface import CoarseNetwork
+    from codec.weights.store import WeightsStore
+
+
+def data_folder() -> Path:
+    """Where descriptions that were bought are kept."""
+    from platformdirs import user_data_path
+
+    return user_data_path("misc")
+
+
+def weights_store() -> "WeightsStore":
+    """The networks' weights of this machine: MISC_WEIGHTS_PATH, else the usual folder."""
+    from codec.weights.store import WeightsStore, default_folder
+    from core.settings import WeightsSettings, load
+
+    return WeightsStore(load(WeightsSettings).path or default_folder())
+
+
+def find_network(prefix: bytes) -> "CoarseNetwork":
+    """The learned codec that a stream names; raises WeightsMissing, which says how to get it."""
+    from codec.nets.coarse_networks import load_coarse_network
+
+    return load_coarse_network(weights_store(), prefix=prefix)

@@ -1,0 +1,92 @@
+"""`misc encode --describe openai` against a server that plays a model's."""
+
+import json
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from click.testing import Result
+
+from cli.asking import LocalPace
+from codec.bitstream import unpack
+from codec.errors import Cancelled
+from tests.lmm_server.server import LMMTestServer
+from tests.unit.cli.conftest import write_photo
+
+Misc = Callable[..., Result]
+OPTIONS = ("--describe", "openai", "--maps", "off", "--blocks", "8", "--jobs", "1", "--json")
+
+
+@pytest.fixture
+def server(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[LMMTestServer]:
+    with LMMTestServer() as running:
+        monkeypatch.setenv("MISC_LMM_BASE_URL", running.base_url)
+        monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "user"))
+        yield running
+
+
+@pytest.fixture
+def photos(tmp_path: Path) -> Path:
+    folder = tmp_path / "photos"
+    for number in range(3):
+        write_photo(folder / f"{number}.png", 60 + number)
+    return folder
+
+
+def test_each_picture_is_asked_about_once_and_for_ever(
+    misc: Misc, server: LMMTestServer, photos: Path, tmp_path: Path
+) -> None:
+    first = misc("encode", photos, "-o", tmp_path / "out", *OPTIONS)
+    assert first.exit_code == 0, first.stderr
+    results = json.loads(first.stdout)["results"]
+    assert {entry["describer"] for entry in results} == {"openai"}
+    assert all(entry["usage"]["output_tokens"] > 0 and not entry["usage"]["cached"] for entry in results)
+    texts = {unpack(Path(entry["output"]).read_bytes()).stream.texts.overall for entry in results}
+    assert len(texts) == 3 and "" not in texts
+    assert len(server.asked()) == 3
+
+    misc("encode", photos, "-o", tmp_path / "out", *OPTIONS)
+    again = misc("encode", photos, "-o", tmp_path / "out", *OPTIONS, "--force")
+    assert all(entry["usage"]["cached"] for entry in json.loads(again.stdout)["results"])
+    assert len(server.asked()) == 3
+
+
+def test_refusal_is_told_beside_the_file_that_was_made_without_the_model(
+    misc: Misc, server: LMMTestServer, photos: Path, tmp_path: Path
+) -> None:
+    server.play(then="refusal")
+    result = misc("encode", photos / "0.png", "-o", tmp_path / "a.misc", *OPTIONS)
+    (entry,) = json.loads(result.stdout)["results"]
+    assert (result.exit_code, entry["describer"], entry["error"]) == (0, "local", None)
+    assert "refused" in entry["notes"][0] and "refused" in result.stderr
+
+
+def test_picture_that_cannot_be_opened_costs_nothing(
+    misc: Misc, server: LMMTestServer, photos: Path, tmp_path: Path
+) -> None:
+    (photos / "bad.png").write_bytes(b"no picture")
+    result = misc("encode", photos / "bad.png", photos / "0.png", "-o", tmp_path / "out", *OPTIONS)
+    errors = [entry["error"] for entry in json.loads(result.stdout)["results"]]
+    assert result.exit_code == 1
+    assert errors[0]["code"] == "picture_unrecognised" and errors[1] is None
+    assert len(server.asked()) == 1
+
+
+def test_without_a_model_the_command_says_what_to_set(misc: Misc, photos: Path, tmp_path: Path) -> None:
+    result = misc("encode", photos, "-o", tmp_path / "out", *OPTIONS)
+    assert result.exit_code == 2
+    assert "MISC_LMM_API_KEY" in result.stderr
+
+
+def test_local_pace_keeps_to_its_limits() -> None:
+    pace = LocalPace(2, 1000, None)
+    started = time.monotonic()
+    for tokens in (900, 100):
+        pace.wait(tokens, 0.0, lambda: False)
+    with pytest.raises(Cancelled):
+        pace.wait(1, 0.0, lambda: time.monotonic() - started > 0.5)
+    by_tokens = LocalPace(0, 1000, None)
+    by_tokens.wait(900, 0.0, lambda: False).settle(1000, 0.0)
+    with pytest.raises(Cancelled):
+        by_tokens.wait(1, 0.0, lambda: True)
