@@ -8,7 +8,8 @@ from dataclasses import asdict, replace
 from PIL.Image import Image as Picture
 from sqlalchemy.orm import Session
 
-from codec.bitstream import MEDIA_TYPE, unpack
+from codec.bitstream import MEDIA_TYPE, RefCoarse, Stream, unpack
+from codec.bitstream.reference import encode_reference
 from codec.decode.coarse import rebuild_coarse
 from codec.encode.coarse.external import Reference
 from codec.encode.describe.choose import Asked, ask, needs_model
@@ -149,9 +150,18 @@ def _verify(storage: Storage, sha256: str, encoded: Encoded, find_network: FindN
     """Read the stored stream as a decoder would; raises before anything was recorded or deleted."""
     data = storage.get(bitstream_key(sha256), max_bytes=MAX_STREAM_BYTES, sha256=sha256)
     stream = unpack(data).stream
-    if stream != encoded.stream:
+    if _as_coded(stream) != _as_coded(encoded.stream):
         raise StreamCorrupt("The stored stream reads differently from what was encoded; the original is kept.")
     rebuild_coarse(stream, reference=encoded.reference, find_network=find_network)
+
+
+def _as_coded(stream: Stream) -> Stream:
+    """The stream with a reference's file replaced by its payload: the wrapper around it is rebuilt, not stored, and
+    need not have the bytes that the encoder's library wrote."""
+    if not isinstance(stream.coarse, RefCoarse):
+        return stream
+    payload = encode_reference(stream.coarse, stream.width, stream.height)
+    return replace(stream, coarse=replace(stream.coarse, file=payload))
 
 
 def _content(encoded: Encoded) -> dict[str, object]:

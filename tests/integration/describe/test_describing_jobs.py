@@ -187,3 +187,10 @@ def test_large_picture_is_let_go_while_the_model_is_asked_and_encoded_whole(
     assert job.state == JobState.SUCCEEDED
     assert (image.width, image.height) == (1300, 900)
     assert image.description is not None and image.description.describer == "openai"
+
+
+@pytest.mark.parametrize("codec", ["avif", "webp", "jxl", "jpeg"])
+def test_reference_of_every_codec_is_verified_whatever_its_wrapper(open_desk: OpenDesk, codec: str) -> None:
+    desk = open_desk()
+    job, image = desk.run(desk.submit(picture(1), describe="none", mode="ref", codec=codec))
+    assert (job.state, image.mode) == (JobState.SUCCEEDED, "ref"), job.error_message
