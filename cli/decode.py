@@ -47,11 +47,13 @@ def register(app: typer.Typer) -> None:
 def decode(
     inputs: Annotated[list[Path], typer.Argument(metavar="IN...", help=".misc files or folders of them.")],
     out: Annotated[Path, typer.Option("--out", "-o", metavar="OUT", help="The picture file, or a folder.")],
-    restorer: Annotated[str | None, typer.Option(help="Who paints the picture (smooth).")] = None,
+    restorer: Annotated[str | None, typer.Option(help="Who paints the picture: smooth or diffusion.")] = None,
     schedule: Annotated[str | None, typer.Option(help="fast or staged.")] = None,
     steps: Annotated[int | None, typer.Option(help="Sampling steps, where the restorer has them.")] = None,
     guidance: Annotated[float | None, typer.Option(help="Guidance scale, where the restorer has one.")] = None,
-    solver: Annotated[str | None, typer.Option(help="Solver, where the restorer has several.")] = None,
+    solver: Annotated[str | None, typer.Option(help="ddpm, dpmpp-2m, unipc or euler.")] = None,
+    strength: Annotated[float | None, typer.Option(help="How strongly the coarse picture holds: 0 to 2.")] = None,
+    res: Annotated[int | None, typer.Option(help="Pixels that the short edge is raised to while painting.")] = None,
     seed: Annotated[int | None, typer.Option(help="Seed of the noise; else derived from the stream.")] = None,
     profile: Annotated[str | None, typer.Option(help="Set of networks: lite or sd21.")] = None,
     reference: Annotated[
@@ -69,6 +71,8 @@ def decode(
         "steps": steps,
         "guidance": guidance,
         "solver": solver,
+        "strength": strength,
+        "res": res,
         "seed": seed,
         "profile": profile,
     }

@@ -46,6 +46,8 @@ def pull(
     steps: Annotated[int | None, typer.Option(help="Steps of the restorer.")] = None,
     guidance: Annotated[float | None, typer.Option(help="How strictly the text is followed.")] = None,
     solver: Annotated[str | None, typer.Option(help="Solver of the restorer.")] = None,
+    strength: Annotated[float | None, typer.Option(help="How strongly the coarse picture holds: 0 to 2.")] = None,
+    res: Annotated[int | None, typer.Option(help="Pixels that the short edge is raised to while painting.")] = None,
     seed: Annotated[int | None, typer.Option(help="Source of the noise; from the stream without it.")] = None,
     profile: Annotated[str | None, typer.Option(help="Set of networks: lite or sd21.")] = None,
     force: Annotated[bool, typer.Option("--force", help="Fetch again what is there.")] = False,
@@ -62,7 +64,7 @@ def pull(
         raise fail_usage(f"--format is png, webp or avif, not {picture_format!r}.")
     given = {
         "restorer": restorer, "schedule": schedule, "steps": steps, "guidance": guidance, "solver": solver,
-        "seed": seed, "profile": profile,
+        "strength": strength, "res": res, "seed": seed, "profile": profile,
     }  # fmt: skip
     options = {name: value for name, value in given.items() if value is not None}
     with usage_errors():

@@ -11,7 +11,7 @@ from codec.bitstream import Maps, PixelCoarse, Stream, Texts
 from codec.bitstream.container import pack
 from codec.decode.pipeline import decode, seed_from
 from codec.decode.restore import RestoreRequest, get_restorer
-from codec.errors import Cancelled, OptionError, StreamError
+from codec.errors import Cancelled, FeatureUnavailable, OptionError, StreamError
 from codec.options import DecodeOptions, RestorerName, parse_options
 
 STREAM = Stream(
@@ -108,8 +108,10 @@ def test_unknown_restorer_is_refused_with_the_known_ones() -> None:
         parse_options(DecodeOptions, {"restorer": "sharp"})
 
 
-def test_every_name_has_its_restorer() -> None:
-    assert [get_restorer(name).name for name in RestorerName] == [str(name) for name in RestorerName]
+def test_a_restorer_that_needs_networks_is_not_made_without() -> None:
+    assert get_restorer(RestorerName.SMOOTH).name == "smooth"
+    with pytest.raises(FeatureUnavailable, match="diffusion needs the networks"):
+        decode(DATA, DecodeOptions(restorer=RestorerName.DIFFUSION))
 
 
 def test_shipped_restorer_fills_the_picture_and_is_repeatable() -> None:
