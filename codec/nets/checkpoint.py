@@ -1,7 +1,7 @@
-"""Loads the tensors of a checkpoint file without running anything that the file brings along.
+"""Reads the tensors of a checkpoint file without running anything that the file brings along.
 
 Knows formats and layouts, no networks. Reads safetensors, what `torch.save` wrote (zip or the older form), and
-TorchScript archives; everything else is refused before a byte of it is interpreted.
+TorchScript archives; everything else is refused. Digests are the store's matter, before a file gets here.
 """
 
 import pickle
@@ -19,7 +19,7 @@ from safetensors.torch import load_file
 from codec.errors import WeightsCorrupt
 from codec.nets.clip_archive import read_torchscript_tensors
 from codec.nets.pickle_names import RefusedPickle, check_names, loading_names
-from codec.weights.digest import Identity, check_digest
+from codec.weights.digest import Identity
 
 LAYOUTS = ("network", "state_dict", "model_state_dict")
 """Keys under which trainers put the tensors, in the order in which the published decoder looks for them."""
@@ -27,7 +27,7 @@ LAYOUTS = ("network", "state_dict", "model_state_dict")
 _MAX_PICKLE_BYTES = 64 * 1024 * 1024
 """The pickle holds names and shapes; that of the largest published file has less than 1 MB."""
 
-_MAX_ENTRIES = 50_000
+_MAX_ENTRIES = 20_000
 """The largest published file has 2,405 tensors."""
 
 _MAX_HEADER_BYTES = 100_000_000
@@ -50,14 +50,14 @@ class _Format(Enum):
     LEGACY = "legacy"
 
 
-def load_state(path: Path, *, sha256: str | None = None) -> dict[str, torch.Tensor]:
+def read_tensors(path: Path) -> dict[str, torch.Tensor]:
     """The tensors of a checkpoint by name, on the CPU, in the types of the file, mapped where the format allows.
 
-    With `sha256` (64 hexadecimal digits, or a prefix) nothing is interpreted before the digest holds. The layouts of
-    `unwrap_state` are taken apart; entries that are no tensors are left out. Raises WeightsMissing without the file
-    and WeightsCorrupt for another digest, a damaged file, one that could run code, or one without tensors.
+    The layouts of `unwrap_state` are taken apart, and the `module.` that data parallelism puts before all names is
+    dropped; entries that are no tensors are left out. Raises WeightsMissing without the file, and WeightsCorrupt for a
+    damaged file, one that could run code, or one without tensors.
     """
-    state = unwrap_state(read_checkpoint(path, sha256=sha256))
+    state = unwrap_state(read_checkpoint(path))
     tensors = {key: value.detach() for key, value in state.items() if isinstance(value, torch.Tensor)}
     if not tensors:
         keys = ", ".join(str(key)[:40] for key in list(state)[:5]) or "nothing"
@@ -65,14 +65,14 @@ def load_state(path: Path, *, sha256: str | None = None) -> dict[str, torch.Tens
             f"{path} holds no tensors by name, neither directly nor under {', '.join(LAYOUTS)}; it has {keys}."
         )
     _check_claims(path, tensors)
+    if all(key.startswith("module.") for key in tensors):
+        return {key.removeprefix("module."): tensor for key, tensor in tensors.items()}
     return tensors
 
 
-def read_checkpoint(path: Path, *, sha256: str | None = None) -> Mapping[str, Any]:
-    """All that a checkpoint holds, still in its layout; the same errors as `load_state`."""
+def read_checkpoint(path: Path) -> Mapping[str, Any]:
+    """All that a checkpoint holds, still in its layout; the same errors as `read_tensors`."""
     before = Identity.of(path)
-    if sha256 is not None:
-        check_digest(path, sha256)
     try:
         content = _READERS[_format_of(path)](path)
     except RefusedPickle as error:
@@ -125,9 +125,10 @@ def _zip_format(path: Path, size: int) -> _Format:
     if any(entry.compress_type != zipfile.ZIP_STORED for entry in read) or sum(e.file_size for e in read) > size:
         raise ValueError("its entries are packed, or claim more than the file has")
     # Two readers must not take two different entries for the same one.
-    if len({name.casefold() for name in names}) != len(names) or len({name.split("/")[0] for name in names}) != 1:
+    if len({e.filename.casefold() for e in read}) != len(read) or len({name.split("/")[0] for name in names}) != 1:
         raise ValueError("its entries have no name of their own")
-    return _Format.TORCHSCRIPT if any(name.endswith("/constants.pkl") for name in names) else _Format.ZIP
+    is_script = len(read) < len(entries) or any(name.endswith("/constants.pkl") for name in names)
+    return _Format.TORCHSCRIPT if is_script else _Format.ZIP
 
 
 def _read_zip(path: Path) -> Any:
@@ -162,6 +163,8 @@ _READERS: dict[_Format, Callable[[Path], Any]] = {
 def _check_claims(path: Path, tensors: Mapping[str, torch.Tensor]) -> None:
     """Refuse views that stand for more than the file has: a stride of 0 makes terabytes out of one number."""
     size, total = path.stat().st_size, 0
+    if len(tensors) > _MAX_ENTRIES:
+        raise WeightsCorrupt(f"{path} has {len(tensors)} tensors; at most {_MAX_ENTRIES} are read.")
     for key, tensor in tensors.items():
         if tensor.layout is not torch.strided or tensor.device.type != "cpu":
             raise WeightsCorrupt(f"{path}: the entry {key!r} is no dense tensor.")

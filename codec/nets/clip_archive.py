@@ -51,14 +51,6 @@ _MALFORMED = (
 """What pickle, zipfile and torch raise for data that contradicts itself."""
 
 
-def is_torchscript(path: Path) -> bool:
-    """Whether the file is a zip archive with TorchScript's parts, of which a saved state dict has no code."""
-    if not zipfile.is_zipfile(path):
-        return False
-    with zipfile.ZipFile(path) as archive:
-        return any(name.split("/")[1:2] == ["code"] for name in archive.namelist())
-
-
 def read_torchscript_tensors(path: Path) -> dict[str, torch.Tensor]:
     """All tensors that the archive's modules hold, parameters, buffers or plain attributes, by dotted name.
 

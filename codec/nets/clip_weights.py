@@ -13,8 +13,7 @@ import torch
 from transformers import CLIPConfig, CLIPModel
 
 from codec.errors import WeightsCorrupt, WeightsMissing
-from codec.nets.checkpoint_file import read_tensors
-from codec.nets.clip_archive import is_torchscript, read_torchscript_tensors
+from codec.nets.checkpoint import read_tensors
 from codec.nets.clip_tokenizer import VOCABULARY_SIZE
 from codec.nets.key_rules import Rule, Tensors, convert, ignore, move, thirds, under
 
@@ -57,9 +56,7 @@ def load_clip(path: Path) -> CLIPModel:
         if not files:
             raise WeightsMissing(f"{path} has none of {', '.join(_WEIGHTS_NAMES)}.")
         path = files[0]
-    # Safetensors begin with a length, never as a zip does, so the question is safe to ask of any file.
-    archived = path.is_file() and is_torchscript(path)
-    return clip_from_tensors(read_torchscript_tensors(path) if archived else read_tensors(path), path.name, details)
+    return clip_from_tensors(read_tensors(path), path.name, details)
 
 
 def clip_from_tensors(tensors: Tensors, origin: str, details: Details | None = None) -> CLIPModel:

@@ -67,5 +67,5 @@ def _load(store: WeightsStore, record: Record) -> CoarseNetwork:
         raise FeatureUnavailable(
             f"A learned codec needs PyTorch and CompressAI ({error.name} is missing): pip install 'misc-archive[nets]'."
         ) from None
-    state = read_checkpoint(store.file_of(record), sha256=record.sha256)
+    state = read_checkpoint(store.checked(record))
     return load_network(record.architecture, state, bytes.fromhex(record.sha256))

@@ -65,16 +65,6 @@ def digest_of(path: Path, *, is_anew: bool = False, progress: Callable[[int], No
     return sha256.hexdigest()
 
 
-def check_digest(path: Path, sha256: str) -> None:
-    """Raises WeightsCorrupt when the file is another one than `sha256` (64 hexadecimal digits, or a prefix) says."""
-    found = digest_of(path)
-    if not found.startswith(sha256):
-        raise WeightsCorrupt(
-            f"{path} has the SHA-256 {found[:16]}..., not {sha256[:16]}...: it is damaged or another file. "
-            "Fetch it again with `misc weights pull`, and see `misc weights verify`."
-        )
-
-
 def recall(path: Path) -> str | None:
     """The digest that the file had when it was last hashed, if it has not been touched since."""
     identity = Identity.of(path)

@@ -71,6 +71,22 @@ class WeightsStore:
         """The file of a record."""
         return self.path / record.file
 
+    def checked(self, record: Record) -> Path:
+        """The file of a record, after its digest was found to hold; computed once for a file that stays as it is.
+
+        Raises WeightsMissing and WeightsCorrupt, which name the file, its digest and the command that fetches it.
+        """
+        file = self.file_of(record)
+        if not file.is_file():
+            raise self._gone(record)
+        found = digest_of(file)
+        if found != record.sha256:
+            raise WeightsCorrupt(
+                f"{record.name} ({file}) has the SHA-256 {found[:16]}..., not {record.sha256[:16]}...: "
+                f"it is damaged or another file. {self._how_to_get(record.name)}"
+            )
+        return file
+
     def listing(self) -> list[Listed]:
         """All that is published and all that is here, without hashing anything."""
         records = self.records()
@@ -119,10 +135,7 @@ class WeightsStore:
         # The same file under two names: the published one says best what it is.
         record = next((record for record in found if record.name in self.released), found[0])
         if not self.file_of(record).is_file():
-            raise WeightsMissing(
-                f"The file of {record.name} ({self.file_of(record)}, SHA-256 {record.sha256[:16]}...) is gone. "
-                f"{self._how_to_get(record.name)}"
-            )
+            raise self._gone(record)
         return record
 
     def add(
@@ -243,6 +256,13 @@ class WeightsStore:
             return State.UNCHECKED
         return State.PRESENT if found == record.sha256 else State.CORRUPT
 
+    def _gone(self, record: Record) -> WeightsMissing:
+        file = self.file_of(record)
+        return WeightsMissing(
+            f"The file of {record.name} ({file}, SHA-256 {record.sha256[:16]}...) is gone. "
+            f"{self._how_to_get(record.name)}"
+        )
+
     def _what_helps(
         self, name: str | None, part: Part | None, profile: Profile | None, rate: int | None, prefix: str
     ) -> str:
@@ -259,10 +279,18 @@ class WeightsStore:
         ]
         asked = name or _asked(part, profile, rate, prefix)
         if published:
-            return f"{asked} is not on this machine. {self._how_to_get(published[0])}"
+            return f"{asked} is not on this machine: {self._told(published[0])} {self._how_to_get(published[0])}"
         kind = part or "PART"
         return f"{asked} is not on this machine, and no published file is known to be it. Take in the file with \
 `misc weights add FILE --name NAME --part {kind} --architecture ARCHITECTURE`."
+
+    def _told(self, name: str) -> str:
+        """A published file in one sentence: how it is called, its size and its digest."""
+        released = self.released[name]
+        size = "" if released.bytes is None else f"{released.bytes / 1e6:,.0f} MB, "
+        known = released.sha256 or released.sha256_prefix
+        digest = "no published SHA-256" if known is None else f"SHA-256 {known[:16]}..."
+        return f"it is {released.file_name} ({size}{digest})."
 
     def _how_to_get(self, name: str) -> str:
         released = self.released.get(name)

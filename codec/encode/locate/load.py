@@ -4,7 +4,6 @@ import importlib.util
 
 from codec.encode.parts import Locator
 from codec.nets.loaded import Loaded
-from codec.weights.digest import check_digest
 from codec.weights.index import Record
 from codec.weights.manifest import Part
 from codec.weights.store import WeightsStore
@@ -46,5 +45,4 @@ def _clips(store: WeightsStore) -> list[Record]:
 def _load(store: WeightsStore, record: Record) -> Locator:
     from codec.encode.locate.clip import CLIPLocator
 
-    check_digest(store.file_of(record), record.sha256)
-    return CLIPLocator.load(store.file_of(record))
+    return CLIPLocator.load(store.checked(record))

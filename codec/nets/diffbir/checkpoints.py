@@ -12,7 +12,7 @@ from pathlib import Path
 import torch
 
 from codec.errors import WeightsCorrupt, WeightsMissing
-from codec.nets.checkpoint_file import read_tensors
+from codec.nets.checkpoint import read_tensors
 from codec.nets.diffbir.config import V1, DiffBIRConfig
 from codec.nets.diffbir.network import DiffBIR
 from codec.nets.diffbir.rules import (

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from codec.errors import WeightsCorrupt
-from codec.nets.clip_archive import is_torchscript, read_torchscript_tensors
+from codec.nets.clip_archive import read_torchscript_tensors
 from codec.nets.clip_weights import clip_from_tensors, load_clip
 from tests.unit.nets.tiny_clip import openai_tensors
 
@@ -100,13 +100,6 @@ def test_types_views_and_shared_storages_survive(tmp_path: Path) -> None:
     assert read.keys() == tensors.keys()
     for name, value in tensors.items():
         assert read[name].dtype == value.dtype and torch.equal(read[name], value), name
-
-
-def test_state_dict_is_no_archive(tmp_path: Path) -> None:
-    torch.save({"a": torch.ones(2)}, tmp_path / "a.pt")
-    (tmp_path / "b.pt").write_bytes(b"no zip")
-    as_archive({"a": torch.ones(2)}, tmp_path / "c.pt")
-    assert [is_torchscript(tmp_path / name) for name in ("a.pt", "b.pt", "c.pt")] == [False, False, True]
 
 
 def test_forged_archive_is_read_when_it_is_honest(tmp_path: Path) -> None:

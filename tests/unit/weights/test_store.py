@@ -13,7 +13,7 @@ from file_server import CONTENT, DIGEST, published
 from codec.errors import WeightsCorrupt, WeightsError, WeightsMissing
 from codec.options import Profile
 from codec.weights import digest as digests
-from codec.weights.digest import check_digest, digest_of
+from codec.weights.digest import digest_of
 from codec.weights.index import Record, read_index
 from codec.weights.manifest import Licence, Part
 from codec.weights.released import RELEASED
@@ -199,8 +199,29 @@ def test_digest_is_computed_once_while_the_file_stays_as_it_is(tmp_path: Path, m
 
     file.write_bytes(CONTENT[::-1])
     assert digest_of(file) == hashlib.sha256(CONTENT[::-1]).hexdigest()
-    with pytest.raises(WeightsCorrupt, match="damaged or another file"):
-        check_digest(file, DIGEST)
+
+
+def test_file_is_handed_out_only_while_its_digest_holds(store: WeightsStore, checkpoint: Path) -> None:
+    record = add(store, checkpoint)
+    assert store.checked(record).read_bytes() == CONTENT
+
+    store.file_of(record).write_bytes(CONTENT[::-1])
+    with pytest.raises(WeightsCorrupt, match=rf"mine .*not {DIGEST[:16]}.*damaged or another file.*misc weights add"):
+        store.checked(record)
+
+    store.file_of(record).unlink()
+    with pytest.raises(WeightsMissing, match=rf"mine .*SHA-256 {DIGEST[:16]}.*gone.*misc weights add"):
+        store.checked(record)
+
+
+def test_what_is_missing_is_told_by_file_digest_and_command(store: WeightsStore) -> None:
+    with pytest.raises(WeightsMissing) as caught:
+        WeightsStore(store.path).find(part=Part.RESTORER, profile=Profile.SD21)
+
+    assert str(caught.value) == (
+        "The network restorer of the profile sd21 is not on this machine: it is general_full_v1.ckpt "
+        "(6,895 MB, SHA-256 b511f6be75f60efc...). Fetch it with `misc weights pull diffbir-v1-general-full`."
+    )
 
 
 def test_note_beside_a_file_that_is_nonsense_is_not_believed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
