@@ -25,7 +25,9 @@ NEGATIVE = "Blurry, Low Quality"
 WIDTH, HEIGHT, RES = 70, 50, 64
 OVERALL_STEPS = 6
 SEED = 2026
-MASKS = [np.kron(mask, np.ones((4, 4))).astype(np.uint8) for mask in ([[1, 0], [0, 0]], [[0, 1], [0, 1]], [[0, 0], [1, 0]])]
+MASKS = [
+    np.kron(mask, np.ones((4, 4))).astype(np.uint8) for mask in ([[1, 0], [0, 0]], [[0, 1], [0, 1]], [[0, 0], [1, 0]])
+]
 
 
 class Published:

@@ -13,11 +13,11 @@ from codec.nets.diffbir.network import LATENT_PX, DiffBIR
 _RES_PX = 1024
 """The short edge that MISC's published decoder raises pictures to."""
 
-_VALUES_PER_PX = {Stage.CLEAN: 420, Stage.ENCODE: 720, Stage.DIFFUSE: 420, Stage.DECODE: 1180}
+_VALUES_PER_PX = {Stage.CLEAN: 345, Stage.ENCODE: 810, Stage.DIFFUSE: 350, Stage.DECODE: 1410}
 """Values that live at one time for each pixel of a sample at the full-size widths, weights aside.
 
-Measured on the CPU in float32 as the growth of a process's peak memory from 512 x 512 to 768 x 768, a quarter added;
-`python -m bench.decode --memory` measures them again.
+Measured on the CPU in float32 as the growth of a process's peak memory in one call at 512 x 512 (275, 647, 280 and
+1126), a quarter added; `python -m bench.decode --device cpu` measures them again.
 """
 
 _FULL_SIZE_WIDTHS = {Stage.CLEAN: 180, Stage.ENCODE: 128, Stage.DIFFUSE: 320, Stage.DECODE: 128}

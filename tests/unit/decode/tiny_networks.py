@@ -13,6 +13,9 @@ from codec.nets.diffbir.config import DiffBIRConfig, Prediction, SwinIRConfig, T
 from codec.nets.diffbir.network import DiffBIR
 from codec.options import DecodeOptions
 
+# At these widths threads wait for each other longer than they work. A fixed number also fixes the sums' order.
+torch.set_num_threads(1)
+
 TINY = {
     "unet": UNetConfig(width=32, multipliers=(1, 1, 1, 1), layers=1, head_width=16, context_width=32),
     "vae": VAEConfig(width=32, multipliers=(1, 1, 1, 1), layers=1),
