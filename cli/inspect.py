@@ -61,7 +61,7 @@ def contents(name: str, data: bytes) -> dict[str, Any]:
         "height": stream.height,
         "bpp": 8 * len(data) / pixels,
         "bits": {part: getattr(bits, part) for part in ("container", "text", "maps", "coarse")},
-        "mode": "pixel" if stream.coarse.kind.value == "pixel" else "ref",
+        "mode": "ref" if isinstance(stream.coarse, ExternalCoarse) else stream.coarse.kind.value,
         "profile": stream.profile,
         "external": isinstance(stream.coarse, ExternalCoarse),
     }
@@ -91,13 +91,15 @@ def _map_rows(stream: "Stream") -> list[list[list[int]]]:
 
 
 def _coarse(stream: "Stream") -> dict[str, Any]:
-    from codec.bitstream import PixelCoarse, RefCoarse
+    from codec.bitstream import NetCoarse, PixelCoarse, RefCoarse
 
     coarse = stream.coarse
     if isinstance(coarse, PixelCoarse):
         return {"columns": coarse.columns, "rows": coarse.rows, "level": coarse.level}
     if isinstance(coarse, RefCoarse):
         return {"codec": coarse.codec, "scale": coarse.scale}
+    if isinstance(coarse, NetCoarse):
+        return {"scale": coarse.scale}
     return {"digest": coarse.digest.hex(), "reference_bits": coarse.declared_bits}
 
 

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from scipy.ndimage import gaussian_filter1d, maximum_filter, minimum_filter
 
-from codec.bitstream.stream import ExternalCoarse, PixelCoarse, RefCoarse
+from codec.bitstream.stream import ExternalCoarse, NetCoarse, PixelCoarse, RefCoarse
 
 if TYPE_CHECKING:
     from codec.decode.restore import RestoreRequest
@@ -269,6 +269,8 @@ def _cleaning(payload: object, pixels: int) -> float:
     """How strongly to clean, in [0, 1], from the bits that were spent on each coded pixel."""
     if isinstance(payload, RefCoarse):
         coded_bpp = 8 * len(payload.file) * payload.scale**2 / pixels
+    elif isinstance(payload, NetCoarse):
+        coded_bpp = 8 * len(payload.payload) * payload.scale**2 / pixels
     elif isinstance(payload, ExternalCoarse):
         coded_bpp = payload.declared_bits / pixels
     else:

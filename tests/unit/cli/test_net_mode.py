@@ -1,0 +1,73 @@
+"""Mode `net` from the command line: weights that were added, files that name them, and what is told without them."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from click.testing import Result
+from compressai.models import MeanScaleHyperprior
+
+from codec.bitstream import NetCoarse, unpack
+from tests.unit.cli.conftest import write_photo
+
+Misc = Callable[..., Result]
+
+
+@pytest.fixture
+def weights(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, misc: Misc) -> str:
+    """The digest prefix of a small network that was added under the name `small`."""
+    torch.manual_seed(1)
+    model = MeanScaleHyperprior(8, 12)
+    model.update(force=True)
+    torch.save({"network": model.state_dict()}, tmp_path / "small.pth.tar")
+    monkeypatch.setenv("MISC_WEIGHTS_PATH", str(tmp_path / "weights"))
+    options = ("--name", "small", "--part", "coarse", "--architecture", "mbt2018-mean", "--json")
+    added = misc("weights", "add", tmp_path / "small.pth.tar", *options)
+    assert added.exit_code == 0, added.stderr
+    return json.loads(misc("weights", "list", "--json").stdout)["weights"][-1]["sha256"][:8]
+
+
+def test_file_names_its_network_and_comes_back_with_it_only(
+    misc: Misc, weights: str, photo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "a.misc"
+    words = ("--mode", "net", "--network", "small", "--scale", "2", "--describe", "none", "--json")
+    (encoded,) = json.loads(misc("encode", photo, "-o", out, *words).stdout)["results"]
+    assert encoded["error"] is None and sum(encoded["bits"].values()) == 8 * out.stat().st_size
+
+    told = json.loads(misc("inspect", out, "--json").stdout)
+    assert (told["mode"], told["coarse"], told["weights"]) == ("net", {"scale": 2}, {"coarse": weights})
+    stream = unpack(out.read_bytes()).stream
+    assert isinstance(stream.coarse, NetCoarse) and told["bits"]["coarse"] == 8 * (1 + len(stream.coarse.payload))
+
+    decoded = misc("decode", out, "-o", tmp_path / "back.png", "--json")
+    (entry,) = json.loads(decoded.stdout)["results"]
+    assert (entry["error"], entry["width"], entry["height"]) == (None, 90, 60)
+
+    monkeypatch.setenv("MISC_WEIGHTS_PATH", str(tmp_path / "elsewhere"))
+    refused = misc("decode", out, "-o", tmp_path / "again.png", "--json")
+    (entry,) = json.loads(refused.stdout)["results"]
+    assert refused.exit_code == 1 and entry["error"]["code"] == "weights_missing"
+    assert weights in entry["error"]["message"] and not (tmp_path / "again.png").exists()
+
+
+def test_second_run_skips_what_this_network_made(misc: Misc, weights: str, tmp_path: Path) -> None:
+    for name in ("one", "two"):
+        write_photo(tmp_path / "photos" / f"{name}.png")
+    words = ("--mode", "net", "--network", "small", "--describe", "none", "--jobs", "1", "--json")
+    misc("encode", tmp_path / "photos", "-o", tmp_path / "out", *words)
+    same = json.loads(misc("encode", tmp_path / "photos", "-o", tmp_path / "out", *words).stdout)["results"]
+    assert [entry["skipped"] for entry in same] == [True, True]
+    other = misc("encode", tmp_path / "photos", "-o", tmp_path / "out", *words, "--scale", "4")
+    assert [entry["skipped"] for entry in json.loads(other.stdout)["results"]] == [False, False]
+
+
+def test_unknown_network_is_refused_before_anything_is_done(
+    misc: Misc, weights: str, photo: Path, tmp_path: Path
+) -> None:
+    result = misc("encode", photo, "-o", tmp_path / "a.misc", "--mode", "net", "--network", "large")
+    assert result.exit_code == 2
+    assert "large" in result.stderr and "misc weights" in result.stderr
+    assert not (tmp_path / "a.misc").exists()
