@@ -160,9 +160,9 @@ class ODETrajectory:
         """
         level = self.steps_done - 1
         last = self._history[-1]
-        span = self._half_log_snr(level + 1) - self._half_log_snr(level)
         if not self._slope_is_known(level):
             return self._moved(before, level, last + (clean - last) / 2)
+        span = self._half_log_snr(level + 1) - self._half_log_snr(level)
         reach = (self._half_log_snr(level - 1) - self._half_log_snr(level)) / span
         phi_1 = math.expm1(-span)
         phi_2 = phi_1 / -span - 1

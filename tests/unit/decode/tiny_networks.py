@@ -26,8 +26,7 @@ TINY = {
 TEXTS = Texts(("a red door", "an old clock", "a sleeping cat"), "a house by the sea in winter")
 
 
-@cache
-def tiny_network(prediction: Prediction = Prediction.EPS, zero_terminal_snr: bool = False) -> DiffBIR:
+def tiny_network(prediction: Prediction, zero_terminal_snr: bool) -> DiffBIR:
     """DiffBIR, all of whose parts do something: no convolution is left at zero."""
     torch.manual_seed(5)
     network = DiffBIR(DiffBIRConfig(**TINY, prediction=prediction, zero_terminal_snr=zero_terminal_snr))
@@ -35,9 +34,9 @@ def tiny_network(prediction: Prediction = Prediction.EPS, zero_terminal_snr: boo
 
 
 @cache
-def tiny_networks(prediction: Prediction = Prediction.EPS, zero_terminal_snr: bool = False) -> DiffBIRNetworks:
-    """The same as the restorer's networks."""
-    return DiffBIRNetworks(tiny_network(prediction, zero_terminal_snr))
+def tiny_networks() -> DiffBIRNetworks:
+    """The restorer's networks, made once."""
+    return DiffBIRNetworks(tiny_network(Prediction.EPS, zero_terminal_snr=False))
 
 
 def textured(height: int, width: int, seed: int = 0) -> NDArray[np.uint8]:
