@@ -23,6 +23,7 @@ from core.pacing import SharedPace
 from core.settings import BrokerSettings, LMMSettings, WorkerSettings
 from core.spending import SpendingLedger
 from models.base import JSONObject
+from workers.encode.readers import StreamReaders
 from workers.encode.slots import PictureSlots
 
 _log = get_logger(__name__)
@@ -41,6 +42,7 @@ class EncodeShop:
     ) -> None:
         self.weights = weights
         self.slots = PictureSlots(worker.encode_slots)
+        self.readers = StreamReaders(self.slots.count)
         self.longest_edge_px = lmm.longest_edge_px
         self._answers = SharedAnswers(database, worker.lease)
         self._pace: SharedPace | None = None
@@ -63,7 +65,8 @@ class EncodeShop:
         return Image.frombytes("RGB", (view.width, view.height), view.pixels)
 
     def close(self) -> None:
-        """End requests that are under way and give connections back."""
+        """End requests that are under way, and processes; give connections back."""
+        self.readers.close()
         if self._client is not None:
             self._client.close()
         if self._pace is not None:

@@ -8,7 +8,7 @@ from dataclasses import asdict, replace
 from PIL.Image import Image as Picture
 from sqlalchemy.orm import Session
 
-from codec.bitstream import MEDIA_TYPE, RefCoarse, Stream, unpack
+from codec.bitstream import MEDIA_TYPE, RefCoarse, Stream
 from codec.bitstream.reference import encode_reference
 from codec.decode.coarse import rebuild_coarse
 from codec.encode.coarse.external import Reference
@@ -18,7 +18,6 @@ from codec.encode.pipeline import Encoded, check_options, encode
 from codec.errors import StreamCorrupt
 from codec.limits import MAX_REFERENCE_BYTES, MAX_STREAM_BYTES
 from codec.nets.coarse_networks import find_in
-from codec.nets.interface import FindNetwork
 from codec.options import EncodeOptions, parse_options
 from codec.picture.open import open_picture
 from core import images, objects
@@ -67,8 +66,7 @@ class Encoder:
         context.progress("store", 0.9)
         _store(context, sha256, encoded.data)
         context.progress("verify", 0.95)
-        with self._shop.slots.one(context.cancelled):
-            _verify(context.storage, sha256, encoded, find_in(self._shop.weights))
+        self._verify(context, sha256, encoded)
 
         def _record(session: Session) -> dict[str, float]:
             stored = session.get(Image, image.id, with_for_update={"of": Image})
@@ -126,6 +124,15 @@ class Encoder:
         seconds = {stage: spent + ask_seconds * (stage in _ASKING) for stage, spent in encoded.seconds.items()}
         return replace(encoded, seconds=seconds)
 
+    def _verify(self, context: WorkContext, sha256: str, encoded: Encoded) -> None:
+        """Read the stored stream as a decoder would; raises before anything was recorded or deleted."""
+        data = context.storage.get(bitstream_key(sha256), max_bytes=MAX_STREAM_BYTES, sha256=sha256)
+        stream = self._shop.readers.read(data, context.cancelled)
+        if _as_coded(stream) != _as_coded(encoded.stream):
+            raise StreamCorrupt("The stored stream reads differently from what was encoded; the original is kept.")
+        with self._shop.slots.one(context.cancelled):
+            rebuild_coarse(stream, reference=encoded.reference, find_network=find_in(self._shop.weights))
+
 
 def _open(storage: Storage, image: Image) -> Picture:
     assert image.original_key is not None
@@ -144,15 +151,6 @@ def _store(context: WorkContext, sha256: str, data: bytes) -> None:
     key = bitstream_key(sha256)
     objects.reserve(context.database, key)
     context.storage.put(key, data, content_type=MEDIA_TYPE, sha256=sha256)
-
-
-def _verify(storage: Storage, sha256: str, encoded: Encoded, find_network: FindNetwork) -> None:
-    """Read the stored stream as a decoder would; raises before anything was recorded or deleted."""
-    data = storage.get(bitstream_key(sha256), max_bytes=MAX_STREAM_BYTES, sha256=sha256)
-    stream = unpack(data).stream
-    if _as_coded(stream) != _as_coded(encoded.stream):
-        raise StreamCorrupt("The stored stream reads differently from what was encoded; the original is kept.")
-    rebuild_coarse(stream, reference=encoded.reference, find_network=find_network)
 
 
 def _as_coded(stream: Stream) -> Stream:
