@@ -6,15 +6,15 @@ from datetime import timedelta
 
 from core.background import Periodic
 from core.database import Database
-from core.errors import DatabaseUnavailable, LeaseLost
+from core.errors import DatabaseUnavailable
 from core.jobs import repository
-from core.jobs.repository import Claim
+from core.jobs.repository import Claim, Renewal
 from core.logging import get_logger
 
 _log = get_logger(__name__)
 
 CHECK_SECONDS = 1.0
-"""How often each lease is renewed and asked about cancellation: one small UPDATE a second for each running job."""
+"""How often the leases are renewed and asked about cancellation: one small transaction a second for each process."""
 
 
 class HeldJob:
@@ -87,19 +87,24 @@ class LeaseKeeper:
     def _renew_all(self) -> None:
         with self._lock:
             held_now = list(self._held.values())
-        for held in held_now:
-            self._renew(held)
-
-    def _renew(self, held: HeldJob) -> None:
+        if not held_now:
+            return
+        renewals = [Renewal(held.claim, held.stage, held.progress) for held in held_now]
         try:
-            held.cancel_requested |= repository.renew(
-                self._database, held.claim, self._lease, stage=held.stage, progress=held.progress
-            )
-        except LeaseLost:
-            with self._lock:
-                still_held = held.claim.token in self._held
-            if still_held:
-                held.lost = True
-                _log.warning("lease_lost", job_id=held.claim.job_id)
+            answers = repository.renew(self._database, renewals, self._lease)
         except DatabaseUnavailable as error:
-            _log.warning("lease_not_renewed", job_id=held.claim.job_id, error=str(error))
+            _log.warning("leases_not_renewed", count=len(renewals), error=str(error))
+            return
+        for held in held_now:
+            must_stop = answers.get(held.claim.job_id)
+            if must_stop is None:
+                self._note_loss(held)
+            else:
+                held.cancel_requested |= must_stop
+
+    def _note_loss(self, held: HeldJob) -> None:
+        with self._lock:
+            still_held = held.claim.token in self._held
+        if still_held:
+            held.lost = True
+            _log.warning("lease_lost", job_id=held.claim.job_id)

@@ -5,6 +5,7 @@ queued --claim--> running --succeed / fail / cancel--> final
    +---- put_back ---+      (retry, hand-over at shutdown, expired lease)
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, cast
@@ -109,6 +110,15 @@ class Claim:
         return self.attempt >= self.max_attempts
 
 
+@dataclass(frozen=True)
+class Renewal:
+    """A claim that is to last on, and how far its job is."""
+
+    held: Claim
+    stage: str | None
+    progress: float
+
+
 def create(
     session: Session,
     kind: JobKind,
@@ -204,17 +214,21 @@ def claim(database: Database, job_id: str, worker: str, lease: timedelta) -> Cla
     return Claim(job_id, kind, token, attempts, max_attempts, image_id, reconstruction_id, request_id)
 
 
-def renew(database: Database, held: Claim, lease: timedelta, *, stage: str | None, progress: float) -> bool:
-    """Prolong the lease and note the progress, in a transaction of its own; returns whether the job has to stop.
+def renew(database: Database, renewals: Iterable[Renewal], lease: timedelta) -> dict[str, bool]:
+    """Prolong leases and note progress, all in one transaction; returns by job id whether the job has to stop.
 
-    Raises LeaseLost when the claim is not valid any more.
+    A job that is missing in the answer is held by its claim no more.
     """
-    rows = database.execute_alone(
-        _RENEW, _name(held) | {"expires_at": utc_now() + lease, "at_stage": stage, "fraction": progress}
-    )
-    if not rows:
-        raise LeaseLost(f"Job {held.job_id} was taken back.")
-    return bool(rows[0][0])
+    values = {"expires_at": utc_now() + lease}
+    answers: dict[str, bool] = {}
+    with database.write() as session:
+        # In one order, as everybody who locks several jobs takes them, so that nobody waits in a circle.
+        for renewal in sorted(renewals, key=lambda one: one.held.job_id):
+            noted = {"at_stage": renewal.stage, "fraction": renewal.progress}
+            row = session.execute(_RENEW, _name(renewal.held) | noted | values).one_or_none()
+            if row is not None:
+                answers[renewal.held.job_id] = bool(row[0])
+    return answers
 
 
 def record_usage(database: Database, held: Claim, usage: JSONObject) -> None:

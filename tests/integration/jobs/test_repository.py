@@ -77,8 +77,10 @@ def test_claim_that_was_taken_back_can_record_nothing(database: Database) -> Non
     ):
         with pytest.raises(LeaseLost), database.write() as session:
             write(session)
-    with pytest.raises(LeaseLost):
-        repository.renew(database, first, LEASE, stage=None, progress=0.5)
+    renewals = [repository.Renewal(claim, "stage", 0.5) for claim in (first, second)]
+    assert repository.renew(database, renewals[:1], LEASE) == {}
+    assert repository.renew(database, renewals, LEASE) == {job_id: False}
+    assert (_state(database, job_id).stage, _state(database, job_id).progress) == ("stage", 0.5)
     with pytest.raises(LeaseLost):
         repository.succeed_alone(database, first, {})
     with database.write() as session:
@@ -112,7 +114,7 @@ def test_cancelling_a_waiting_job_ends_it_and_a_running_one_is_told(database: Da
     with database.write() as session:
         assert repository.request_cancel(session, waiting).state == JobState.CANCELLED
         assert repository.request_cancel(session, running).state == JobState.RUNNING
-    assert repository.renew(database, claim, LEASE, stage="s", progress=0.1) is True
+    assert repository.renew(database, [repository.Renewal(claim, "s", 0.1)], LEASE) == {running: True}
     with database.write() as session:
         repository.cancel_running(session, claim)
     with database.write() as session:
