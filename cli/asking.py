@@ -4,27 +4,29 @@ Answers lie in a small database in the user's data folder, so that a second run 
 """
 
 import threading
-import time
-from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor, as_completed
+from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 
 from PIL import Image
 
+from cli.batch_asking import BatchBuyer
+from cli.local_pace import LocalPace
 from cli.output import progress_bar
 from codec.encode.describe.choose import Asked, ask
+from codec.encode.describe.lmm.batch import OpenAIBatches
 from codec.encode.describe.lmm.client import OpenAIDescriber
 from codec.encode.describe.lmm.view import View
 from codec.encode.parts import EncodeParts, Fallback
-from codec.errors import Cancelled, CodecError
+from codec.errors import CodecError
 from codec.picture.open import open_picture
 from core.answers import SharedAnswers
 from core.database import Database
 from core.settings import DatabaseSettings, LMMSettings
-from core.spending import Reserved, SpendingLedger
+from core.spending import SpendingLedger
 from migrations.upgrade import upgrade
 from workers.encode.parts import DescriptionBook, ledger_of, server_of
 
@@ -34,23 +36,29 @@ _THREADS = 32
 _OPENED_AT_ONCE = 2
 """Pictures of up to 300 MB each in memory while they are reduced to what the model is shown."""
 
-_WINDOW_SECONDS, _LOOK_SECONDS = 62.0, 0.2
-"""A minute and what a request may take to arrive; how often somebody who waits looks whether to stop."""
-
 _CLAIM = timedelta(seconds=30)
 
 Outcome = Asked | CodecError | OSError
 """How asking about one picture ended; an error is that of the picture's file."""
 
 
-def ask_all(sources: Sequence[Path], lmm: LMMSettings, folder: Path) -> dict[Path, Outcome]:
-    """Ask about each picture; raises DescriberMisconfigured for settings that cannot be used.
+def ask_all(
+    sources: Sequence[Path], lmm: LMMSettings, folder: Path, *, in_batches: bool = False
+) -> dict[Path, Outcome]:
+    """Ask about each picture; with `in_batches` through the Batch API first, and directly about what that leaves.
 
-    Ctrl-C leaves what was answered until then in the database in `folder`.
+    Ctrl-C leaves what was answered until then in the database in `folder`, and batches under way in a file beside it.
+    Raises DescriberError children for settings that cannot be used, and for what stands in the way of a batch.
     """
+    sources = list(dict.fromkeys(sources))
     stop = threading.Event()
-    slots = threading.Semaphore(_OPENED_AT_ONCE)
-    with _parts(lmm, folder) as parts, ThreadPoolExecutor(_THREADS, thread_name_prefix="ask") as pool:
+    with _books(lmm, folder) as books:
+        if in_batches:
+            _buy_in_batches(sources, lmm, folder, books, stop.is_set)
+        pace = LocalPace(lmm.requests_per_minute, lmm.tokens_per_minute, books.ledger)
+        client = OpenAIDescriber(server_of(lmm), books.book, pace)
+        parts = EncodeParts(describer=client, fallback=Fallback(lmm.fallback))
+        slots = threading.Semaphore(_OPENED_AT_ONCE)
 
         def _ask(source: Path) -> Outcome:
             try:
@@ -60,98 +68,53 @@ def ask_all(sources: Sequence[Path], lmm: LMMSettings, folder: Path) -> dict[Pat
             except (CodecError, OSError) as error:
                 return error
 
-        try:
-            futures = {pool.submit(_ask, source): source for source in dict.fromkeys(sources)}
-            outcomes = {}
-            with progress_bar(len(futures), "Describing") as bar:
-                for future in as_completed(futures):
-                    outcomes[futures[future]] = future.result()
-                    bar.advance("")
-            return outcomes
-        except BaseException:
-            stop.set()
-            pool.shutdown(wait=False, cancel_futures=True)
-            raise
+        with ThreadPoolExecutor(_THREADS, thread_name_prefix="ask") as pool:
+            try:
+                return _gather({source: pool.submit(_ask, source) for source in sources})
+            except BaseException:
+                stop.set()
+                pool.shutdown(wait=False, cancel_futures=True)
+                raise
+            finally:
+                client.close()
+
+
+def _gather(futures: dict[Path, Future[Outcome]]) -> dict[Path, Outcome]:
+    with progress_bar(len(futures), "Describing") as bar:
+        for _ in as_completed(futures.values()):
+            bar.advance("")
+    return {source: future.result() for source, future in futures.items()}
+
+
+@dataclass(frozen=True)
+class _Books:
+    """Where bought answers and spent money are kept."""
+
+    book: DescriptionBook
+    ledger: SpendingLedger | None
 
 
 @contextmanager
-def _parts(lmm: LMMSettings, folder: Path) -> Iterator[EncodeParts]:
+def _books(lmm: LMMSettings, folder: Path) -> Iterator[_Books]:
     folder.mkdir(parents=True, exist_ok=True)
     settings = DatabaseSettings(url=f"sqlite:///{folder / 'descriptions.db'}")
     upgrade(settings)
     database = Database(settings)
     answers = SharedAnswers(database, _CLAIM)
     answers.start()
-    pace = LocalPace(lmm.requests_per_minute, lmm.tokens_per_minute, ledger_of(database, lmm))
-    client = OpenAIDescriber(server_of(lmm), DescriptionBook(answers), pace)
     try:
-        yield EncodeParts(describer=client, fallback=Fallback(lmm.fallback))
+        yield _Books(DescriptionBook(answers), ledger_of(database, lmm))
     finally:
-        client.close()
         answers.close()
         database.close()
 
 
-class LocalPace:
-    """The codec's Pace for the threads of one process: requests and tokens in any minute, pauses, money."""
-
-    def __init__(self, requests_per_minute: int, tokens_per_minute: int, ledger: SpendingLedger | None) -> None:
-        """0 is no limit."""
-        self._requests, self._tokens = requests_per_minute, tokens_per_minute
-        self._ledger = ledger
-        self._turns: deque[_Turn] = deque()
-        self._paused_until = 0.0
-        self._lock = threading.Lock()
-
-    def wait(self, tokens: int, cost: float, cancelled: Callable[[], bool]) -> "_Turn":
-        """See Pace. A request of more tokens than a minute allows is sent when nothing else was sent for a minute."""
-        reserved = None if self._ledger is None else self._ledger.reserve(cost, cancelled)
-        try:
-            while (turn := self._try(tokens, reserved)) is None:
-                if cancelled():
-                    raise Cancelled("Stopped while waiting for a turn at the language model.")
-                time.sleep(_LOOK_SECONDS)
-        except BaseException:
-            if self._ledger is not None and reserved is not None:
-                self._ledger.settle(reserved, 0.0)
-            raise
-        return turn
-
-    def pause(self, seconds: float) -> None:
-        """See Pace."""
-        self._paused_until = max(self._paused_until, time.monotonic() + seconds)
-
-    def _try(self, tokens: int, reserved: Reserved | None) -> "_Turn | None":
-        with self._lock:
-            now = time.monotonic()
-            while self._turns and self._turns[0].began <= now - _WINDOW_SECONDS:
-                self._turns.popleft()
-            used = sum(turn.tokens for turn in self._turns)
-            is_full = bool(self._requests) and len(self._turns) >= self._requests
-            is_spent = bool(self._tokens) and bool(self._turns) and used + tokens > self._tokens
-            if now < self._paused_until or is_full or is_spent:
-                return None
-            turn = _Turn(now, tokens, reserved, self._ledger)
-            self._turns.append(turn)
-            return turn
-
-
-class _Turn:
-    """One request's share of the limits."""
-
-    def __init__(self, began: float, tokens: int, reserved: Reserved | None, ledger: SpendingLedger | None) -> None:
-        self.began, self.tokens = began, tokens
-        self._reserved, self._ledger = reserved, ledger
-
-    def settle(self, tokens: int, cost: float) -> None:
-        """See Reservation."""
-        self.tokens = tokens
-        self._pay(cost)
-
-    def cancel(self) -> None:
-        """See Reservation."""
-        self._pay(0.0)
-
-    def _pay(self, cost: float) -> None:
-        if self._ledger is not None and self._reserved is not None:
-            self._ledger.settle(self._reserved, cost)
+def _buy_in_batches(
+    sources: Sequence[Path], lmm: LMMSettings, folder: Path, books: _Books, cancelled: Callable[[], bool]
+) -> None:
+    batches = OpenAIBatches(server_of(lmm))
+    poll_seconds = lmm.batch_poll.total_seconds()
+    try:
+        BatchBuyer(batches, books.book, books.ledger, folder / "batches.json", cancelled, poll_seconds).buy(sources)
+    finally:
+        batches.close()

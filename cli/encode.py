@@ -82,6 +82,9 @@ def encode(
     describe: Annotated[
         str, typer.Option(metavar="local|openai|none|FILE", help="Who says what is there; FILE is CSV or JSON.")
     ] = "local",
+    batch: Annotated[
+        bool, typer.Option("--batch", help="openai: through its Batch API, at half the price and within a day.")
+    ] = False,
     text: Annotated[str | None, typer.Option(help="Your own overall description, kept exactly.")] = None,
     maps: Annotated[OnOff, typer.Option(help="Store where each item is; off keeps the overall text only.")] = OnOff.ON,
     blocks: Annotated[int | None, typer.Option(help="pixel: blocks along the long edge (32).")] = None,
@@ -121,7 +124,7 @@ def encode(
         "profile": profile,
     }
     values = {name: value for name, value in given.items() if value is not None}
-    values |= {"maps": maps is OnOff.ON, "published_grid": published_grid}
+    values |= {"maps": maps is OnOff.ON, "published_grid": published_grid, "batch": batch}
     with usage_errors(OSError):
         plan = plan_outputs(inputs, out, PICTURE_SUFFIXES, ".misc")
         tasks = _tasks(plan, values, describe, reference, reference_bpp, may_skip=not force)
@@ -176,7 +179,7 @@ def _asked(tasks: list[_Task]) -> list[_Task]:
     if not lmm.is_configured:
         raise no_model()
     sources = [task.pair.source for task in tasks if not task.may_skip or _done_before(task) is None]
-    outcomes = ask_all(sources, lmm, data_folder())
+    outcomes = ask_all(sources, lmm, data_folder(), in_batches=tasks[0].options.batch)
     return [replace(task, asked=outcomes.get(task.pair.source)) for task in tasks]
 
 

@@ -179,6 +179,7 @@ class LMMSettings(BaseSettings):
     price_output: float = Field(0.0, ge=0, description="Price of a million output tokens; the same currency")
     spending_cap: float | None = Field(None, gt=0, description="Most that descriptions may cost in a period")
     spending_period: SpendingPeriod = Field(SpendingPeriod.MONTH, description="The period of the cap: day, month, ever")
+    batch_poll: Duration = Field(timedelta(seconds=30), description="How often a batch under way is looked at")
     fallback: Literal["local", "none", "fail"] = Field(
         "local", description="What follows when the model gives nothing: the built-in describer, no text, or failure"
     )

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 from click.testing import Result
 
-from cli.asking import LocalPace
+from cli.batch_asking import BatchBuyer
+from cli.local_pace import LocalPace
 from codec.bitstream import unpack
 from codec.errors import Cancelled
 from tests.lmm_server.server import LMMTestServer
@@ -77,6 +78,46 @@ def test_without_a_model_the_command_says_what_to_set(misc: Misc, photos: Path, 
     result = misc("encode", photos, "-o", tmp_path / "out", *OPTIONS)
     assert result.exit_code == 2
     assert "MISC_LMM_API_KEY" in result.stderr
+
+
+def test_batch_is_bought_at_half_the_price_and_what_it_leaves_is_asked_directly(
+    misc: Misc, server: LMMTestServer, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MISC_LMM_PRICE_OUTPUT", "10")
+    monkeypatch.setenv("MISC_LMM_BATCH_POLL", "0.1")
+    server.play(batch={"polls": 2, "lines": {"1": "refused"}})
+    result = misc("encode", photos, "-o", tmp_path / "out", *OPTIONS, "--batch")
+    assert result.exit_code == 0, result.stderr
+    results = json.loads(result.stdout)["results"]
+    assert [entry["describer"] for entry in results] == ["openai"] * 3
+    prices = sorted(entry["usage"]["cost"] / entry["usage"]["output_tokens"] * 1e6 for entry in results)
+    assert prices == pytest.approx([5.0, 5.0, 10.0])
+    assert (len(server.state.batches), len(server.asked())) == (1, 1)
+    assert json.loads((tmp_path / "user" / "misc" / "batches.json").read_text()) == []
+
+
+def test_batch_that_was_left_is_gone_on_with_and_not_bought_again(
+    misc: Misc, server: LMMTestServer, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MISC_LMM_BATCH_POLL", "0.1")
+    monkeypatch.setattr(BatchBuyer, "_wait", _pressed_ctrl_c)
+    server.play(batch={"polls": 1})
+    left = misc("encode", photos, "-o", tmp_path / "out", *OPTIONS, "--batch")
+    assert left.exit_code != 0
+    (note,) = json.loads((tmp_path / "user" / "misc" / "batches.json").read_text())
+    assert len(note["keys"]) == 3 and note["batch_id"]
+
+    monkeypatch.undo()
+    monkeypatch.setenv("MISC_LMM_BASE_URL", server.base_url)
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "user"))
+    monkeypatch.setenv("MISC_LMM_BATCH_POLL", "0.1")
+    result = misc("encode", photos, "-o", tmp_path / "out", *OPTIONS, "--batch")
+    assert {entry["describer"] for entry in json.loads(result.stdout)["results"]} == {"openai"}
+    assert (len(server.state.batches), len(server.asked())) == (1, 0)
+
+
+def _pressed_ctrl_c(_buyer: BatchBuyer) -> None:
+    raise KeyboardInterrupt
 
 
 def test_local_pace_keeps_to_its_limits() -> None:
