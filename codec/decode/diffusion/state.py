@@ -195,7 +195,6 @@ class DiffusionState:
         return left - passed
 
     def _begin_pass(self) -> None:
-        self._trajectory = None
         self._raised = raised(self._picture, self._size, pads_with_zeros=self._pass.pads_with_zeros)
         if self._stage is not Stage.EMBED:
             self._begin_stage(Stage.CLEAN)
@@ -247,6 +246,7 @@ class DiffusionState:
         mask = self._pass.blend
         self._picture = painted if mask is None else blended(self._picture, painted, mask)
         del self._cleaned, self._condition, self._sweep
+        self._trajectory = None
         self._pass_index += 1
         if not self.is_done:
             self._begin_pass()

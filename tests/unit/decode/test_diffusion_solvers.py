@@ -1,5 +1,6 @@
 """Our solvers go the same way as diffusers' schedulers, and cope with a schedule that ends without signal."""
 
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -98,7 +99,7 @@ def test_noise_cannot_be_predicted_where_nothing_else_is_left(solver: Solver) ->
 def test_timesteps_fall_strictly_from_the_noisiest(steps: int) -> None:
     times = ode_times(steps)
     assert len(times) == steps and times[0] == 999 and times[-1] >= 0
-    assert all(later < earlier for earlier, later in zip(times, times[1:], strict=False))
+    assert all(later < earlier for earlier, later in pairwise(times))
 
 
 def test_ten_timesteps_are_the_published_ones() -> None:
