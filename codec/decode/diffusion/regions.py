@@ -59,9 +59,11 @@ class RegionAttention(AttnProcessor2_0):
         for index, (key, value) in enumerate(zip(keys, values, strict=True)):
             attended = F.scaled_dot_product_attention(query, key, value)
             mixed = mixed + attended * weights[:, index, None, :, None]
-        return attn.to_out[0](mixed.transpose(1, 2).flatten(2))
+        joined: torch.Tensor = attn.to_out[0](mixed.transpose(1, 2).flatten(2))
+        return joined
 
 
 def _heads(values: torch.Tensor, heads: int) -> torch.Tensor:
     """(B, N, heads * D) to (B, heads, N, D)."""
-    return values.unflatten(2, (heads, -1)).transpose(1, 2)
+    batch, positions, width = values.shape
+    return values.view(batch, positions, heads, width // heads).transpose(1, 2)

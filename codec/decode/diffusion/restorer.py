@@ -170,7 +170,7 @@ class DiffusionRestorer:
             first.strength,
             None if first.regions is None else _joined([call.regions for call in calls]),
         )
-        return list(predicted.split([len(call.values) for call in calls if call.values is not None]))
+        return list(torch.split(predicted, [len(call.values) for call in calls if call.values is not None]))
 
 
 def _joined(parts: Sequence[torch.Tensor | None]) -> torch.Tensor:

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from typing import Protocol
 
 import numpy as np
+import numpy.typing as npt
 import torch
 
 from codec.decode.diffusion.ddpm import SpacedDDPM, training_signal
@@ -104,7 +105,7 @@ class ODETrajectory:
         self,
         solver: Solver,
         times: Sequence[int],
-        signal: np.ndarray[tuple[int], np.dtype[np.float64]],
+        signal: npt.NDArray[np.float64],
         latents: torch.Tensor,
         prediction: Prediction,
     ) -> None:

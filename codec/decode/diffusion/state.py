@@ -130,11 +130,11 @@ class DiffusionState:
         """What the network made of `call`, and everything that follows from it until the next call."""
         self.steps_done += 1
         if self._stage is Stage.EMBED:
-            self._vectors = dict(zip(self.call().texts, output.split(1), strict=True))
+            self._vectors = dict(zip(self.call().texts, torch.split(output, 1), strict=True))
             self._begin_stage(Stage.CLEAN)
             return
         if self._stage is Stage.DIFFUSE and output.shape[0] == 2:
-            guided, unguided = output.split(1)
+            guided, unguided = torch.split(output, 1)
             output = unguided + self._pass.guidance * (guided - unguided)
         self._sweep.take(output)
         if self._sweep.is_done:

@@ -7,9 +7,10 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 import torch
 
-Window = np.ndarray[tuple[int], np.dtype[np.float64]]
+Window = npt.NDArray[np.float64]
 
 OVERLAP_PX = 128
 """How far tiles reach into each other at least, where they are large enough for that."""
@@ -70,7 +71,8 @@ class Axis:
 def _fade(places: Window, begin: int, end: int) -> Window:
     margin = (end - begin) / 4
     share = np.clip((places - begin - margin) / (end - begin - 2 * margin), 0.0, 1.0)
-    return np.sin(share * math.pi / 2) ** 2
+    rising: Window = np.sin(share * math.pi / 2) ** 2
+    return rising
 
 
 @dataclass(frozen=True)
