@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from cli.errors import FAILED, fail_usage, failures, usage_errors
-from cli.output import print_json, say, show
+from cli.output import print_json, say, show, step_bar
 from cli.plan import Pair, died_result, error_result, is_newer, plan_outputs, run_all, write_atomically
 
 if TYPE_CHECKING:
@@ -37,6 +37,7 @@ class _Task:
     format: str
     reference: Path | None
     may_skip: bool
+    shows_steps: bool = False
 
 
 def register(app: typer.Typer) -> None:
@@ -47,7 +48,9 @@ def register(app: typer.Typer) -> None:
 def decode(
     inputs: Annotated[list[Path], typer.Argument(metavar="IN...", help=".misc files or folders of them.")],
     out: Annotated[Path, typer.Option("--out", "-o", metavar="OUT", help="The picture file, or a folder.")],
-    restorer: Annotated[str | None, typer.Option(help="Who paints the picture: smooth or diffusion.")] = None,
+    restorer: Annotated[
+        str | None, typer.Option(help="Who paints the picture: smooth or diffusion (the profile's own).")
+    ] = None,
     schedule: Annotated[str | None, typer.Option(help="fast or staged.")] = None,
     steps: Annotated[int | None, typer.Option(help="Sampling steps, where the restorer has them.")] = None,
     guidance: Annotated[float | None, typer.Option(help="Guidance scale, where the restorer has one.")] = None,
@@ -60,7 +63,10 @@ def decode(
         Path | None, typer.Option(metavar="IMAGE", help="The picture that an external stream names.")
     ] = None,
     format: Annotated[str, typer.Option(help="In a folder: png, webp, avif or jpeg.")] = "png",
-    jobs: Annotated[int, typer.Option(min=1, help="Processes for many files.")] = os.cpu_count() or 1,
+    jobs: Annotated[
+        int | None,
+        typer.Option(min=1, help="Processes for many files; one where networks paint, else one for each processor."),
+    ] = None,
     force: Annotated[bool, typer.Option("--force", help="Decode again what is done already.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")] = False,
 ) -> None:
@@ -79,7 +85,9 @@ def decode(
     values = {name: value for name, value in given.items() if value is not None}
     with usage_errors(OSError):
         tasks = _tasks(inputs, out, values, reference, format, may_skip=not force)
-    results = run_all(decode_one, tasks, jobs, "Decoding", lambda task: died_result(task.pair, _KEYS))
+    results = run_all(
+        decode_one, tasks, jobs or _processes(tasks[0].options), "Decoding", lambda task: died_result(task.pair, _KEYS)
+    )
     _report(results, as_json)
 
 
@@ -87,17 +95,31 @@ def _tasks(
     inputs: list[Path], out: Path, values: dict[str, Any], reference: Path | None, format: str, *, may_skip: bool
 ) -> list[_Task]:
     """Everything that can be wrong with the call as a whole is found here, before any file is opened."""
+    from cli.networks import default_profile, restorers
     from codec.options import DecodeOptions, parse_options
     from codec.picture.save import MEDIA_TYPES, format_for
 
-    options = parse_options(DecodeOptions, values)
+    options = parse_options(DecodeOptions, {"profile": default_profile()} | values)
     if format not in MEDIA_TYPES:
         raise fail_usage(f"--format must be one of {', '.join(MEDIA_TYPES)}, not {format}.")
     plan = plan_outputs(inputs, out, {".misc"}, ".jpg" if format == "jpeg" else f".{format}")
     if reference is not None and len(plan.pairs) != 1:
         raise fail_usage("--reference is the reference of one stream; decode one at a time with it.")
     may_skip = may_skip and not plan.is_single
-    return [_Task(pair, options, format_for(pair.target.suffix), reference, may_skip) for pair in plan.pairs]
+    formats = [format_for(pair.target.suffix) for pair in plan.pairs]
+    restorers().check(options)
+    shows_steps = len(plan.pairs) == 1
+    return [
+        _Task(pair, options, format, reference, may_skip, shows_steps)
+        for pair, format in zip(plan.pairs, formats, strict=True)
+    ]
+
+
+def _processes(options: "DecodeOptions") -> int:
+    """Networks fill the device, or all processors, from one process; and each process would load its own."""
+    from codec.decode.restore import NEEDS_NETWORKS
+
+    return 1 if options.painter in NEEDS_NETWORKS else os.cpu_count() or 1
 
 
 def decode_one(task: _Task) -> dict[str, Any]:
@@ -111,6 +133,7 @@ def decode_one(task: _Task) -> dict[str, Any]:
 def _decode_one(task: _Task) -> dict[str, Any]:
     from cli.folders import find_network
     from cli.main import software
+    from cli.networks import restorers
     from codec.bitstream import ExternalCoarse, unpack
     from codec.decode.pipeline import decode as decode_stream
     from codec.picture.save import Provenance, save_picture
@@ -122,8 +145,18 @@ def _decode_one(task: _Task) -> dict[str, Any]:
     coarse = unpack(data).stream.coarse
     if isinstance(coarse, ExternalCoarse):
         reference = _find_reference(task.pair.source, task.reference, coarse.digest)
-    decoded = decode_stream(data, task.options, reference=reference, find_network=find_network)
-    provenance = Provenance(decoded.restorer, decoded.stream_sha256, decoded.seed, decoded.generative, software())
+    with restorers().use(task.options) as restorer, step_bar("Painting", is_shown=task.shows_steps) as bar:
+        decoded = decode_stream(
+            data,
+            task.options,
+            reference=reference,
+            restorer=restorer,
+            find_network=find_network,
+            on_step=lambda state: bar.stand(state.steps_done, state.steps_total),
+        )
+    provenance = Provenance(
+        decoded.restorer, decoded.stream_sha256, decoded.seed, decoded.generative, software(), decoded.settings
+    )
     write_atomically(task.pair.target, save_picture(decoded.picture, task.format, provenance))
     result = _result(task.pair, *decoded.picture.size, decoded.schedule, decoded.seed)
     return result | {"restorer": decoded.restorer, "generative": decoded.generative, "seconds": decoded.seconds}
@@ -164,10 +197,10 @@ def _result(pair: Pair, width: int, height: int, schedule: str, seed: int) -> di
 
 
 def _done_before(task: _Task, data: bytes) -> dict[str, Any] | None:
-    """The result of an earlier run, if its picture's own metadata name this stream, restorer and seed."""
+    """The result of an earlier run, if its picture's own metadata name this stream, restorer, settings and seed."""
     import hashlib
 
-    from codec.decode.pipeline import seed_from
+    from codec.decode.pipeline import seed_from, settings_of
     from codec.errors import PictureError
     from codec.picture.open import check_picture
 
@@ -177,7 +210,8 @@ def _done_before(task: _Task, data: bytes) -> dict[str, Any] | None:
     seed = task.options.seed if task.options.seed is not None else seed_from(data)
     marks = (
         f'misc:StreamSHA256="{hashlib.sha256(data).hexdigest()}"',
-        f'misc:Restorer="{task.options.restorer}"',
+        f'misc:Restorer="{task.options.painter}"',
+        f'misc:Settings="{settings_of(task.options)}"',
         f'misc:Seed="{seed}"',
     )
     if not all(mark.encode() in written for mark in marks):

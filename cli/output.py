@@ -17,6 +17,13 @@ class Bar(Protocol):
         """One more input is finished; `done` names it."""
 
 
+class StepBar(Protocol):
+    """Progress of one input."""
+
+    def stand(self, done: int, total: int) -> None:
+        """So many steps of so many are done; the total may change."""
+
+
 def print_json(document: dict[str, Any]) -> None:
     """The one document of a `--json` call."""
     sys.stdout.write(json.dumps(document, ensure_ascii=False, indent=2) + "\n")
@@ -46,15 +53,35 @@ def progress_bar(total: int, verb: str) -> Iterator[Bar]:
         yield _RichBar(progress, total)
 
 
+@contextmanager
+def step_bar(verb: str, *, is_shown: bool) -> Iterator[StepBar]:
+    """A bar over the steps of one input on stderr, pulsing until the first is done; invisible without a terminal."""
+    if not is_shown or not sys.stderr.isatty():
+        yield _NoBar()
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (TextColumn(verb), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+        yield _RichBar(progress, None)
+
+
 class _NoBar:
     def advance(self, done: str) -> None:
         pass
 
+    def stand(self, done: int, total: int) -> None:
+        pass
+
 
 class _RichBar:
-    def __init__(self, progress: "Progress", total: int) -> None:
+    def __init__(self, progress: "Progress", total: int | None) -> None:
         self._progress = progress
         self._task = progress.add_task("", total=total)
+
+    def stand(self, done: int, total: int) -> None:
+        self._progress.update(self._task, completed=done, total=total)
 
     def advance(self, done: str) -> None:
         self._progress.advance(self._task)

@@ -75,6 +75,10 @@ class RestorerName(StrEnum):
     """Paints it again by a diffusion model; needs the networks of a profile."""
 
 
+_OWN_RESTORERS = {Profile.LITE: RestorerName.SMOOTH, Profile.SD21: RestorerName.DIFFUSION}
+"""Who paints for a profile unless the caller names somebody else."""
+
+
 class Solver(StrEnum):
     """How the diffusion restorer gets from noise to a picture."""
 
@@ -156,7 +160,7 @@ class EncodeOptions(_Options):
 class DecodeOptions(_Options):
     """Options of a decode (a reconstruction)."""
 
-    restorer: RestorerName = RestorerName.SMOOTH
+    restorer: RestorerName | None = Field(default=None, description="Default: the profile's own.")
     schedule: Schedule = Schedule.FAST
     steps: int | None = Field(default=None, ge=1, le=200, description="Looks of the network; default by schedule.")
     guidance: float | None = Field(default=None, ge=0, le=30, description="How strongly the text pulls.")
@@ -167,6 +171,11 @@ class DecodeOptions(_Options):
     )
     seed: int | None = Field(default=None, ge=0, lt=2**63, description="Default: derived from the stream.")
     profile: Profile = Profile.LITE
+
+    @property
+    def painter(self) -> RestorerName:
+        """Who paints: the restorer that was asked for, or else the profile's own."""
+        return self.restorer or _OWN_RESTORERS[self.profile]
 
 
 OptionsT = TypeVar("OptionsT", bound=_Options)

@@ -8,6 +8,7 @@ from typing import Annotated, Literal, Self, TypeVar
 from pydantic import BeforeValidator, Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from codec.options import Profile
 from core.errors import SettingsInvalid
 
 _MIB = 1024 * 1024
@@ -141,6 +142,9 @@ class WorkerSettings(BaseSettings):
         timedelta(seconds=8),
         description="Time for running jobs to end after a stop; a little under the grace period",
     )
+    preview_interval: Duration = Field(
+        timedelta(seconds=1), description="Least time between two preview pictures of a decode"
+    )
     stuck_after: Duration = Field(
         timedelta(seconds=30), description="An idle worker beside a full queue for this long restarts itself"
     )
@@ -224,6 +228,31 @@ class LogSettings(BaseSettings):
     format: Literal["auto", "json", "console"] = Field(
         "auto", description="auto prints colour on a terminal and JSON elsewhere"
     )
+class ProfileSettings(BaseSettings):
+    """The set of networks that serves requests which name none."""
+
+    model_config = SettingsConfigDict(env_prefix="MISC_")
+
+    profile: Profile = Field(Profile.LITE, description="lite or sd21; decode workers load its networks when they start")
+
+
+class NetworkSettings(BaseSettings):
+    """Where large networks run, and how long they are kept."""
+
+    model_config = SettingsConfigDict(env_prefix="MISC_NETWORK_")
+
+    device: str = Field(
+        "auto", pattern=r"^(auto|cpu|cuda(:[0-9]{1,2})?)$", description="auto, cpu, cuda or cuda:1; auto takes a GPU"
+    )
+    dtype: Literal["auto", "float32", "bfloat16"] = Field(
+        "auto", description="Precision: auto, float32, bfloat16; auto takes bfloat16 on a GPU that has it"
+    )
+    idle: Duration = Field(
+        timedelta(minutes=30), description="Networks unused for this long give their memory back; 0 keeps them"
+    )
+    compile: bool = Field(False, description="Compile networks when they are loaded: minutes once, then faster steps")
+
+
 
 
 SettingsT = TypeVar("SettingsT", bound=BaseSettings)
@@ -249,3 +278,5 @@ ALL_SETTINGS: tuple[type[BaseSettings], ...] = (
     WeightsSettings,
     LogSettings,
 )
+    ProfileSettings,
+    NetworkSettings,

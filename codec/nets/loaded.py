@@ -1,20 +1,33 @@
-"""Networks that a process has loaded: each once, shared by all threads, the least used let go first. Loads nothing."""
+"""Networks that a process has loaded: each once, shared by all threads, let go when nobody wanted it for a while.
+
+Loads nothing itself, knows no network, and has no thread of its own: who keeps one of these decides when to look.
+"""
 
 import threading
+import time
 from collections import OrderedDict
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 Network = TypeVar("Network")
 
 
-class Loaded(Generic[Network]):
-    """Networks by key. What is let go lives on for those who still use it."""
+@dataclass
+class _Entry(Generic[Network]):
+    network: Network
+    users: int
+    last_used: float
 
-    def __init__(self, most: int) -> None:
-        """At most `most` are kept."""
-        self._most = most
-        self._kept: OrderedDict[Hashable, Network] = OrderedDict()
+
+class Loaded(Generic[Network]):
+    """Networks by key. What is let go lives on for those who still hold it."""
+
+    def __init__(self, most: int, on_release: Callable[[], None] = lambda: None) -> None:
+        """At most `most` are kept, those in use apart; `on_release` is called after some were let go."""
+        self._most, self._on_release = most, on_release
+        self._kept: OrderedDict[Hashable, _Entry[Network]] = OrderedDict()
         self._loading: dict[Hashable, threading.Lock] = {}
         self._lock = threading.Lock()
 
@@ -23,23 +36,57 @@ class Loaded(Generic[Network]):
 
         An error of `load` reaches the caller and leaves nothing behind.
         """
+        with self.use(key, load) as network:
+            return network
+
+    @contextmanager
+    def use(self, key: Hashable, load: Callable[[], Network]) -> Iterator[Network]:
+        """The same network as `get`, which is kept at least as long as the block runs.
+
+        For networks so large that a second copy must not be loaded while the first one is still at work.
+        """
+        entry = self._enter(key, load)
+        try:
+            yield entry.network
+        finally:
+            with self._lock:
+                entry.users -= 1
+                entry.last_used = time.monotonic()
+
+    def release_idle(self, seconds: float) -> int:
+        """Let go of what nobody uses and nobody asked for in so many seconds; returns how many those were."""
+        latest = time.monotonic() - seconds
+        with self._lock:
+            idle = [key for key, entry in self._kept.items() if not entry.users and entry.last_used <= latest]
+            for key in idle:
+                self._let_go(key)
+        if idle:
+            self._on_release()
+        return len(idle)
+
+    def release(self) -> None:
+        """Let go of all that nobody uses."""
+        self.release_idle(0.0)
+
+    def _enter(self, key: Hashable, load: Callable[[], Network]) -> _Entry[Network]:
         with self._lock:
             turn = self._loading.setdefault(key, threading.Lock())
         with turn:
             with self._lock:
                 if key in self._kept:
                     self._kept.move_to_end(key)
-                    return self._kept[key]
+                    entry = self._kept[key]
+                    entry.users += 1
+                    return entry
             network = load()
             with self._lock:
-                self._kept[key] = network
-                while len(self._kept) > self._most:
-                    let_go, _ = self._kept.popitem(last=False)
-                    self._loading.pop(let_go, None)
-            return network
+                entry = self._kept[key] = _Entry(network, 1, time.monotonic())
+                unused = [other for other, kept in self._kept.items() if not kept.users]
+                for other in unused[: max(0, len(self._kept) - self._most)]:
+                    self._let_go(other)
+            return entry
 
-    def release(self) -> None:
-        """Let go of all."""
-        with self._lock:
-            self._kept.clear()
-            self._loading.clear()
+    def _let_go(self, key: Hashable) -> None:
+        """The lock must be held."""
+        del self._kept[key]
+        self._loading.pop(key, None)

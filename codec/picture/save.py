@@ -40,13 +40,14 @@ _AVIF_SPEED = 6
 @dataclass(frozen=True)
 class Provenance:
     """Who made a reconstruction and from what. `stream_sha256` is in hexadecimal; `generative` says that the
-    restorer may invent detail rather than only clean up."""
+    restorer may invent detail rather than only clean up; `settings` are the options that had a part in it, in words."""
 
     restorer: str
     stream_sha256: str
     seed: int
     generative: bool
     software: str = "misc-archive"
+    settings: str = ""
 
     @property
     def digital_source_type(self) -> str:
@@ -68,6 +69,7 @@ class Provenance:
             "Iptc4xmpExt:DigitalSourceType": self.digital_source_type,
             "xmp:CreatorTool": self.software,
             "misc:Restorer": self.restorer,
+            "misc:Settings": self.settings,
             "misc:Seed": str(self.seed),
             "misc:StreamSHA256": self.stream_sha256,
             "misc:Generative": str(self.generative),
@@ -135,6 +137,7 @@ def _png_texts(provenance: Provenance, xmp: str) -> PngImagePlugin.PngInfo:
     texts.add_text("Software", provenance.software)
     texts.add_text("Comment", provenance.statement)
     texts.add_text("misc:Restorer", provenance.restorer)
+    texts.add_text("misc:Settings", provenance.settings)
     texts.add_text("misc:Seed", str(provenance.seed))
     texts.add_text("misc:StreamSHA256", provenance.stream_sha256)
     return texts

@@ -24,7 +24,8 @@ _FULL_SIZE_WIDTHS = {Stage.CLEAN: 180, Stage.ENCODE: 128, Stage.DIFFUSE: 320, St
 
 
 class DiffBIRNetworks:
-    """`network`, which stays where it is and of the type it is; all its parameters share one device and one type."""
+    """`network`, which stays where it is and of the type it is; all its parameters share one device, and all but the
+    first stage's one type."""
 
     latent_px = LATENT_PX
     res_px = _RES_PX
@@ -47,8 +48,10 @@ class DiffBIRNetworks:
             Stage.DIFFUSE: config.unet.width,
             Stage.DECODE: config.vae.width,
         }
+        value_bytes = dict.fromkeys(widths, first.element_size())
+        value_bytes[Stage.CLEAN] = network.swinir.conv_first.weight.element_size()
         self.bytes_per_px: Mapping[Stage, float] = {
-            stage: values * widths[stage] / _FULL_SIZE_WIDTHS[stage] * first.element_size()
+            stage: values * widths[stage] / _FULL_SIZE_WIDTHS[stage] * value_bytes[stage]
             for stage, values in _VALUES_PER_PX.items()
         }
         fuse_regions(network.unet)
@@ -61,7 +64,7 @@ class DiffBIRNetworks:
 
     def clean(self, picture: torch.Tensor) -> torch.Tensor:
         """SwinIR's picture."""
-        return self._network.clean(self._own(picture)).float()
+        return self._network.clean(picture.to(self.device)).float()
 
     def encode(self, picture: torch.Tensor) -> torch.Tensor:
         """The condition latent."""

@@ -5,7 +5,7 @@ together, look at their progress and drop one between two steps.
 """
 
 import importlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -49,6 +49,10 @@ class RestoreState(Protocol):
     def steps_total(self) -> int:
         """Steps after which the picture can be finished; may be 0."""
 
+    @property
+    def seconds(self) -> Mapping[Any, float]:
+        """Seconds so far by stage, for restorers that have stages."""
+
     def preview(self) -> Image.Image:
         """The picture as it stands, mode RGB, at any size."""
 
@@ -80,7 +84,8 @@ _KNOWN = {
 }
 """Name to module and class. Imported on first use, so that a light restorer never loads a heavy one's libraries."""
 
-_NEEDS_NETWORKS = {RestorerName.DIFFUSION}
+NEEDS_NETWORKS = {RestorerName.DIFFUSION}
+"""Those that paint by the networks of a profile."""
 
 
 def get_restorer(name: RestorerName, networks: "Networks | None" = None) -> Restorer:
@@ -89,9 +94,9 @@ def get_restorer(name: RestorerName, networks: "Networks | None" = None) -> Rest
     Making one of those takes a moment, and it serves any number of requests: keep it. Raises FeatureUnavailable where
     networks are needed and none are given.
     """
-    if name in _NEEDS_NETWORKS and networks is None:
+    if name in NEEDS_NETWORKS and networks is None:
         raise FeatureUnavailable(f"The restorer {name} needs the networks of a profile, and none are loaded here.")
     module, kind = _KNOWN[name]
     make = getattr(importlib.import_module(module), kind)
-    restorer: Restorer = make(networks) if name in _NEEDS_NETWORKS else make()
+    restorer: Restorer = make(networks) if name in NEEDS_NETWORKS else make()
     return restorer

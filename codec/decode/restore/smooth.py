@@ -102,6 +102,7 @@ class SmoothState(Protocol):
 
     steps_done: int
     steps_total: int
+    seconds: dict[str, float]
     restored: Bytes
 
     def advance(self) -> None:
@@ -138,6 +139,7 @@ class _BlockState:
         self.restored: Bytes = np.zeros((0, width, 3), np.uint8)
         self._height, self._width = height, width
         self.steps_done = 0
+        self.seconds: dict[str, float] = {}
         self.steps_total = _SURFACE_STEPS + -(-height // self._strip_rows)
 
     def advance(self) -> None:
@@ -215,6 +217,7 @@ class _CleaningState:
         self._strip_rows = _strip_rows(width)
         self.restored: Bytes = np.empty_like(coarse)
         self.steps_done = 0
+        self.seconds: dict[str, float] = {}
         self.steps_total = -(-height // self._strip_rows)
 
     def advance(self) -> None:

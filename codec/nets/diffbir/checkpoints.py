@@ -27,6 +27,13 @@ from codec.nets.diffbir.rules import (
 from codec.nets.key_rules import Conversion, Rule, Tensors, convert, ignore, move, under
 from codec.nets.swinir import SWINIR_RULES
 
+_ALIGNMENT_BYTES = 64
+"""Tensors mapped from safetensors lie anywhere. On a CPU sums run in another order then, and the same weights out of
+another file would give another picture."""
+
+FIRST_STAGE = "preprocess_model."
+"""What stands before the first stage's keys in the single file."""
+
 
 @dataclass(frozen=True)
 class Source:
@@ -55,15 +62,23 @@ def load_parts(
     return assemble([*bases, *rest], config, dtype)
 
 
-def assemble(sources: Iterable[Source], config: DiffBIRConfig, dtype: torch.dtype) -> DiffBIR:
-    """The networks filled by `sources`, which must name each network once. Tensors of `dtype` are not copied."""
+def assemble(
+    sources: Iterable[Source], config: DiffBIRConfig, dtype: torch.dtype, device: torch.device | None = None
+) -> DiffBIR:
+    """The networks filled by `sources`, which must name each network once. Tensors of `dtype` are not copied if
+    they are aligned.
+
+    With `device` they go there one by one, so that main memory never holds them all. The first stage is float32
+    whatever `dtype` is: it is small, and the finished picture takes its colours from it.
+    """
     network = DiffBIR.hollow(config)
     tensors: dict[str, torch.Tensor] = {}
     for source in sources:
         for name, tensor in carry_over(source, network).tensors.items():
             if not tensor.is_floating_point():
                 raise WeightsCorrupt(f"{source.origin}: {name} would be filled with {tensor.dtype}.")
-            tensors[name] = tensor.to(dtype)
+            placed = tensor.to(device, torch.float32 if name.startswith("swinir.") else dtype)
+            tensors[name] = placed if placed.data_ptr() % _ALIGNMENT_BYTES == 0 else placed.clone()
     network.fill(tensors)
     return network
 
@@ -93,7 +108,7 @@ def whole(tensors: Tensors, config: DiffBIRConfig, origin: str) -> Source:
         *_base(config, encoder),
         *repeated,
         *under("control_model.", "control.", control_rules(config.unet)),
-        *under("preprocess_model.", "swinir.", SWINIR_RULES),
+        *under(FIRST_STAGE, "swinir.", SWINIR_RULES),
     )
     return Source(origin, tensors, rules, ("unet", "vae", "text", "control", "swinir"))
 

@@ -37,16 +37,20 @@ class DiffBIR(nn.Module):
             return cls(config)
 
     def fill(self, tensors: Mapping[str, torch.Tensor]) -> None:
-        """Take these tensors as parameters, all of them and no others, without a copy; ready for use afterwards."""
+        """Take these tensors as parameters, all of them and no others, without a copy; ready for use afterwards.
+
+        They must share one device.
+        """
         self.load_state_dict(tensors, strict=True, assign=True)
         # The one buffer that no checkpoint holds would stay hollow.
-        positions = torch.arange(self.config.text.length)[None]
+        device = next(iter(tensors.values())).device
+        positions = torch.arange(self.config.text.length, device=device)[None]
         self.text.embeddings.position_ids = nn.Buffer(positions, persistent=False)
         self.eval().requires_grad_(False)
 
     def clean(self, picture: torch.Tensor) -> torch.Tensor:
         """Stage 1: the picture without its degradation, same shape. Sides must be multiples of 64."""
-        return self.swinir(picture)
+        return self.swinir(picture.to(self.swinir.conv_first.weight.dtype))
 
     def embed(self, tokens: torch.Tensor) -> torch.Tensor:
         """(B, 77) token ids, zeros after the end token, to (B, 77, 1024)."""
@@ -83,5 +87,5 @@ class DiffBIR(nn.Module):
         )[0]
 
     def decode(self, latents: torch.Tensor) -> torch.Tensor:
-        """The picture that latents stand for; values may leave [0, 1] a little."""
-        return self.vae.decode(latents / self.config.vae.latent_scale, return_dict=False)[0] / 2 + 0.5
+        """The picture that latents stand for, float32; values may leave [0, 1] a little."""
+        return self.vae.decode(latents / self.config.vae.latent_scale, return_dict=False)[0].float() / 2 + 0.5

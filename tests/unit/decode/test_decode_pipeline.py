@@ -9,10 +9,10 @@ from PIL import Image
 
 from codec.bitstream import Maps, PixelCoarse, Stream, Texts
 from codec.bitstream.container import pack
-from codec.decode.pipeline import decode, seed_from
+from codec.decode.pipeline import decode, seed_from, settings_of
 from codec.decode.restore import RestoreRequest, get_restorer
 from codec.errors import Cancelled, FeatureUnavailable, OptionError, StreamError
-from codec.options import DecodeOptions, RestorerName, parse_options
+from codec.options import DecodeOptions, Profile, RestorerName, parse_options
 
 STREAM = Stream(
     50,
@@ -36,6 +36,7 @@ class _Noise:
             self.generator = np.random.default_rng(request.seed)
             self.sum = request.coarse.astype(np.int32)
             self.steps_done, self.steps_total = 0, 3
+            self.seconds = {"shake": 0.0}
 
         def preview(self) -> Image.Image:
             return Image.fromarray(np.clip(self.sum, 0, 255).astype(np.uint8))
@@ -49,6 +50,7 @@ class _Noise:
 
     def step(self, states: Sequence[State]) -> None:
         for state in states:
+            state.seconds["shake"] += 0.25
             state.sum += state.generator.integers(-3, 4, state.sum.shape)
             state.steps_done += 1
 
@@ -101,6 +103,35 @@ def test_cancelling_stops_between_two_steps() -> None:
             cancelled=lambda: len(seen) >= 3,
         )
     assert len(seen) == 3
+
+
+def test_each_step_can_be_looked_at() -> None:
+    looks: list[tuple[int, int, bytes]] = []
+    decoded = decode(
+        DATA,
+        DecodeOptions(),
+        restorer=_Noise(),
+        on_step=lambda state: looks.append((state.steps_done, state.steps_total, state.preview().tobytes())),
+    )
+    assert [(done, total) for done, total, _ in looks] == [(1, 3), (2, 3), (3, 3)]
+    assert looks[-1][2] == decoded.picture.tobytes() != looks[0][2]
+    assert decoded.seconds["restore_shake"] == 0.75
+
+
+def test_profile_says_who_paints_unless_the_caller_does() -> None:
+    painters = [
+        DecodeOptions().painter,
+        DecodeOptions(profile=Profile.SD21).painter,
+        DecodeOptions(profile=Profile.SD21, restorer=RestorerName.SMOOTH).painter,
+        DecodeOptions(restorer=RestorerName.DIFFUSION).painter,
+    ]
+    assert painters == ["smooth", "diffusion", "smooth", "diffusion"]
+
+
+def test_settings_are_told_where_they_change_the_picture() -> None:
+    assert settings_of(DecodeOptions(steps=3, seed=1)) == ""
+    told = settings_of(DecodeOptions(profile=Profile.SD21, steps=3, seed=1))
+    assert told == "schedule fast, steps 3, strength 1.0, profile sd21"
 
 
 def test_unknown_restorer_is_refused_with_the_known_ones() -> None:

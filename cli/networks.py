@@ -1,0 +1,36 @@
+"""The networks that commands paint by: which set, where they run, kept for all files of a call."""
+
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from cli.folders import weights_store
+
+if TYPE_CHECKING:
+    from codec.decode.restorers import Restorers
+    from codec.nets.placement import Placement
+    from codec.options import Profile
+
+
+def default_profile() -> "Profile":
+    """The profile of calls that name none: MISC_PROFILE."""
+    from core.settings import ProfileSettings, load
+
+    return load(ProfileSettings).profile
+
+
+def restorers() -> "Restorers":
+    """Those of this process, on the device and in the precision that MISC_NETWORK_* ask for."""
+    from codec.nets.placement import Placement
+    from core.settings import NetworkSettings, load
+
+    settings = load(NetworkSettings)
+    return _restorers_of(weights_store().path, Placement(settings.device, settings.dtype, settings.compile))
+
+
+@lru_cache(maxsize=1)
+def _restorers_of(weights: Path, placement: "Placement") -> "Restorers":
+    from codec.decode.restorers import Restorers
+    from codec.weights.store import WeightsStore
+
+    return Restorers(WeightsStore(weights), placement)

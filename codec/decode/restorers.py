@@ -1,0 +1,99 @@
+"""The restorers of one process: each made once, with its networks, and shared by all requests.
+
+Decides who paints for which options; how is the restorers' matter.
+"""
+
+import gc
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import numpy as np
+
+from codec.bitstream.stream import Texts
+from codec.decode.restore import NEEDS_NETWORKS, Restorer, RestoreRequest, get_restorer
+from codec.errors import FeatureUnavailable
+from codec.nets.diffbir.load import NetworkFiles, find_files, load_diffbir
+from codec.nets.loaded import Loaded
+from codec.nets.placement import Placement
+from codec.options import DecodeOptions, Profile, RestorerName
+from codec.weights.store import WeightsStore
+
+_WARM_UP_PX = 64
+
+_WITH_NETWORKS = {Profile.SD21}
+"""Profiles that have networks to paint by."""
+
+
+class Restorers:
+    """Restorers by what a request asks for. Safe for many threads.
+
+    The networks of one set are kept; a request for another set loads that one and lets the first go when it is free.
+    """
+
+    def __init__(self, store: WeightsStore, placement: Placement | None = None) -> None:
+        self._store, self._placement = store, placement or Placement()
+        self._painting: Loaded[Restorer] = Loaded(most=1, on_release=_free_memory)
+
+    def check(self, options: DecodeOptions) -> None:
+        """Raise what `use` would raise because the files of networks are not here, without loading any."""
+        if options.painter in NEEDS_NETWORKS:
+            self._files_of(options)
+
+    @contextmanager
+    def use(self, options: DecodeOptions) -> Iterator[Restorer]:
+        """The restorer for these options, whose networks are loaded if need be and stay loaded inside the block.
+
+        Raises WeightsMissing and WeightsCorrupt, which name the file and the command that fetches it, and
+        FeatureUnavailable where a library or device is not there or the profile has no networks.
+        """
+        name = options.painter
+        if name not in NEEDS_NETWORKS:
+            yield get_restorer(name)
+            return
+        files = self._files_of(options)
+        with self._painting.use((name, files.digests), lambda: self._load(name, files)) as restorer:
+            yield restorer
+
+    def warm_up(self, profile: Profile) -> None:
+        """Load the networks of a profile and run each once, so that the first request waits for nothing.
+
+        Does nothing for profiles without networks; raises the same errors as `use`.
+        """
+        options = DecodeOptions(profile=profile, steps=1, res=_WARM_UP_PX)
+        if options.painter not in NEEDS_NETWORKS:
+            return
+        coarse = np.full((_WARM_UP_PX, _WARM_UP_PX, 3), 128, np.uint8)
+        with self.use(options) as restorer:
+            # With and without regions, which take different ways through the networks.
+            for maps in ((), (np.ones((8, 8), np.uint8),)):
+                texts = Texts(("a thing",) * len(maps), "a picture")
+                restorer.finish(restorer.begin(RestoreRequest(coarse, texts, maps, options, seed=0)))
+
+    def release_idle(self, seconds: float) -> int:
+        """Give the memory of networks back that nobody asked for in so many seconds; returns how many those were."""
+        return self._painting.release_idle(seconds)
+
+    def _files_of(self, options: DecodeOptions) -> NetworkFiles:
+        if options.profile not in _WITH_NETWORKS:
+            raise FeatureUnavailable(
+                f"The profile {options.profile} has no networks for the restorer {options.painter}; "
+                f"ask for the profile {' or '.join(_WITH_NETWORKS)} with it."
+            )
+        return find_files(self._store, options.profile)
+
+    def _load(self, name: RestorerName, files: NetworkFiles) -> Restorer:
+        # Two sets at once may be more than the device has.
+        self._painting.release_idle(0.0)
+        network = load_diffbir(self._store, files, self._placement)
+        from codec.decode.diffusion.diffbir import DiffBIRNetworks
+
+        return get_restorer(name, DiffBIRNetworks(network))
+
+
+def _free_memory() -> None:
+    # Modules refer to each other in circles, which only the collector takes apart.
+    gc.collect()
+    torch = sys.modules["torch"]
+    if torch.cuda.is_initialized():
+        torch.cuda.empty_cache()

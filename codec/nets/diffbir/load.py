@@ -1,0 +1,144 @@
+"""DiffBIR out of the folder of weights: which files make a set, and how they come onto a device.
+
+Importing it costs nothing; PyTorch and diffusers are imported with the first network.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from codec.errors import FeatureUnavailable
+from codec.nets.diffbir.config import Prediction
+from codec.nets.placement import Placement
+from codec.options import Profile
+from codec.weights.index import Record
+from codec.weights.manifest import Part
+from codec.weights.store import WeightsStore
+
+if TYPE_CHECKING:
+    from codec.nets.diffbir.network import DiffBIR
+
+
+@dataclass(frozen=True)
+class _Kind:
+    """What an architecture of control networks goes with; `base` and `swinir` are published names to recommend."""
+
+    base_architecture: str
+    base: str
+    prediction: Prediction = Prediction.EPS
+    zero_terminal_snr: bool = False
+
+
+_SWINIR = "diffbir-v1-general-swinir"
+
+_KINDS = {
+    "diffbir-v2.1": _Kind("sd21-zsnr", "sd21-base-zsnr", Prediction.V, zero_terminal_snr=True),
+    "diffbir-v2": _Kind("sd21", "sd21-base"),
+    "diffbir-v1": _Kind("sd21", "sd21-base"),
+}
+"""By architecture of the control network or of the single file; the newest, which paint best, come first."""
+
+
+@dataclass(frozen=True)
+class NetworkFiles:
+    """One complete set: a single file, or base, control network and first stage."""
+
+    architecture: str
+    whole: Record | None = None
+    base: Record | None = None
+    control: Record | None = None
+    swinir: Record | None = None
+
+    @property
+    def digests(self) -> tuple[str, ...]:
+        """SHA-256 of the files that make the set."""
+        return tuple(each.sha256 for each in (self.whole, self.base, self.control, self.swinir) if each is not None)
+
+
+def find_files(store: WeightsStore, profile: Profile) -> NetworkFiles:
+    """The files that paint for a profile: of the complete sets that are here, the newest.
+
+    Raises WeightsMissing, which names a file that would help, its digest and the command that fetches it, and
+    FeatureUnavailable when what is here is of an architecture that is not known.
+    """
+    here = [each for each in store.records().values() if profile in each.profiles and store.file_of(each).is_file()]
+    # Of two forms of one network safetensors come first, which hold tensors and nothing else.
+    here.sort(key=lambda record: not record.file.endswith(".safetensors"))
+    for found in _complete(here):
+        return found
+    for record in here:
+        if record.part is Part.CONTROL and record.architecture in _KINDS:
+            # Somebody chose the parts, so the part that is missing helps more than the single file.
+            store.find(name=_SWINIR)
+            store.find(name=_KINDS[record.architecture].base)
+    record = store.find(part=Part.RESTORER, profile=profile)
+    raise FeatureUnavailable(
+        f"{record.name} has the architecture {record.architecture}; those that paint here are {', '.join(_KINDS)}."
+    )
+
+
+def _complete(here: list[Record]) -> Iterator[NetworkFiles]:
+    def of(part: Part, architecture: str) -> list[Record]:
+        return [each for each in here if each.part is part and each.architecture == architecture]
+
+    for architecture, kind in _KINDS.items():
+        for whole in of(Part.RESTORER, architecture):
+            yield NetworkFiles(architecture, whole=whole)
+        for control in of(Part.CONTROL, architecture):
+            for base in of(Part.BASE, kind.base_architecture):
+                for swinir in of(Part.SWINIR, "swinir"):
+                    yield NetworkFiles(architecture, base=base, control=control, swinir=swinir)
+
+
+def load_diffbir(store: WeightsStore, files: NetworkFiles, placement: Placement) -> "DiffBIR":
+    """The networks of a set on a device, ready to paint; each file is hashed before it is read.
+
+    With weights in bfloat16 PyTorch still sums inside norms, softmax and attention in float32. Raises WeightsMissing,
+    WeightsCorrupt, and FeatureUnavailable where the libraries or the device are not there.
+    """
+    try:
+        import torch
+
+        from codec.nets.checkpoint import read_tensors
+        from codec.nets.diffbir import checkpoints
+        from codec.nets.diffbir.dimensions import dimensions_of
+    except ImportError as error:
+        raise FeatureUnavailable(
+            f"Painting needs PyTorch, diffusers and transformers ({error.name} is missing): "
+            "pip install 'misc-archive[nets]'."
+        ) from None
+    device, dtype = placement.resolve()
+    tensors = {
+        record.part: read_tensors(store.checked(record))
+        for record in (files.whole, files.base, files.control, files.swinir)
+        if record is not None
+    }
+    kind = _KINDS[files.architecture]
+    base = tensors[Part.RESTORER if files.whole else Part.BASE]
+    first_stage = tensors.get(Part.SWINIR) or {
+        key.removeprefix(checkpoints.FIRST_STAGE): tensor
+        for key, tensor in base.items()
+        if key.startswith(checkpoints.FIRST_STAGE)
+    }
+    named = files.whole or files.base
+    assert named is not None
+    config = dimensions_of(
+        base, first_stage, named.name, prediction=kind.prediction, zero_terminal_snr=kind.zero_terminal_snr
+    )
+    if files.whole is not None:
+        sources = [checkpoints.whole(base, config, files.whole.name)]
+    else:
+        assert files.control is not None and files.swinir is not None
+        sources = [
+            checkpoints.base_file(base, config, named.name),
+            checkpoints.control_file(tensors[Part.CONTROL], config, files.control.name),
+            checkpoints.swinir_file(first_stage, files.swinir.name),
+        ]
+    network = checkpoints.assemble(sources, config, dtype, device)
+    if device.type == "cuda":
+        # Convolutions on tensor cores want the channels last; on a CPU it makes no difference worth a copy.
+        network.to(memory_format=torch.channels_last)
+    if placement.is_compiled:
+        for part in (network.unet, network.control):
+            part.compile(dynamic=True)
+    return network

@@ -1,0 +1,38 @@
+"""Where networks run, and in which precision: the caller's wishes as words. Importing it costs nothing."""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from codec.errors import FeatureUnavailable
+
+if TYPE_CHECKING:
+    import torch
+
+
+@dataclass(frozen=True)
+class Placement:
+    """`device`: "auto", "cpu", "cuda" or "cuda:1"; `dtype`: "auto", "float32" or "bfloat16".
+
+    "auto" takes a GPU where there is one, and bfloat16 on a GPU that computes in it; on a CPU it is slower than
+    float32 and less exact. `is_compiled` compiles the denoising networks, which takes minutes once and then saves time.
+    """
+
+    device: str = "auto"
+    dtype: str = "auto"
+    is_compiled: bool = False
+
+    def resolve(self) -> "tuple[torch.device, torch.dtype]":
+        """The same for PyTorch; raises FeatureUnavailable for a GPU that is not there."""
+        import torch
+
+        count = torch.cuda.device_count()
+        device = torch.device(("cuda" if count else "cpu") if self.device == "auto" else self.device)
+        if device.type == "cuda" and (device.index or 0) >= count:
+            raise FeatureUnavailable(
+                f"The device {self.device} is not there: PyTorch sees {count} GPUs. Set MISC_NETWORK_DEVICE to auto or "
+                "cpu, or see that the process has the GPU and PyTorch is built for it."
+            )
+        if self.dtype != "auto":
+            return device, {"float32": torch.float32, "bfloat16": torch.bfloat16}[self.dtype]
+        computes_in_halves = device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
+        return device, torch.bfloat16 if computes_in_halves else torch.float32
