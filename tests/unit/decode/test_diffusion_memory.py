@@ -103,11 +103,16 @@ def test_free_memory_is_what_the_machine_and_the_control_group_allow(
     assert memory.free_host_bytes() > 1 << 20
 
 
+@pytest.fixture(scope="module")
+def full_size_network() -> DiffBIR:
+    return DiffBIR.hollow(V1)
+
+
 @pytest.mark.parametrize(("dtype", "edges"), [(torch.float32, (1280, 1024)), (torch.bfloat16, (1536, 1536))])
 def test_twelve_megapixels_fit_in_16_gb_at_full_size(
-    monkeypatch: pytest.MonkeyPatch, dtype: torch.dtype, edges: tuple[int, int]
+    monkeypatch: pytest.MonkeyPatch, full_size_network: DiffBIR, dtype: torch.dtype, edges: tuple[int, int]
 ) -> None:
-    network = DiffBIR.hollow(V1).to(dtype)
+    network = full_size_network.to(dtype)
     weights = sum(each.numel() * each.element_size() for each in network.parameters())
     bytes_per_px = DiffBIRNetworks(network).bytes_per_px
     process = 1 << 30
