@@ -59,6 +59,11 @@ class SharedAnswers:
         """End the thread; claims that are still held end with their lease."""
         self._thread.close()
 
+    def look(self, key: str) -> JSONObject | None:
+        """The kept answer, if there is one; claims nothing."""
+        rows = self._database.execute_alone(_LOOK, {"of_key": key})
+        return rows[0][0] if rows else None
+
     def claim(self, key: str, cancelled: Callable[[], bool]) -> JSONObject | None:
         """The kept answer; or None, and then this caller is the one who buys it and must `keep` or `release`.
 
@@ -66,7 +71,7 @@ class SharedAnswers:
         """
         pause_seconds = _FIRST_LOOK_SECONDS
         while True:
-            content = self._look(key)
+            content = self.look(key)
             if content is not None:
                 return content
             if self._claim_now(key):
@@ -105,10 +110,6 @@ class SharedAnswers:
     @property
     def _is_postgresql(self) -> bool:
         return self._database.engine.dialect.name == "postgresql"
-
-    def _look(self, key: str) -> JSONObject | None:
-        rows = self._database.execute_alone(_LOOK, {"of_key": key})
-        return rows[0][0] if rows else None
 
     def _claim_now(self, key: str) -> bool:
         """Insert the claim, or take over one that has ended; True when it is ours."""

@@ -15,8 +15,9 @@ from core.database import Database
 from core.errors import ServiceError
 from core.logging import get_logger
 from core.storage import Storage
-from core.storage.keys import BITSTREAMS, RECONSTRUCTIONS, digest_in
+from core.storage.keys import BITSTREAMS, RECONSTRUCTIONS, REQUESTS, digest_in
 from models.base import utc_now
+from models.description_request import DescriptionRequest
 from models.image import Image
 from models.loose_object import LooseObject
 from models.reconstruction import Reconstruction
@@ -97,4 +98,6 @@ def _is_referred_to(key: str) -> ColumnElement[bool]:
         return exists().where(Image.bitstream_sha256 == digest_in(key))
     if key.startswith(RECONSTRUCTIONS):
         return exists().where(Reconstruction.object_key == key)
+    if key.startswith(REQUESTS):
+        return exists().where(DescriptionRequest.object_key == key)
     return or_(exists().where(Image.original_key == key), exists().where(Image.reference_key == key))

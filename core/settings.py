@@ -183,9 +183,18 @@ class LMMSettings(BaseSettings):
     price_output: float = Field(0.0, ge=0, description="Price of a million output tokens; the same currency")
     spending_cap: float | None = Field(None, gt=0, description="Most that descriptions may cost in a period")
     spending_period: SpendingPeriod = Field(SpendingPeriod.MONTH, description="The period of the cap: day, month, ever")
-    batch_poll: Duration = Field(timedelta(seconds=30), description="How often a batch under way is looked at")
     fallback: Literal["local", "none", "fail"] = Field(
         "local", description="What follows when the model gives nothing: the built-in describer, no text, or failure"
+    )
+    batch_gather_count: int = Field(
+        1000, ge=1, le=50_000, description="Requests for the Batch API that are sent without waiting for more"
+    )
+    batch_gather_age: Duration = Field(
+        timedelta(minutes=10), description="How long a request for the Batch API waits for others"
+    )
+    batch_poll: Duration = Field(timedelta(seconds=30), description="How often a batch under way is looked at")
+    batch_patience: Duration = Field(
+        timedelta(hours=26), description="After this a job asks directly; batches are done within 24 hours"
     )
 
     @field_validator("base_url", "api_key", "spending_cap", mode="before")
@@ -219,15 +228,6 @@ class WeightsSettings(BaseSettings):
         return None if value == "" else value
 
 
-class LogSettings(BaseSettings):
-    """Logging."""
-
-    model_config = SettingsConfigDict(env_prefix="MISC_LOG_")
-
-    level: Literal["debug", "info", "warning", "error"] = Field("info", description="Least level that is printed")
-    format: Literal["auto", "json", "console"] = Field(
-        "auto", description="auto prints colour on a terminal and JSON elsewhere"
-    )
 class ProfileSettings(BaseSettings):
     """The set of networks that serves requests which name none."""
 
@@ -253,6 +253,15 @@ class NetworkSettings(BaseSettings):
     compile: bool = Field(False, description="Compile networks when they are loaded: minutes once, then faster steps")
 
 
+class LogSettings(BaseSettings):
+    """Logging."""
+
+    model_config = SettingsConfigDict(env_prefix="MISC_LOG_")
+
+    level: Literal["debug", "info", "warning", "error"] = Field("info", description="Least level that is printed")
+    format: Literal["auto", "json", "console"] = Field(
+        "auto", description="auto prints colour on a terminal and JSON elsewhere"
+    )
 
 
 SettingsT = TypeVar("SettingsT", bound=BaseSettings)
@@ -276,7 +285,7 @@ ALL_SETTINGS: tuple[type[BaseSettings], ...] = (
     WorkerSettings,
     LMMSettings,
     WeightsSettings,
-    LogSettings,
-)
     ProfileSettings,
     NetworkSettings,
+    LogSettings,
+)

@@ -4,6 +4,9 @@ from models.base import Base
 from models.batch import Batch
 from models.bought_answer import BoughtAnswer
 from models.description import DescriptionRecord
+from models.description_lot import DescriptionLot
+from models.description_request import DescriptionRequest, RequestState
+from models.description_waiter import DescriptionWaiter
 from models.idempotency import IdempotencyKey
 from models.image import Image, ImageState
 from models.job import Job, JobKind, JobState
@@ -16,7 +19,10 @@ __all__ = [
     "Base",
     "Batch",
     "BoughtAnswer",
+    "DescriptionLot",
     "DescriptionRecord",
+    "DescriptionRequest",
+    "DescriptionWaiter",
     "IdempotencyKey",
     "Image",
     "ImageState",
@@ -27,5 +33,6 @@ __all__ = [
     "OutboxRow",
     "Reconstruction",
     "ReconstructionState",
+    "RequestState",
     "Spending",
 ]

@@ -4,20 +4,25 @@ import hashlib
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 from sqlalchemy.orm import Session
 
 from core.database import Database
-from core.errors import ObjectCorrupt
+from core.errors import DatabaseUnavailable, ObjectCorrupt
 from core.events import EventLog
+from core.jobs import repository
 from core.jobs.lease import HeldJob
 from core.jobs.repository import Claim
 from core.storage import Storage
 
 Record = Callable[[Session], dict[str, float]]
 """Writes the result in the job's last transaction, and returns the seconds that each stage took."""
+
+_ASK_SECONDS = 0.01
+"""Steps that follow each other faster than this are not worth a question each."""
 
 _EVENT_SECONDS = 0.25
 """Watchers see at most four progress events a second; the lease keeper writes to the database once a second."""
@@ -31,6 +36,7 @@ class WorkContext:
         self.database, self.storage = database, storage
         self._held, self._events = held, events
         self._last_event = 0.0
+        self._last_asked = 0.0
 
     def progress(self, stage: str, fraction: float) -> None:
         """Say how far the job is, `fraction` in [0, 1] of the whole."""
@@ -43,13 +49,35 @@ class WorkContext:
                 self.claim.job_id, "progress", {"stage": stage, "progress": round(fraction, 4), "state": "running"}
             )
 
+    def show(self, preview: dict[str, Any]) -> None:
+        """Let watchers see the picture as it stands; the caller sees to it that there are few, and that it is small."""
+        self._events.publish(self.claim.job_id, "preview", preview)
+
     def cancelled(self) -> bool:
-        """True when the job has to stop at once: cancelled, taken back, or the process is ending."""
+        """True when the job has to stop at once: cancelled, taken back, or the process is ending.
+
+        Asks the database, since the lease keeper hears of it up to a second later, which may be many steps of a decode.
+        Raises LeaseLost when the job was taken back.
+        """
+        now = time.monotonic()
+        if not self._held.must_stop and now - self._last_asked >= _ASK_SECONDS:
+            self._last_asked = now
+            # While the database cannot be asked the job goes on: the lease keeper logs it and knows when to give up.
+            with suppress(DatabaseUnavailable):
+                self._held.cancel_requested |= repository.is_cancel_requested(self.database, self.claim)
         return self._held.must_stop
 
 
+class PutOff(Exception):
+    """The job has to wait for something outside; `record` notes for what, and queues the job, in one transaction."""
+
+    def __init__(self, record: Callable[[Session], None]) -> None:
+        super().__init__("the job was put off")
+        self.record = record
+
+
 Work = Callable[[WorkContext], Record | None]
-"""Does the job; returns None when there is no result to record."""
+"""Does the job; returns None when there is no result to record. Raises PutOff for a job that has to wait."""
 
 
 @contextmanager

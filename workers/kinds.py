@@ -1,18 +1,38 @@
 """Which work a kind of job is. Heavy imports happen here, once a process, and only for the queues it consumes."""
 
 import threading
+import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from codec.errors import CodecError
+from codec.nets.placement import Placement
+from codec.options import Profile
 from codec.weights.store import WeightsStore, default_folder
+from core.background import Periodic
 from core.database import Database
-from core.queue import DECODE, ENCODE
-from core.settings import BrokerSettings, LMMSettings, WeightsSettings, WorkerSettings
+from core.logging import get_logger
+from core.queue import DECODE, ENCODE, WakeUps
+from core.settings import (
+    BrokerSettings,
+    LMMSettings,
+    NetworkSettings,
+    WeightsSettings,
+    WorkerSettings,
+)
+from core.storage import Storage
 from models.job import JobKind
 from workers.context import Work, WorkContext
 
 if TYPE_CHECKING:
+    from codec.decode.restorers import Restorers
+    from workers.encode.lots import LotCarrier
     from workers.encode.parts import EncodeShop
+
+_log = get_logger(__name__)
+
+_LOOKS = 4
+"""How often unused networks are looked for in the time after which they are let go."""
 
 
 class Workbench:
@@ -21,14 +41,24 @@ class Workbench:
     def __init__(
         self,
         database: Database,
+        storage: Storage,
+        wake_ups: WakeUps,
         broker: BrokerSettings,
         lmm: LMMSettings,
         worker: WorkerSettings,
         weights: WeightsSettings,
+        network: NetworkSettings,
+        profile: Profile,
     ) -> None:
-        self._database, self._broker, self._lmm, self._worker = database, broker, lmm, worker
+        """`profile` is that of requests which name none."""
+        self._database, self._storage, self._wake_ups = database, storage, wake_ups
+        self._broker, self._lmm, self._worker = broker, lmm, worker
         self._weights = WeightsStore(weights.path or default_folder())
+        self._network, self._profile = network, profile
+        self._restorers: Restorers | None = None
+        self._idle: Periodic | None = None
         self._shop: EncodeShop | None = None
+        self._carrier: LotCarrier | None = None
         self._work: dict[JobKind, Work] = {JobKind.PROBE: _probe}
         self._lock = threading.Lock()
 
@@ -38,6 +68,10 @@ class Workbench:
             self.work_for(JobKind.ENCODE)
         if DECODE in queues:
             self.work_for(JobKind.DECODE)
+            self._warm_up_networks()
+        if idle_seconds := self._network.idle.total_seconds():
+            self._idle = Periodic("idle-networks", idle_seconds / _LOOKS, self._release_idle)
+            self._idle.start()
 
     def work_for(self, kind: JobKind) -> Work:
         """The function that does this kind of job."""
@@ -48,19 +82,70 @@ class Workbench:
 
     def close(self) -> None:
         """Give back what the work holds."""
+        if self._idle is not None:
+            self._idle.close()
+        if self._carrier is not None:
+            self._carrier.close()
         if self._shop is not None:
             self._shop.close()
 
     def _make(self, kind: JobKind) -> Work:
         if kind is JobKind.DECODE:
+            from codec.decode.restorers import Restorers
             from workers.decode.work import Decoder
 
-            return Decoder(self._weights).decode_image
+            placement = Placement(self._network.device, self._network.dtype, self._network.compile)
+            self._restorers = Restorers(self._weights, placement)
+            preview_seconds = self._worker.preview_interval.total_seconds()
+            return Decoder(self._weights, self._restorers, preview_seconds).decode_image
         from workers.encode.parts import EncodeShop
         from workers.encode.work import Encoder
 
         self._shop = EncodeShop(self._database, self._broker, self._lmm, self._worker, self._weights)
+        self._carrier = self._carry_lots(self._shop)
         return Encoder(self._shop).encode_image
+
+    def _warm_up_networks(self) -> None:
+        assert self._restorers is not None
+        started = time.monotonic()
+        try:
+            self._restorers.warm_up(self._profile)
+        except CodecError as error:
+            # Jobs that need no networks go on, and the others end with this error as theirs.
+            _log.error("networks_not_loaded", profile=self._profile, code=error.code, error=str(error))
+            return
+        _log.info("warmed_up", profile=self._profile, seconds=round(time.monotonic() - started, 1))
+
+    def _release_idle(self) -> None:
+        from codec.encode.locate import load as locators
+        from codec.nets import coarse_networks
+
+        seconds = self._network.idle.total_seconds()
+        released = coarse_networks.release_idle(seconds) + locators.release_idle(seconds)
+        if self._restorers is not None:
+            released += self._restorers.release_idle(seconds)
+        if released:
+            _log.info("idle_networks_released", count=released)
+
+    def _carry_lots(self, shop: "EncodeShop") -> "LotCarrier | None":
+        """Have the Batch API looked after by the processes that may reach the model; None without one."""
+        from workers.encode.lots import LotCarrier
+        from workers.encode.parts import ledger_of
+
+        if shop.batches is None:
+            return None
+        carrier = LotCarrier(
+            self._database,
+            self._storage,
+            self._wake_ups,
+            shop.batches,
+            shop.answers,
+            ledger_of(self._database, self._lmm),
+            self._lmm,
+            lease=self._worker.lease,
+        )
+        carrier.start()
+        return carrier
 
 
 def _probe(_context: WorkContext) -> None:

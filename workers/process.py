@@ -25,6 +25,8 @@ from core.settings import (
     DatabaseSettings,
     LMMSettings,
     LogSettings,
+    NetworkSettings,
+    ProfileSettings,
     StorageSettings,
     WeightsSettings,
     WorkerSettings,
@@ -60,7 +62,17 @@ def run_worker(queues: list[str], concurrency: int | None = None) -> int:
     keeper = LeaseKeeper(database, settings.lease)
     reconciler = Reconciler(database, wake_ups, storage, settings)
     name = f"{queues[0]}@{socket.gethostname()}:{os.getpid()}"
-    bench = Workbench(database, broker, load(LMMSettings), settings, load(WeightsSettings))
+    bench = Workbench(
+        database,
+        storage,
+        wake_ups,
+        broker,
+        load(LMMSettings),
+        settings,
+        load(WeightsSettings),
+        load(NetworkSettings),
+        load(ProfileSettings).profile,
+    )
     runner = Runner(name, bench, database, storage, wake_ups, events, keeper, settings)
     watch = ConsumptionWatch(wake_ups, keeper, runner, queues, settings.stuck_after)
 

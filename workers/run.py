@@ -19,7 +19,7 @@ from core.queue import WakeUps
 from core.settings import WorkerSettings
 from core.storage import Storage
 from models.job import JobState
-from workers.context import WorkContext
+from workers.context import PutOff, WorkContext
 from workers.kinds import Workbench
 
 _log = get_logger(__name__)
@@ -91,6 +91,8 @@ class Runner:
                     repository.succeed(session, claim, seconds | {"job": time.perf_counter() - started})
 
             self._settle(claim, JobState.SUCCEEDED, _finish)
+        except PutOff as wait:
+            self._put_off(claim, wait)
         except Cancelled:
             self._stop(held)
         except LeaseLost:
@@ -102,6 +104,13 @@ class Runner:
         except Exception as error:  # noqa: BLE001 - a defect must end as a failed job, not as a lost one
             _log.exception("job_crashed", kind=claim.kind)
             self._give_up(claim, INTERNAL_ERROR, f"{type(error).__name__}: {error}", try_again=True)
+
+    def _put_off(self, claim: Claim, wait: PutOff) -> None:
+        def _queue() -> None:
+            with self._database.write() as session:
+                wait.record(session)
+
+        self._settle(claim, JobState.QUEUED, _queue)
 
     def _stop(self, held: HeldJob) -> None:
         """End a job that was told to stop, according to who told it."""

@@ -1,14 +1,18 @@
 """What the end of a job means for the image or reconstruction that it works on; always in the job's transaction."""
 
+from collections.abc import Sequence
 from datetime import timedelta
 
-from sqlalchemy import update
+from sqlalchemy import delete, update
 from sqlalchemy.orm import Session
 
 from core.jobs import repository
+from core.jobs.outbox import promise
 from core.jobs.repository import Claim
+from models.base import utc_now
 from models.image import Image, ImageState
 from models.job import Job, JobState
+from models.outbox import OutboxRow
 from models.reconstruction import Reconstruction, ReconstructionState
 
 _IMAGE_STATES = {JobState.FAILED: ImageState.FAILED, JobState.CANCELLED: ImageState.CANCELLED}
@@ -50,3 +54,18 @@ def put_back(
     """Queue the job for another attempt, unless somebody has asked for it to stop; raises LeaseLost."""
     if repository.put_back(session, held, delay=delay, code=code, message=message, count_attempt=count_attempt):
         cancel(session, held.job_id)
+
+
+def wake(session: Session, job_ids: Sequence[str]) -> None:
+    """Make jobs due that were put off; those that do not wait any more stay as they are. `job_ids` in their order."""
+    now = utc_now()
+    woken = session.execute(
+        update(Job)
+        .where(Job.id.in_(job_ids), Job.state == JobState.QUEUED, Job.due_at > now)
+        .values(due_at=now, woken_at=now)
+        .returning(Job.id, Job.queue),
+        execution_options={"synchronize_session": False},
+    ).all()
+    session.execute(delete(OutboxRow).where(OutboxRow.job_id.in_([job_id for job_id, _ in woken])))
+    for job_id, queue in woken:
+        promise(session, job_id, queue, now)

@@ -75,6 +75,9 @@ _CLAIM = (
 _HELD = update(_JOBS).where(
     _JOBS.c.id == bindparam("job_id"), _JOBS.c.state == _RUNNING, _JOBS.c.lease_token == bindparam("token")
 )
+_LOOK = select(_JOBS.c.cancel_requested).where(
+    _JOBS.c.id == bindparam("job_id"), _JOBS.c.state == _RUNNING, _JOBS.c.lease_token == bindparam("token")
+)
 _RENEW = _HELD.values(
     lease_expires_at=bindparam("expires_at"), stage=bindparam("at_stage"), progress=bindparam("fraction")
 ).returning(_JOBS.c.cancel_requested)
@@ -229,6 +232,14 @@ def renew(database: Database, renewals: Iterable[Renewal], lease: timedelta) -> 
             if row is not None:
                 answers[renewal.held.job_id] = bool(row[0])
     return answers
+
+
+def is_cancel_requested(database: Database, held: Claim) -> bool:
+    """Whether somebody asked for the job to stop; raises LeaseLost when the claim is not valid any more."""
+    rows = database.execute_alone(_LOOK, _name(held))
+    if not rows:
+        raise LeaseLost(f"Job {held.job_id} was taken back.")
+    return bool(rows[0][0])
 
 
 def record_usage(database: Database, held: Claim, usage: JSONObject) -> None:

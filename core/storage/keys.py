@@ -10,6 +10,7 @@ BITSTREAMS = "bitstreams/"
 ORIGINALS = "originals/"
 RECONSTRUCTIONS = "reconstructions/"
 REFERENCES = "references/"
+REQUESTS = "requests/"
 
 # Lower case only: some file systems do not tell cases apart, and two keys must never be one file.
 _DIGEST = r"[0-9a-f]{64}"
@@ -19,8 +20,9 @@ _KEY = re.compile(
     rf"bitstreams/(?P<bitstream>{_DIGEST})\.misc"
     rf"|(?:reconstructions|references)/(?P<picture>{_DIGEST})\.{_EXTENSION}"
     rf"|originals/{_IDENTIFIER}(?:\.{_EXTENSION})?"
+    rf"|requests/(?P<request>{_DIGEST})\.jsonl"
 )
-_PREFIX = re.compile(r"(?:bitstreams|originals|reconstructions|references)/[0-9a-z_-]{0,64}")
+_PREFIX = re.compile(r"(?:bitstreams|originals|reconstructions|references|requests)/[0-9a-z_-]{0,64}")
 
 _CONTENT_TYPES = {
     "avif": "image/avif",
@@ -29,6 +31,7 @@ _CONTENT_TYPES = {
     "heic": "image/heic",
     "jpeg": "image/jpeg",
     "jpg": "image/jpeg",
+    "jsonl": "application/jsonl",
     "jxl": "image/jxl",
     "misc": "application/vnd.misc",
     "png": "image/png",
@@ -58,6 +61,11 @@ def reference_key(sha256: str, extension: str) -> str:
     return check_key(f"{REFERENCES}{sha256}.{extension}")
 
 
+def request_key(sha256: str) -> str:
+    """Key of the line with this digest that goes to a language model's Batch API."""
+    return check_key(f"{REQUESTS}{sha256}.jsonl")
+
+
 def check_key(key: str) -> str:
     """Return the key as it is; raises ValueError for anything that no function of this module makes."""
     if _KEY.fullmatch(key) is None:
@@ -66,7 +74,7 @@ def check_key(key: str) -> str:
 
 
 def check_prefix(prefix: str) -> str:
-    """Return a prefix to list by: one of the four folders, or the beginning of a name in it; raises ValueError."""
+    """Return a prefix to list by: one of the five folders, or the beginning of a name in it; raises ValueError."""
     if _PREFIX.fullmatch(prefix) is None:
         raise ValueError(f"{prefix[:100]!r} is no beginning of an object's name")
     return prefix
@@ -75,7 +83,7 @@ def check_prefix(prefix: str) -> str:
 def digest_in(key: str) -> str | None:
     """The SHA-256 that a content-addressed key carries; None for originals, which are named by their image."""
     match = _KEY.fullmatch(key)
-    return match and (match["bitstream"] or match["picture"])
+    return match and (match["bitstream"] or match["picture"] or match["request"])
 
 
 def fan_out(key: str) -> str:

@@ -5,6 +5,8 @@ import hashlib
 from sqlalchemy.orm import Session
 
 from codec.decode.pipeline import decode
+from codec.decode.restore import RestoreState
+from codec.decode.restorers import Restorers
 from codec.limits import MAX_REFERENCE_BYTES, MAX_STREAM_BYTES
 from codec.nets.coarse_networks import find_in
 from codec.options import DecodeOptions, parse_options
@@ -16,13 +18,16 @@ from core.storage.keys import bitstream_key, content_type_of, digest_in, reconst
 from models.image import Image
 from models.reconstruction import Reconstruction, ReconstructionState
 from workers.context import Record, WorkContext
+from workers.decode.preview import Previews
 
 
 class Decoder:
     """Does decode jobs with the networks of this machine; called from many threads."""
 
-    def __init__(self, weights: WeightsStore) -> None:
-        self._weights = weights
+    def __init__(self, weights: WeightsStore, restorers: Restorers, preview_seconds: float) -> None:
+        """`preview_seconds`: at least so much time lies between two preview pictures of a job."""
+        self._weights, self._restorers = weights, restorers
+        self._preview_seconds = preview_seconds
 
     def decode_image(self, context: WorkContext) -> Record:
         """Read the stream, paint the picture, store it with its provenance."""
@@ -39,20 +44,33 @@ class Decoder:
             reference = context.storage.get(
                 image.reference_key, max_bytes=MAX_REFERENCE_BYTES, sha256=digest_in(image.reference_key)
             )
-        decoded = decode(
-            data,
-            parse_options(DecodeOptions, reconstruction.options),
-            reference=reference,
-            find_network=find_in(self._weights),
-            on_progress=lambda stage, fraction: context.progress(stage, 0.05 + 0.85 * fraction),
-            cancelled=context.cancelled,
-        )
+        options = parse_options(DecodeOptions, reconstruction.options)
+        previews = Previews(self._preview_seconds)
+
+        def _show(state: RestoreState) -> None:
+            if (preview := previews.look(state)) is not None:
+                context.show(preview)
+
+        # Networks that were let go, or never asked for, are loaded now.
+        context.progress("load", 0.02)
+        with self._restorers.use(options) as restorer:
+            decoded = decode(
+                data,
+                options,
+                reference=reference,
+                restorer=restorer,
+                find_network=find_in(self._weights),
+                on_progress=lambda stage, fraction: context.progress(stage, 0.05 + 0.85 * fraction),
+                on_step=_show,
+                cancelled=context.cancelled,
+            )
         context.progress("store", 0.9)
         provenance = Provenance(
             restorer=decoded.restorer,
             stream_sha256=stream_sha256,
             seed=decoded.seed,
             generative=decoded.generative,
+            settings=decoded.settings,
         )
         file = save_picture(decoded.picture, reconstruction.format, provenance)
         sha256 = hashlib.sha256(file).hexdigest()

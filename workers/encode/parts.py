@@ -9,6 +9,7 @@ from dataclasses import asdict
 from PIL import Image
 
 from codec.description import Description, Item
+from codec.encode.describe.lmm.batch import OpenAIBatches
 from codec.encode.describe.lmm.client import OpenAIDescriber
 from codec.encode.describe.lmm.ports import Answer, Usage, as_cached
 from codec.encode.describe.lmm.server import AnswerForm, LMMServer
@@ -44,15 +45,18 @@ class EncodeShop:
         self.slots = PictureSlots(worker.encode_slots)
         self.readers = StreamReaders(self.slots.count)
         self.longest_edge_px = lmm.longest_edge_px
-        self._answers = SharedAnswers(database, worker.lease)
+        self.patience = lmm.batch_patience
+        self.answers = SharedAnswers(database, worker.lease)
+        self.batches: OpenAIBatches | None = None
         self._pace: SharedPace | None = None
         self._client: OpenAIDescriber | None = None
         describer: LMMDescriber | None = None
         if lmm.is_configured:
-            self._answers.start()
+            self.answers.start()
             self._pace = _pace(database, broker, lmm)
             try:
-                self._client = describer = OpenAIDescriber(server_of(lmm), DescriptionBook(self._answers), self._pace)
+                self.batches = OpenAIBatches(server_of(lmm))
+                self._client = describer = OpenAIDescriber(server_of(lmm), DescriptionBook(self.answers), self._pace)
             except DescriberMisconfigured as error:
                 # Jobs that need no model go on, and the others end as configured, with this error as their note.
                 _log.error("describer_misconfigured", error=str(error))
@@ -69,9 +73,11 @@ class EncodeShop:
         self.readers.close()
         if self._client is not None:
             self._client.close()
+        if self.batches is not None:
+            self.batches.close()
         if self._pace is not None:
             self._pace.close()
-            self._answers.close()
+            self.answers.close()
 
 
 class DescriptionBook:

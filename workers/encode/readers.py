@@ -14,7 +14,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable
-from typing import BinaryIO
+from typing import IO
 
 from codec.bitstream import Stream, unpack
 from codec.errors import Cancelled, CodecError
@@ -110,12 +110,12 @@ class _Reader:
         self._answers.close()
 
 
-def _send(pipe: BinaryIO, data: bytes) -> None:
+def _send(pipe: IO[bytes], data: bytes) -> None:
     pipe.write(_LENGTH.pack(len(data)) + data)
     pipe.flush()
 
 
-def _receive(pipe: BinaryIO) -> bytes | None:
+def _receive(pipe: IO[bytes]) -> bytes | None:
     """The next message; None when there will be no other."""
     head = pipe.read(_LENGTH.size)
     if len(head) < _LENGTH.size:

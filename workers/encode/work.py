@@ -20,14 +20,14 @@ from codec.limits import MAX_REFERENCE_BYTES, MAX_STREAM_BYTES
 from codec.nets.coarse_networks import find_in
 from codec.options import EncodeOptions, parse_options
 from codec.picture.open import open_picture
-from core import images, objects
+from core import description_lots, images, objects
 from core.errors import LeaseLost
 from core.jobs import repository as jobs
 from core.storage import Storage
-from core.storage.keys import bitstream_key, digest_in
+from core.storage.keys import bitstream_key, content_type_of, digest_in, request_key
 from models.description import DescriptionRecord
 from models.image import Image
-from workers.context import Record, WorkContext, fetched
+from workers.context import PutOff, Record, WorkContext, fetched
 from workers.encode.parts import EncodeShop
 
 _STAGE_SHARES: Mapping[str, tuple[float, float]] = {
@@ -100,6 +100,8 @@ class Encoder:
                 if picture.width * picture.height > _KEPT_PIXELS:
                     picture = None
             context.progress("describe", _STAGE_SHARES["describe"][0])
+            if options.batch:
+                self._wait_for_a_lot(context, shown)
             started = time.perf_counter()
             asked = ask(shown, parts, context.cancelled)
             ask_seconds = time.perf_counter() - started
@@ -123,6 +125,21 @@ class Encoder:
             )
         seconds = {stage: spent + ask_seconds * (stage in _ASKING) for stage, spent in encoded.seconds.items()}
         return replace(encoded, seconds=seconds)
+
+    def _wait_for_a_lot(self, context: WorkContext, shown: Picture) -> None:
+        """Put the job off for the Batch API, unless it was before: then it goes on, and asks for what is not there."""
+        claim, batches, patience = context.claim, self._shop.batches, self._shop.patience
+        if batches is None or description_lots.has_waited(context.database, claim.job_id):
+            return
+        line = batches.line(shown)
+        if self._shop.answers.look(line.key) is not None:
+            return
+        sha256 = hashlib.sha256(line.data).hexdigest()
+        key = request_key(sha256)
+        objects.reserve(context.database, key)
+        context.storage.put(key, line.data, content_type=content_type_of(key), sha256=sha256)
+        request = description_lots.Line(line.key, key, len(line.data), line.cost)
+        raise PutOff(lambda session: description_lots.put_off(session, claim, request, patience))
 
     def _verify(self, context: WorkContext, sha256: str, encoded: Encoded) -> None:
         """Read the stored stream as a decoder would; raises before anything was recorded or deleted."""

@@ -44,7 +44,8 @@ class Desk:
         self._keeper = LeaseKeeper(database, settings.lease)
         self._events = EventLog(broker)
         self._wake_ups = WakeUps(broker)
-        self.bench = Workbench(database, broker, LMMSettings(**lmm), settings, WeightsSettings())
+        lmm_settings, weights = LMMSettings(**lmm), WeightsSettings(path=folder / "no-weights")
+        self.bench = Workbench(database, self.storage, self._wake_ups, broker, lmm_settings, settings, weights)
         self._runner = Runner(
             "test", self.bench, database, self.storage, self._wake_ups, self._events, self._keeper, settings
         )
