@@ -57,7 +57,7 @@ def encode_pixels(coarse: PixelCoarse, width: int, height: int) -> bytes:
     bodies = [write_samples(columns, rows, level, coarse.samples)]
     if len(coarse.samples) <= MAX_FINE_SAMPLES:
         # Which way round a picture is coded is free to choose. It saves a third of a percent, and larger grids, where
-        # the second try would take half a second, can do without.
+        # the second try takes longest, can do without.
         bodies.append(write_samples(columns, rows, level, _mirrored(coarse.samples, columns)))
     is_mirrored = len(bodies[-1]) < len(bodies[0])
     return bytes((head | is_mirrored << _MIRROR_SHIFT,)) + fields + bodies[is_mirrored]

@@ -130,7 +130,9 @@ class _Reader:
     """
 
     def __init__(self, decoder: Decoder, columns: int, rows: int, level: int) -> None:
-        self._decode, self._level = decoder.decode, level
+        self._decode, self._level, self._half_step = decoder.decode, level, 1 << level >> 1
+        # What each bit of a sample is worth, highest first, in 1/64 grey level.
+        self._halves = tuple(64 << shift for shift in range(7, level - 1, -1))
         self._networks = networks_for(columns * rows * 3)
         self._evaluations = [Evaluation(network, ()) for network in self._networks.channels]
         self._places = place_inputs(columns, rows, level)
@@ -195,27 +197,26 @@ class _Reader:
 
     def _read_value(self, curves: tuple[int, ...]) -> int:
         """Read one sample by halving the range of its values, highest bit first, and return what it stands for."""
-        curve, decode, level = tables_for_one().curve, self._decode, self._level
+        curve, decode = tables_for_one().curve, self._decode
         weight_0, weight_1, weight_2, centre_0, centre_1, centre_2, inverse_0, inverse_1, inverse_2 = curves
         below, above = 0, (weight_0 + weight_1 + weight_2) * curve[CURVE_REACH]
-        sample = 0
-        for shift in range(7 - level, -1, -1):
-            edge = sample + (1 << shift)
-            place = edge << level + 6
+        start = 0
+        for half in self._halves:
+            edge = start + half
             # `mass_below` and the odds' bounds are written out, because calls would take a tenth of the whole time.
             middle = (
-                weight_0 * curve[(place - centre_0) * inverse_0 >> 16]
-                + weight_1 * curve[(place - centre_1) * inverse_1 >> 16]
-                + weight_2 * curve[(place - centre_2) * inverse_2 >> 16]
+                weight_0 * curve[(edge - centre_0) * inverse_0 >> 16]
+                + weight_1 * curve[(edge - centre_1) * inverse_1 >> 16]
+                + weight_2 * curve[(edge - centre_2) * inverse_2 >> 16]
             )
             mass = above - below
-            odds = ((above - middle) << 16) // mass if mass else EVEN_ODDS
+            odds = (above - middle << 16) // mass if mass else EVEN_ODDS
             if odds < LEAST_ODDS:
                 odds = LEAST_ODDS
             elif odds > MOST_ODDS:
                 odds = MOST_ODDS
             if decode(odds):
-                sample, below = edge, middle
+                start, below = edge, middle
             else:
                 above = middle
-        return (sample << level) + (1 << level >> 1)
+        return (start >> 6) + self._half_step

@@ -10,6 +10,7 @@ from bisect import bisect_left
 from dataclasses import dataclass, field
 from functools import cached_property
 from importlib import resources
+from itertools import accumulate
 
 PRIOR_VERSION = 1
 PRIOR_SHA256 = "155c7745545d8c1a6ad82bcbabd7c61d81cdabc4ad87d32f86ec94d9561fb824"
@@ -102,7 +103,8 @@ class Prior:
     _remembered: dict[tuple[int, int, int], Counts] = field(default_factory=dict, repr=False)
     _remembered_words: dict[bytes, Counts] = field(default_factory=dict, repr=False)
     remembered_starts: dict[tuple[int, int, int], tuple[list[int], int]] = field(default_factory=dict, repr=False)
-    """For the text model's use, under the same rule: a pure function of its key."""
+    remembered_weights: dict[tuple[int, int], list[list[int]]] = field(default_factory=dict, repr=False)
+    """These two for the text model's use, under the same rule: pure functions of their keys."""
 
     @cached_property
     def codes(self) -> dict[str, int]:
@@ -136,13 +138,17 @@ class Prior:
         return table
 
     @cached_property
+    def places(self) -> "list[array[int]]":
+        """For each symbol the rows of the index that hold it, in order."""
+        table = [array("I") for _ in range(SYMBOLS)]
+        for row, symbol in enumerate(self.symbols):
+            table[symbol].append(row)
+        return table
+
+    @cached_property
     def first_rows(self) -> list[int]:
         """The row at which the contexts that end with each symbol begin."""
-        rows, total = [], 0
-        for symbol in range(SYMBOLS):
-            rows.append(total)
-            total += self.symbols.count(symbol)
-        return rows
+        return [0, *accumulate(map(len, self.places))][:-1]
 
     def narrow(self, lows: list[int], highs: list[int], symbol: int) -> tuple[list[int], list[int]]:
         """Return the rows of all contexts that end with the current ones and `symbol`.
@@ -150,21 +156,15 @@ class Prior:
         `lows[k]`, `highs[k]` bound the rows of the context of k symbols; the answer is one longer at most, and
         stops before the first context that the corpus does not have.
         """
-        first, table, rows = self.first_rows[symbol], self.occurrences, self.symbols
-        marked = symbol + SYMBOLS
-        new_lows, new_highs = [0], [len(rows)]
-        last_low = last_high = before = after = -1
+        first, places = self.first_rows[symbol], self.places[symbol]
+        new_lows, new_highs = [0], [len(self.index)]
+        before, after = 0, len(places)
+        last_low = last_high = -1
         for low, high in zip(lows[:MAX_ORDER], highs, strict=False):
             if low != last_low or high != last_high:
-                block = low // _OCCURRENCE_STEP
-                at = block * 256
-                before = table[at + symbol] + table[at + marked] + rows.count(symbol, block * _OCCURRENCE_STEP, low)
-                if high - low <= 2 * _OCCURRENCE_STEP:
-                    after = before + rows.count(symbol, low, high)
-                else:
-                    block = high // _OCCURRENCE_STEP
-                    at = block * 256
-                    after = table[at + symbol] + table[at + marked] + rows.count(symbol, block * _OCCURRENCE_STEP, high)
+                # The rows of a longer context lie within those of a shorter one.
+                before = bisect_left(places, low, before, after)
+                after = bisect_left(places, high, before, after)
                 last_low, last_high = low, high
             if after == before:
                 break

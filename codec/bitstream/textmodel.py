@@ -5,6 +5,7 @@ them to a range coder; both directions run the same lines, so that they cannot d
 """
 
 from bisect import bisect_right
+from operator import add
 from typing import NamedTuple, TypeVar
 
 from codec.bitstream.mixing import LIMIT, SQUASH, STRETCH, UNIT, log_table
@@ -54,7 +55,7 @@ _LAST_TOTAL = (TOTAL_BINS - 1) * DISTINCT_BINS * 2
 _DISTINCT_BIN = [bisect_right(DISTINCT_STEPS, n) * 2 for n in range(SYMBOLS + 1)]
 # Contexts of two symbols that the corpus has this often have their blend remembered.
 _OFTEN = 200
-_EVIDENCE_TABLES = [(source, i * RANKS * EVIDENCE_CELLS) for i, source in enumerate(EVIDENCE_SOURCES)]
+_EVIDENCE_TABLES = [(i, source, i * RANKS * EVIDENCE_CELLS) for i, source in enumerate(EVIDENCE_SOURCES)]
 _EVIDENCE_ROW = MAX_AGAINST + 1
 _RANK_CELLS = [min(rank, RANKS - 1) * EVIDENCE_CELLS for rank in range(8)]
 
@@ -185,47 +186,36 @@ class TextModel:
         """Ask for one candidate after the other, best score first, until one is right."""
         tables = self._prior.tables
         all_evidence, symbol_weights = tables.evidence, tables.symbol_weights
-        evidence = []
-        remaining = []
-        for i, (source, table) in enumerate(_EVIDENCE_TABLES):
-            counts, count = sources[source]
-            remaining.append(count)
-            if count:
-                evidence.append((i, counts, table))
-        length_row, word_row = rows_of(self._kind, len(self._lows) - 1, len(self._word))
-        length_weights = tables.length_weights[length_row : length_row + 8]
-        word_weights = tables.word_weights[word_row : word_row + 32]
-        room = MAX_DECISIONS - self.decisions
+        place_weights = self._place_weights()
+        # Observations of each source that are still against the candidate; those of former candidates go.
+        remaining = [sources[source][1] for source in EVIDENCE_SOURCES]
+        evidence = [(i, sources[source][0], table) for i, source, table in _EVIDENCE_TABLES if sources[source][1]]
+        most_ranks = MAX_DECISIONS - self.decisions
         rest = sum(scores)
         for rank in range(SYMBOLS):
             best = max(scores)
-            symbol = scores.index(best)
             if not best:
                 break
+            symbol = scores.index(best)
             blended = STRETCH[(best << 12) // (rest + 1)]
             capped = rank if rank < 7 else 7
-            a = length_weights[capped]
-            b = symbol_weights[symbol * 4 + (rank if rank < 3 else 3)]
-            c = word_weights[capped + 8 * confidence_of(blended)]
-            mixed = (a[-2] + b[-2] + c[-2]) * blended + (a[-1] + b[-1] + c[-1]) * CONSTANT
+            by_place = place_weights[capped + _CONFIDENCE[blended]]
+            by_symbol = symbol_weights[symbol * 4 + (rank if rank < 3 else 3)]
+            mixed = (by_place[-2] + by_symbol[-2]) * blended + (by_place[-1] + by_symbol[-1]) * CONSTANT
             cells = _RANK_CELLS[capped]
             for i, counts, table in evidence:
                 against = remaining[i]
-                if symbol in counts:
-                    times = counts[symbol]
+                times = counts.get(symbol, 0)
+                if times:
                     remaining[i] = against = against - times
-                    if times <= MAX_FOR and against <= MAX_AGAINST:
-                        x = all_evidence[table + cells + times * _EVIDENCE_ROW + against]
-                    else:
-                        x = evidence_of(times, against)
-                elif against <= MAX_AGAINST:
-                    x = all_evidence[table + cells + against]
+                if times <= MAX_FOR and against <= MAX_AGAINST:
+                    x = all_evidence[table + cells + times * _EVIDENCE_ROW + against]
                 else:
-                    x = evidence_of(0, against)
-                mixed += (a[i] + b[i] + c[i]) * x
+                    x = evidence_of(times, against)
+                mixed += (by_place[i] + by_symbol[i]) * x
             mixed >>= WEIGHT_SHIFT
             p1 = SQUASH[(LIMIT if mixed > LIMIT else -LIMIT if mixed < -LIMIT else mixed) + LIMIT]
-            if rank >= room:
+            if rank >= most_ranks:
                 self.decisions += rank + 1
                 self.check_decisions()
             if wanted is None:
@@ -239,6 +229,19 @@ class TextModel:
             rest -= best
             scores[symbol] = 0
         raise StreamCorrupt("the text payload denies every character")
+
+    def _place_weights(self) -> list[list[int]]:
+        """The sums of the rows of weights that the place decides on: for each confidence eight, by rank."""
+        prior = self._prior
+        key = rows_of(self._kind, len(self._lows) - 1, len(self._word))
+        known = prior.remembered_weights.get(key)
+        if known is None:
+            length_row, word_row = key
+            by_length = prior.tables.length_weights[length_row : length_row + 8] * 4
+            by_word = prior.tables.word_weights[word_row : word_row + 32]
+            known = [[*map(add, *rows)] for rows in zip(by_length, by_word, strict=True)]
+            prior.remembered_weights[key] = known
+        return known
 
     def learn(self, symbol: int) -> None:
         """Take the symbol that came into the counts of this payload and, unless a text ends, into the context."""
@@ -328,6 +331,10 @@ def confidence_of(blended: int) -> int:
     if blended > 0:
         return 3 if blended > 2 * UNIT else 2
     return 1 if blended > -2 * UNIT else 0
+
+
+# Where the block of a blended probability begins, negative ones counted from the end.
+_CONFIDENCE = [8 * confidence_of(blended) for blended in (*range(LIMIT + 1), *range(-LIMIT, 0))]
 
 
 def evidence_of(times: int, against: int) -> int:
