@@ -54,10 +54,13 @@ class WorkContext:
         self._events.publish(self.claim.job_id, "preview", preview)
 
     def cancelled(self) -> bool:
-        """True when the job has to stop at once: cancelled, taken back, or the process is ending.
+        """True when the job has to stop at once: cancelled, taken back, or the process is ending."""
+        return self._held.must_stop
 
-        Asks the database, since the lease keeper hears of it up to a second later, which may be many steps of a decode.
-        Raises LeaseLost when the job was taken back.
+    def cancelled_by_now(self) -> bool:
+        """The same, having asked the database; raises LeaseLost when the job was taken back.
+
+        The lease keeper hears of a cancellation up to a second later, in which a decode may take many steps.
         """
         now = time.monotonic()
         if not self._held.must_stop and now - self._last_asked >= _ASK_SECONDS:

@@ -54,9 +54,9 @@ def find_in(store: WeightsStore) -> FindNetwork:
     return lambda prefix: load_coarse_network(store, prefix=prefix)
 
 
-def release() -> None:
-    """Give the memory of all networks back that nobody uses any more."""
-    _loaded.release()
+def release_idle(seconds: float) -> int:
+    """Give the memory of networks back that nobody asked for in so many seconds; returns how many those were."""
+    return _loaded.release_idle(seconds)
 
 
 def _load(store: WeightsStore, record: Record) -> CoarseNetwork:

@@ -62,7 +62,7 @@ class Decoder:
                 find_network=find_in(self._weights),
                 on_progress=lambda stage, fraction: context.progress(stage, 0.05 + 0.85 * fraction),
                 on_step=_show,
-                cancelled=context.cancelled,
+                cancelled=context.cancelled_by_now,
             )
         context.progress("store", 0.9)
         provenance = Provenance(

@@ -30,9 +30,9 @@ def can_locate(store: WeightsStore) -> bool:
     return bool(_clips(store))
 
 
-def release() -> None:
-    """Give the memory of the locator back when nobody uses it any more."""
-    _loaded.release()
+def release_idle(seconds: float) -> int:
+    """Give the memory of networks back that nobody asked for in so many seconds; returns how many those were."""
+    return _loaded.release_idle(seconds)
 
 
 def _clips(store: WeightsStore) -> list[Record]:

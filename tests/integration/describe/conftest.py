@@ -10,14 +10,14 @@ import numpy as np
 import pytest
 from PIL import Image as Pillow
 
-from codec.options import EncodeOptions, parse_options
+from codec.options import EncodeOptions, Profile, parse_options
 from core import images, objects
 from core.database import Database
 from core.events import EventLog
 from core.jobs import repository
 from core.jobs.lease import LeaseKeeper
 from core.queue import WakeUps
-from core.settings import BrokerSettings, LMMSettings, WeightsSettings, WorkerSettings
+from core.settings import BrokerSettings, LMMSettings, NetworkSettings, WeightsSettings, WorkerSettings
 from core.storage.keys import original_key
 from core.storage.local import LocalStorage
 from models import Image, Job
@@ -45,7 +45,17 @@ class Desk:
         self._events = EventLog(broker)
         self._wake_ups = WakeUps(broker)
         lmm_settings, weights = LMMSettings(**lmm), WeightsSettings(path=folder / "no-weights")
-        self.bench = Workbench(database, self.storage, self._wake_ups, broker, lmm_settings, settings, weights)
+        self.bench = Workbench(
+            database,
+            self.storage,
+            self._wake_ups,
+            broker,
+            lmm_settings,
+            settings,
+            weights,
+            NetworkSettings(),
+            Profile.LITE,
+        )
         self._runner = Runner(
             "test", self.bench, database, self.storage, self._wake_ups, self._events, self._keeper, settings
         )

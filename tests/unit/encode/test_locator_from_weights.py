@@ -6,7 +6,7 @@ import pytest
 from PIL import Image
 from safetensors.torch import save_file
 
-from codec.encode.locate.load import load_locator, release
+from codec.encode.locate.load import load_locator, release_idle
 from codec.errors import WeightsCorrupt
 from codec.weights.manifest import Part
 from codec.weights.store import WeightsStore
@@ -22,7 +22,7 @@ def clip_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def store(tmp_path: Path, clip_file: Path) -> WeightsStore:
-    release()
+    release_idle(0)
     store = WeightsStore(tmp_path / "weights")
     store.add(clip_file, name="tiny", part=Part.CLIP, architecture="clip-vit", is_linked=True)
     return store
@@ -41,7 +41,7 @@ def test_clip_that_is_here_locates_and_is_loaded_once(store: WeightsStore) -> No
 
 
 def test_damaged_clip_is_told_before_it_is_read(tmp_path: Path, clip_file: Path) -> None:
-    release()
+    release_idle(0)
     store = WeightsStore(tmp_path)
     record = store.add(clip_file, name="tiny", part=Part.CLIP, architecture="clip-vit")
     store.file_of(record).write_bytes(clip_file.read_bytes()[:-1] + b"?")

@@ -11,7 +11,7 @@ from compressai.models import FactorizedPrior
 from PIL import Image
 
 from codec.errors import WeightsCorrupt, WeightsMissing
-from codec.nets.coarse_networks import find_in, load_coarse_network, release
+from codec.nets.coarse_networks import find_in, load_coarse_network, release_idle
 from codec.nets.loaded import Loaded
 from codec.options import Profile
 from codec.weights.manifest import Part
@@ -21,7 +21,7 @@ from codec.weights.store import WeightsStore
 @pytest.fixture
 def store(tmp_path: Path) -> WeightsStore:
     """A store with one tiny network of a real architecture."""
-    release()
+    release_idle(0)
     torch.manual_seed(1)
     torch.save({"state_dict": FactorizedPrior(8, 12).state_dict()}, tmp_path / "tiny.pth.tar")
     store = WeightsStore(tmp_path / "weights", released=())
@@ -46,7 +46,7 @@ def test_what_one_compresses_the_one_found_by_digest_decompresses(store: Weights
     picture = Image.linear_gradient("L").resize((40, 24)).convert("RGB")
     network = load_coarse_network(store, name="tiny")
     coarse = network.compress(picture, 1)
-    release()
+    release_idle(0)
 
     again = find_in(store)(network.digest)
 
