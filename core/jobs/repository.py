@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, cast
 
-from sqlalchemy import Table, bindparam, case, func, insert, literal, or_, select, update
+from sqlalchemy import Table, and_, bindparam, case, func, insert, literal, or_, select, update
 from sqlalchemy.orm import Session
 
 from core.database import Database
@@ -191,7 +191,10 @@ def queue_position(session: Session, job: Job) -> int | None:
     """How many jobs of the same queue were there before this one and still wait; None when it does not wait."""
     if job.state != JobState.QUEUED:
         return None
-    ahead = select(func.count()).where(Job.queue == job.queue, Job.state == _QUEUED, Job.id < job.id)
+    # Jobs that were put off are ahead of nobody.
+    ahead = select(func.count()).where(
+        Job.queue == job.queue, Job.state == _QUEUED, Job.id < job.id, Job.due_at <= utc_now()
+    )
     return session.scalar(ahead) or 0
 
 
@@ -356,12 +359,12 @@ def expired(session: Session, limit: int) -> list[Claim]:
 
 
 def count_open(session: Session) -> dict[tuple[str, JobState], int]:
-    """How many jobs wait or run, by queue and state; what autoscaling and metrics read."""
-    rows = session.execute(
-        select(Job.queue, Job.state, func.count())
-        .where(or_(Job.state == _QUEUED, Job.state == _RUNNING))
-        .group_by(Job.queue, Job.state)
-    )
+    """How many jobs wait for a worker or run, by queue and state; what autoscaling and metrics read.
+
+    A job that was put off waits for no worker, so it calls for none.
+    """
+    is_open = or_(and_(Job.state == _QUEUED, Job.due_at <= utc_now()), Job.state == _RUNNING)
+    rows = session.execute(select(Job.queue, Job.state, func.count()).where(is_open).group_by(Job.queue, Job.state))
     return {(queue, state): count for queue, state, count in rows}
 
 

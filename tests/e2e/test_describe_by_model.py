@@ -142,3 +142,21 @@ def test_two_workers_buy_the_same_picture_once_and_keep_to_one_limit(tmp_path: P
         ended = [_job(client, job_id) for job_id in others]
         assert sum(job["state"] == "succeeded" for job in ended) == limit - 1
         assert len(lmm_server.asked()) == limit
+
+
+def test_batch_survives_a_restart_of_everything_and_is_paid_once(tmp_path: Path, lmm_server: LMMTestServer) -> None:
+    lmm_server.state.set_script({"batch": {"polls": 4}})
+    settings = {"MISC_LMM_BATCH_GATHER_AGE": "1", "MISC_LMM_BATCH_POLL": "1"}
+    options = '{"describe": "openai", "batch": true, "maps": false, "blocks": 4}'
+    data = tmp_path / "data"
+    with _stack(data, lmm_server, **settings) as stack, _client(stack) as client:
+        job_ids = [_submit(client, _picture(seed), options=options) for seed in range(3)]
+        _wait("the batch is made", lambda: len(lmm_server.state.batches) == 1, 60)
+        for pid in list(stack.pids.values()):
+            os.kill(pid, signal.SIGKILL)
+    with _stack(data, lmm_server, **settings) as stack, _client(stack) as client:
+        _wait("all jobs end", lambda: _all_ended(client, job_ids), 90)
+        jobs = [_job(client, job_id) for job_id in job_ids]
+        assert [(job["state"], job["usage"]["cached"]) for job in jobs] == [("succeeded", False)] * 3
+        assert len(lmm_server.state.batches) == 1
+        assert lmm_server.asked() == [], "nothing was asked outside of the batch"

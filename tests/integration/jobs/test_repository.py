@@ -97,6 +97,7 @@ def test_delayed_job_is_not_to_be_had_before_it_is_due(database: Database) -> No
     assert repository.claim(database, job_id, "worker", LEASE) is None
     with database.read() as session:
         assert repository.count_due(session, MAINTENANCE) == 0
+        assert repository.count_open(session) == {}
     assert _state(database, job_id).error_code == "x"
 
 
