@@ -15,6 +15,7 @@ from core.settings import (
     BrokerSettings,
     DatabaseSettings,
     LogSettings,
+    ProfileSettings,
     StorageSettings,
     WorkerSettings,
 )
@@ -35,6 +36,7 @@ def main() -> int:
             BrokerSettings(),
             StorageSettings(),
             WorkerSettings(),
+            ProfileSettings().profile,
             is_stopping=lambda: server.should_exit,
         )
     except (ServiceError, ValidationError, ValueError) as error:

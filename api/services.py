@@ -8,6 +8,7 @@ from anyio import CapacityLimiter
 from fastapi import Depends, Request
 
 from api.uploads import remove_left_behind
+from codec.options import Profile
 from core.database import Database
 from core.events import EventLog, EventReader
 from core.jobs.outbox import OutboxSender
@@ -24,7 +25,10 @@ _PICTURES_AT_ONCE = 2
 
 @dataclass(frozen=True)
 class Services:
-    """Everything an endpoint may need. `max_attempts` is how often a job is tried before it fails for good."""
+    """Everything an endpoint may need.
+
+    `max_attempts` is how often a job is tried before it fails for good; `profile` serves requests that name none.
+    """
 
     settings: APISettings
     database: Database
@@ -34,6 +38,7 @@ class Services:
     events: EventLog
     event_reader: EventReader
     max_attempts: int = 3
+    profile: Profile = Profile.LITE
     is_stopping: Callable[[], bool] = lambda: False
     picture_slots: CapacityLimiter = field(default_factory=lambda: CapacityLimiter(_PICTURES_AT_ONCE))
 
@@ -45,6 +50,7 @@ class Services:
         broker: BrokerSettings,
         storage: StorageSettings,
         worker: WorkerSettings,
+        profile: Profile = Profile.LITE,
         is_stopping: Callable[[], bool] = lambda: False,
     ) -> Self:
         """Open everything that the settings name; raises ServiceError when the storage folder cannot be used."""
@@ -59,8 +65,14 @@ class Services:
             events=EventLog(broker),
             event_reader=EventReader(broker),
             max_attempts=worker.max_attempts,
+            profile=profile,
             is_stopping=is_stopping,
         )
+
+    @property
+    def default_options(self) -> dict[str, object]:
+        """What holds where a request does not say it."""
+        return {"profile": self.profile}
 
     def start(self) -> None:
         """Clear away what a killed process left of its uploads, and start the thread that sends wake-ups."""

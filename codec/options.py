@@ -118,6 +118,9 @@ class GivenDescription(BaseModel):
         return Description(items, self.overall)
 
 
+_PROFILE = "Set of networks; a service may have another default (MISC_PROFILE)."
+
+
 class _Options(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -142,7 +145,7 @@ class EncodeOptions(_Options):
     scale: Literal[1, 2, 4, 8] = Field(default=1, description="Net mode codes the picture reduced by this.")
     codec: ReferenceCodec = ReferenceCodec.AVIF
     max_bpp: float | None = Field(default=None, gt=0, le=24, description="Budget of the whole file in ref mode.")
-    profile: Profile = Profile.LITE
+    profile: Profile = Field(default=Profile.LITE, description=_PROFILE)
 
     @model_validator(mode="after")
     def _one_source_of_text(self) -> Self:
@@ -170,7 +173,7 @@ class DecodeOptions(_Options):
         default=None, ge=64, le=2048, description="Pixels that the short edge is raised to while painting."
     )
     seed: int | None = Field(default=None, ge=0, lt=2**63, description="Default: derived from the stream.")
-    profile: Profile = Profile.LITE
+    profile: Profile = Field(default=Profile.LITE, description=_PROFILE)
 
     @property
     def painter(self) -> RestorerName:

@@ -89,7 +89,7 @@ async def submit_batch(request: Request, services: ServicesDependency) -> Respon
     if not is_form(request):
         return await _create_empty(request, services)
     async with received_form(request, max_files=services.settings.max_batch_images + 1) as form:
-        options = _options_of(form, services.settings.max_batch_images)
+        options = _options_of(form, services)
         captions_file = form.optional_file("captions")
         captions = await read_captions(captions_file, options)
         name = _batch_name(form.fields.get("name"))
@@ -128,13 +128,14 @@ async def cancel_batch(services: ServicesDependency, batch_id: BatchId) -> Cance
     return await run_in_threadpool(_cancel, services, batch_id)
 
 
-def _options_of(form: Form, max_images: int) -> SubmitOptions:
+def _options_of(form: Form, services: Services) -> SubmitOptions:
+    max_images = services.settings.max_batch_images
     form.check_names(fields=("options", "name"), files=("files", "captions"))
     if not form.files_of("files"):
         raise RequestInvalid("Send one or more pictures, each as a form field 'files'.")
     if len(form.files_of("files")) > max_images:
         raise UploadTooLarge(f"A batch request takes {max_images} pictures; send the rest in another one.")
-    options = parse_options(SubmitOptions, form.json_object("options"))
+    options = parse_options(SubmitOptions, services.default_options | form.json_object("options"))
     if options.batch_id is not None:
         raise RequestInvalid("A batch cannot be part of another one; leave batch_id out, or use POST /v1/images.")
     return options

@@ -71,7 +71,7 @@ async def submit_image(request: Request, services: ServicesDependency) -> Respon
     async with received_form(request, max_files=3) as form:
         form.check_names(fields=("options",), files=("file", "reference", "captions"))
         file, beside = form.file("file"), form.optional_file("reference")
-        options = parse_options(SubmitOptions, form.json_object("options"))
+        options = parse_options(SubmitOptions, services.default_options | form.json_object("options"))
         references.check_options(options, beside)
         captions = await read_captions(form.optional_file("captions"), options)
         options = with_caption(options, captions, file.name)

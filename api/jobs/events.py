@@ -52,11 +52,18 @@ async def _begin(
     "/{job_id}/events",
     summary="Follow a job",
     response_class=EventSourceResponse,
-    responses={200: {"description": "Events `state` (data: the job) and `progress` (data: stage and progress)."}},
+    responses={
+        200: {
+            "description": "Events `state` (data: the job), `progress` (data: stage and progress) and, while a "
+            "reconstruction is painted, `preview` (data: `step` of `steps`, `width`, `height`, `media_type`, and a "
+            "small picture as base64 in `data`)."
+        }
+    },
 )
 async def follow_job(watch: Annotated["_Watch", Depends(_begin)]) -> AsyncIterable[ServerSentEvent]:
     """Server-sent events. The first is the job as it is now, unless `Last-Event-ID` says where to go on; the last is
-    its end. `state` carries the whole job, `progress` carries `stage` and `progress`. Comments keep the line alive."""
+    its end. `state` carries the whole job, `progress` carries `stage` and `progress`, `preview` a small picture of a
+    reconstruction as it stands, at most some dozen times. Comments keep the line alive."""
     async for event in watch.events():
         yield event
 

@@ -45,7 +45,7 @@ _MEDIA_TYPES = {"png": "image/png", "webp": "image/webp", "avif": "image/avif", 
 async def order_reconstruction(request: Request, services: ServicesDependency, image_id: ImageId) -> Response:
     """The body is a JSON object of options; everything in it has a default. The same options give the same picture,
     so one that is ready (200) or on its way (202) is not made again. 409 `not_ready` while the image has no stream."""
-    options = parse_options(OrderOptions, await read_json_object(request))
+    options = parse_options(OrderOptions, services.default_options | await read_json_object(request))
     request_id = request.scope.get("misc.request_id")
 
     async def _act(keep: Keep) -> StoredAnswer:

@@ -28,8 +28,9 @@ class OrderOptions(DecodeOptions):
     format: PictureFormat = Field(PictureFormat.PNG, description="The file that is made of the picture.")
 
     def decode_options(self) -> DecodeOptions:
-        """The part that the codec knows."""
-        return DecodeOptions.model_validate(self.model_dump(include=set(DecodeOptions.model_fields)))
+        """The part that the codec knows, with the restorer by name: one that is left out is the same order."""
+        known = self.model_dump(include=set(DecodeOptions.model_fields))
+        return DecodeOptions.model_validate(known | {"restorer": self.painter})
 
 
 class ReconstructionLinks(BaseModel):

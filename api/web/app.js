@@ -9,7 +9,7 @@ const find = (id) => document.getElementById(id);
 
 const STAGES = {
   fetch: "reading", describe: "describing", locate: "locating", coarse: "drawing coarsely", pack: "packing",
-  store: "storing", verify: "verifying", restore: "restoring", done: "finishing",
+  store: "storing", verify: "verifying", load: "loading networks", restore: "restoring", done: "finishing",
 };
 
 // Asks for a key when the service wants one, and tries again.
@@ -54,6 +54,11 @@ function line(name) {
   const element = make("li", {}, make("span", { className: "name", textContent: name }), state, bar);
   find("running").append(element);
   return {
+    show(url) {
+      let picture = element.querySelector("img");
+      if (picture === null) element.append(picture = make("img", { className: "preview", alt: `${name} as it stands` }));
+      picture.src = url;
+    },
     say(text, progress) { state.textContent = text; if (progress !== undefined) bar.value = progress; },
     fail(error) {
       element.classList.add("failed");
@@ -69,8 +74,9 @@ function line(name) {
 
 // Shares of the whole way: upload, encode, restore.
 function teller(told, from, to, waiting) {
-  return (news) => {
-    if (news.state === "queued") told.say(news.queue_position ? `${waiting}, ${news.queue_position} before it` : waiting, from);
+  return (news, kind) => {
+    if (kind === "preview") told.show?.(`data:${news.media_type};base64,${news.data}`);
+    else if (news.state === "queued") told.say(news.queue_position ? `${waiting}, ${news.queue_position} before it` : waiting, from);
     else if (news.state === "running") told.say(STAGES[news.stage] ?? news.stage ?? "starting", from + (to - from) * (news.progress ?? 0));
   };
 }

@@ -68,7 +68,7 @@ export async function follow(jobId, onNews) {
       for await (const event of events(answer.body)) {
         failures = 0;
         lastId = event.id ?? lastId;
-        onNews(event.data);
+        onNews(event.data, event.name);
         if (event.name === "state" && isFinal(event.data.state)) return event.data;
       }
       // The stream ended without an end of the job: it was deleted, or the service stops.

@@ -1,12 +1,14 @@
 """Ordering reconstructions, looking at them and fetching them."""
 
 import hashlib
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from fastapi.testclient import TestClient
 
 from api.services import Services
+from codec.options import Profile
 from core.storage.keys import reconstruction_key
 from models import Job, JobState, Reconstruction, ReconstructionState
 from tests.unit.api.samples import picture, stream, submit
@@ -40,6 +42,17 @@ def test_order_is_answered_with_job_and_defaults(client: TestClient, orders: str
     row = body["reconstruction"]
     assert (row["state"], row["format"], row["options"]["restorer"]) == ("pending", "png", "smooth")
     assert (row["width"], row["height"], row["links"]["content"]) == (640, 480, None)
+
+
+def test_profile_that_nobody_names_is_the_services_own(client: TestClient, orders: str) -> None:
+    services: Services = client.app.state.services  # type: ignore[attr-defined]
+    client.app.state.services = replace(services, profile=Profile.SD21)  # type: ignore[attr-defined]
+    by_default = client.post(orders).json()["reconstruction"]
+    assert (by_default["options"]["profile"], by_default["options"]["restorer"]) == ("sd21", "diffusion")
+    by_name = client.post(orders, json={"restorer": "diffusion", "profile": "sd21"}).json()["reconstruction"]
+    assert by_name["id"] == by_default["id"]
+    light = client.post(orders, json={"profile": "lite"}).json()["reconstruction"]
+    assert (light["options"]["profile"], light["options"]["restorer"]) == ("lite", "smooth")
 
 
 def test_same_order_is_not_made_twice(client: TestClient, services: Services, orders: str) -> None:
