@@ -25,6 +25,7 @@ from codec.nets.compression.exact import (
     exact_transposed_convolution,
 )
 from codec.nets.compression.latents import FactorizedCoder, HyperpriorCoder, LatentCoder
+from codec.nets.compression.synthesis import Step, compile_synthesis
 from codec.nets.compression.tables import learned_tables
 from codec.nets.compression.transforms import (
     GDN,
@@ -45,14 +46,17 @@ _MOST_CHANNELS = 1024
 
 @dataclass(frozen=True)
 class Codec:
-    """A learned codec's parts. `reach`: how many latent positions away an input of `synthesis` still counts."""
+    """A learned codec's parts. `width`: the transforms' channels. The reaches: how many latent positions away an input
+    of the analysis or the synthesis still counts."""
 
     analysis: nn.Module
-    synthesis: nn.Module
+    synthesis: Step
     hyper_analysis: nn.Module | None
     takes_magnitudes: bool
     coder: LatentCoder
-    reach: int
+    width: int
+    analysis_reach: int
+    synthesis_reach: int
 
 
 @dataclass(frozen=True)
@@ -69,7 +73,7 @@ class _Layer:
 class _Architecture:
     transforms: Callable[[int, int], tuple[nn.Module, nn.Module]]
     widths: tuple[str, str]
-    reach: int
+    reaches: tuple[int, int]
     hyper_analysis: Callable[[int, int], nn.Module] | None = None
     hyper_synthesis: tuple[_Layer, ...] = ()
     has_means: bool = True
@@ -106,7 +110,16 @@ def build_codec(name: str, state: State) -> Codec:
         layers = _hyper_synthesis(name, architecture.hyper_synthesis, state, width, outputs)
         context = _context(name, state, depth) if architecture.has_context else None
         coder = HyperpriorCoder(hyper, layers, architecture.has_means, context)
-    return Codec(analysis, synthesis, hyper_analysis, not architecture.has_means, coder, architecture.reach)
+    return Codec(
+        analysis=analysis,
+        synthesis=compile_synthesis(synthesis),
+        hyper_analysis=hyper_analysis,
+        takes_magnitudes=not architecture.has_means,
+        coder=coder,
+        width=width,
+        analysis_reach=architecture.reaches[0],
+        synthesis_reach=architecture.reaches[1],
+    )
 
 
 def _refuse_other_parts(name: str, architecture: _Architecture, state: State) -> None:
@@ -278,15 +291,15 @@ _CHENG_HYPER_SYNTHESIS = (
 _BALLE_WIDTHS = ("g_a.0.weight", "g_a.6.weight")
 _CHENG_WIDTHS = ("g_a.0.conv1.weight", "g_a.0.conv1.weight")
 
-_BALLE_REACH = 2
-"""1 + 1/2 + 1/4 + 1/8 positions: one tap to either side at each of four sizes."""
+_BALLE_REACHES = 2, 2
+"""1 + 1/2 + 1/4 + 1/8 positions: one tap of a 5x5 kernel to either side at each of four sizes."""
 
 
-def _cheng(*, with_attention: bool, reach: int) -> _Architecture:
+def _cheng(*, with_attention: bool, reaches: tuple[int, int]) -> _Architecture:
     return _Architecture(
         transforms=lambda width, depth: _cheng_transforms(width, depth, with_attention=with_attention),
         widths=_CHENG_WIDTHS,
-        reach=reach,
+        reaches=reaches,
         hyper_analysis=_cheng_hyper_analysis,
         hyper_synthesis=_CHENG_HYPER_SYNTHESIS,
         has_context=True,
@@ -297,7 +310,7 @@ def _mbt(*, has_context: bool) -> _Architecture:
     return _Architecture(
         transforms=_balle_transforms,
         widths=_BALLE_WIDTHS,
-        reach=_BALLE_REACH,
+        reaches=_BALLE_REACHES,
         hyper_analysis=lambda width, depth: _balle_hyper_analysis(width, depth, leaky=True),
         hyper_synthesis=_balle_hyper_synthesis(LEAKY_SLOPE, 1.0),
         has_context=has_context,
@@ -305,20 +318,20 @@ def _mbt(*, has_context: bool) -> _Architecture:
 
 
 _ARCHITECTURES = {
-    "bmshj2018-factorized": _Architecture(_balle_transforms, _BALLE_WIDTHS, _BALLE_REACH),
+    "bmshj2018-factorized": _Architecture(_balle_transforms, _BALLE_WIDTHS, _BALLE_REACHES),
     "bmshj2018-factorized-relu": _Architecture(
         lambda width, depth: _balle_transforms(width, depth, with_relu=True), _BALLE_WIDTHS, _BALLE_REACH
     ),
     "bmshj2018-hyperprior": _Architecture(
         transforms=_balle_transforms,
         widths=_BALLE_WIDTHS,
-        reach=_BALLE_REACH,
+        reaches=_BALLE_REACHES,
         hyper_analysis=lambda width, depth: _balle_hyper_analysis(width, depth, leaky=False),
         hyper_synthesis=_balle_hyper_synthesis(0.0, 0.0),
         has_means=False,
     ),
     "mbt2018-mean": _mbt(has_context=False),
     "mbt2018": _mbt(has_context=True),
-    "cheng2020-anchor": _cheng(with_attention=False, reach=7),
-    "cheng2020-attn": _cheng(with_attention=True, reach=11),
+    "cheng2020-anchor": _cheng(with_attention=False, reaches=(4, 7)),
+    "cheng2020-attn": _cheng(with_attention=True, reaches=(8, 11)),
 }

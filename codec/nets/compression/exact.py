@@ -9,8 +9,12 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+import torch
+import torch.nn.functional as functional
+from torch import Tensor
 
 from codec.errors import WeightsCorrupt
+from codec.nets.compression import crew
 
 Floats = npt.NDArray[np.float64]
 Fixed = npt.NDArray[np.int32]
@@ -30,8 +34,8 @@ _BIAS_LIMIT = 1 << 52
 _MOST_WEIGHT_BITS = 24
 """Finer than float32 weights of usual size."""
 
-_PATCH_BYTES = 64 << 20
-"""Rows are convolved a few at a time, so that their gathered neighbourhoods take no more than this."""
+_POSITIONS_AT_ONCE = 1024
+"""Rows are convolved a few at a time: the neighbourhoods of so many positions, with 192 channels, take 14 MB."""
 
 LEAKY_SLOPE = 0.01
 
@@ -40,19 +44,18 @@ LEAKY_SLOPE = 0.01
 class ExactLinear:
     """A matrix product with bias, optional (leaky) ReLU, and the way back to whole units.
 
-    `matrix`: (I, O) whole numbers; `bias`: (O,) whole; `shrink`: (O,) powers of two that undo the weights' scaling.
+    `matrix`: (O, I) whole numbers; `bias`: (O,) whole; `shrink`: (O,) powers of two that undo the weights' scaling.
     `slope`: what negative results are multiplied by; 1 for no activation.
     """
 
-    matrix: Floats
-    bias: Floats
+    matrix: Tensor
+    bias: Tensor
     shrink: Floats
     slope: float
 
     def __call__(self, values: Floats) -> Floats:
         """(n, I) to (n, O), whole units within LIMIT both."""
-        result = values @ self.matrix
-        result += self.bias
+        result: Floats = functional.linear(torch.from_numpy(values), self.matrix, self.bias).numpy()
         result *= self.shrink
         if self.slope == 0.0:
             np.maximum(result, 0.0, out=result)
@@ -70,25 +73,32 @@ class ExactConvolution:
     edge: int
     shuffle: int = 1
 
+    @property
+    def outputs(self) -> int:
+        """Channels after the shuffle."""
+        return len(self.linear.bias) // self.shuffle**2
+
     def __call__(self, picture: Fixed) -> Fixed:
         """(H, W, I) to (H * shuffle, W * shuffle, O)."""
         rows, columns, channels = picture.shape
         margin, factor = self.edge // 2, self.shuffle
-        outputs = self.linear.matrix.shape[1] // factor**2
         padded = np.pad(picture, ((margin, margin), (margin, margin), (0, 0)))
-        result = np.empty((rows, factor, columns, factor, outputs), dtype=np.int32)
-        at_once = max(1, _PATCH_BYTES // (columns * self.linear.matrix.shape[0] * 8))
-        for top in range(0, rows, at_once):
+        result = np.empty((rows, factor, columns, factor, self.outputs), dtype=np.int32)
+        at_once = max(1, _POSITIONS_AT_ONCE // columns)
+
+        def convolve(top: int) -> None:
             bottom = min(rows, top + at_once)
             patches = np.empty((bottom - top, columns, self.edge, self.edge, channels))
             for down in range(self.edge):
                 for right in range(self.edge):
                     patches[:, :, down, right] = padded[top + down : bottom + down, right : right + columns]
-            values = self.linear(patches.reshape(-1, self.linear.matrix.shape[0]))
+            values = self.linear(patches.reshape((bottom - top) * columns, -1))
             # Channel c * f^2 + a * f + b is the sub-pixel (a, b) of output channel c.
-            shuffled = values.reshape(bottom - top, columns, outputs, factor, factor)
+            shuffled = values.reshape(bottom - top, columns, self.outputs, factor, factor)
             result[top:bottom] = shuffled.transpose(0, 3, 1, 4, 2)
-        return result.reshape(rows * factor, columns * factor, outputs)
+
+        crew.in_pieces(convolve, range(0, rows, at_once))
+        return result.reshape(rows * factor, columns * factor, self.outputs)
 
 
 def exact_linear(weights: Floats, bias: Floats, slope: float = 1.0) -> ExactLinear:
@@ -107,8 +117,8 @@ def exact_linear(weights: Floats, bias: Floats, slope: float = 1.0) -> ExactLine
     else:
         raise WeightsCorrupt("The weights that choose probability tables are too large to be computed with exactly.")
     return ExactLinear(
-        matrix=np.ascontiguousarray(scaled.T),
-        bias=scaled_bias,
+        matrix=torch.from_numpy(scaled),
+        bias=torch.from_numpy(scaled_bias),
         shrink=np.ldexp(np.ones(len(bits)), -bits),
         slope=slope,
     )

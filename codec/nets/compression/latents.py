@@ -12,7 +12,7 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
-from codec.nets.compression import rans
+from codec.nets.compression import crew, rans
 from codec.nets.compression.exact import LIMIT, UNIT, ExactConvolution, Fixed, Floats, Whole
 from codec.nets.compression.tables import Integers, Tables, gaussian_tables, scale_table
 from codec.nets.compression.wavefront import ContextModel
@@ -133,7 +133,8 @@ class HyperpriorCoder:
             return port.exchange(gaussian_tables(), table_indexes(scales), target)
 
         if self.context is not None:
-            return Latents(self.context.run(values, settle), hyper_symbols)
+            context = self.context
+            return Latents(crew.alone(lambda: context.run(values, settle)), hyper_symbols)
         return Latents(self._row_by_row(values, settle), hyper_symbols)
 
     def _row_by_row(

@@ -60,8 +60,7 @@ class LearnedCodec:
         latents = self.read(coarse.payload, width, height)
         samples = np.empty((height, width, 3), dtype=np.uint8)
         for top, left, tile in self._tiles_of(latents, width, height):
-            bytes_of = tile.mul_(255.0).round_().to(torch.uint8).permute(1, 2, 0)
-            samples[top : top + tile.shape[1], left : left + tile.shape[2]] = bytes_of.numpy()
+            samples[top : top + tile.shape[0], left : left + tile.shape[1]] = tile.mul_(255.0).round_().numpy()
         return Image.fromarray(samples)
 
     def analyse(self, samples: Samples) -> Analysis:
@@ -69,7 +68,7 @@ class LearnedCodec:
         rows, columns = _positions(samples.shape[0]), _positions(samples.shape[1])
         latent: Tensor | None = None
         with torch.inference_mode():
-            for down, across in tile_spans(rows, columns, self._codec.reach):
+            for down, across in tile_spans(rows, columns, width=self._codec.width, reach=self._codec.analysis_reach):
                 tile = self._codec.analysis(_input(samples, down, across))
                 inner = tile[0, :, _inside(down), _inside(across)]
                 if latent is None:
@@ -92,24 +91,23 @@ class LearnedCodec:
         return read_latents(self._codec.coder, payload, _positions(height), _positions(width))
 
     def synthesise(self, latents: Latents, width: int, height: int) -> Picture:
-        """The picture x_hat of width x height that latents stand for, (3, H, W) in [0, 1]."""
-        picture = np.empty((3, height, width), dtype=np.float32)
+        """The picture x_hat of width x height that latents stand for, (H, W, 3) in [0, 1]."""
+        picture = np.empty((height, width, 3), dtype=np.float32)
         for top, left, tile in self._tiles_of(latents, width, height):
-            picture[:, top : top + tile.shape[1], left : left + tile.shape[2]] = tile.numpy()
+            picture[top : top + tile.shape[0], left : left + tile.shape[1]] = tile.numpy()
         return picture
 
     def _tiles_of(self, latents: Latents, width: int, height: int) -> Iterator[tuple[int, int, Tensor]]:
-        """Top, left and (3, H', W') in [0, 1] of every tile of the picture."""
+        """Top, left and (H', W', 3) in [0, 1] of every tile of the picture."""
         rows, columns = latents.latent.shape[:2]
-        for down, across in tile_spans(rows, columns, self._codec.reach):
+        for down, across in tile_spans(rows, columns, width=self._codec.width, reach=self._codec.synthesis_reach):
             part = latents.latent[down.outer_start : down.outer_end, across.outer_start : across.outer_end]
             with torch.inference_mode():
-                values = torch.from_numpy(part.astype(np.float32)).mul_(1.0 / UNIT).permute(2, 0, 1).contiguous()
-                whole = self._codec.synthesis(values[None])[0]
+                whole = self._codec.synthesis(torch.from_numpy(part.astype(np.float32)).mul_(1.0 / UNIT))
                 bottom, right = min(height, down.end * STRIDE), min(width, across.end * STRIDE)
                 top, left = down.start * STRIDE, across.start * STRIDE
                 over, before = down.outer_start * STRIDE, across.outer_start * STRIDE
-                yield top, left, whole[:, top - over : bottom - over, left - before : right - before].clamp(0.0, 1.0)
+                yield top, left, whole[top - over : bottom - over, left - before : right - before].clamp(0.0, 1.0)
 
 
 def _positions(pixels: int) -> int:

@@ -14,8 +14,9 @@ STRIDE = 16
 _MOST_UNTILED = 8192
 """Latent positions of a picture of 2 megapixels; up to here there is one tile."""
 
-_TILE = 64
-"""Latent positions along a tile's edge, at most; 1024 pixels."""
+_TILE_CHANNELS = 8192
+"""Latent positions along a tile's edge times the transform's channels, at most: 64, or 1024 pixels, with 128 of them.
+At half the picture's size such a tile with its surroundings takes 250 MB, and a few of that are alive at a time."""
 
 
 @dataclass(frozen=True)
@@ -28,9 +29,12 @@ class Span:
     outer_end: int
 
 
-def tile_spans(rows: int, columns: int, reach: int) -> Iterator[tuple[Span, Span]]:
-    """The tiles of rows x columns latent positions as spans down and across, which follow from these numbers alone."""
-    edge = max(rows, columns) if rows * columns <= _MOST_UNTILED else _TILE
+def tile_spans(rows: int, columns: int, *, width: int, reach: int) -> Iterator[tuple[Span, Span]]:
+    """The tiles of rows x columns latent positions as spans down and across, which follow from these numbers alone.
+
+    `width`: the transform's channels; `reach`: how many positions away an input still counts.
+    """
+    edge = max(rows, columns) if rows * columns <= _MOST_UNTILED else max(1, _TILE_CHANNELS // width)
     for down in _spans(rows, edge, reach):
         for across in _spans(columns, edge, reach):
             yield down, across

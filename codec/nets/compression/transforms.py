@@ -7,6 +7,8 @@ import torch
 import torch.nn.functional as functional
 from torch import Tensor, nn
 
+LEAKY_SLOPE = 0.01
+SHUFFLE = 2
 _BETA_LEAST = 1e-6
 _PEDESTAL = 2.0**-36
 """GDN's parameters are stored as square roots with this added, so that gradients do not vanish at zero."""
@@ -19,14 +21,19 @@ class GDN(nn.Module):
         super().__init__()
         self.beta = nn.Parameter(torch.ones(channels))
         self.gamma = nn.Parameter(torch.eye(channels))
-        self._inverse = inverse
+        self.inverse = inverse
+
+    def terms(self) -> tuple[Tensor, Tensor]:
+        """Beta (C,) and gamma (C, C) as the formula has them."""
+        beta = self.beta.clamp(min=(_BETA_LEAST + _PEDESTAL) ** 0.5).square() - _PEDESTAL
+        gamma = self.gamma.clamp(min=_PEDESTAL**0.5).square() - _PEDESTAL
+        return beta, gamma
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, H, W) to the same."""
-        beta = self.beta.clamp(min=(_BETA_LEAST + _PEDESTAL) ** 0.5).square() - _PEDESTAL
-        gamma = self.gamma.clamp(min=_PEDESTAL**0.5).square() - _PEDESTAL
+        beta, gamma = self.terms()
         norm = functional.conv2d(x * x, gamma[:, :, None, None], beta)
-        return norm.sqrt_().mul_(x) if self._inverse else norm.rsqrt_().mul_(x)
+        return norm.sqrt_().mul_(x) if self.inverse else norm.rsqrt_().mul_(x)
 
 
 class ResidualBlock(nn.Module):
@@ -75,7 +82,9 @@ class ResidualBlockUpsample(nn.Module):
         return result.add_(self.upsample(x))
 
 
-class _ResidualUnit(nn.Module):
+class ResidualUnit(nn.Module):
+    """A 3x3 convolution between two 1x1 ones, at half the channels, around which the input goes unchanged."""
+
     def __init__(self, channels: int) -> None:
         super().__init__()
         half = channels // 2
@@ -84,6 +93,7 @@ class _ResidualUnit(nn.Module):
         )
 
     def forward(self, x: Tensor) -> Tensor:
+        """(B, C, H, W) to the same."""
         result: Tensor = self.conv(x)
         return result.add_(x).relu_()
 
@@ -93,8 +103,8 @@ class AttentionBlock(nn.Module):
 
     def __init__(self, channels: int) -> None:
         super().__init__()
-        self.conv_a = nn.Sequential(*(_ResidualUnit(channels) for _ in range(3)))
-        self.conv_b = nn.Sequential(*(_ResidualUnit(channels) for _ in range(3)), nn.Conv2d(channels, channels, 1))
+        self.conv_a = nn.Sequential(*(ResidualUnit(channels) for _ in range(3)))
+        self.conv_b = nn.Sequential(*(ResidualUnit(channels) for _ in range(3)), nn.Conv2d(channels, channels, 1))
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, H, W) to the same."""
@@ -109,7 +119,7 @@ def conv3x3(inputs: int, outputs: int, *, stride: int = 1) -> nn.Conv2d:
 
 def subpixel_conv3x3(inputs: int, outputs: int) -> nn.Sequential:
     """A 3x3 convolution to twice the size."""
-    return nn.Sequential(conv3x3(inputs, 4 * outputs), nn.PixelShuffle(2))
+    return nn.Sequential(conv3x3(inputs, SHUFFLE**2 * outputs), nn.PixelShuffle(SHUFFLE))
 
 
 def conv5x5(inputs: int, outputs: int) -> nn.Conv2d:
@@ -127,4 +137,4 @@ def _relu() -> nn.ReLU:
 
 
 def _leaky(x: Tensor) -> Tensor:
-    return functional.leaky_relu_(x, 0.01)
+    return functional.leaky_relu_(x, LEAKY_SLOPE)

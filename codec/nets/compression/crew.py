@@ -1,0 +1,61 @@
+"""Threads that each compute on a single core, for work that is cut into pieces here rather than inside PyTorch.
+
+PyTorch's own threads meet after every operation. With many small operations that costs more than it brings, above all
+when other processes want the cores too, and how a result rounds may then depend on how many threads there are.
+"""
+
+import os
+import threading
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from functools import lru_cache
+from typing import TypeVar
+
+import torch
+
+T = TypeVar("T")
+
+_STARTING = threading.Lock()
+
+
+def in_pieces(work: Callable[[int], None], pieces: Iterable[int]) -> None:
+    """Do all pieces, as many at once as PyTorch may use threads. Raises the first error of any."""
+    pool = _pool()
+    for done in [pool.submit(_infer, work, piece) for piece in pieces]:
+        done.result()
+
+
+def alone(work: Callable[[], T]) -> T:
+    """The result of work whose pieces depend on each other, computed on a single core."""
+    return _pool().submit(_infer, work).result()
+
+
+def _infer(work: Callable[..., T], *arguments: object) -> T:
+    # Inference mode belongs to a thread, so the one that waits cannot set it.
+    with torch.inference_mode():
+        return work(*arguments)
+
+
+def _pool() -> ThreadPoolExecutor:
+    with _STARTING:
+        # A forked process has none of its parent's threads, so it gets its own.
+        return _start(torch.get_num_threads(), os.getpid())
+
+
+@lru_cache(maxsize=4)
+def _start(size: int, process: int) -> ThreadPoolExecutor:
+    all_here = threading.Barrier(size + 1)
+
+    def begin() -> None:
+        # Asked for first, because a thread takes over the common setting when it asks for the first time.
+        torch.get_num_threads()
+        torch.set_num_threads(1)
+        all_here.wait()
+
+    pool = ThreadPoolExecutor(size, thread_name_prefix="coarse", initializer=begin)
+    for _ in range(size):
+        pool.submit(int)
+    all_here.wait()
+    # What a thread sets for itself, others would begin with, too.
+    torch.set_num_threads(size)
+    return pool
