@@ -320,7 +320,7 @@ def _mbt(*, has_context: bool) -> _Architecture:
 _ARCHITECTURES = {
     "bmshj2018-factorized": _Architecture(_balle_transforms, _BALLE_WIDTHS, _BALLE_REACHES),
     "bmshj2018-factorized-relu": _Architecture(
-        lambda width, depth: _balle_transforms(width, depth, with_relu=True), _BALLE_WIDTHS, _BALLE_REACH
+        lambda width, depth: _balle_transforms(width, depth, with_relu=True), _BALLE_WIDTHS, _BALLE_REACHES
     ),
     "bmshj2018-hyperprior": _Architecture(
         transforms=_balle_transforms,
