@@ -32,8 +32,8 @@ _HIDDEN_TOP = 8191
 _CENTRE_FIRST, _CENTRE_LAST = -128 << 6, 384 << 6
 """Centres of the curves, in 1/64 grey level, are kept this near to what a sample can be."""
 
-_TOGETHER = 24
-"""Blocks in one product of matrices. With more of them the BLAS library would wake further threads, which cost more
+BLOCKS_TOGETHER = 24
+"""How many go into one product of matrices. With more of them the BLAS library would wake further threads, which cost more
 than they bring and, with several encodes at once, fight for the processor."""
 
 
@@ -70,7 +70,7 @@ class Network:
         before), three times `inputs_beside`, five times `overall_input`, and the channels' steps from their middles.
         """
         count = len(beside)
-        together = min(count, _TOGETHER)
+        together = min(count, BLOCKS_TOGETHER)
         found = np.empty((count, OUTPUTS), np.int64)
         evaluation = Evaluation(self, (together,))
         for start in range(0, count, together):
@@ -85,15 +85,15 @@ class Networks:
 
     def __init__(self, given: Iterable[ChannelNetwork]) -> None:
         self.channels = tuple(map(Network, given))
-        self._above = np.concatenate([network.above for network in self.channels], axis=1)
 
     def sums_above(self, inputs: Integers) -> Floats:
-        """What `Above.inputs`, (blocks, 34), contribute to each network's first product: (blocks, 3, sums)."""
+        """What `Above.inputs`, (blocks, 34), contribute to each network's first product: (3, blocks, sums)."""
         floats = inputs.astype(np.float64)
-        sums = np.empty((len(floats), self._above.shape[1]))
-        for start in range(0, len(floats), _TOGETHER):
-            floats[start : start + _TOGETHER].dot(self._above, sums[start : start + _TOGETHER])
-        return sums.reshape(len(floats), len(self.channels), -1)
+        sums = np.empty((len(self.channels), len(floats), self.channels[0].above.shape[1]))
+        for network, of_network in zip(self.channels, sums, strict=True):
+            for start in range(0, len(floats), BLOCKS_TOGETHER):
+                floats[start : start + BLOCKS_TOGETHER].dot(network.above, of_network[start : start + BLOCKS_TOGETHER])
+        return sums
 
 
 class Evaluation:

@@ -55,7 +55,7 @@ def decisions_and_odds(columns: int, rows: int, level: int, samples: bytes) -> t
     sums_above = networks.sums_above(above)
     odds = np.empty((*known.shape, 8 - level), np.int64)
     for channel, network in enumerate(networks.channels):
-        outputs = network.outputs(sums_above[:, channel], beside[:, : len(network.beside)])
+        outputs = network.outputs(sums_above[channel], beside[:, : len(network.beside)])
         curves = mixture(tables_for_many(), outputs.T, middles[:, channel])
         odds[:, channel] = _odds_of(known[:, channel], curves, level)
     return known[:, :, None] >> np.arange(7 - level, -1, -1) & 1, odds
@@ -117,7 +117,7 @@ class _Hints:
     """What stands above the blocks of a row, or of a part of it, in lists of blocks."""
 
     def __init__(self, sums: Floats, above: Above) -> None:
-        self.sums = [list(of_block) for of_block in sums]
+        self.sums = [list(of_channel) for of_channel in sums]
         told = (above.north, above.north_west, above.change, above.error)
         self.told: list[list[list[int]]] = np.stack(told, axis=-1).tolist()
         """For each block and channel these four."""
@@ -168,7 +168,7 @@ class _Reader:
         return _Hints(self._networks.sums_above(above.inputs), above)
 
     def _read_block(self, hints: _Hints, at: int, west: list[int], west_west: list[int]) -> list[int]:
-        tables, totals, sums = tables_for_one(), self._totals, hints.sums[at]
+        tables, totals = tables_for_one(), self._totals
         inputs: list[int] = []
         gradients = []
         for channel, (north, north_west, change, error) in enumerate(hints.told[at]):
@@ -180,7 +180,7 @@ class _Reader:
         steps = len(inputs)
         values, errors = [], []
         for channel, evaluation in enumerate(self._evaluations):
-            outputs = evaluation.run(sums[channel], self._beside[channel])
+            outputs = evaluation.run(hints.sums[channel][at], self._beside[channel])
             middle = inputs[6 * channel + 2]
             value = self._read_value(mixture(tables, outputs.astype(np.int64).tolist(), middle))
             values.append(value)

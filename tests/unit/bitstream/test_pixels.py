@@ -11,7 +11,7 @@ from PIL import Image
 from skimage import data
 
 from codec.bitstream.pixels import MAX_NETWORK_SAMPLES, decode_pixels, encode_pixels, standard_grid
-from codec.bitstream.pixels_network import MAX_FINE_SAMPLES, networks_for
+from codec.bitstream.pixels_network import BLOCKS_TOGETHER, MAX_FINE_SAMPLES, networks_for
 from codec.bitstream.pixels_plain import RangeWriter
 from codec.bitstream.pixels_prior import load_prior
 from codec.bitstream.pixels_samples import decisions_and_odds, inputs_of, read_samples
@@ -254,6 +254,15 @@ def test_no_sum_of_the_networks_can_lose_a_digit(networks: str) -> None:
         third = 8192 * abs(network.third).sum(axis=0) + abs(network.third_bias)
         outputs = third + 8 * 1024 * abs(network.skips).sum(axis=0)
         assert max(first.max(), second.max(), outputs.max()) < 2**40
+
+
+@pytest.mark.parametrize("samples", [MAX_FINE_SAMPLES, MAX_NETWORK_SAMPLES])
+def test_products_are_too_small_for_the_blas_library_to_wake_threads(samples: int) -> None:
+    # OpenBLAS takes one thread for a vector times fewer than 9216 weights and for matrices up to 262,144 products.
+    for network in networks_for(samples).channels:
+        for weights in (network.above, network.beside, network.second, network.third):
+            assert weights.size < 9216
+            assert BLOCKS_TOGETHER * weights.size <= 262_144
 
 
 @pytest.mark.parametrize("networks", ["fine", "quick"])
