@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 
 from PIL import Image
 
-from codec.bitstream.container import pack
+from codec.bitstream.container import Packed, pack
 from codec.bitstream.external import DIGEST_BYTES
 from codec.bitstream.stream import Bits, Coarse, ExternalCoarse, Maps, Stream, Texts
 from codec.captions import Captions
@@ -21,6 +21,9 @@ from codec.options import EncodeOptions, Mode
 
 OnStage = Callable[[str, float], None]
 """Called with the stage that begins ("describe", "locate", "coarse", "pack", "done") and the progress in [0, 1]."""
+
+PackStream = Callable[[Stream], Packed]
+"""Does what `pack` does, wherever that is done."""
 
 Located = tuple[Maps | None, tuple[str, ...]]
 
@@ -64,6 +67,7 @@ def encode(
     asked: Asked | None = None,
     on_stage: OnStage | None = None,
     cancelled: Callable[[], bool] | None = None,
+    pack_stream: PackStream = pack,
 ) -> Encoded:
     """Encode an upright sRGB picture (mode RGB).
 
@@ -71,7 +75,8 @@ def encode(
     describer. With `reference` the coarse picture is that file, which stays outside the stream. `asked` is the answer
     of a language model that was asked before (`codec.encode.describe.choose.ask`), so that nobody has to hold the
     picture while waiting for it. Raises CodecError children; `cancelled` is asked between stages, before each trial
-    encoding and while a model answers, and Cancelled is raised on True.
+    encoding and while a model answers, and Cancelled is raised on True. `pack_stream` may have the packing done by
+    another process.
     """
     parts = parts or EncodeParts()
     is_cancelled = cancelled or (lambda: False)
@@ -95,10 +100,10 @@ def encode(
     bare = Stream(picture.width, picture.height, nothing, texts, maps, options.profile.value)
     if options.mode is Mode.NET and parts.coarse_network is not None:
         bare = replace(bare, coarse_network=parts.coarse_network.digest)
-    coarse, notes = _coarse(picture, options, parts, reference, bare, clock.check)
+    coarse, notes = _coarse(picture, options, parts, reference, bare, clock.check, pack_stream)
     clock.start("pack")
     stream = replace(bare, coarse=coarse)
-    packed = pack(stream)
+    packed = pack_stream(stream)
     clock.start("done")
     return Encoded(
         data=packed.data,
@@ -194,6 +199,7 @@ def _coarse(
     reference: Reference | None,
     bare: Stream,
     check: Callable[[], None],
+    pack_stream: PackStream,
 ) -> tuple[Coarse, tuple[str, ...]]:
     """The coarse picture of the chosen mode; `bare` is the stream with all but it."""
     if reference is not None:
@@ -205,7 +211,7 @@ def _coarse(
         return parts.coarse_network.compress(picture, options.scale), ()
     from codec.encode.coarse.ref import DEFAULT_MAX_BPP, choose_reference
 
-    bits = pack(bare).bits
+    bits = pack_stream(bare).bits
     choice = choose_reference(
         picture,
         options.codec.value,

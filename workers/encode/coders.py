@@ -1,7 +1,8 @@
-"""Reads streams in processes of their own, as proof that a decoder can. Run as a module it is such a process.
+"""Packs and unpacks streams in processes of their own. Run as a module it is such a process.
 
-The coders are Python, and a process runs Python on one core at a time: reading back beside the threads that encode
-makes use of the other cores. A reader ends when its input does, so none outlives its parent, however that went.
+The coders are Python, and a process runs Python on one core at a time: beside the threads that wait for a model and
+hold pictures they make use of the other cores. A coder ends when its input does, so none outlives its parent, however
+that went.
 """
 
 import contextlib
@@ -14,9 +15,10 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable
-from typing import IO
+from typing import IO, Any
 
-from codec.bitstream import Stream, unpack
+from codec.bitstream import Stream, pack, unpack
+from codec.bitstream.container import Packed
 from codec.errors import Cancelled, CodecError
 from core.logging import get_logger
 
@@ -25,61 +27,75 @@ _log = get_logger(__name__)
 _LENGTH = struct.Struct("<Q")
 _GLANCE_SECONDS = 0.2
 
+_Question = Stream | bytes
+_Answer = Packed | Stream | CodecError
 
-class StreamReaders:
-    """A number of reading processes, started when they are first needed; called from many threads."""
+
+class StreamCoders:
+    """A number of coding processes, started when they are first needed; called from many threads."""
 
     def __init__(self, count: int) -> None:
-        self._idle: queue.LifoQueue[_Reader | None] = queue.LifoQueue()
+        self._idle: queue.LifoQueue[_Coder | None] = queue.LifoQueue()
         for _ in range(count):
             self._idle.put(None)
         self._closed = threading.Event()
 
-    def read(self, data: bytes, cancelled: Callable[[], bool]) -> Stream:
-        """What `unpack` reads of a file; raises what it raises, and Cancelled."""
-        reader = self._take(cancelled)
+    def pack(self, stream: Stream, cancelled: Callable[[], bool]) -> Packed:
+        """As `codec.bitstream.pack`; raises Cancelled besides."""
+        packed = self._ask(stream, cancelled)
+        assert isinstance(packed, Packed)
+        return packed
+
+    def unpack(self, data: bytes, cancelled: Callable[[], bool]) -> Stream:
+        """The stream that `codec.bitstream.unpack` reads; raises Cancelled besides."""
+        stream = self._ask(data, cancelled)
+        assert isinstance(stream, Stream)
+        return stream
+
+    def close(self) -> None:
+        """End the processes; one that is at work ends with its answer."""
+        self._closed.set()
+        with contextlib.suppress(queue.Empty):
+            while True:
+                coder = self._idle.get_nowait()
+                if coder is not None:
+                    coder.close()
+
+    def _ask(self, question: _Question, cancelled: Callable[[], bool]) -> Packed | Stream:
+        coder = self._take(cancelled)
         try:
-            if reader is None:
-                reader = _Reader()
-            answer = reader.read(data)
+            if coder is None:
+                coder = _Coder()
+            answer = coder.ask(question)
         except OSError as error:
             # It was killed, or cannot be started here: the work is done in this process, and the next call tries anew.
-            _log.warning("stream_reader_lost", error=str(error))
-            if reader is not None:
-                reader.close()
-            reader = None
-            answer = unpack(data).stream
+            _log.warning("coder_lost", error=str(error))
+            if coder is not None:
+                coder.close()
+            coder = None
+            answer = _answer(question)
         finally:
-            self._give_back(reader)
+            self._give_back(coder)
         if isinstance(answer, CodecError):
             raise answer
         return answer
 
-    def close(self) -> None:
-        """End the processes; one that is reading ends with its answer."""
-        self._closed.set()
-        with contextlib.suppress(queue.Empty):
-            while True:
-                reader = self._idle.get_nowait()
-                if reader is not None:
-                    reader.close()
-
-    def _take(self, cancelled: Callable[[], bool]) -> "_Reader | None":
+    def _take(self, cancelled: Callable[[], bool]) -> "_Coder | None":
         while True:
             try:
                 return self._idle.get(timeout=_GLANCE_SECONDS)
             except queue.Empty:
                 if cancelled():
-                    raise Cancelled("Stopped while waiting to read the stream back.") from None
+                    raise Cancelled("Stopped while waiting for a process that codes the stream.") from None
 
-    def _give_back(self, reader: "_Reader | None") -> None:
-        if reader is not None and self._closed.is_set():
-            reader.close()
-            reader = None
-        self._idle.put(reader)
+    def _give_back(self, coder: "_Coder | None") -> None:
+        if coder is not None and self._closed.is_set():
+            coder.close()
+            coder = None
+        self._idle.put(coder)
 
 
-class _Reader:
+class _Coder:
     """One process, which answers one question at a time."""
 
     def __init__(self) -> None:
@@ -89,14 +105,13 @@ class _Reader:
         assert self._process.stdin is not None and self._process.stdout is not None
         self._questions, self._answers = self._process.stdin, self._process.stdout
 
-    def read(self, data: bytes) -> Stream | CodecError:
-        """What it says of a file; raises OSError when it is gone."""
-        _send(self._questions, data)
-        answer = _receive(self._answers)
+    def ask(self, question: _Question) -> _Answer:
+        """Its answer; raises OSError when it is gone."""
+        _send(self._questions, question)
+        answer: _Answer | None = _receive(self._answers)
         if answer is None:
-            raise BrokenPipeError("a stream reader ended in the middle of its work")
-        read: Stream | CodecError = pickle.loads(answer)
-        return read
+            raise BrokenPipeError("a coder ended in the middle of its work")
+        return answer
 
     def close(self) -> None:
         """End it."""
@@ -110,24 +125,25 @@ class _Reader:
         self._answers.close()
 
 
-def _send(pipe: IO[bytes], data: bytes) -> None:
+def _send(pipe: IO[bytes], message: _Question | _Answer) -> None:
+    data = pickle.dumps(message)
     pipe.write(_LENGTH.pack(len(data)) + data)
     pipe.flush()
 
 
-def _receive(pipe: IO[bytes]) -> bytes | None:
-    """The next message; None when there will be no other."""
+def _receive(pipe: IO[bytes]) -> Any:
+    """The next message; None when there will be no other. Only parent and child hold the pipe's ends."""
     head = pipe.read(_LENGTH.size)
     if len(head) < _LENGTH.size:
         return None
     (length,) = _LENGTH.unpack(head)
     data = pipe.read(length)
-    return data if len(data) == length else None
+    return pickle.loads(data) if len(data) == length else None
 
 
-def _answer(data: bytes) -> Stream | CodecError:
+def _answer(question: _Question) -> _Answer:
     try:
-        return unpack(data).stream
+        return pack(question) if isinstance(question, Stream) else unpack(question).stream
     except CodecError as error:
         return error
 
@@ -140,8 +156,8 @@ def main() -> None:
     answers = os.fdopen(os.dup(sys.stdout.fileno()), "wb")
     # Whatever is printed by mistake must not land between the answers.
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
-    while (data := _receive(sys.stdin.buffer)) is not None:
-        _send(answers, pickle.dumps(_answer(data)))
+    while (question := _receive(sys.stdin.buffer)) is not None:
+        _send(answers, _answer(question))
 
 
 if __name__ == "__main__":

@@ -24,7 +24,7 @@ from core.pacing import SharedPace
 from core.settings import BrokerSettings, LMMSettings, WorkerSettings
 from core.spending import SpendingLedger
 from models.base import JSONObject
-from workers.encode.readers import StreamReaders
+from workers.encode.coders import StreamCoders
 from workers.encode.slots import PictureSlots
 
 _log = get_logger(__name__)
@@ -43,7 +43,7 @@ class EncodeShop:
     ) -> None:
         self.weights = weights
         self.slots = PictureSlots(worker.encode_slots)
-        self.readers = StreamReaders(self.slots.count)
+        self.coders = StreamCoders(self.slots.count)
         self.longest_edge_px = lmm.longest_edge_px
         self.patience = lmm.batch_patience
         self.answers = SharedAnswers(database, worker.lease)
@@ -70,7 +70,7 @@ class EncodeShop:
 
     def close(self) -> None:
         """End requests that are under way, and processes; give connections back."""
-        self.readers.close()
+        self.coders.close()
         if self._client is not None:
             self._client.close()
         if self.batches is not None:

@@ -122,6 +122,7 @@ class Encoder:
                 asked=asked,
                 on_stage=_on_stage,
                 cancelled=context.cancelled,
+                pack_stream=lambda stream: self._shop.coders.pack(stream, context.cancelled),
             )
         seconds = {stage: spent + ask_seconds * (stage in _ASKING) for stage, spent in encoded.seconds.items()}
         return replace(encoded, seconds=seconds)
@@ -144,7 +145,7 @@ class Encoder:
     def _verify(self, context: WorkContext, sha256: str, encoded: Encoded) -> None:
         """Read the stored stream as a decoder would; raises before anything was recorded or deleted."""
         data = context.storage.get(bitstream_key(sha256), max_bytes=MAX_STREAM_BYTES, sha256=sha256)
-        stream = self._shop.readers.read(data, context.cancelled)
+        stream = self._shop.coders.unpack(data, context.cancelled)
         if _as_coded(stream) != _as_coded(encoded.stream):
             raise StreamCorrupt("The stored stream reads differently from what was encoded; the original is kept.")
         with self._shop.slots.one(context.cancelled):
