@@ -33,8 +33,8 @@ _CENTRE_FIRST, _CENTRE_LAST = -128 << 6, 384 << 6
 """Centres of the curves, in 1/64 grey level, are kept this near to what a sample can be."""
 
 BLOCKS_TOGETHER = 24
-"""How many go into one product of matrices. With more of them the BLAS library would wake further threads, which cost more
-than they bring and, with several encodes at once, fight for the processor."""
+"""How many go into one product of matrices. With more of them the BLAS library would wake further threads, which
+cost more than they bring and, with several encodes at once, fight for the processor."""
 
 
 class Network:
