@@ -44,6 +44,9 @@ docs: ## Say where the documentation is
 	@printf '%s\n' 'README.md                what it is and how to start' \
 	  'docs/architecture.md     parts, the life of a job, faults' \
 	  'docs/bitstream.md        the format, normative' \
+	  'docs/describer-model.md  describing by a language model: settings, and what follows each failure' \
+	  'docs/weights.md          networks: where they come from, how they are checked' \
+	  'docs/decoder.md          the diffusion decoder' \
 	  'docs/decisions/          why it is as it is' \
 	  'http://127.0.0.1:8000/docs  the HTTP interface, while the service runs'
 
