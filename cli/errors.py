@@ -8,13 +8,14 @@ import typer
 
 from cli.output import say
 from codec.errors import CodecError
+from core.errors import SettingsInvalid
 
 FAILED, WRONG_USAGE = 1, 2
 
 
 def describe_error(error: Exception) -> dict[str, str]:
     """`code` and `message` of an error, as `--json` shows them."""
-    if isinstance(error, CodecError):
+    if isinstance(error, CodecError | SettingsInvalid):
         return {"code": error.code, "message": str(error)}
     if isinstance(error, FileNotFoundError):
         return {"code": "file_missing", "message": f"There is no file {error.filename}. Check the name."}
@@ -36,10 +37,10 @@ def fail_usage(message: str) -> typer.Exit:
 
 @contextmanager
 def usage_errors(*also: type[Exception]) -> Iterator[None]:
-    """Codec errors (and `also`) inside are faults of the call as a whole: one sentence, exit status 2."""
+    """Codec errors, wrong settings and `also` are faults of the call as a whole: one sentence, exit status 2."""
     try:
         yield
-    except (CodecError, *also) as error:
+    except (CodecError, SettingsInvalid, *also) as error:
         raise fail_usage(describe_error(error)["message"]) from None
 
 

@@ -1,0 +1,85 @@
+"""A decode job hears of its cancellation at its next step, on both databases, whoever else is late to hear of it."""
+
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from codec.bitstream import PixelCoarse, Stream
+from codec.bitstream.container import pack
+from codec.decode.pipeline import decode
+from codec.errors import Cancelled
+from codec.options import DecodeOptions
+from core.database import Database
+from core.errors import LeaseLost
+from core.events import EventLog
+from core.jobs import repository
+from core.jobs.lease import HeldJob
+from core.settings import BrokerSettings
+from core.storage.local import LocalStorage
+from models.job import JobKind
+from workers.context import WorkContext
+
+DATA = pack(Stream(64, 48, PixelCoarse(4, 3, 3, bytes(range(12)) * 3))).data
+
+
+@pytest.fixture
+def context(database: Database, broker_settings: BrokerSettings, tmp_path: Path) -> Iterator[WorkContext]:
+    """Of a running job whose lease nobody renews, so that news comes by no other way."""
+    with database.write() as session:
+        job_id = repository.create(session, JobKind.PROBE, "decode")
+    claim = repository.claim(database, job_id, "tester:1", timedelta(seconds=30))
+    assert claim is not None
+    events = EventLog(broker_settings)
+    yield WorkContext(HeldJob(claim), database, LocalStorage(tmp_path / "objects"), events)
+    events.close()
+
+
+class Slow:
+    """Paints a grey picture in a hundred steps, and has somebody cancel the job in the seventh."""
+
+    name = "slow"
+    generative = False
+    steps_done, steps_total = 0, 100
+
+    def __init__(self, context: WorkContext) -> None:
+        self._context = context
+        self.seconds: dict[str, float] = {}
+
+    def begin(self, _request: object) -> "Slow":
+        return self
+
+    def step(self, _states: object) -> None:
+        self.steps_done += 1
+        if self.steps_done == 7:
+            with self._context.database.write() as session:
+                repository.request_cancel(session, self._context.claim.job_id)
+
+    def preview(self) -> Image.Image:
+        return Image.new("RGB", (64, 48), "grey")
+
+    def finish(self, _state: object) -> Image.Image:
+        return self.preview()
+
+
+def test_cancelled_decode_takes_no_further_step(context: WorkContext, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("workers.context._ASK_SECONDS", 0.0)
+    slow = Slow(context)
+
+    with pytest.raises(Cancelled):
+        decode(DATA, DecodeOptions(), restorer=slow, cancelled=context.cancelled_by_now)
+
+    assert slow.steps_done == 7
+    assert context.cancelled(), "from now on nobody has to ask"
+
+
+def test_job_that_was_taken_back_is_not_gone_on_with(context: WorkContext) -> None:
+    assert not context.cancelled_by_now()
+    with context.database.write() as session:
+        repository.put_back(session, context.claim, delay=timedelta(0), code=None, message=None, count_attempt=True)
+    slow = Slow(context)
+
+    with pytest.raises(LeaseLost):
+        decode(DATA, DecodeOptions(), restorer=slow, cancelled=context.cancelled_by_now)

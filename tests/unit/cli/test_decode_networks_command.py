@@ -1,0 +1,122 @@
+"""`misc decode --profile sd21`: painted by the networks that lie here, one message where they do not."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from click.testing import Result
+
+from codec.bitstream import Maps, PixelCoarse, Stream, Texts
+from codec.bitstream.container import pack
+from codec.weights.store import WeightsStore
+from tests.tiny.diffbir import add_single
+
+Misc = Callable[..., Result]
+STREAM = Stream(
+    72, 56, PixelCoarse(5, 4, 3, bytes(range(20)) * 3), Texts(("a red door",), "A house."), Maps(8, (bytes([1]) * 64,))
+)
+QUICK = ("--res", "64", "--steps", "2")
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> WeightsStore:
+    folder = tmp_path_factory.mktemp("weights")
+    store = WeightsStore(folder / "store")
+    add_single(store, folder)
+    return store
+
+
+@pytest.fixture(autouse=True)
+def environment(store: WeightsStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MISC_WEIGHTS_PATH", str(store.path))
+    monkeypatch.setenv("MISC_NETWORK_DEVICE", "cpu")
+
+
+@pytest.fixture
+def stream(tmp_path: Path) -> Path:
+    path = tmp_path / "a.misc"
+    path.write_bytes(pack(STREAM).data)
+    return path
+
+
+def test_profile_paints_by_diffusion_and_the_picture_says_how(misc: Misc, stream: Path, tmp_path: Path) -> None:
+    result = misc("decode", stream, "-o", tmp_path / "a.png", "--profile", "sd21", *QUICK, "--json")
+
+    assert result.exit_code == 0, result.stderr
+    (entry,) = json.loads(result.stdout)["results"]
+    assert (entry["width"], entry["height"], entry["restorer"], entry["generative"]) == (72, 56, "diffusion", True)
+    assert {"coarse", "restore", "total", "restore_diffuse"} <= set(entry["seconds"])
+    data = (tmp_path / "a.png").read_bytes()
+    assert b"trainedAlgorithmicMedia" in data
+    assert b'misc:Settings="schedule fast, steps 2, strength 1.0, res 64, profile sd21"' in data
+
+
+def test_default_profile_is_that_of_the_environment(
+    misc: Misc, stream: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MISC_PROFILE", "sd21")
+    painted = misc("decode", stream, "-o", tmp_path / "a.png", *QUICK, "--json")
+    light = misc("decode", stream, "-o", tmp_path / "b.png", "--profile", "lite", "--json")
+    chosen = misc("decode", stream, "-o", tmp_path / "c.png", "--restorer", "smooth", "--json")
+
+    found = [json.loads(result.stdout)["results"][0]["restorer"] for result in (painted, light, chosen)]
+    assert found == ["diffusion", "smooth", "smooth"]
+    assert (tmp_path / "b.png").read_bytes() == (tmp_path / "c.png").read_bytes()
+
+    monkeypatch.setenv("MISC_PROFILE", "sd3")
+    wrong = misc("decode", stream, "-o", tmp_path / "d.png")
+    assert wrong.exit_code == 2 and "MISC_PROFILE" in wrong.stderr
+
+
+def test_folder_is_painted_in_one_process_once_for_each_choice(misc: Misc, stream: Path, tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    for name in ("a", "b"):
+        (tmp_path / "in" / f"{name}.misc").write_bytes(stream.read_bytes())
+    call = ("decode", tmp_path / "in", "-o", tmp_path / "out", "--profile", "sd21", "--json")
+
+    for words, skipped in (
+        (("--res", "64", "--steps", "2"), [False, False]),
+        (("--res", "64", "--steps", "2"), [True, True]),
+        (("--res", "64", "--steps", "3"), [False, False]),
+    ):
+        results = json.loads(misc(*call, *words).stdout)["results"]
+        assert [entry["skipped"] for entry in results] == skipped
+    assert (tmp_path / "out" / "a.png").read_bytes() == (tmp_path / "out" / "b.png").read_bytes()
+
+
+def test_missing_weights_are_one_message_however_many_files(
+    misc: Misc, stream: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MISC_WEIGHTS_PATH", str(tmp_path / "none"))
+    (tmp_path / "b.misc").write_bytes(stream.read_bytes())
+
+    result = misc("decode", stream, tmp_path / "b.misc", "-o", tmp_path / "out", "--profile", "sd21")
+
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert result.stderr.count("general_full_v1.ckpt") == 1
+    for word in ("b511f6be75f60efc", "misc weights pull diffbir-v1-general-full"):
+        assert word in result.stderr
+
+
+def test_damaged_weights_are_told_with_each_file(
+    misc: Misc, stream: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "weights").mkdir()
+    store = WeightsStore(tmp_path / "weights" / "store")
+    record = add_single(store, tmp_path / "weights")
+    store.file_of(record).write_bytes(b"something else")
+    monkeypatch.setenv("MISC_WEIGHTS_PATH", str(store.path))
+
+    result = misc("decode", stream, "-o", tmp_path / "a.png", "--profile", "sd21", "--json")
+
+    assert result.exit_code == 1
+    error = json.loads(result.stdout)["results"][0]["error"]
+    assert error["code"] == "weights_corrupt" and record.sha256[:16] in error["message"]
+    assert not (tmp_path / "a.png").exists()
+
+
+def test_networks_of_another_profile_are_not_taken(misc: Misc, stream: Path, tmp_path: Path) -> None:
+    result = misc("decode", stream, "-o", tmp_path / "a.png", "--restorer", "diffusion", "--profile", "lite")
+
+    assert result.exit_code == 2 and "sd21" in result.stderr
