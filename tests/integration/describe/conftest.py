@@ -40,7 +40,7 @@ class Desk:
 
     def __init__(self, database: Database, broker: BrokerSettings, folder: Path, lmm: dict[str, Any]) -> None:
         self.database, self.storage = database, LocalStorage(folder)
-        settings = WorkerSettings()
+        settings = WorkerSettings(encode_slots=1)
         self._keeper = LeaseKeeper(database, settings.lease)
         self._events = EventLog(broker)
         self._wake_ups = WakeUps(broker)
