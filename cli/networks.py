@@ -19,6 +19,13 @@ def default_profile() -> "Profile":
     return load(ProfileSettings).profile
 
 
+def loads_networks() -> bool:
+    """True when decode workers load networks before they are ready, which may take minutes."""
+    from codec.options import DecodeOptions, RestorerName
+
+    return DecodeOptions(profile=default_profile()).painter is not RestorerName.SMOOTH
+
+
 def restorers() -> "Restorers":
     """Those of this process, on the device and in the precision that MISC_NETWORK_* ask for."""
     from codec.nets.placement import Placement

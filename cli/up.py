@@ -22,6 +22,9 @@ Example: misc up --port 8000 --data ~/misc-data
 READY_SECONDS = 60.0
 """How long a start may take on a slow machine; usually it is a few seconds."""
 
+_READY_WITH_NETWORKS_SECONDS = 900.0
+"""The same where networks of several gigabytes are hashed, loaded and run once before a worker is ready."""
+
 
 def register(app: typer.Typer) -> None:
     """Add the command."""
@@ -47,6 +50,7 @@ def up(
 ) -> None:
     """Run until a signal; the help text is `_HELP`."""
     from cli.client import ClientError
+    from cli.networks import loads_networks
     from cli.stack import EmbeddedStack, StackError
 
     started = time.monotonic()
@@ -61,7 +65,8 @@ def up(
     try:
         try:
             stack.start()
-            stack.wait_ready(READY_SECONDS, interrupted=stop.is_set)
+            patience = _READY_WITH_NETWORKS_SECONDS if loads_networks() else READY_SECONDS
+            stack.wait_ready(patience, interrupted=stop.is_set)
             if not stop.is_set():
                 _say_where(stack.base_url, stack.data, stack.logs, time.monotonic() - started)
             stop.wait()

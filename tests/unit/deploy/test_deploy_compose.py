@@ -171,6 +171,15 @@ def test_worker_is_given_more_time_than_it_takes_to_hand_its_jobs_over(files: tu
     assert 10 <= patience <= seconds(service["stop_grace_period"]) - 15
 
 
+def test_weights_are_a_volume_or_a_folder_that_workers_only_read() -> None:
+    for given, source in (({}, "weights"), ({"WEIGHTS": "/srv/weights"}, "/srv/weights")):
+        services = fill_in(load("compose.yaml")["services"], **given)
+        for name in ("encode", "decode"):
+            assert services[name]["volumes"] == [f"{source}:/weights:ro"]
+            assert services[name]["environment"]["MISC_WEIGHTS_PATH"] == "/weights"
+    assert "weights" in load("compose.yaml")["volumes"]
+
+
 def test_redis_keeps_its_messages_and_drops_none(services: dict[str, Any]) -> None:
     command = services["redis"]["command"]
     options = dict(zip(command[1::2], command[2::2], strict=True))
