@@ -158,7 +158,7 @@ def _array(name: str, state: State, key: str, *shape: int) -> Floats:
     fits = value is not None and value.ndim == len(shape)
     if value is None or not fits or any(want not in (-1, have) for want, have in zip(shape, value.shape, strict=True)):
         raise WeightsCorrupt(f"The weights are no {name}: {key} is missing or has another shape than {shape}.")
-    return value.detach().cpu().double().numpy()
+    return value.cpu().double().numpy()
 
 
 def _factorized(name: str, state: State, channels: int) -> FactorizedCoder:

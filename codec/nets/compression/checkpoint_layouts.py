@@ -1,19 +1,21 @@
-"""The layouts that learned codecs are published in, brought to one: names of CompressAI's parameters, without wrapping.
+"""Names of a learned codec's weights as CompressAI has them now, out of checkpoints of any age and layout.
 
 It reads no file and knows no architecture.
 """
 
 import re
 from collections.abc import Mapping
+from typing import Any
 
 from torch import Tensor
 
 from codec.errors import WeightsCorrupt
+from codec.nets.checkpoint import unwrap_state
 
 State = dict[str, Tensor]
 
-_WRAPPINGS = ("network", "state_dict", "model_state_dict")
-_DEEPEST_WRAPPING = 3
+_MOST_WEIGHTS = 1 << 27
+"""Half a gigabyte as float32, several times the largest published codec; a view may claim any number."""
 
 PARTS = ("g_a", "g_s", "h_a", "h_s", "context_prediction", "entropy_parameters", "entropy_bottleneck")
 """What a learned codec consists of; whatever else a checkpoint holds was of use in training only."""
@@ -29,27 +31,21 @@ _BOTTLENECK = re.compile(r"entropy_bottleneck\._?(matri|bias|factor)(?:x|ces|es|
 _BOTTLENECK_NAMES = {"matri": "matrices", "bias": "biases", "factor": "factors"}
 
 
-def plain_state(loaded: Mapping[str, object]) -> State:
+def plain_state(loaded: Mapping[str, Any]) -> State:
     """The tensors that a codec consists of, by CompressAI's present names.
 
-    Takes them bare or below `network`, `state_dict` or `model_state_dict`, with or without the `module.` of data
-    parallelism, with the names of older versions. Raises WeightsCorrupt when there are none.
+    Takes them in any of the published layouts, with or without the `module.` of data parallelism, with the names of
+    older versions. Raises WeightsCorrupt when there are none, or more than any codec has.
     """
-    entries: object = loaded
-    for _ in range(_DEEPEST_WRAPPING):
-        wrapped = [entries[key] for key in _WRAPPINGS if isinstance(entries, Mapping) and key in entries]
-        if not wrapped:
-            break
-        entries = wrapped[0]
-    if not isinstance(entries, Mapping):
-        raise WeightsCorrupt("The checkpoint holds no named weights.")
     state = {}
-    for name, value in entries.items():
-        name = _present_name(str(name))
+    for name, value in unwrap_state(loaded).items():
+        name = _present_name(name)
         if isinstance(value, Tensor) and name.partition(".")[0] in PARTS and not _DERIVED.fullmatch(name):
-            state[name] = value
+            state[name] = value.detach()
     if not state:
         raise WeightsCorrupt(f"The checkpoint has no weights of a learned codec: none begins with {', '.join(PARTS)}.")
+    if sum(value.numel() for value in state.values()) > _MOST_WEIGHTS:
+        raise WeightsCorrupt(f"The checkpoint claims more than {_MOST_WEIGHTS} weights.")
     return state
 
 

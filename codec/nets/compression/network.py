@@ -1,6 +1,7 @@
 """A learned codec with its weights: pictures to payloads and back. How it is loaded from a file is not its concern."""
 
 from collections.abc import Iterator, Mapping
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -24,7 +25,7 @@ Samples = npt.NDArray[np.uint8]
 Picture = npt.NDArray[np.float32]
 
 
-def load_network(architecture: str, state: Mapping[str, object], digest: bytes) -> "LearnedCodec":
+def load_network(architecture: str, state: Mapping[str, Any], digest: bytes) -> "LearnedCodec":
     """The codec named `architecture` with the weights of a checkpoint, in any of the published layouts.
 
     `digest` is the SHA-256 of the weights' file or its beginning. Raises FeatureUnavailable for architectures that are

@@ -97,9 +97,10 @@ def learned_tables(weights: Mapping[str, Floats], medians: Floats) -> Tables:
     for begin in range(0, len(medians), _CHANNELS_AT_ONCE):
         part = slice(begin, begin + _CHANNELS_AT_ONCE)
         places = medians[part, None, None] + offsets[None, None, :]
-        cumulative = _cumulative(
-            places, [m[part] for m in matrices], [b[part] for b in biases], [f[part] for f in factors]
-        )
+        with np.errstate(over="ignore", invalid="ignore"):
+            cumulative = _cumulative(
+                places, [m[part] for m in matrices], [b[part] for b in biases], [f[part] for f in factors]
+            )
         for mass in cumulative[:, 1:] - cumulative[:, :-1]:
             below, above = mass[:_LEARNED_REACH][::-1], mass[_LEARNED_REACH + 1 :]
             low, high = _reach(below), _reach(above)
@@ -116,14 +117,11 @@ def _cumulative(places: Floats, matrices: list[Floats], biases: list[Floats], fa
         for column in range(1, matrix.shape[2]):
             total = total + matrix[:, :, column : column + 1] * values[:, column : column + 1, :]
         values = total + bias
+        if not np.isfinite(values).all():
+            raise WeightsCorrupt("The entropy bottleneck of the weights is no distribution: its values are not finite.")
         if layer < len(factors):
             values = values + factors[layer] * steady.tanh(values)
-    cumulative = steady.sigmoid(values[:, 0, :])
-    if not np.isfinite(cumulative).all():
-        raise WeightsCorrupt(
-            "The entropy bottleneck of the weights is no distribution: it has values that are not finite."
-        )
-    return cumulative
+    return steady.sigmoid(values[:, 0, :])
 
 
 def _reach(masses: Floats) -> int:

@@ -44,7 +44,12 @@ class ContextModel:
         features = np.empty((rows, 2 * doubled))
         for wave in range(columns + SLOPE * (rows - 1)):
             top, bottom = max(0, -(-(wave - columns + 1) // SLOPE)), min(rows - 1, wave // SLOPE) + 1
+            present = recent[wave % _KEPT]
+            present[REACH:] = 0.0
             count = bottom - top
+            if not count:
+                # Pictures of one or two columns leave some diagonals empty.
+                continue
             on_rows = np.arange(top, bottom)
             on_columns = wave - SLOPE * on_rows
             for tap, (down, right) in enumerate(TAPS):
@@ -58,8 +63,6 @@ class ContextModel:
             means = values[:, channels:]
             symbols = settle(on_rows, on_columns, values[:, :channels], means)
             settled = np.clip(symbols * UNIT + means, -LIMIT, LIMIT)
-            present = recent[wave % _KEPT]
-            present[REACH:] = 0.0
             present[top + REACH : bottom + REACH] = settled
             latent[on_rows, on_columns] = settled
         return latent
