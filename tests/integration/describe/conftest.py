@@ -26,6 +26,9 @@ from tests.lmm_server.server import LMMTestServer
 from workers.kinds import Workbench
 from workers.run import Runner
 
+one_database = pytest.mark.parametrize("database_settings", ["sqlite"], indirect=True)
+"""For tests of what no database has a part in."""
+
 
 def picture(seed: int, width: int = 64, height: int = 48) -> bytes:
     """A small picture that no other seed gives, as PNG."""

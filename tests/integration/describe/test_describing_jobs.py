@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from models import ImageState, JobState
-from tests.integration.describe.conftest import OpenDesk, picture
+from tests.integration.describe.conftest import OpenDesk, one_database, picture
 from tests.lmm_server.server import LMMTestServer
 
 PRICES = {"price_input": 2.0, "price_output": 8.0}
@@ -89,6 +89,7 @@ CASES: dict[str, tuple[list[Any], str]] = {
 }
 
 
+@one_database
 def test_model_that_gives_nothing_is_replaced_with_a_note(open_desk: OpenDesk, lmm_server: LMMTestServer) -> None:
     desk = open_desk(api_key="sk-secret")
     for seed, (case, (steps, hint)) in enumerate(CASES.items()):
@@ -103,6 +104,7 @@ def test_model_that_gives_nothing_is_replaced_with_a_note(open_desk: OpenDesk, l
         assert len(lmm_server.asked()) - asked_before == len(steps), case
 
 
+@one_database
 def test_server_that_is_down_is_replaced_with_a_note(open_desk: OpenDesk) -> None:
     desk = open_desk(base_url="http://127.0.0.1:9/v1")
     job, image = desk.run(desk.submit(picture(1)))
@@ -110,6 +112,7 @@ def test_server_that_is_down_is_replaced_with_a_note(open_desk: OpenDesk) -> Non
     assert image.notes is not None and len(image.notes) == 1
 
 
+@one_database
 def test_fallback_none_stores_the_picture_without_texts(open_desk: OpenDesk, lmm_server: LMMTestServer) -> None:
     lmm_server.play("refusal")
     desk = open_desk(fallback="none")
@@ -119,6 +122,7 @@ def test_fallback_none_stores_the_picture_without_texts(open_desk: OpenDesk, lmm
     assert image.notes is not None and len(image.notes) == 1
 
 
+@one_database
 @pytest.mark.parametrize(
     ("step", "code"),
     [("refusal", "description_refused"), ({"play": "status", "status": 401}, "describer_misconfigured")],
@@ -156,6 +160,7 @@ def test_exhausted_budget_is_replaced_with_a_note_and_never_overshot(
         assert image.notes is not None and "MISC_LMM_SPENDING_CAP" in image.notes[0]
 
 
+@one_database
 def test_settings_that_cannot_be_used_harm_only_what_needs_the_model(open_desk: OpenDesk) -> None:
     desk = open_desk(base_url="nowhere")
     job, image = desk.run(desk.submit(picture(1)))
@@ -165,6 +170,7 @@ def test_settings_that_cannot_be_used_harm_only_what_needs_the_model(open_desk: 
     assert (job.state, image.notes) == (JobState.SUCCEEDED, [])
 
 
+@one_database
 def test_model_that_is_not_configured_fails_the_job_with_what_to_set(open_desk: OpenDesk) -> None:
     desk = open_desk(base_url=None)
     job, _ = desk.run(desk.submit(picture(1)))
@@ -172,6 +178,7 @@ def test_model_that_is_not_configured_fails_the_job_with_what_to_set(open_desk: 
     assert "MISC_LMM_API_KEY" in (job.error_message or "")
 
 
+@one_database
 def test_nothing_is_bought_for_what_cannot_be_encoded_here(open_desk: OpenDesk, lmm_server: LMMTestServer) -> None:
     desk = open_desk()
     job, _ = desk.run(desk.submit(picture(1), mode="net"))
@@ -179,6 +186,7 @@ def test_nothing_is_bought_for_what_cannot_be_encoded_here(open_desk: OpenDesk, 
     assert lmm_server.asked() == []
 
 
+@one_database
 def test_large_picture_is_let_go_while_the_model_is_asked_and_encoded_whole(
     open_desk: OpenDesk, lmm_server: LMMTestServer
 ) -> None:
@@ -189,6 +197,7 @@ def test_large_picture_is_let_go_while_the_model_is_asked_and_encoded_whole(
     assert image.description is not None and image.description.describer == "openai"
 
 
+@one_database
 @pytest.mark.parametrize("codec", ["avif", "webp", "jxl", "jpeg"])
 def test_reference_of_every_codec_is_verified_whatever_its_wrapper(open_desk: OpenDesk, codec: str) -> None:
     desk = open_desk()

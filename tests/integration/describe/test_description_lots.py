@@ -14,7 +14,7 @@ from core.database import Database
 from core.jobs import records
 from models import DescriptionLot, DescriptionRequest, Image, Job, JobState, LooseObject, OutboxRow, Spending
 from models.base import utc_now
-from tests.integration.describe.conftest import Desk, OpenDesk, picture
+from tests.integration.describe.conftest import Desk, OpenDesk, one_database, picture
 from tests.lmm_server.server import LMMTestServer
 from workers.encode.lots import LotCarrier
 
@@ -120,6 +120,7 @@ def test_requests_that_failed_are_asked_directly_at_full_price(desk: Desk, lmm_s
     assert costs[1:] == pytest.approx([2 * costs[0]] * len(fates), rel=0.1)
 
 
+@one_database
 def test_batches_that_end_without_results_wake_all_their_jobs(desk: Desk, lmm_server: LMMTestServer) -> None:
     for number, end in enumerate(("failed", "expired", "cancelled")):
         lmm_server.state.set_script({"batch": {"polls": 0, "end": end, "every_line": "missing"}})
@@ -130,6 +131,7 @@ def test_batches_that_end_without_results_wake_all_their_jobs(desk: Desk, lmm_se
         assert lots.open_lots(desk.database) == []
 
 
+@one_database
 def test_batch_that_was_made_unheard_is_found_and_not_made_again(
     open_desk: OpenDesk, lmm_server: LMMTestServer
 ) -> None:
@@ -180,6 +182,7 @@ def test_many_carriers_at_once_make_one_batch(open_desk: OpenDesk, lmm_server: L
     assert lmm_server.asked() == []
 
 
+@one_database
 def test_results_that_nobody_asked_for_are_not_believed(desk: Desk, lmm_server: LMMTestServer) -> None:
     lmm_server.state.set_script({"batch": {"polls": 0}})
     job_ids = _wait_for_batch(desk, range(1))
@@ -198,6 +201,7 @@ def test_results_that_nobody_asked_for_are_not_believed(desk: Desk, lmm_server: 
     assert desk.look(job_ids[0])[0].state == JobState.QUEUED
 
 
+@one_database
 def test_overdue_job_asks_directly(desk: Desk, lmm_server: LMMTestServer) -> None:
     lmm_server.state.set_script({"batch": {"polls": 1000}})
     (job_id,) = _wait_for_batch(desk, range(1))
@@ -208,6 +212,7 @@ def test_overdue_job_asks_directly(desk: Desk, lmm_server: LMMTestServer) -> Non
     assert len(lmm_server.asked()) == 1
 
 
+@one_database
 def test_requests_wait_for_others_until_they_are_many_or_old(open_desk: OpenDesk, lmm_server: LMMTestServer) -> None:
     lmm_server.state.set_script({"batch": {"polls": 0}})
     desk = open_desk(batch_gather_count=3, batch_gather_age=600, batch_poll=3600)
@@ -276,6 +281,7 @@ def test_budget_holds_for_lots_and_counts_what_they_cost(open_desk: OpenDesk, lm
     assert _created(lmm_server) == 1
 
 
+@one_database
 def test_server_without_a_batch_api_is_asked_directly(open_desk: OpenDesk, lmm_server: LMMTestServer) -> None:
     desk = open_desk(batch_gather_count=1, batch_poll=3600)
     job_ids = _wait_for_batch(desk, range(1))
