@@ -250,7 +250,7 @@ class NetworkSettings(BaseSettings):
     idle: Duration = Field(
         timedelta(minutes=30), description="Networks unused for this long give their memory back; 0 keeps them"
     )
-    compile: bool = Field(False, description="Compile networks when they are loaded: minutes once, then faster steps")
+    compile: bool = Field(False, description="Compile networks: minutes for each new size of tile, then faster steps")
 
 
 class LogSettings(BaseSettings):

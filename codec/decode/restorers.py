@@ -33,7 +33,7 @@ class Restorers:
 
     def __init__(self, store: WeightsStore, placement: Placement | None = None) -> None:
         self._store, self._placement = store, placement or Placement()
-        self._painting: Loaded[Restorer] = Loaded(most=1, on_release=_free_memory)
+        self._painting: Loaded[Restorer] = Loaded(most=1, on_release=self._free_memory)
 
     def check(self, options: DecodeOptions) -> None:
         """Raise what `use` would raise because the files of networks are not here, without loading any."""
@@ -90,10 +90,11 @@ class Restorers:
 
         return get_restorer(name, DiffBIRNetworks(network))
 
-
-def _free_memory() -> None:
-    # Modules refer to each other in circles, which only the collector takes apart.
-    gc.collect()
-    torch = sys.modules["torch"]
-    if torch.cuda.is_initialized():
-        torch.cuda.empty_cache()
+    def _free_memory(self) -> None:
+        # Modules refer to each other in circles, which only the collector takes apart.
+        gc.collect()
+        torch = sys.modules["torch"]
+        if self._placement.is_compiled:
+            torch.compiler.reset()
+        if torch.cuda.is_initialized():
+            torch.cuda.empty_cache()

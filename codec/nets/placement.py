@@ -14,7 +14,8 @@ class Placement:
     """`device`: "auto", "cpu", "cuda" or "cuda:1"; `dtype`: "auto", "float32" or "bfloat16".
 
     "auto" takes a GPU where there is one, and bfloat16 on a GPU that computes in it; on a CPU it is slower than
-    float32 and less exact. `is_compiled` compiles the denoising networks, which takes minutes once and then saves time.
+    float32 and less exact. `is_compiled` compiles the denoising networks: minutes for every new
+    size of tile, then faster steps.
     """
 
     device: str = "auto"
