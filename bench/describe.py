@@ -123,7 +123,12 @@ def _do(client: httpx.Client, files: list[bytes]) -> list[Mapping[str, Any]]:
         if time.monotonic() > deadline:
             raise TimeoutError(f"the batch did not end within {_PATIENCE_SECONDS:.0f} s")
         time.sleep(0.05)
-    jobs: list[Mapping[str, Any]] = client.get("/v1/jobs", params={"batch_id": batch_id, "limit": 100}).json()["items"]
+    page: dict[str, Any] = {"next_cursor": None}
+    jobs: list[Mapping[str, Any]] = []
+    while not jobs or page["next_cursor"]:
+        cursor = {"cursor": page["next_cursor"]} if page["next_cursor"] else {}
+        page = client.get("/v1/jobs", params={"batch_id": batch_id, "limit": 100} | cursor).json()
+        jobs += page["items"]
     return jobs
 
 
