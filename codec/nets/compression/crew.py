@@ -9,25 +9,41 @@ import threading
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
 
 T = TypeVar("T")
+
+Beside = Callable[[Callable[[], Any]], Callable[[], Any]]
+"""Begins some work and gives back what waits for its result."""
 
 _STARTING = threading.Lock()
 
 
 def in_pieces(work: Callable[[int], None], pieces: Iterable[int]) -> None:
     """Do all pieces, as many at once as PyTorch may use threads. Raises the first error of any."""
-    pool = _pool()
-    for done in [pool.submit(_infer, work, piece) for piece in pieces]:
+    workers = _crew().workers
+    for done in [workers.submit(_infer, work, piece) for piece in pieces]:
         done.result()
 
 
-def alone(work: Callable[[], T]) -> T:
-    """The result of work whose pieces depend on each other, computed on a single core."""
-    return _pool().submit(_infer, work).result()
+def alone(work: Callable[[Beside], T]) -> T:
+    """The result of work whose steps depend on each other, computed on a single core.
+
+    It is given a way to have something done on another core meanwhile, where PyTorch may use more than one.
+    """
+    crew = _crew()
+
+    def beside(other: Callable[[], Any]) -> Callable[[], Any]:
+        return crew.workers.submit(_infer, other).result
+
+    return crew.leaders.submit(_infer, work, beside if crew.size > 1 else once_asked_for).result()
+
+
+def once_asked_for(work: Callable[[], Any]) -> Callable[[], Any]:
+    """Does the work only when its result is wanted."""
+    return work
 
 
 def _infer(work: Callable[..., T], *arguments: object) -> T:
@@ -36,14 +52,26 @@ def _infer(work: Callable[..., T], *arguments: object) -> T:
         return work(*arguments)
 
 
-def _pool() -> ThreadPoolExecutor:
+class _Crew:
+    """Workers never wait for each other. Leaders wait for workers, so they are not of their number."""
+
+    def __init__(self, size: int) -> None:
+        self.size = size
+        self.workers, self.leaders = _start(size), _start(size)
+
+
+def _crew() -> _Crew:
     with _STARTING:
         # A forked process has none of its parent's threads, so it gets its own.
-        return _start(torch.get_num_threads(), os.getpid())
+        return _crew_of(torch.get_num_threads(), os.getpid())
 
 
 @lru_cache(maxsize=4)
-def _start(size: int, process: int) -> ThreadPoolExecutor:
+def _crew_of(size: int, process: int) -> _Crew:
+    return _Crew(size)
+
+
+def _start(size: int) -> ThreadPoolExecutor:
     all_here = threading.Barrier(size + 1)
 
     def begin() -> None:

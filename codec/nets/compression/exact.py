@@ -40,6 +40,12 @@ _POSITIONS_AT_ONCE = 1024
 LEAKY_SLOPE = 0.01
 
 
+def product(values: Floats, matrix: Tensor) -> Floats:
+    """(n, I) whole numbers times (O, I) whole numbers: (n, O)."""
+    result: Floats = functional.linear(torch.from_numpy(values), matrix).numpy()
+    return result
+
+
 @dataclass(frozen=True)
 class ExactLinear:
     """A matrix product with bias, optional (leaky) ReLU, and the way back to whole units.
@@ -49,20 +55,27 @@ class ExactLinear:
     """
 
     matrix: Tensor
-    bias: Tensor
+    bias: Floats
     shrink: Floats
     slope: float
 
     def __call__(self, values: Floats) -> Floats:
         """(n, I) to (n, O), whole units within LIMIT both."""
-        result: Floats = functional.linear(torch.from_numpy(values), self.matrix, self.bias).numpy()
+        return self.finish(product(values, self.matrix))
+
+    def finish(self, sums: Floats) -> Floats:
+        """From sums of products (n, O), which may be put together from parts, to values; changes its argument."""
+        result = sums
+        result += self.bias
         result *= self.shrink
         if self.slope == 0.0:
             np.maximum(result, 0.0, out=result)
         elif self.slope != 1.0:
             np.maximum(result, result * self.slope, out=result)
         np.rint(result, out=result)
-        return np.clip(result, -LIMIT, LIMIT, out=result)
+        # Two steps, because for small arrays clip takes several times as long.
+        np.maximum(result, -LIMIT, out=result)
+        return np.minimum(result, LIMIT, out=result)
 
 
 @dataclass(frozen=True)
@@ -118,7 +131,7 @@ def exact_linear(weights: Floats, bias: Floats, slope: float = 1.0) -> ExactLine
         raise WeightsCorrupt("The weights that choose probability tables are too large to be computed with exactly.")
     return ExactLinear(
         matrix=torch.from_numpy(scaled),
-        bias=torch.from_numpy(scaled_bias),
+        bias=scaled_bias,
         shrink=np.ldexp(np.ones(len(bits)), -bits),
         slope=slope,
     )

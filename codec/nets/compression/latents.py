@@ -134,7 +134,7 @@ class HyperpriorCoder:
 
         if self.context is not None:
             context = self.context
-            return Latents(crew.alone(lambda: context.run(values, settle)), hyper_symbols)
+            return Latents(crew.alone(lambda beside: context.run(values, settle, beside)), hyper_symbols)
         return Latents(self._row_by_row(values, settle), hyper_symbols)
 
     def _row_by_row(

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from codec.errors import StreamCorrupt, StreamTruncated
-from codec.nets.compression.tables import PROBABILITY_BITS, Integers, Tables
+from codec.nets.compression.tables import PROBABILITY_BITS, Integers, Lookup, Tables, lookup
 
 CHECK_BITS = 32
 """A state is at least 2**32: one more bit than the check value that it begins with."""
@@ -94,8 +94,8 @@ class Decoder:
 
     def decode(self, tables: Tables, indexes: Integers) -> Integers:
         """The next group's symbols, (n,) by the tables of `indexes` (n,); raises StreamTruncated and StreamCorrupt."""
-        lists = tables.lists
-        entries = self._pop([lists[index] for index in indexes.tolist()])
+        lookups = tables.lookups
+        entries = self._pop([lookups[index] for index in indexes.tolist()])
         symbols = tables.low[indexes] + entries
         is_outside = entries == tables.escapes[indexes]
         if is_outside.any():
@@ -110,15 +110,16 @@ class Decoder:
         if self._state != _LEAST | check:
             raise StreamCorrupt("The learned codec's symbols do not have the check value that they were written with.")
 
-    def _pop(self, starts_of_each: Iterable[list[int]]) -> Integers:
+    def _pop(self, lookups: Iterable[Lookup]) -> Integers:
         state, next_word = self._state, self._words.pop
         entries = []
         try:
-            for starts in starts_of_each:
+            for start, end, entry, starts in lookups:
                 place = state & _WORD_MASK
-                entry = bisect_right(starts, place) - 1
-                start = starts[entry]
-                state = (starts[entry + 1] - start) * (state >> PROBABILITY_BITS) + place - start
+                if not start <= place < end:
+                    entry = bisect_right(starts, place) - 1
+                    start, end = starts[entry], starts[entry + 1]
+                state = (end - start) * (state >> PROBABILITY_BITS) + place - start
                 if state < _LEAST:
                     state = state << _WORD_BITS | next_word()
                 entries.append(entry)
@@ -137,5 +138,5 @@ class Decoder:
         return symbols
 
 
-_UNIFORM = [list(range(0, (1 << PROBABILITY_BITS) + 1, 1 << (PROBABILITY_BITS - width))) for width in range(16)]
+_UNIFORM = [lookup(list(range(0, (1 << PROBABILITY_BITS) + 1, 1 << (PROBABILITY_BITS - width)))) for width in range(16)]
 """Starts of 2**width entries that are all alike."""

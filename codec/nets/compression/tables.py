@@ -7,6 +7,7 @@ nothing itself.
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
+from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
@@ -37,6 +38,10 @@ _LAYERS = 5
 """Of the small network that is a learned distribution's cumulative function (Ballé et al., arXiv 1802.01436, 6.1)."""
 
 
+Lookup = tuple[int, int, int, list[int]]
+"""Start, end and number of a table's largest entry, which most symbols take, and all starts with a closing 65536."""
+
+
 @dataclass(frozen=True)
 class Tables:
     """Tables 0 to T - 1, each with entries for the values low to high and one last entry for all others.
@@ -51,15 +56,22 @@ class Tables:
     starts: Integers
 
     @cached_property
-    def lists(self) -> list[list[int]]:
-        """Each table's starts with its closing 65536, as lists for the decoder's loop."""
+    def lookups(self) -> list[Lookup]:
+        """Each table as the decoder's loop wants it."""
         ends = np.append(self.first[1:], len(self.starts))
-        return [self.starts[start:end].tolist() for start, end in zip(self.first, ends, strict=True)]
+        return [lookup(self.starts[start:end].tolist()) for start, end in zip(self.first, ends, strict=True)]
 
     @property
     def escapes(self) -> Integers:
         """(T,) the number of each table's last entry."""
         return self.high - self.low + 1
+
+
+def lookup(starts: list[int]) -> Lookup:
+    """A table's starts with its closing 65536, made ready for decoding."""
+    counts = [end - start for start, end in pairwise(starts)]
+    largest = counts.index(max(counts))
+    return starts[largest], starts[largest + 1], largest, starts
 
 
 def scale_table() -> Floats:

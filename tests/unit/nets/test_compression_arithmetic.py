@@ -43,7 +43,7 @@ def test_gaussian_tables_cost_what_the_distribution_must_cost() -> None:
         masses = np.array(
             [(math.erf((v + 0.5) / scale / 2**0.5) - math.erf((v - 0.5) / scale / 2**0.5)) / 2 for v in values]
         )
-        frequencies = np.diff(tables.lists[index])[:-1] / 65536
+        frequencies = np.diff(tables.lookups[index][3])[:-1] / 65536
         excess = float((masses * np.log2(masses / frequencies)).sum() / -(masses * np.log2(masses)).sum())
         assert masses.sum() > 1 - 1e-5
         assert excess < 0.005
@@ -75,7 +75,7 @@ def test_learned_tables_follow_the_distribution_of_the_weights() -> None:
     def mass(value: int) -> float:
         return 1 / (1 + math.exp(-(value + 0.75))) - 1 / (1 + math.exp(-(value - 0.25)))
 
-    frequencies = np.diff(tables.lists[0])
+    frequencies = np.diff(tables.lookups[0][3])
     for value in range(-4, 5):
         assert frequencies[value - tables.low[0]] / 65536 == pytest.approx(mass(value), rel=0.01)
     assert frequencies.sum() == 65536
