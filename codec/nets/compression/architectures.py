@@ -20,6 +20,7 @@ from codec.nets.compression.exact import (
     UNIT,
     ExactConvolution,
     Floats,
+    exact_composition,
     exact_convolution,
     exact_linear,
     exact_transposed_convolution,
@@ -200,15 +201,23 @@ def _hyper_synthesis(
 def _context(name: str, state: State, depth: int) -> ContextModel:
     masked = _array(name, state, "context_prediction.weight", 2 * depth, depth, 2 * REACH + 1, 2 * REACH + 1)
     taps = np.stack([masked[:, :, down + REACH, right + REACH] for down, right in TAPS], axis=1)
-    context = exact_linear(taps.reshape(2 * depth, -1), _array(name, state, "context_prediction.bias", 2 * depth))
-    layers = []
-    inputs = 4 * depth
-    for place, slope in ((0, LEAKY_SLOPE), (2, LEAKY_SLOPE), (4, 1.0)):
-        key = f"entropy_parameters.{place}"
-        weights = _array(name, state, f"{key}.weight", 2 * depth if place == 4 else -1, inputs, 1, 1)
-        layers.append(exact_linear(weights[:, :, 0, 0], _array(name, state, f"{key}.bias", len(weights)), slope))
-        inputs = len(weights)
-    return ContextModel(context, tuple(layers))
+    taps = taps.reshape(2 * depth, -1)
+    taps_bias = _array(name, state, "context_prediction.bias", 2 * depth)
+    weights, bias = _parameters_layer(name, state, 0, 4 * depth, -1)
+    from_hyper, from_context = weights[:, : 2 * depth], weights[:, 2 * depth :]
+    first = exact_linear(
+        np.concatenate([from_hyper, exact_composition(from_context, taps)], axis=1),
+        bias + exact_composition(from_context, taps_bias[:, None])[:, 0],
+        LEAKY_SLOPE,
+    )
+    second = exact_linear(*_parameters_layer(name, state, 2, len(weights), -1), LEAKY_SLOPE)
+    third = exact_linear(*_parameters_layer(name, state, 4, len(second.bias), 2 * depth))
+    return ContextModel(first, (second, third))
+
+
+def _parameters_layer(name: str, state: State, place: int, inputs: int, outputs: int) -> tuple[Floats, Floats]:
+    weights = _array(name, state, f"entropy_parameters.{place}.weight", outputs, inputs, 1, 1)[:, :, 0, 0]
+    return weights, _array(name, state, f"entropy_parameters.{place}.bias", len(weights))
 
 
 def _balle_transforms(width: int, depth: int, *, with_relu: bool = False) -> tuple[nn.Module, nn.Module]:

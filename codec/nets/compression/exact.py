@@ -31,6 +31,7 @@ LIMIT = 1 << 28
 _WEIGHT_SUM_BITS = 24
 """The absolute weights of one output add up to at most 2**24 units: with LIMIT, sums of products stay within 2**52."""
 _BIAS_LIMIT = 1 << 52
+_PRODUCT_BITS = 52
 _MOST_WEIGHT_BITS = 24
 """Finer than float32 weights of usual size."""
 
@@ -135,6 +136,20 @@ def exact_linear(weights: Floats, bias: Floats, slope: float = 1.0) -> ExactLine
         shrink=np.ldexp(np.ones(len(bits)), -bits),
         slope=slope,
     )
+
+
+def exact_composition(outer: Floats, inner: Floats) -> Floats:
+    """The matrix product (O, K) times (K, I), of weights rounded so finely as still makes it exact.
+
+    Both are rounded to multiples of the same power of two; raises WeightsCorrupt where not even whole numbers would do.
+    """
+    if not (np.isfinite(outer).all() and np.isfinite(inner).all()):
+        raise WeightsCorrupt("The weights have values that are not finite.")
+    for bits in range(_MOST_WEIGHT_BITS, -1, -1):
+        left, right = np.rint(np.ldexp(outer, bits)), np.rint(np.ldexp(inner, bits))
+        if float(np.abs(left).sum(axis=1).max()) * float(np.abs(right).max()) <= 1 << _PRODUCT_BITS:
+            return np.ldexp(product(left, torch.from_numpy(right).T), -2 * bits)
+    raise WeightsCorrupt("The weights that choose probability tables are too large to be computed with exactly.")
 
 
 def exact_convolution(weights: Floats, bias: Floats, *, slope: float = 1.0, shuffle: int = 1) -> ExactConvolution:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from codec.nets.compression.crew import Beside, once_asked_for
@@ -33,11 +34,14 @@ Settle = Callable[[Integers, Integers, Floats, Floats], Integers]
 
 @dataclass(frozen=True)
 class ContextModel:
-    """`context`: the masked convolution over 12 * M values; `parameters`: the 1x1 layers that follow, the first over
-    the hyperprior's 2 * M values and the context's 2 * M, the last giving M scales and M means."""
+    """The layers from a position's surroundings to its M scales and M means.
 
-    context: ExactLinear
-    parameters: tuple[ExactLinear, ...]
+    `first` is over the hyperprior's 2 * M values and those of the 12 neighbours, 12 * M: nothing lies between the
+    masked convolution and the 1x1 layer after it, so they are one.
+    """
+
+    first: ExactLinear
+    rest: tuple[ExactLinear, ...]
 
     def run(self, hyper: Fixed, settle: Settle, beside: Beside = once_asked_for) -> Fixed:
         """The latent (H, W, M) in units, its symbols settled wavefront by wavefront; `hyper`: (H, W, 2 * M).
@@ -45,57 +49,52 @@ class ContextModel:
         Most of a wavefront's arithmetic needs nothing of the one before it and is done `beside` that one.
         """
         rows, columns, doubled = hyper.shape
-        latent = np.empty((rows, columns, doubled // 2), dtype=np.int32)
-        recent = _Recent(rows, columns, doubled // 2)
+        channels = doubled // 2
+        latent = np.empty((rows, columns, channels), dtype=np.int32)
+        recent = _Recent(rows, columns, channels)
         waves = columns + SLOPE * (rows - 1)
 
-        def prepare(wave: int) -> Callable[[], tuple[Floats, Floats]]:
+        def prepare(wave: int) -> Callable[[], Floats]:
             return beside(lambda: self._prepare(wave, hyper, recent))
 
         ahead = prepare(0)
         for wave in range(waves):
-            from_context, from_hyper = ahead()
+            sums = ahead()
             if wave + 1 < waves:
                 ahead = prepare(wave + 1)
             on_rows, on_columns = recent.positions(wave)
-            settled = np.empty((0, latent.shape[2]))
+            settled = np.empty((0, channels))
             # Pictures of one or two columns leave some wavefronts empty.
             if len(on_rows):
-                from_context += product(recent.neighbours(wave, _NEW), self._new_matrix)
-                from_hyper += product(self.context.finish(from_context), self._context_matrix)
-                values = self.parameters[0].finish(from_hyper)
-                for layer in self.parameters[1:]:
+                sums += product(recent.neighbours(wave, _NEW), self._new_matrix)
+                values = self.first.finish(sums)
+                for layer in self.rest:
                     values = layer(values)
-                scales, means = values[:, : latent.shape[2]], values[:, latent.shape[2] :]
+                scales, means = values[:, :channels], values[:, channels:]
                 settled = np.clip(settle(on_rows, on_columns, scales, means) * UNIT + means, -LIMIT, LIMIT)
                 latent[on_rows, on_columns] = settled
             recent.put(wave, settled)
         return latent
 
-    def _prepare(self, wave: int, hyper: Fixed, recent: "_Recent") -> tuple[Floats, Floats]:
-        """The parts of the context's and the first layer's sums that do not look at the wavefront just before."""
-        values = hyper[recent.positions(wave)].astype(np.float64)
-        return product(recent.neighbours(wave, _OLD), self._old_matrix), product(values, self._hyper_matrix)
+    def _prepare(self, wave: int, hyper: Fixed, recent: "_Recent") -> Floats:
+        """The part of the first layer's sums that does not look at the wavefront just before."""
+        old = recent.neighbours(wave, _OLD)
+        return product(np.concatenate([hyper[recent.positions(wave)], old], axis=1), self._old_matrix)
 
     @cached_property
     def _new_matrix(self) -> Tensor:
-        return self._of_taps(_NEW)
+        return self._by_taps[:, _NEW].flatten(1).contiguous()
 
     @cached_property
     def _old_matrix(self) -> Tensor:
-        return self._of_taps(_OLD)
+        hyper = self.first.matrix[:, : -self._by_taps[0].numel()]
+        return torch.cat([hyper, self._by_taps[:, _OLD].flatten(1)], dim=1)
 
-    @cached_property
-    def _hyper_matrix(self) -> Tensor:
-        return self.parameters[0].matrix[:, : len(self.context.bias)].contiguous()
-
-    @cached_property
-    def _context_matrix(self) -> Tensor:
-        return self.parameters[0].matrix[:, len(self.context.bias) :].contiguous()
-
-    def _of_taps(self, taps: list[int]) -> Tensor:
-        matrix = self.context.matrix
-        return matrix.view(len(matrix), len(TAPS), -1)[:, taps].flatten(1).contiguous()
+    @property
+    def _by_taps(self) -> Tensor:
+        """(O, 12, M)"""
+        outputs, inputs = self.first.matrix.shape
+        return self.first.matrix[:, inputs // (len(TAPS) + 2) * 2 :].reshape(outputs, len(TAPS), -1)
 
 
 class _Recent:

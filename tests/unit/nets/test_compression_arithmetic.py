@@ -10,7 +10,14 @@ import torch.nn.functional as functional
 
 from codec.errors import StreamCorrupt, StreamError, StreamTruncated, WeightsCorrupt
 from codec.nets.compression import rans, steady
-from codec.nets.compression.exact import LIMIT, UNIT, exact_convolution, exact_linear, exact_transposed_convolution
+from codec.nets.compression.exact import (
+    LIMIT,
+    UNIT,
+    exact_composition,
+    exact_convolution,
+    exact_linear,
+    exact_transposed_convolution,
+)
 from codec.nets.compression.latents import table_indexes
 from codec.nets.compression.tables import SCALES, gaussian_tables, learned_tables, scale_table
 
@@ -193,6 +200,27 @@ def test_exact_layers_keep_weights_as_fine_as_they_can_be() -> None:
 def test_weights_that_cannot_be_computed_with_exactly_are_refused(weight: float) -> None:
     with pytest.raises(WeightsCorrupt):
         exact_linear(np.array([[weight]]), np.zeros(1))
+
+
+def test_composed_layers_are_their_product_digit_for_digit() -> None:
+    generator = np.random.default_rng(6)
+    outer, inner = generator.standard_normal((4, 300)), generator.standard_normal((300, 5)) * 100
+
+    found = exact_composition(outer, inner)
+
+    bits = next(
+        bits
+        for bits in range(24, 0, -1)
+        if np.abs(np.rint(outer * 2**bits)).sum(axis=1).max() * np.abs(np.rint(inner * 2**bits)).max() <= 2**52
+    )
+    left, right = np.rint(outer * 2**bits), np.rint(inner * 2**bits)
+    assert 8 < bits < 24
+    for row in range(4):
+        for column in range(5):
+            total = sum(int(a) * int(b) for a, b in zip(left[row], right[:, column], strict=True))
+            assert found[row, column] == math.ldexp(total, -2 * bits)
+    with pytest.raises(WeightsCorrupt):
+        exact_composition(outer * 2.0**30, inner * 2.0**30)
 
 
 def test_exact_convolutions_are_the_usual_ones_up_to_rounding() -> None:

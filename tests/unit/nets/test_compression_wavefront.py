@@ -15,9 +15,8 @@ def _model(generator: np.random.Generator) -> ContextModel:
         weights = generator.standard_normal((outputs, inputs)) / inputs**0.5
         return exact_linear(weights, generator.standard_normal(outputs), slope)
 
-    context = layer(len(TAPS) * CHANNELS, 2 * CHANNELS, 1.0)
-    parameters = (layer(4 * CHANNELS, 10, 0.01), layer(10, 8, 0.01), layer(8, 2 * CHANNELS, 1.0))
-    return ContextModel(context, parameters)
+    first = layer((2 + len(TAPS)) * CHANNELS, 10, 0.01)
+    return ContextModel(first, (layer(10, 8, 0.01), layer(8, 2 * CHANNELS, 1.0)))
 
 
 def _one_by_one(model: ContextModel, hyper: np.ndarray, wanted: np.ndarray) -> np.ndarray:
@@ -29,8 +28,8 @@ def _one_by_one(model: ContextModel, hyper: np.ndarray, wanted: np.ndarray) -> n
             for tap, (down, right) in enumerate(TAPS):
                 if row + down >= 0 and 0 <= column + right < columns:
                     neighbours[tap] = latent[row + down, column + right]
-            values = np.concatenate([hyper[row, column], model.context(neighbours.reshape(1, -1))[0]])[None]
-            for layer in model.parameters:
+            values = np.concatenate([hyper[row, column], neighbours.ravel()])[None]
+            for layer in (model.first, *model.rest):
                 values = layer(values)
             means = values[0, CHANNELS:]
             latent[row, column] = np.rint(wanted[row, column] - means / UNIT) * UNIT + means
