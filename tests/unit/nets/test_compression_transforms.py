@@ -6,6 +6,7 @@ import torch
 from compressai.zoo.image import model_architectures
 
 from codec.nets.compression import tiles
+from codec.nets.compression.architectures import _ARCHITECTURES
 from codec.nets.compression.latents import Latents
 from codec.nets.compression.network import LearnedCodec, load_network
 from tests.unit.nets.compression_weights import photo
@@ -53,10 +54,28 @@ def test_tiles_differ_from_the_whole_only_by_rounding(architecture: str, monkeyp
     picture = codec.synthesise(_latents(values), 700, 500)
 
     monkeypatch.setattr(tiles, "_MOST_UNTILED", 1)
-    monkeypatch.setattr(tiles, "_TILE_CHANNELS", 8 * 14)
-    assert len(list(tiles.tile_spans(32, 44, width=8, reach=2))) == 12
+    monkeypatch.setattr(tiles, "_TILE_CHANNELS", 8 * 22)
+    assert len(list(tiles.tile_spans(32, 44, width=8, reach=2))) == 4
     tiled = codec.analyse(samples)
 
     assert np.abs(tiled.latent - whole.latent).max() < 1e-5
     assert np.abs(codec.synthesise(_latents(values), 700, 500) - picture).max() < 1e-4
     assert picture.std() > 0.01
+
+
+@pytest.mark.parametrize("architecture", sorted(_ARCHITECTURES))
+def test_reaches_are_as_far_as_any_input_counts(architecture: str) -> None:
+    # What is not a number spreads to all that depends on it.
+    analysis, synthesis = _ARCHITECTURES[architecture].transforms(4, 4)
+    latent = torch.zeros(1, 4, 3, 31)
+    latent[:, :, :, 15] = torch.nan
+    picture = torch.zeros(1, 3, 48, 31 * 16)
+    picture[:, :, :, 15 * 16 : 16 * 16] = torch.nan
+    with torch.inference_mode():
+        shown = synthesis(latent)[0].isnan().any(0).any(0).nonzero().flatten()
+        stored = analysis(picture)[0].isnan().any(0).any(0).nonzero().flatten()
+
+    first, last = int(shown.min()) // 16, int(shown.max()) // 16
+    found = (max(15 - int(stored.min()), int(stored.max()) - 15), max(15 - first, last - 15))
+
+    assert found == _ARCHITECTURES[architecture].reaches
