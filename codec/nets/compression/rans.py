@@ -4,6 +4,7 @@ After Duda, "Asymmetric numeral systems" (arXiv 1311.2540), with 16-bit probabil
 encoder begins with is where the decoder must end, so a check value put there costs nothing beside the state itself.
 """
 
+from array import array
 from bisect import bisect_right
 from collections.abc import Iterable
 
@@ -49,7 +50,7 @@ class Encoder:
     def finish(self, check: int) -> bytes:
         """The payload: the state in 6 bytes, then words of 16 bits, all most significant byte first."""
         state = _LEAST | check
-        words: list[int] = []
+        words = array("H")
         for starts, counts in zip(reversed(self._starts), reversed(self._counts), strict=True):
             for start, count in zip(starts[::-1].tolist(), counts[::-1].tolist(), strict=True):
                 count += 1
@@ -88,9 +89,8 @@ class Decoder:
         self._state = int.from_bytes(payload[:STATE_BYTES], "big")
         if self._state < _LEAST:
             raise StreamCorrupt("The learned codec's payload begins with a state that no encoder leaves.")
-        self._words: list[int] = np.frombuffer(payload, dtype=">u2", offset=STATE_BYTES).tolist()
-        # The next word is the last of the list.
-        self._words.reverse()
+        # The next word is the last.
+        self._words = array("H", np.frombuffer(payload, dtype=">u2", offset=STATE_BYTES)[::-1].astype("=u2").tobytes())
 
     def decode(self, tables: Tables, indexes: Integers) -> Integers:
         """The next group's symbols, (n,) by the tables of `indexes` (n,); raises StreamTruncated and StreamCorrupt."""
