@@ -106,7 +106,17 @@ def check_names(data: bytes, *, pickles: int) -> None:
 
 @contextmanager
 def loading_names() -> Iterator[None]:
-    """PyTorch's weights-only loading accepts the stand-ins inside; one thread at a time."""
+    """PyTorch's weights-only loading accepts the stand-ins inside, nothing that others allowed; one thread at a time.
+
+    Libraries allow the real classes when they are imported, and of two for one name PyTorch takes either.
+    """
     stand_ins: list[Any] = [(stand_in, name.replace(" ", ".")) for name, stand_in in _STAND_INS.items()]
-    with _loading, torch.serialization.safe_globals(stand_ins):
-        yield
+    with _loading:
+        allowed_by_others = torch.serialization.get_safe_globals()
+        torch.serialization.clear_safe_globals()
+        torch.serialization.add_safe_globals(stand_ins)
+        try:
+            yield
+        finally:
+            torch.serialization.clear_safe_globals()
+            torch.serialization.add_safe_globals(allowed_by_others)

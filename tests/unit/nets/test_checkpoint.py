@@ -69,6 +69,14 @@ def assert_same(found: dict[str, torch.Tensor], wanted: dict[str, torch.Tensor] 
         assert not found[key].requires_grad
 
 
+def test_classes_that_libraries_allowed_do_not_take_the_stand_ins_places(tmp_path: Path) -> None:
+    content = {"state_dict": STATE, "seen": collections.defaultdict(list, a=[1]), "args": Namespace(lr=0.1)}
+    path = save(tmp_path / "net.pth.tar", content, is_legacy=False)
+    with torch.serialization.safe_globals([collections.defaultdict, list, Namespace]):
+        assert_same(read_tensors(path))
+        assert collections.defaultdict in torch.serialization.get_safe_globals()
+
+
 @pytest.mark.parametrize("is_legacy", [False, True])
 @pytest.mark.parametrize(
     "wrap",
