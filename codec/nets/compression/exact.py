@@ -41,10 +41,17 @@ _POSITIONS_AT_ONCE = 1024
 LEAKY_SLOPE = 0.01
 
 
+_ROWS_TOGETHER = 4
+"""Matrix libraries take rows by fours; two or three left over take longer than four."""
+
+
 def product(values: Floats, matrix: Tensor) -> Floats:
     """(n, I) whole numbers times (O, I) whole numbers: (n, O)."""
+    count = len(values)
+    if count % _ROWS_TOGETHER > 1:
+        values = np.concatenate([values, np.zeros((-count % _ROWS_TOGETHER, values.shape[1]))])
     result: Floats = functional.linear(torch.from_numpy(values), matrix).numpy()
-    return result
+    return result[:count]
 
 
 @dataclass(frozen=True)

@@ -94,8 +94,7 @@ class Decoder:
 
     def decode(self, tables: Tables, indexes: Integers) -> Integers:
         """The next group's symbols, (n,) by the tables of `indexes` (n,); raises StreamTruncated and StreamCorrupt."""
-        lookups = tables.lookups
-        entries = self._pop([lookups[index] for index in indexes.tolist()])
+        entries = self._pop(map(tables.lookups.__getitem__, indexes.tolist()))
         symbols = tables.low[indexes] + entries
         is_outside = entries == tables.escapes[indexes]
         if is_outside.any():
@@ -131,7 +130,7 @@ class Decoder:
     def _pop_escapes(self, low: Integers, high: Integers) -> Integers:
         heads = self._pop([_UNIFORM[_LENGTH_BITS]] * len(low))
         bits = heads >> 1
-        distances = (1 << bits) + self._pop([_UNIFORM[width] for width in bits.tolist()])
+        distances = (1 << bits) + self._pop(map(_UNIFORM.__getitem__, bits.tolist()))
         symbols = np.where(heads & 1, low - distances, high + distances)
         if np.abs(symbols).max() > VALUE_LIMIT:
             raise StreamCorrupt("The learned codec's payload has a value beyond what an encoder writes.")

@@ -78,8 +78,8 @@ class ContextModel:
 
     def _prepare(self, wave: int, hyper: Fixed, recent: "_Recent") -> Floats:
         """The part of the first layer's sums that does not look at the wavefront just before."""
-        old = recent.neighbours(wave, _OLD)
-        return product(np.concatenate([hyper[recent.positions(wave)], old], axis=1), self._old_matrix)
+        known = np.concatenate([hyper[recent.positions(wave)], recent.neighbours(wave, _OLD)], axis=1)
+        return product(known, self._old_matrix)
 
     @cached_property
     def _new_matrix(self) -> Tensor:

@@ -17,7 +17,7 @@ TRANSFORMS = ["bmshj2018-factorized", "bmshj2018_factorized_relu", "cheng2020-an
 def _pair(architecture: str) -> tuple[torch.nn.Module, LearnedCodec]:
     torch.manual_seed(4)
     build = model_architectures[architecture]
-    model = build(8) if architecture.startswith("cheng") else build(8, 12)
+    model = build(16) if architecture.startswith("cheng") else build(16, 20)
     for parameter in model.parameters():
         parameter.data += 0.02 * torch.randn_like(parameter)
     return model.eval().requires_grad_(False), load_network(architecture, model.state_dict(), b"1234")
@@ -35,10 +35,10 @@ def test_transforms_agree_with_compressai(architecture: str) -> None:
     latent = model.g_a(picture)
 
     analysis = codec.analyse(samples)
-    found = codec.synthesise(_latents(analysis.latent * 8), 128, 192)
+    found = codec.synthesise(_latents(analysis.latent * 24), 128, 192)
 
     assert np.allclose(analysis.latent, latent[0].permute(1, 2, 0), rtol=1e-4, atol=1e-5)
-    expected = model.g_s(latent * 8).clamp(0, 1)[0].permute(1, 2, 0).numpy()
+    expected = model.g_s(latent * 24).clamp(0, 1)[0].permute(1, 2, 0).numpy()
     assert expected.std() > 0.005
     assert np.abs(found - expected).max() < 2e-4
     if analysis.hyper is not None:
@@ -54,8 +54,8 @@ def test_tiles_differ_from_the_whole_only_by_rounding(architecture: str, monkeyp
     picture = codec.synthesise(_latents(values), 700, 500)
 
     monkeypatch.setattr(tiles, "_MOST_UNTILED", 1)
-    monkeypatch.setattr(tiles, "_TILE_CHANNELS", 8 * 22)
-    assert len(list(tiles.tile_spans(32, 44, width=8, reach=2))) == 4
+    monkeypatch.setattr(tiles, "_TILE_CHANNELS", 16 * 22)
+    assert len(list(tiles.tile_spans(32, 44, width=16, reach=2))) == 4
     tiled = codec.analyse(samples)
 
     assert np.abs(tiled.latent - whole.latent).max() < 1e-5
