@@ -1,0 +1,1 @@
+"""How good a reconstruction is, and how codecs compare on it. Nothing that encodes or decodes imports this package."""
