@@ -1,7 +1,5 @@
 """One HTML page, with everything in it, that shows what went in and what came back. Reads no network and no server."""
 
-import base64
-import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
@@ -9,13 +7,10 @@ from pathlib import Path
 from string import Template
 from typing import TYPE_CHECKING, Any
 
+from cli.page import data_url, style
+
 if TYPE_CHECKING:
     from PIL import Image
-
-_SHOWN_PX = 1280
-"""Longest side of an embedded picture: sharp on a screen, and a page that a browser opens at once."""
-
-_QUALITY = 90
 
 _TEMPLATE = Path(__file__).with_name("demo_page.html")
 
@@ -37,6 +32,7 @@ def build_page(pictures: Sequence[ShownPicture]) -> str:
     total_bytes = sum(picture.image["bitstream_bytes"] for picture in pictures)
     template = Template(_TEMPLATE.read_text(encoding="utf-8"))
     return template.substitute(
+        style=style(),
         title=f"{_count(len(pictures))} in {total_bytes:,} bytes",
         lead="Each one went through the HTTP interface, the queue, an encode worker and storage, and came back through "
         "a decode worker. Drag across a picture: left is what went in, right is what came back. Press an item to see "
@@ -100,8 +96,8 @@ def _pair(picture: ShownPicture) -> str:
     return f"""<section class="pair">
 <div class="head"><h2>{name}</h2><span>{image["bitstream_bytes"]:,} bytes, {image["bpp"]:.4f} bpp</span></div>
 <div class="stage">
-<img class="after" alt="{name}, as it came back" src="{_data_url(picture.after)}">
-<img class="before" alt="{name}, as it went in" src="{_data_url(picture.before)}">
+<img class="after" alt="{name}, as it came back" src="{data_url(picture.after)}">
+<img class="before" alt="{name}, as it went in" src="{data_url(picture.before)}">
 {"".join(_map_overlay(rows) for rows in maps)}
 <span class="bar"></span><span class="label left">went in</span><span class="label right">came back</span>
 <input type="range" min="0" max="100" value="50" step="0.5" aria-label="How much of {name} is shown as it went in">
@@ -125,11 +121,3 @@ def _map_overlay(rows: Sequence[str]) -> str:
     )
     edge = len(rows)
     return f'<svg viewBox="0 0 {edge} {edge}" preserveAspectRatio="none" aria-hidden="true">{cells}</svg>'
-
-
-def _data_url(picture: "Image.Image") -> str:
-    shown = picture.copy()
-    shown.thumbnail((_SHOWN_PX, _SHOWN_PX))
-    buffer = io.BytesIO()
-    shown.save(buffer, "JPEG", quality=_QUALITY)
-    return f"data:image/jpeg;base64,{base64.b64encode(buffer.getvalue()).decode('ascii')}"
