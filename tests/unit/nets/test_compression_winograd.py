@@ -38,9 +38,9 @@ def test_winograd_agrees_with_the_plain_convolution(size: tuple[int, int], shuff
     onto = torch.ones_like(found)
     added = convolution(x, slope=0.0, onto=onto)
 
-    assert (found - plain).abs().max() < 2e-5
-    assert (leaky - functional.leaky_relu(plain, 0.01)).abs().max() < 2e-5
-    assert (added - 1 - plain.relu()).abs().max() < 2e-5
+    assert (found - plain).abs().max() < 4e-5
+    assert (leaky - functional.leaky_relu(plain, 0.01)).abs().max() < 4e-5
+    assert (added - 1 - plain.relu()).abs().max() < 4e-5
     assert added is onto
     assert (x == untouched).all()
 
@@ -52,7 +52,7 @@ def test_convolution_with_few_outputs_agrees_with_the_plain_one(size: tuple[int,
 
     found = compile_synthesis(module)(x)
 
-    assert (found - _plain(x, module[0].weight, module[0].bias, 2)).abs().max() < 2e-5
+    assert (found - _plain(x, module[0].weight, module[0].bias, 2)).abs().max() < 4e-5
 
 
 @pytest.mark.parametrize("outputs", [3, 16])
@@ -63,7 +63,7 @@ def test_transposed_convolution_agrees_with_the_plain_one(size: tuple[int, int],
 
     found = compile_synthesis(module)(x)
 
-    assert (found - module(x.permute(2, 0, 1)[None])[0].permute(1, 2, 0)).abs().max() < 2e-5
+    assert (found - module(x.permute(2, 0, 1)[None])[0].permute(1, 2, 0)).abs().max() < 4e-5
     weights, bias = shuffled_weights(module.weight, module.bias)
     assert weights.shape == (4 * outputs, 20, 3, 3)
     assert bias.tolist()[:4] == [float(module.bias[0])] * 4
