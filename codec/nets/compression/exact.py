@@ -10,7 +10,6 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 import torch
-import torch.nn.functional as functional
 from torch import Tensor
 
 from codec.errors import WeightsCorrupt
@@ -35,8 +34,9 @@ _PRODUCT_BITS = 52
 _MOST_WEIGHT_BITS = 24
 """Finer than float32 weights of usual size."""
 
-_POSITIONS_AT_ONCE = 1024
-"""Rows are convolved a few at a time: the neighbourhoods of so many positions, with 192 channels, take 14 MB."""
+_POSITIONS_AT_ONCE = 192
+"""Rows are convolved a few at a time, so that small pictures, too, give every core something to do: the neighbourhoods
+of so many positions, with 192 channels, take 3 MB."""
 
 LEAKY_SLOPE = 0.01
 
@@ -46,11 +46,11 @@ _ROWS_TOGETHER = 4
 
 
 def product(values: Floats, matrix: Tensor) -> Floats:
-    """(n, I) whole numbers times (O, I) whole numbers: (n, O)."""
+    """(n, I) whole numbers times (I, O) whole numbers: (n, O)."""
     count = len(values)
     if count % _ROWS_TOGETHER > 1:
         values = np.concatenate([values, np.zeros((-count % _ROWS_TOGETHER, values.shape[1]))])
-    result: Floats = functional.linear(torch.from_numpy(values), matrix).numpy()
+    result: Floats = torch.mm(torch.from_numpy(values), matrix).numpy()
     return result[:count]
 
 
@@ -58,8 +58,9 @@ def product(values: Floats, matrix: Tensor) -> Floats:
 class ExactLinear:
     """A matrix product with bias, optional (leaky) ReLU, and the way back to whole units.
 
-    `matrix`: (O, I) whole numbers; `bias`: (O,) whole; `shrink`: (O,) powers of two that undo the weights' scaling.
-    `slope`: what negative results are multiplied by; 1 for no activation.
+    `matrix`: (I, O) whole numbers, contiguous, which a product of few rows reads a third faster than the other way
+    round; `bias`: (O,) whole; `shrink`: (O,) powers of two that undo the weights' scaling; `slope`: what negative
+    results are multiplied by, 1 for no activation.
     """
 
     matrix: Tensor
@@ -138,7 +139,7 @@ def exact_linear(weights: Floats, bias: Floats, slope: float = 1.0) -> ExactLine
     else:
         raise WeightsCorrupt("The weights that choose probability tables are too large to be computed with exactly.")
     return ExactLinear(
-        matrix=torch.from_numpy(scaled),
+        matrix=torch.from_numpy(np.ascontiguousarray(scaled.T)),
         bias=scaled_bias,
         shrink=np.ldexp(np.ones(len(bits)), -bits),
         slope=slope,
@@ -155,7 +156,7 @@ def exact_composition(outer: Floats, inner: Floats) -> Floats:
     for bits in range(_MOST_WEIGHT_BITS, -1, -1):
         left, right = np.rint(np.ldexp(outer, bits)), np.rint(np.ldexp(inner, bits))
         if float(np.abs(left).sum(axis=1).max()) * float(np.abs(right).max()) <= 1 << _PRODUCT_BITS:
-            return np.ldexp(product(left, torch.from_numpy(right).T), -2 * bits)
+            return np.ldexp(product(left, torch.from_numpy(right)), -2 * bits)
     raise WeightsCorrupt("The weights that choose probability tables are too large to be computed with exactly.")
 
 

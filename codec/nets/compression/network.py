@@ -25,28 +25,29 @@ Samples = npt.NDArray[np.uint8]
 Picture = npt.NDArray[np.float32]
 
 
-def load_network(architecture: str, state: Mapping[str, Any], digest: bytes) -> "LearnedCodec":
+def load_network(architecture: str, state: Mapping[str, Any], digest: bytes, scale: int = 1) -> "LearnedCodec":
     """The codec named `architecture` with the weights of a checkpoint, in any of the published layouts.
 
-    `digest` is the SHA-256 of the weights' file or its beginning. Raises FeatureUnavailable for architectures that are
+    `digest` is the SHA-256 of the weights' file or its beginning, `scale` what the codec is made for. Raises FeatureUnavailable for architectures that are
     not known here and WeightsCorrupt where the weights are not the architecture's.
     """
-    return LearnedCodec(build_codec(architecture, plain_state(state)), digest[:DIGEST_BYTES])
+    return LearnedCodec(build_codec(architecture, plain_state(state)), digest[:DIGEST_BYTES], scale)
 
 
 class LearnedCodec:
     """Compresses RGB pictures of any size. Safe to use from several threads: it keeps nothing between calls."""
 
-    def __init__(self, codec: Codec, digest: bytes) -> None:
-        self._codec, self._digest = codec, digest
+    def __init__(self, codec: Codec, digest: bytes, scale: int = 1) -> None:
+        self._codec, self._digest, self._scale = codec, digest, scale
 
     @property
     def digest(self) -> bytes:
         """The first 4 bytes of the SHA-256 of the weights' file."""
         return self._digest
 
-    def compress(self, picture: Image.Image, scale: int) -> NetCoarse:
-        """The RGB picture, reduced by `scale` first."""
+    def compress(self, picture: Image.Image, scale: int | None = None) -> NetCoarse:
+        """The RGB picture, reduced by `scale` first; None stands for the scale that the codec is made for."""
+        scale = scale or self._scale
         payload, _ = self.write(self.analyse(np.asarray(reduce_by(picture, scale))))
         return NetCoarse(scale, payload)
 

@@ -5,14 +5,13 @@ encoder begins with is where the decoder must end, so a check value put there co
 """
 
 from array import array
-from bisect import bisect_right
 from collections.abc import Iterable
 
 import numpy as np
 import numpy.typing as npt
 
 from codec.errors import StreamCorrupt, StreamTruncated
-from codec.nets.compression.tables import PROBABILITY_BITS, Integers, Lookup, Tables, lookup
+from codec.nets.compression.tables import LOOKUP_SHIFT, PROBABILITY_BITS, Integers, Lookup, Tables, lookup
 
 CHECK_BITS = 32
 """A state is at least 2**32: one more bit than the check value that it begins with."""
@@ -113,12 +112,12 @@ class Decoder:
         state, next_word = self._state, self._words.pop
         entries = []
         try:
-            for start, end, entry, starts in lookups:
+            for near, starts, counts in lookups:
                 place = state & _WORD_MASK
-                if not start <= place < end:
-                    entry = bisect_right(starts, place) - 1
-                    start, end = starts[entry], starts[entry + 1]
-                state = (end - start) * (state >> PROBABILITY_BITS) + place - start
+                entry = near[place >> LOOKUP_SHIFT]
+                while starts[entry + 1] <= place:
+                    entry += 1
+                state = counts[entry] * (state >> PROBABILITY_BITS) + place - starts[entry]
                 if state < _LEAST:
                     state = state << _WORD_BITS | next_word()
                 entries.append(entry)

@@ -83,18 +83,19 @@ class ContextModel:
 
     @cached_property
     def _new_matrix(self) -> Tensor:
-        return self._by_taps[:, _NEW].flatten(1).contiguous()
+        return self._by_taps[_NEW].flatten(0, 1)
 
     @cached_property
     def _old_matrix(self) -> Tensor:
-        hyper = self.first.matrix[:, : -self._by_taps[0].numel()]
-        return torch.cat([hyper, self._by_taps[:, _OLD].flatten(1)], dim=1)
+        hyper = self.first.matrix[: -self._by_taps[..., 0].numel()]
+        return torch.cat([hyper, self._by_taps[_OLD].flatten(0, 1)])
 
     @property
     def _by_taps(self) -> Tensor:
-        """(O, 12, M)"""
-        outputs, inputs = self.first.matrix.shape
-        return self.first.matrix[:, inputs // (len(TAPS) + 2) * 2 :].reshape(outputs, len(TAPS), -1)
+        """(12, M, O)"""
+        inputs, outputs = self.first.matrix.shape
+        channels = inputs // (len(TAPS) + 2)
+        return self.first.matrix[2 * channels :].view(len(TAPS), channels, outputs)
 
 
 class _Recent:

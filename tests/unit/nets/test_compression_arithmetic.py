@@ -50,7 +50,7 @@ def test_gaussian_tables_cost_what_the_distribution_must_cost() -> None:
         masses = np.array(
             [(math.erf((v + 0.5) / scale / 2**0.5) - math.erf((v - 0.5) / scale / 2**0.5)) / 2 for v in values]
         )
-        frequencies = np.diff(tables.lookups[index][3])[:-1] / 65536
+        frequencies = np.diff(tables.lookups[index][1])[:-1] / 65536
         excess = float((masses * np.log2(masses / frequencies)).sum() / -(masses * np.log2(masses)).sum())
         assert masses.sum() > 1 - 1e-5
         assert excess < 0.005
@@ -82,7 +82,7 @@ def test_learned_tables_follow_the_distribution_of_the_weights() -> None:
     def mass(value: int) -> float:
         return 1 / (1 + math.exp(-(value + 0.75))) - 1 / (1 + math.exp(-(value - 0.25)))
 
-    frequencies = np.diff(tables.lookups[0][3])
+    frequencies = np.diff(tables.lookups[0][1])
     for value in range(-4, 5):
         assert frequencies[value - tables.low[0]] / 65536 == pytest.approx(mass(value), rel=0.01)
     assert frequencies.sum() == 65536
@@ -179,7 +179,7 @@ def test_exact_layers_agree_with_whole_number_arithmetic_digit_for_digit() -> No
 
     found = layer(values.astype(np.float64))
 
-    matrix, shifts = layer.matrix.numpy(), np.log2(layer.shrink).astype(int)
+    matrix, shifts = layer.matrix.numpy().T, np.log2(layer.shrink).astype(int)
     for row in range(4):
         for output in range(9):
             total = sum(int(w) * int(v) for w, v in zip(matrix[output], values[row], strict=True))
