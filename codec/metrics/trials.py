@@ -1,0 +1,52 @@
+"""What trial encodings gave, kept in a folder by the content that went in. Safe for many processes.
+
+A search over peers runs hundreds of encodings a picture; with another budget it needs almost the same ones again.
+"""
+
+import base64
+import hashlib
+import json
+import os
+import threading
+from pathlib import Path
+from typing import Any
+
+_VERSION = 1
+"""Raised when what is kept, or how it comes about, changes."""
+
+
+class Trials:
+    """Results by key, each a file of its own. Without a folder nothing is kept."""
+
+    def __init__(self, folder: Path | None = None) -> None:
+        self._folder = folder
+        if folder is not None:
+            folder.mkdir(parents=True, exist_ok=True)
+
+    def get(self, key: tuple[Any, ...]) -> dict[str, Any] | None:
+        """What was kept under the key; None for nothing, or for a file that broke."""
+        if self._folder is None:
+            return None
+        try:
+            document = json.loads(self._path(key).read_bytes())
+        except (OSError, ValueError):
+            return None
+        if "file" in document:
+            document["file"] = base64.b64decode(document["file"])
+        return dict(document)
+
+    def put(self, key: tuple[Any, ...], values: dict[str, Any]) -> None:
+        """Keep plain values, and bytes under the name `file`."""
+        if self._folder is None:
+            return
+        if "file" in values:
+            values = values | {"file": base64.b64encode(values["file"]).decode("ascii")}
+        path = self._path(key)
+        part = path.with_name(f"{path.name}.{os.getpid()}.{threading.get_ident()}")
+        part.write_text(json.dumps(values))
+        part.replace(path)
+
+    def _path(self, key: tuple[Any, ...]) -> Path:
+        assert self._folder is not None
+        digest = hashlib.sha256(repr((_VERSION, *key)).encode()).hexdigest()
+        return self._folder / f"{digest}.json"
