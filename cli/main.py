@@ -9,9 +9,9 @@ from typing import Annotated
 
 import typer
 
-from cli import decode, demo, doctor, encode, inspect, jobs, ls, pull, push, up, weights
+from cli import decode, demo, doctor, encode, eval, inspect, jobs, ls, pull, push, up, weights
 
-_COMMANDS = (encode, decode, inspect, up, demo, push, pull, ls, jobs, weights, doctor)
+_COMMANDS = (encode, decode, inspect, up, demo, push, pull, ls, jobs, eval, weights, doctor)
 """In the order of `misc --help`."""
 
 _HELP = """Keep pictures at 0.02 to 0.05 bits per pixel.

@@ -1,0 +1,371 @@
+"""`misc eval`: rate and quality of this codec and its peers over a folder of pictures. `codec.metrics` compares."""
+
+import contextlib
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from cli.encode import PICTURE_SUFFIXES
+from cli.errors import FAILED, describe_error, fail_usage, usage_errors
+from cli.output import print_json, say, show
+from cli.plan import run_all, write_atomically
+from codec.errors import FeatureUnavailable, OptionError
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+    from codec.captions import Captions
+    from codec.metrics.compare import Comparison, Row
+    from codec.metrics.own import Setting
+    from codec.metrics.registry import Metrics
+
+_HELP = """Compare this codec with AVIF, WebP, JPEG XL and JPEG over a folder of pictures.
+
+Every picture is encoded at three rates and decoded again, and each peer gets the scale, setting and quality that look \
+best within the same bytes, whole files counted. docs/evaluation.md says what the metrics are.
+
+Examples:
+
+  misc eval photos/
+
+  misc eval photos/ --peers avif --page compare.html --plot curves.png
+"""
+
+_SHOWN_PICTURES = 24
+"""Pictures on a page; more would make it too large to open."""
+
+_SHOWN_RATE = 2
+"""The middle one of the three."""
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """What the call asks for, in values that another process can be sent."""
+
+    profile: str
+    mode: str | None
+    describe: str
+    maps: bool
+    restorer: str | None
+    peers: tuple[str, ...]
+    processes: int
+
+
+@dataclass(frozen=True)
+class _Task:
+    source: Path
+    name: str
+    number: int
+    asked: _Asked
+    folder: Path | None
+    keeps_all: bool
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command("eval", help=_HELP)(evaluate)
+
+
+def evaluate(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="A folder of pictures, or one picture.")],
+    mode: Annotated[
+        str | None, typer.Option(help="pixel, net or ref; net where the profile's networks are, else pixel.")
+    ] = None,
+    describe: Annotated[
+        str, typer.Option(metavar="local|none|FILE", help="Who says what is there; FILE is CSV or JSON.")
+    ] = "local",
+    maps: Annotated[str, typer.Option(metavar="on|off", help="Store where each item is.")] = "on",
+    restorer: Annotated[str | None, typer.Option(help="smooth or diffusion (the profile's own).")] = None,
+    profile: Annotated[str | None, typer.Option(help="Set of networks: lite or sd21.")] = None,
+    peers: Annotated[
+        str | None, typer.Option(metavar="LIST", help="Of avif,webp,jxl,jpeg, or none; all that are here.")
+    ] = None,
+    plot: Annotated[Path | None, typer.Option(metavar="FILE", help="Rate and quality as .png, .svg or .pdf.")] = None,
+    compressai: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="CompressAI's JSON form; peers beside it, NAME-PEER.json.")
+    ] = None,
+    page: Annotated[Path | None, typer.Option(metavar="FILE", help="One HTML page, pictures side by side.")] = None,
+    jobs: Annotated[int, typer.Option(min=1, help="Processes. Seconds are worth comparing with one process only.")] = 1,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")] = False,
+) -> None:
+    """Compare over a folder; the help text is `_HELP`."""
+    with usage_errors(OSError):
+        sources = _sources(folder)
+        processes = min(jobs, len(sources))
+        asked = _asked(profile, mode, describe, maps, restorer, peers, processes)
+        comparison = _comparison(asked)
+        if plot is not None:
+            from codec.metrics.plot import require_plots
+
+            require_plots(plot)
+    for metric, reason in comparison.metrics.left_out.items():
+        say(f"{metric} is left out: {reason}.")
+    keeps_all = bool(comparison.metrics.sets)
+    with tempfile.TemporaryDirectory(prefix="misc-eval-") as kept:
+        kept_in = Path(kept) if page is not None or keeps_all else None
+        tasks = [
+            _Task(source, name, number, asked, kept_in, keeps_all) for number, (source, name) in enumerate(sources)
+        ]
+        if processes == 1:
+            comparison.own.warm_up(comparison.settings)
+        results = run_all(evaluate_one, tasks, jobs, "Comparing", _died)
+        rows = [row for result in results for row in result["rows"]]
+        document = _document(rows, results, comparison, kept_in)
+        if page is not None:
+            write_atomically(page, _page(rows, document["summary"], tasks, comparison).encode())
+    _write(document, comparison, plot, compressai)
+    for image in document["images"]:
+        if image["error"] is not None:
+            say(f"{image['source']} ({image['codec']}): {image['error']['message']}")
+    if as_json:
+        print_json(document)
+    else:
+        _show(document["summary"])
+    if any(image["error"] is not None for image in document["images"]):
+        raise typer.Exit(FAILED)
+
+
+def _sources(folder: Path) -> list[tuple[Path, str]]:
+    """Pictures and the names that reports give them."""
+    if folder.is_file():
+        return [(folder, folder.name)]
+    if not folder.is_dir():
+        raise OptionError(f"There is no folder {folder}.")
+    files = sorted(path for path in folder.rglob("*") if path.suffix.lower() in PICTURE_SUFFIXES and path.is_file())
+    named = [(path, path.relative_to(folder)) for path in files]
+    found = [(path, str(name)) for path, name in named if not any(part.startswith(".") for part in name.parts)]
+    if not found:
+        raise OptionError(f"There is nothing to do in {folder}: no file ends in {', '.join(sorted(PICTURE_SUFFIXES))}.")
+    return found
+
+
+def _asked(
+    profile: str | None,
+    mode: str | None,
+    describe: str,
+    maps: str,
+    restorer: str | None,
+    peers: str | None,
+    processes: int,
+) -> _Asked:
+    from cli.networks import default_profile
+
+    if maps not in ("on", "off"):
+        raise fail_usage(f"--maps must be on or off, not {maps}.")
+    if describe == "openai":
+        raise fail_usage(
+            "A comparison asks no model: encode with --describe openai, or write its answers to a file and name "
+            "that with --describe."
+        )
+    if describe not in ("local", "none") and not Path(describe).is_file():
+        raise fail_usage(f"--describe must be local, none or a file; there is no file {describe}.")
+    return _Asked(profile or default_profile().value, mode, describe, maps == "on", restorer, _peers(peers), processes)
+
+
+def _peers(named: str | None) -> tuple[str, ...]:
+    """The peers asked for; those that are missing here are an error only where they were named."""
+    peers_module = _metrics_package()
+    if named == "none":
+        return ()
+    if named is None:
+        here: tuple[str, ...] = peers_module.peers_here()
+        for peer in peers_module.PEERS:
+            if peer not in here:
+                say(f"{peer} is left out: it cannot be written on this machine.")
+        return here
+    chosen = tuple(dict.fromkeys(part.strip() for part in named.split(",") if part.strip()))
+    unknown = [peer for peer in chosen if peer not in peers_module.PEERS]
+    if unknown or not chosen:
+        known = ", ".join(peers_module.PEERS)
+        raise fail_usage(f"--peers takes {known}, or none; not {', '.join(unknown) or named!r}.")
+    for peer in chosen:
+        peers_module.require_codec(peer)
+    return chosen
+
+
+def _metrics_package() -> Any:
+    """The module of the peers, which needs what all of `codec.metrics` needs."""
+    try:
+        import codec.metrics.peers as peers
+    except ImportError as error:
+        raise FeatureUnavailable(
+            f"Comparing needs PyTorch and more ({error.name} is missing): pip install 'misc-archive[eval]'."
+        ) from None
+    return peers
+
+
+@lru_cache(maxsize=1)
+def _comparison(asked: _Asked) -> "Comparison":
+    """Built once in each process, with its networks."""
+    from cli.folders import weights_store
+    from cli.networks import restorers
+    from codec.captions import load_captions
+    from codec.metrics.compare import Comparison
+    from codec.metrics.own import OwnCodec, settings_of
+    from codec.metrics.registry import load_metrics, share_processors
+    from codec.options import Mode, Profile, RestorerName
+
+    share_processors(asked.processes)
+    captions: Captions | None = None
+    describe = asked.describe
+    if describe not in ("local", "none"):
+        captions, describe = load_captions(Path(describe)), "local"
+    settings: tuple[Setting, ...] = settings_of(
+        weights_store(),
+        profile=_member(Profile, asked.profile, "--profile"),
+        mode=None if asked.mode is None else _member(Mode, asked.mode, "--mode"),
+        describe=describe,
+        maps=asked.maps,
+        restorer=None if asked.restorer is None else _member(RestorerName, asked.restorer, "--restorer"),
+    )
+    restorers().check(settings[0].decode)
+    metrics: Metrics = load_metrics()
+    return Comparison(OwnCodec(weights_store(), restorers()), settings, metrics, asked.peers, captions)
+
+
+def _member(kind: Any, value: str, option: str) -> Any:
+    try:
+        return kind(value)
+    except ValueError:
+        raise OptionError(f"{option} must be one of {', '.join(kind)}, not {value}.") from None
+
+
+def evaluate_one(task: _Task) -> dict[str, Any]:
+    """The rows of one picture; an error of the picture or of our own codec is a row of its own."""
+    from codec.metrics.compare import OURS, Row, compare_picture
+    from codec.picture.open import open_picture
+
+    try:
+        picture = open_picture(task.source)
+        return {
+            "rows": compare_picture(
+                picture, task.name, _comparison(task.asked), source_name=task.source.name, keep=_keeper(task)
+            )
+        }
+    except Exception as error:  # noqa: BLE001 - one bad picture must not stop the rest; its row carries the error
+        return {"rows": [Row(task.name, OURS, 0, error=error)]}
+
+
+def _died(task: _Task) -> dict[str, Any]:
+    from codec.metrics.compare import OURS, Row
+
+    return {"rows": [Row(task.name, OURS, 0, error=MemoryError())]}
+
+
+def _keeper(task: _Task) -> "Callable[[str, int, Image.Image], None]":
+    """Writes what a page or a metric over the whole set will need, each picture under its number."""
+
+    def keep(codec: str, rate: int, picture: "Image.Image") -> None:
+        if task.folder is None or not (task.keeps_all or task.number < _SHOWN_PICTURES):
+            return
+        folder = kept_folder(task.folder, codec, rate)
+        folder.mkdir(parents=True, exist_ok=True)
+        picture.save(folder / f"{task.number}.png", compress_level=1)
+
+    return keep
+
+
+def _page(rows: "list[Row]", summary: list[dict[str, Any]], tasks: list[_Task], comparison: "Comparison") -> str:
+    from cli.eval_page import build_page
+    from codec.metrics.compare import ORIGINAL
+
+    pictures = {}
+    for task in tasks[:_SHOWN_PICTURES]:
+        if task.folder is None:
+            continue
+        for codec, rate in [(ORIGINAL, 0), *dict.fromkeys((row.codec, _SHOWN_RATE) for row in rows)]:
+            file = kept_folder(task.folder, codec, rate) / f"{task.number}.png"
+            if file.is_file():
+                pictures[task.name, codec] = file
+    return build_page(rows, summary, pictures, _SHOWN_RATE, comparison.metrics.is_distance)
+
+
+def kept_folder(folder: Path, codec: str, rate: int) -> Path:
+    """Where the pictures of one codec and rate lie while the command runs."""
+    return folder / f"{codec}-{rate}"
+
+
+def _document(
+    rows: "list[Row]", results: list[dict[str, Any]], comparison: "Comparison", kept: Path | None
+) -> dict[str, Any]:
+    from codec.metrics.summary import summarise
+
+    summary = summarise(rows)
+    is_whole = all(row.error is None for row in rows)
+    if kept is not None:
+        for entry in summary:
+            _add_set_figures(entry, comparison, kept, is_whole)
+    return {
+        "images": [as_json(row) for row in rows],
+        "summary": summary,
+        "left_out": comparison.metrics.left_out,
+    }
+
+
+def _add_set_figures(entry: dict[str, Any], comparison: "Comparison", kept: Path, is_whole: bool) -> None:
+    """Metrics over all pictures together, which mean nothing where some are missing."""
+    from codec.metrics.compare import ORIGINAL
+    from codec.metrics.metric import Undefined
+
+    folders = kept_folder(kept, ORIGINAL, 0), kept_folder(kept, entry["codec"], entry["rate"])
+    for metric in comparison.metrics.sets:
+        entry["metrics"][metric.name] = None
+        if is_whole:
+            with contextlib.suppress(Undefined):
+                entry["metrics"][metric.name] = metric.over(*map(str, folders))
+
+
+def as_json(row: "Row") -> dict[str, Any]:
+    """A row as `--json` shows it."""
+    return {
+        "source": row.source,
+        "codec": row.codec,
+        "rate": row.rate,
+        "bpp": row.bpp,
+        "bytes": row.bytes,
+        "metrics": row.metrics,
+        "undefined": row.undefined,
+        "encode_seconds": row.encode_seconds,
+        "decode_seconds": row.decode_seconds,
+        **row.details,
+        "error": None if row.error is None else describe_error(row.error),
+    }
+
+
+def _write(document: dict[str, Any], comparison: "Comparison", plot: Path | None, compressai: Path | None) -> None:
+    import json
+
+    from codec.metrics.compare import OURS
+    from codec.metrics.plot import plot_rates
+    from codec.metrics.summary import compressai_form
+
+    summary = document["summary"]
+    count = len({image["source"] for image in document["images"] if image["error"] is None})
+    if plot is not None:
+        plot_rates(plot, summary, comparison.metrics.is_distance, f"{count} pictures, means")
+    if compressai is not None and summary:
+        setting = comparison.settings[0]
+        words = f"mode {setting.encode.mode.value}, restorer {setting.decode.painter.value}, {count} pictures"
+        for codec in dict.fromkeys(entry["codec"] for entry in summary):
+            path = compressai if codec == OURS else compressai.with_name(f"{compressai.stem}-{codec}.json")
+            within = words if codec.startswith(OURS) else f"within the bytes of {OURS}, {words}"
+            form = compressai_form(codec, summary, within)
+            write_atomically(path, (json.dumps(form, indent=1) + "\n").encode())
+
+
+def _show(summary: list[dict[str, Any]]) -> None:
+    if not summary:
+        return
+    names = list(summary[0]["metrics"])
+    show(f"{'codec':12} {'rate':>4} {'bpp':>7} " + " ".join(f"{name:>11}" for name in names) + "  encode  decode  over")
+    for entry in sorted(summary, key=lambda entry: entry["rate"]):
+        values = [entry["metrics"].get(name) for name in names]
+        cells = " ".join(f"{value:11.4f}" if value is not None else f"{'-':>11}" for value in values)
+        seconds = f"{entry['encode_seconds']:6.2f}s {entry['decode_seconds']:6.2f}s"
+        over = f"{entry['over_budget']:5d}" if "over_budget" in entry else f"{'':5}"
+        show(f"{entry['codec']:12} {entry['rate']:4d} {entry['bpp']:7.4f} {cells} {seconds} {over}")

@@ -1,0 +1,130 @@
+"""`misc eval` over small folders: its document, its files, its exit statuses."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from click.testing import Result
+
+pytest.importorskip("torch")
+
+from tests.unit.cli.conftest import write_photo
+
+Misc = Callable[..., Result]
+
+BLOCKED = """
+import sys
+
+sys.modules["torch"] = None
+from cli.main import build_app
+from typer.testing import CliRunner
+
+result = CliRunner().invoke(build_app(), ["eval", sys.argv[1]])
+print(result.exit_code, result.stderr)
+"""
+
+
+@pytest.fixture
+def photos(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.delenv("MISC_SQZ_WEIGHTS", raising=False)
+    monkeypatch.setenv("MISC_WEIGHTS_PATH", str(tmp_path / "weights"))
+    folder = tmp_path / "photos"
+    write_photo(folder / "a.png")
+    write_photo(folder / "deep" / "b <b>.png", 64, 48)
+    return folder
+
+
+def test_document_has_images_and_means(misc: Misc, photos: Path) -> None:
+    result = misc("eval", photos, "--mode", "pixel", "--restorer", "smooth", "--peers", "webp", "--json")
+    assert result.exit_code == 0, result.stderr
+    document = json.loads(result.stdout)
+    assert {image["source"] for image in document["images"]} == {"a.png", "deep/b <b>.png"}
+    assert len(document["images"]) == 2 * 3 * 3
+    for image in document["images"]:
+        assert {"source", "codec", "rate", "bpp", "bytes", "metrics", "encode_seconds", "decode_seconds"} <= set(image)
+        width, height = (90, 60) if image["source"] == "a.png" else (64, 48)
+        assert image["bpp"] == pytest.approx(8 * image["bytes"] / (width * height))
+        assert image["error"] is None
+    keys = {(entry["codec"], entry["rate"]) for entry in document["summary"]}
+    assert keys == {(codec, rate) for codec in ("misc", "misc-coarse", "webp") for rate in (1, 2, 3)}
+    assert all(entry["images"] == 2 and entry["metrics"]["haarpsi"] is not None for entry in document["summary"])
+    assert "sqz-dist" in document["left_out"]
+    assert "sqz-dist is left out" in result.stderr
+
+
+def test_page_plot_and_compressai_files(misc: Misc, photos: Path, tmp_path: Path) -> None:
+    page, plot, form = tmp_path / "out" / "page.html", tmp_path / "curves.svg", tmp_path / "misc.json"
+    words = ("--mode", "pixel", "--restorer", "smooth", "--peers", "jpeg")
+    result = misc("eval", photos, *words, "--page", page, "--plot", plot, "--compressai", form)
+    assert result.exit_code == 0, result.stderr
+    html = page.read_text()
+    # Two pictures in four forms each: the original, the coarse one, the restored one, the peer's.
+    assert html.count("data:image/jpeg;base64,") == 8
+    assert "deep/b &lt;b&gt;.png" in html and "<b>.png" not in html
+    assert 'src="http' not in html and "<link" not in html
+    assert "<svg" in plot.read_text()
+    assert json.loads(form.read_text())["name"] == "misc"
+    assert json.loads((tmp_path / "misc-jpeg.json").read_text())["name"] == "jpeg"
+    assert "haarpsi" in result.stdout and "jpeg" in result.stdout
+
+
+def test_bad_picture_is_named_and_the_others_are_compared(misc: Misc, photos: Path) -> None:
+    (photos / "bad.png").write_bytes(b"no picture")
+    result = misc("eval", photos, "--mode", "pixel", "--peers", "none", "--json")
+    assert result.exit_code == 1
+    document = json.loads(result.stdout)
+    (failed,) = [image for image in document["images"] if image["error"] is not None]
+    assert (failed["source"], failed["error"]["code"]) == ("bad.png", "picture_unrecognised")
+    assert "bad.png" in result.stderr
+    assert {entry["images"] for entry in document["summary"]} == {2}
+
+
+def test_single_pixel_is_compared(misc: Misc, photos: Path) -> None:
+    write_photo(photos / "one.png", 1, 1)
+    result = misc("eval", photos / "one.png", "--mode", "pixel", "--restorer", "smooth", "--json")
+    assert result.exit_code == 0, result.stderr
+    assert all("ms-ssim-rgb" in image["undefined"] for image in json.loads(result.stdout)["images"])
+
+
+def test_descriptions_made_elsewhere_are_used(misc: Misc, photos: Path, tmp_path: Path) -> None:
+    captions = tmp_path / "captions.json"
+    captions.write_text(json.dumps([{"file": name, "items": [], "overall": "x"} for name in ("a.png", "b <b>.png")]))
+    result = misc("eval", photos, "--mode", "pixel", "--peers", "none", "--describe", captions, "--json")
+    assert result.exit_code == 0, result.stderr
+    assert {image["describer"] for image in json.loads(result.stdout)["images"]} == {"captions"}
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (("--peers", "gif"), "--peers"),
+        (("--peers", ","), "--peers"),
+        (("--mode", "huge"), "--mode"),
+        (("--restorer", "nobody"), "--restorer"),
+        (("--describe", "nothing.csv"), "--describe"),
+        (("--describe", "openai"), "asks no model"),
+        (("--maps", "perhaps"), "--maps"),
+        (("--plot", "curves.doc"), ".svg"),
+        (("--mode", "net", "--profile", "sd21"), "misc weights"),
+    ],
+)
+def test_wrong_usage(misc: Misc, photos: Path, words: tuple[str, ...], sentence: str) -> None:
+    result = misc("eval", photos, *words)
+    assert result.exit_code == 2
+    assert sentence in result.stderr
+
+
+def test_folder_without_pictures_is_wrong_usage(misc: Misc, tmp_path: Path) -> None:
+    for folder in (tmp_path, tmp_path / "nowhere"):
+        assert misc("eval", folder).exit_code == 2
+
+
+def test_without_the_libraries_it_says_what_to_install(photos: Path) -> None:
+    ended = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", BLOCKED, str(photos)], capture_output=True, text=True, timeout=120
+    )
+    assert ended.stdout.startswith("2 "), ended.stdout + ended.stderr
+    assert "misc-archive[eval]" in ended.stdout
