@@ -12,7 +12,7 @@ from weights import uniform
 
 from codec.bitstream.stream import Texts
 from codec.decode.diffusion.diffbir import DiffBIRNetworks
-from codec.decode.diffusion.networks import Stage
+from codec.decode.diffusion.networks import Networks, Stage
 from codec.decode.diffusion.restorer import DiffusionRestorer
 from codec.decode.diffusion.state import DiffusionState
 from codec.decode.restore import RestoreRequest
@@ -30,10 +30,30 @@ MASKS = [
 ]
 
 
+class SteadyNetworks:
+    """The tiny networks, whose noise is mostly the one that latents of unit deviation have.
+
+    Random networks foretell noise that is not there, and latents grow twentyfold. With trained ones, and with these,
+    they keep the deviation of a picture's latents.
+    """
+
+    def __init__(self, networks: DiffBIRNetworks) -> None:
+        self.inner = networks
+        betas = np.linspace(0.00085**0.5, 0.0120**0.5, 1000) ** 2
+        self.levels = torch.from_numpy(np.sqrt(1 - np.cumprod(1 - betas))).float()
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self.inner, name)
+
+    def predict(self, noisy: torch.Tensor, times: torch.Tensor, *others: object) -> torch.Tensor:
+        own = self.inner.predict(noisy, times, *others)
+        return self.levels[times.long()].view(-1, 1, 1, 1) * noisy + 0.1 * own
+
+
 class Published:
     """What the published code does with one picture, text, number of steps and guidance."""
 
-    def __init__(self, networks: DiffBIRNetworks, noise: Callable[[tuple[int, ...]], Array]) -> None:
+    def __init__(self, networks: Networks, noise: Callable[[tuple[int, ...]], Array]) -> None:
         self.networks = networks
         self.noise = noise
 
@@ -140,9 +160,14 @@ def restorer(tiny_diffbir: DiffBIR) -> DiffusionRestorer:
     return DiffusionRestorer(DiffBIRNetworks(tiny_diffbir))
 
 
+@pytest.mark.parametrize("is_steady", [True, False], ids=["unit deviation", "random"])
 @torch.inference_mode()
-def test_four_passes_are_the_published_sampler_step_by_step(restorer: DiffusionRestorer, tiny_diffbir: DiffBIR) -> None:
-    published = Published(DiffBIRNetworks(tiny_diffbir), noise_of(SEED))
+def test_four_passes_are_the_published_sampler_step_by_step(tiny_diffbir: DiffBIR, is_steady: bool) -> None:
+    torch.set_num_threads(1)
+    networks: Networks = DiffBIRNetworks(tiny_diffbir)
+    networks = SteadyNetworks(networks) if is_steady else networks
+    restorer = DiffusionRestorer(networks)
+    published = Published(networks, noise_of(SEED))
     state = restorer.begin(request(maps=MASKS))
     passes = [(detail, 3, 3.5, mask) for detail, mask in zip(TEXTS.details, MASKS, strict=True)]
     for text, steps, guidance, mask in [*passes, (TEXTS.overall, OVERALL_STEPS, 7.0, None)]:
@@ -151,7 +176,9 @@ def test_four_passes_are_the_published_sampler_step_by_step(restorer: DiffusionR
         run_to(Stage.DIFFUSE, restorer, state)
         for expected in published.samples(condition, text, steps, guidance):
             restorer.step([state])
-            assert np.abs(state.latents.numpy() - expected).max() < 1e-4 * max(1, expected.std())
+            assert not is_steady or expected.std() < 1.2
+            tolerance = 1e-4 if is_steady else 1e-4 * expected.std()
+            assert np.abs(state.latents.numpy() - expected).max() < tolerance
         assert state.stage is Stage.DECODE
         restorer.step([state])
         painted = published.picture(expected, cleaned, (HEIGHT, WIDTH)).astype(np.float64)
