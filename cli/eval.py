@@ -80,7 +80,7 @@ def evaluate(
         str, typer.Option(metavar="local|none|FILE", help="Who says what is there; FILE is CSV or JSON.")
     ] = "local",
     maps: Annotated[str, typer.Option(metavar="on|off", help="Store where each item is.")] = "on",
-    restorer: Annotated[str | None, typer.Option(help="smooth or diffusion (the profile's own).")] = None,
+    restorer: Annotated[str | None, typer.Option(help="smooth or diffusion; what is here.")] = None,
     profile: Annotated[str | None, typer.Option(help="Set of networks: lite or sd21.")] = None,
     peers: Annotated[
         str | None, typer.Option(metavar="LIST", help="Of avif,webp,jxl,jpeg, or none; all that are here.")
@@ -206,7 +206,7 @@ def _comparison(asked: _Asked) -> "Comparison":
     from cli.networks import restorers
     from codec.captions import load_captions
     from codec.metrics.compare import Comparison
-    from codec.metrics.own import OwnCodec, settings_of
+    from codec.metrics.own import OwnCodec, restorer_here, settings_of
     from codec.metrics.registry import load_metrics, share_processors
     from codec.options import Mode, Profile, RestorerName
 
@@ -215,13 +215,18 @@ def _comparison(asked: _Asked) -> "Comparison":
     describe = asked.describe
     if describe not in ("local", "none"):
         captions, describe = load_captions(Path(describe)), "local"
+    profile = _member(Profile, asked.profile, "--profile")
+    if asked.restorer is None:
+        restorer = restorer_here(restorers(), profile)
+    else:
+        restorer = _member(RestorerName, asked.restorer, "--restorer")
     settings: tuple[Setting, ...] = settings_of(
         weights_store(),
-        profile=_member(Profile, asked.profile, "--profile"),
+        profile=profile,
         mode=None if asked.mode is None else _member(Mode, asked.mode, "--mode"),
         describe=describe,
         maps=asked.maps,
-        restorer=None if asked.restorer is None else _member(RestorerName, asked.restorer, "--restorer"),
+        restorer=restorer,
     )
     restorers().check(settings[0].decode)
     metrics: Metrics = load_metrics()

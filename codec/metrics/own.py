@@ -5,7 +5,7 @@ from typing import Any
 
 from PIL import Image
 
-from codec.bitstream.stream import Stream
+from codec.bitstream.stream import Stream, Texts
 from codec.captions import Captions
 from codec.decode.coarse import rebuild_coarse
 from codec.decode.pipeline import Decoded
@@ -15,7 +15,7 @@ from codec.encode.equip import equipped
 from codec.encode.parts import EncodeParts
 from codec.encode.pipeline import Encoded
 from codec.encode.pipeline import encode as encode_picture
-from codec.errors import WeightsError
+from codec.errors import FeatureUnavailable, WeightsError
 from codec.nets.coarse_networks import find_in, record_of
 from codec.options import DecodeOptions, EncodeOptions, Mode, Profile, RestorerName, parse_options
 from codec.weights.store import WeightsStore
@@ -53,6 +53,14 @@ class OwnCodec:
         """The restored picture; errors as `codec.decode.pipeline.decode`."""
         with self._restorers.use(options) as restorer:
             return decode_stream(data, options, restorer=restorer, find_network=find_in(self._store))
+
+    def texts(self, picture: Image.Image, setting: Setting, *, source_name: str, captions: Captions | None) -> Texts:
+        """What a file of the picture would say in words, without coding the picture itself."""
+        values = {"mode": Mode.PIXEL, "blocks": 1}
+        options = parse_options(EncodeOptions, _given(setting.encode) | values)
+        return self.encode(
+            picture, replace(setting, encode=options), source_name=source_name, captions=captions
+        ).stream.texts
 
     def coarse(self, stream: Stream) -> Image.Image:
         """What the restorer begins with, at the picture's size."""
@@ -109,6 +117,15 @@ def has_networks(store: WeightsStore, profile: Profile) -> bool:
     except WeightsError:
         return False
     return True
+
+
+def restorer_here(restorers: Restorers, profile: Profile) -> RestorerName | None:
+    """None, the profile's own, where its networks are here; else the restorer that needs none."""
+    try:
+        restorers.check(DecodeOptions(profile=profile))
+    except (WeightsError, FeatureUnavailable):
+        return RestorerName.SMOOTH
+    return None
 
 
 def _given(options: EncodeOptions) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from codec.metrics.own import OwnCodec, has_networks, settings_of, without_text
 from codec.metrics.plot import plot_rates
 from codec.metrics.registry import load_metrics
 from codec.metrics.summary import compressai_form, summarise
-from codec.options import Mode, Profile
+from codec.options import Mode, Profile, RestorerName
 from codec.weights.store import WeightsStore
 
 
@@ -36,7 +36,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> WeightsStore:
 
 @pytest.fixture(scope="module")
 def comparison(store: WeightsStore) -> Comparison:
-    settings = settings_of(store, profile=Profile.LITE, mode=Mode.PIXEL, restorer=None)
+    settings = settings_of(store, profile=Profile.LITE, mode=Mode.PIXEL, restorer=RestorerName.SMOOTH)
     with pytest.MonkeyPatch.context() as patch:
         patch.delenv("MISC_SQZ_WEIGHTS", raising=False)
         return Comparison(OwnCodec(store, Restorers(store)), settings, load_metrics(), ("jpeg",))

@@ -1,0 +1,240 @@
+"""Rate and quality of this codec beside AVIF, WebP, JPEG XL and JPEG on the sets that the project is judged by.
+
+    python -m bench.quality --kodak DIR --aigi DIR [--held-out DIR] [--json FILE]
+
+For every set and rate: means of whole files within the same bytes, what the restorer and the words add, and beside each
+figure what was asked for. Then seconds, memory and size of the networks. Trial encodings of the peers are kept in
+`--cache`, so that a second run is faster by most of its time. The weights of sqz-dist come from --sqz or
+MISC_SQZ_WEIGHTS; without them the distances are missing. docs/evaluation.md says how peers are chosen.
+"""
+
+import argparse
+import json
+import tempfile
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+
+from bench.quality_claims import (
+    DISTANCE,
+    Claim,
+    against_wordless,
+    claims_of,
+    mean_of,
+    monotone,
+    select,
+    words,
+)
+from bench.quality_picture import Plan, Task, comparison_of, measure_picture
+from bench.quality_speed import speed_of
+from cli.encode import PICTURE_SUFFIXES
+from cli.eval import as_json
+from cli.folders import weights_store
+from cli.plan import run_all
+from codec.metrics.compare import OURS, OURS_COARSE, Row
+from codec.metrics.peers import PEERS, peers_here
+from codec.metrics.sqz import find_weights
+from codec.metrics.summary import summarise
+from codec.options import Profile
+
+_SHOWN = ("bpp", DISTANCE, "ms-ssim-rgb", "haarpsi", "gmsd", "psnr-rgb")
+_SPEED_SIZE_PX = (768, 512)
+_MOST_NETWORK_BYTES = 40_000_000
+_MOST_SECONDS = {"encode": 4.0, "decode": 8.0}
+_MOST_BYTES = 2_500_000_000
+
+
+def pictures_in(folder: Path, most: int | None) -> list[Path]:
+    """The pictures of a set by name."""
+    found = sorted(path for path in folder.iterdir() if path.suffix.lower() in PICTURE_SUFFIXES)
+    if not found:
+        raise SystemExit(f"{folder} has no pictures")
+    return found[:most]
+
+
+def measure_set(folder: Path, plan: Plan, most: int | None) -> list[dict[str, Any]]:
+    """What `measure_picture` gives for each picture of a folder, over the plan's processes."""
+    sources = pictures_in(folder, most)
+    following = [*sources[1:], sources[0]]
+    tasks = [Task(source, after, plan) for source, after in zip(sources, following, strict=True)]
+    if plan.processes == 1:
+        comparison = comparison_of(plan)
+        comparison.own.warm_up(comparison.settings)
+    results = run_all(measure_picture, tasks, plan.processes, folder.name, lambda task: {})
+    lost = [str(task.source) for task, result in zip(tasks, results, strict=True) if not result]
+    if lost:
+        raise SystemExit(f"a process was killed, probably for want of memory, at {', '.join(lost)}")
+    return results
+
+
+def show_set(name: str, results: Sequence[dict[str, Any]], peers: Sequence[str]) -> None:
+    """All tables of a set."""
+    rows: list[Row] = [row for result in results for row in result["rows"]]
+    rates = sorted({row.rate for row in rows})
+    ours = next(row for row in rows if row.codec == OURS)
+    print(f"\n{name}: {len(results)} pictures, mode {ours.details['mode']}, restorer {ours.details['restorer']}")
+    heads = " ".join(f"{head:>11}" for head in _SHOWN)
+    print(f"{'rate':4} {'codec':12} {heads} {'over':>5} {'ours/it':>8}")
+    for rate in rates:
+        base = mean_of(select(rows, OURS, rate), DISTANCE)
+        for codec in (OURS, OURS_COARSE, *peers):
+            chosen = select(rows, codec, rate)
+            values = [mean_of(chosen, metric) for metric in _SHOWN]
+            over = sum(bool(row.details.get("over_budget")) for row in chosen) if codec in peers else None
+            share = None if base is None or values[1] is None else base / values[1]
+            cells = " ".join(_cell(value, 11) for value in values)
+            print(f"{rate:4d} {codec:12} {cells} {'' if over is None else over:>5} {_cell(share, 8, 3)}")
+    print(f"'ours/it' is our {DISTANCE} over the row's; 'over' counts files that could not get within our bytes.")
+    print("Bytes of a peer's file that are left without the wrapper that mode ref rebuilds, where it can:")
+    for rate in rates:
+        figures = [f"{peer} {_bare_share(select(rows, peer, rate))}" for peer in peers]
+        print(f"{rate:4d} {', '.join(figures)}")
+    for row in rows:
+        if row.error is not None:
+            print(f"{row.source}, {row.codec} at rate {row.rate}: {row.error}")
+    _show_words(results, rates)
+
+
+def _show_words(results: Sequence[dict[str, Any]], rates: Sequence[int]) -> None:
+    print(f"\n{DISTANCE} of files with text, and of files without, whose bits went to the coarse picture:")
+    heads = f"{'with':>10} {'without: bpp':>13} {'':>8} {'without, equal bpp':>19} {'closer with':>12} {'outside':>8}"
+    print(f"{'rate':4} {heads}")
+    for rate in rates:
+        found = against_wordless(results, rate)
+        plain = found["without_text_same_rate"]
+        print(
+            f"{rate:4d} {_cell(found['with_text'], 10)} {_cell(plain['bpp'], 13)} {_cell(plain[DISTANCE], 8)} "
+            f"{_cell(found['without_text_equal_bpp'], 19)} {found['with_text_is_closer']:>6} of {found['pictures']:2d} "
+            f"{found['outside']:8d}"
+        )
+    print("'outside' counts pictures where the curve without text had to be continued beyond its rates.")
+    for rate in rates:
+        counted = words(results, rate)
+        if counted["pictures"]:
+            print(
+                f"rate {rate}: {DISTANCE} {_cell(counted['right'], 0)} with a picture's own words, "
+                f"{_cell(counted['wrong'], 0)} with the next picture's; own closer on {counted['right_is_closer']}, "
+                f"equal on {counted['equal']} of {counted['pictures']}"
+            )
+
+
+def show_claims(name: str, claims: Sequence[Claim]) -> None:
+    """Figures beside their targets."""
+    print(f"\n{name}: asked and measured")
+    for claim in claims:
+        verdict = {True: "met", False: "NOT MET", None: "-"}[claim.is_met]
+        print(f"  {claim.words:70} {claim.figure:>24}   {claim.target:>10}   {verdict}")
+
+
+def network_claims(profile: str) -> list[Claim]:
+    """The size of the profile's networks that are here."""
+    store = weights_store()
+    records = [record for record in store.records().values() if Profile(profile) in record.profiles]
+    size = sum(store.file_of(record).stat().st_size for record in records if store.file_of(record).is_file())
+    figure = f"{size / 1e6:.1f} MB in {len(records)} files"
+    return [Claim(f"size of the networks of {profile}", figure, "<= 40 MB", size <= _MOST_NETWORK_BYTES)]
+
+
+def speed_claims(speed: dict[str, dict[str, Any]]) -> list[Claim]:
+    """Seconds and memory of one picture; loading stands on a line of its own."""
+    claims = []
+    for what, found in speed.items():
+        seconds, most = found["first_seconds"], _MOST_SECONDS[what]
+        told = f"{seconds:.2f} s, again {found['next_seconds']:.2f} s"
+        claims.append(Claim(f"{what} of 768x512", told, f"<= {most:g} s", seconds <= most))
+        loading = f"{found['import_seconds']:.2f} + {found['load_seconds']:.2f} s"
+        claims.append(Claim(f"{what}: imports + loading of networks", loading, "told", None))
+        peak = found["peak_bytes"]
+        claims.append(Claim(f"{what}: peak memory", f"{peak / 1e9:.2f} GB", "<= 2.5 GB", peak <= _MOST_BYTES))
+    return claims
+
+
+def _speed(source: Path, profile: str, rate: int) -> dict[str, dict[str, Any]]:
+    with tempfile.TemporaryDirectory(prefix="misc-speed-") as folder, Image.open(source) as opened:
+        file = Path(folder) / "picture.png"
+        picture = opened.convert("RGB")
+        if picture.size != _SPEED_SIZE_PX:
+            picture = picture.resize(_SPEED_SIZE_PX, Image.Resampling.LANCZOS)
+        picture.save(file)
+        return speed_of(file, profile, rate)
+
+
+def _bare_share(rows: Sequence[Row]) -> str:
+    shares = [
+        row.details["bytes_without_wrapper"] / row.bytes
+        for row in rows
+        if row.details["bytes_without_wrapper"] is not None and row.bytes
+    ]
+    return f"{sum(shares) / len(shares):.0%} of {len(shares)} files" if shares else "none"
+
+
+def _cell(value: float | None, width: int, digits: int = 4) -> str:
+    return f"{'-' if value is None else format(value, f'.{digits}f'):>{width}}"
+
+
+def document_of(results: Sequence[dict[str, Any]], claims: Sequence[Claim]) -> dict[str, Any]:
+    """A set's part of the JSON file."""
+    rows = [row for result in results for row in result["rows"]]
+    rates = sorted({row.rate for row in rows})
+    return {
+        "summary": summarise(rows),
+        "images": [as_json(row) for row in rows],
+        "without_text": [as_json(row) for result in results for row in result["wordless"]],
+        "against_without_text": {rate: against_wordless(results, rate) for rate in rates},
+        "words": {rate: words(results, rate) for rate in rates},
+        "monotone": monotone(rows),
+        "claims": [asdict(claim) for claim in claims],
+    }
+
+
+def main() -> None:
+    """Measure, print, and write JSON where asked."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    for name in ("kodak", "aigi", "held-out"):
+        parser.add_argument(f"--{name}", type=Path, metavar="DIR")
+    parser.add_argument("--json", type=Path, metavar="FILE")
+    parser.add_argument("--profile", default="lite", choices=list(Profile))
+    parser.add_argument("--restorer", choices=["smooth", "diffusion"])
+    parser.add_argument("--peers", default=",".join(peers_here()), metavar="LIST")
+    parser.add_argument("--captions", type=Path, metavar="FILE", help="descriptions instead of the local describer's")
+    parser.add_argument("--text-rate", type=int, nargs="*", default=[2], help="rates at which words are exchanged")
+    parser.add_argument("--most", type=int, metavar="N", help="pictures of each set")
+    parser.add_argument("--jobs", type=int, default=2, help="processes")
+    parser.add_argument("--cache", type=Path, default=Path(tempfile.gettempdir()) / "misc-quality", metavar="DIR")
+    parser.add_argument("--sqz", type=Path, metavar="FILE", help="weights of sqz-dist")
+    asked = parser.parse_args()
+    peers = tuple(peer for peer in PEERS if peer in asked.peers.split(","))
+    plan = Plan(
+        profile=asked.profile,
+        restorer=asked.restorer,
+        peers=peers,
+        text_rates=tuple(asked.text_rate),
+        captions=asked.captions,
+        cache=asked.cache,
+        sqz=asked.sqz or find_weights(),
+        processes=asked.jobs,
+    )
+    folders = {"kodak": asked.kodak, "aigi": asked.aigi, "held-out": asked.held_out}
+    given = {name: folder for name, folder in folders.items() if folder is not None}
+    if not given:
+        parser.error("give --kodak, --aigi or --held-out")
+    document: dict[str, Any] = {"sets": {}}
+    for name, folder in given.items():
+        results = measure_set(folder, plan, asked.most)
+        claims = claims_of(results)
+        show_set(name, results, peers)
+        show_claims(name, claims)
+        document["sets"][name] = document_of(results, claims)
+    speed = _speed(pictures_in(next(iter(given.values())), 1)[0], asked.profile, rate=3)
+    claims = [*speed_claims(speed), *network_claims(asked.profile)]
+    show_claims("machine", claims)
+    document |= {"speed": speed, "claims": [asdict(claim) for claim in claims]}
+    if asked.json:
+        asked.json.write_text(json.dumps(document, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()

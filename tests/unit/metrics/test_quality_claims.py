@@ -1,0 +1,95 @@
+"""What `bench.quality` makes of measured rows, on rows whose sums are known, and its timing in fresh processes."""
+
+import math
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytest.importorskip("torch")
+
+from bench.quality_claims import against_wordless, best_rate, claims_of, interpolated, monotone, words
+from bench.quality_speed import speed_of
+from codec.metrics.compare import OURS, OURS_COARSE, Row
+from tests.unit.cli.conftest import write_photo
+
+
+def row(source: str, codec: str, rate: int, bpp: float, distance: float, **others: float) -> Row:
+    return Row(source, codec, rate, bpp, round(bpp * 49_152), {"sqz-dist": distance, **others})
+
+
+def result(source: str, scale: float = 1.0) -> dict[str, Any]:
+    """One picture: ours at 0.7 of AVIF's distance and 0.75 of our coarse picture's, falling with the rate."""
+    rows, wordless = [], []
+    for rate, bpp, distance in ((1, 0.02, 0.30), (2, 0.03, 0.25), (3, 0.06, 0.20)):
+        ours = distance * scale
+        rows += [
+            row(source, OURS, rate, bpp, ours, **{"ms-ssim-rgb": 0.85, "haarpsi": 0.6, "gmsd": 0.1, "psnr-rgb": 24}),
+            row(source, OURS_COARSE, rate, bpp, ours / 0.75, **{"psnr-rgb": 25.0}),
+            row(source, "avif", rate, bpp, ours / 0.7, **{"ms-ssim-rgb": 0.86, "haarpsi": 0.61, "gmsd": 0.11}),
+        ]
+        wordless.append(row(source, "misc without text", rate, bpp - 0.005, ours + 0.03))
+    right, wrong = {"sqz-dist": 0.25 * scale}, {"sqz-dist": 0.26}
+    return {"rows": rows, "wordless": wordless, "wrong_words": {2: {"right": right, "wrong": wrong}}}
+
+
+def test_the_rate_that_is_judged_is_the_highest_within_the_bits() -> None:
+    rows = result("a")["rows"]
+    assert best_rate(rows) == 2
+    assert best_rate([each for each in rows if each.rate == 3]) is None
+
+
+def test_each_claim_is_held_against_its_target() -> None:
+    claims = {claim.words: claim for claim in claims_of([result("a"), result("b")])}
+    ratio = claims["sqz-dist over AVIF's (rate 2, 0.0300 bpp)"]
+    assert (ratio.figure, ratio.is_met) == ("0.7000", True)
+    assert claims["ms-ssim-rgb minus AVIF's"].is_met
+    assert claims["haarpsi minus AVIF's"].is_met is False
+    assert claims["gmsd minus AVIF's"].is_met
+    assert claims["psnr-rgb minus AVIF's"].is_met is None
+    assert (
+        claims["sqz-dist over our coarse picture's"].figure,
+        claims["psnr-rgb minus our coarse picture's"].figure,
+    ) == (
+        "0.7500",
+        "-1.0000",
+    )
+    own = claims["pictures closer with their own words than with others', rate 2"]
+    assert (own.figure, own.target, own.is_met) == ("2 of 2, 0 equal", ">= 2", True)
+
+
+def test_words_are_counted_by_picture() -> None:
+    counted = words([result("a"), result("b", 1.2), result("c", 1.04)], 2)
+    assert (counted["pictures"], counted["right_is_closer"], counted["equal"]) == (3, 1, 1)
+    assert counted["wrong"] == pytest.approx(0.26)
+    assert words([result("a")], 3)["pictures"] == 0
+
+
+def test_files_without_text_are_compared_at_the_bits_of_those_with() -> None:
+    found = against_wordless([result("a")], 2)
+    # Between 0.025 bpp, 0.28 and 0.055 bpp, 0.23, a sixth of the way.
+    assert found["without_text_equal_bpp"] == pytest.approx(0.28 - 0.05 / 6)
+    assert found["without_text_same_rate"]["bpp"] == pytest.approx(0.025)
+    assert (found["with_text_is_closer"], found["outside"], found["pictures"]) == (1, 0, 1)
+    assert against_wordless([result("a")], 3)["outside"] == 1
+
+
+def test_interpolation_goes_on_beyond_the_ends() -> None:
+    curve = [(3.0, 1.0), (1.0, 4.0), (2.0, 2.0)]
+    assert [interpolated(curve, x) for x in (0.0, 1.0, 1.5, 2.5, 4.0)] == [6.0, 4.0, 3.0, 1.5, 0.0]
+
+
+def test_rates_that_do_not_rise_are_counted() -> None:
+    rows = result("a")["rows"] + [row("b", OURS, rate, 0.02, 0.3) for rate in (1, 2, 3)]
+    found = monotone(rows)
+    assert (found["pictures"], found["bytes_rise"], found["distance_falls"]) == (2, 1, 1)
+    assert found["mean_distance_falls"]
+
+
+def test_speed_is_measured_in_processes_of_their_own(tmp_path: Path) -> None:
+    write_photo(tmp_path / "photo.png", 96, 64)
+    found = speed_of(tmp_path / "photo.png", "lite", 2)
+    assert set(found) == {"encode", "decode"}
+    for part in found.values():
+        assert part["first_seconds"] > 0 and math.isfinite(part["load_seconds"])
+        assert 10_000_000 < part["peak_bytes"] < 10_000_000_000
