@@ -112,7 +112,8 @@ def evaluate(
             _Task(source, name, number, asked, kept_in, keeps_all) for number, (source, name) in enumerate(sources)
         ]
         if processes == 1:
-            comparison.own.warm_up(comparison.settings)
+            with usage_errors(OSError):
+                comparison.own.warm_up(comparison.settings)
         results = run_all(evaluate_one, tasks, jobs, "Comparing", _died)
         rows = [row for result in results for row in result["rows"]]
         document = _document(rows, results, comparison, kept_in)

@@ -70,7 +70,11 @@ class OwnCodec:
         """Load what the settings need, so that no picture's seconds have the loading in them."""
         grey = Image.new("RGB", (64, 64), (128, 128, 128))
         for setting in settings:
-            encoded = self.encode(grey, replace(setting, encode=without_text(setting.encode)))
+            options = without_text(setting.encode)
+            if options.mode is Mode.REF:
+                # It has no networks to load, and no codec meets the budget on so small a picture.
+                options = parse_options(EncodeOptions, _given(options) | {"mode": Mode.PIXEL})
+            encoded = self.encode(grey, replace(setting, encode=options))
             self.decode(encoded.data, setting.decode)
 
 

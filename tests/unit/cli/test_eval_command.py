@@ -82,6 +82,14 @@ def test_bad_picture_is_named_and_the_others_are_compared(misc: Misc, photos: Pa
     assert {entry["images"] for entry in document["summary"]} == {2}
 
 
+def test_budget_that_cannot_be_met_is_an_error_of_its_picture(misc: Misc, photos: Path) -> None:
+    # No AVIF of 90x60 pixels has the 13 bytes that 0.02 bpp leave.
+    result = misc("eval", photos, "--mode", "ref", "--restorer", "smooth", "--peers", "none", "--json")
+    assert result.exit_code == 1
+    errors = {image["error"]["code"] for image in json.loads(result.stdout)["images"]}
+    assert errors == {"budget_unreachable"}
+
+
 def test_single_pixel_is_compared(misc: Misc, photos: Path) -> None:
     write_photo(photos / "one.png", 1, 1)
     result = misc("eval", photos / "one.png", "--mode", "pixel", "--restorer", "smooth", "--json")
