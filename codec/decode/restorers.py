@@ -5,24 +5,36 @@ Decides who paints for which options; how is the restorers' matter.
 
 import gc
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from codec.bitstream.stream import Texts
 from codec.decode.restore import NEEDS_NETWORKS, Restorer, RestoreRequest, get_restorer
-from codec.errors import FeatureUnavailable
 from codec.nets.diffbir.load import NetworkFiles, find_files, load_diffbir
+from codec.nets.lite.load import load_lite
 from codec.nets.loaded import Loaded
 from codec.nets.placement import Placement
 from codec.options import DecodeOptions, Profile, RestorerName
+from codec.weights.index import Record
+from codec.weights.manifest import Part
 from codec.weights.store import WeightsStore
+
+if TYPE_CHECKING:
+    from codec.decode.diffusion.networks import Networks
 
 _WARM_UP_PX = 64
 
-_WITH_NETWORKS = {Profile.SD21}
-"""Profiles that have networks to paint by."""
+
+@dataclass(frozen=True)
+class _Painters:
+    """One complete set of networks that is here: the digests of its files, and what loads them."""
+
+    digests: tuple[str, ...]
+    load: "Callable[[], Networks]"
 
 
 class Restorers:
@@ -38,21 +50,21 @@ class Restorers:
     def check(self, options: DecodeOptions) -> None:
         """Raise what `use` would raise because the files of networks are not here, without loading any."""
         if options.painter in NEEDS_NETWORKS:
-            self._files_of(options)
+            self._painters_of(options.profile)
 
     @contextmanager
     def use(self, options: DecodeOptions) -> Iterator[Restorer]:
         """The restorer for these options, whose networks are loaded if need be and stay loaded inside the block.
 
         Raises WeightsMissing and WeightsCorrupt, which name the file and the command that fetches it, and
-        FeatureUnavailable where a library or device is not there or the profile has no networks.
+        FeatureUnavailable where a library or device is not there.
         """
         name = options.painter
         if name not in NEEDS_NETWORKS:
             yield get_restorer(name)
             return
-        files = self._files_of(options)
-        with self._painting.use((name, files.digests), lambda: self._load(name, files)) as restorer:
+        painters = self._painters_of(options.profile)
+        with self._painting.use((name, painters.digests), lambda: self._load(name, painters)) as restorer:
             yield restorer
 
     def warm_up(self, profile: Profile) -> None:
@@ -74,21 +86,29 @@ class Restorers:
         """Give the memory of networks back that nobody asked for in so many seconds; returns how many those were."""
         return self._painting.release_idle(seconds)
 
-    def _files_of(self, options: DecodeOptions) -> NetworkFiles:
-        if options.profile not in _WITH_NETWORKS:
-            raise FeatureUnavailable(
-                f"The profile {options.profile} has no networks for the restorer {options.painter}; "
-                f"ask for the profile {' or '.join(_WITH_NETWORKS)} with it."
-            )
-        return find_files(self._store, options.profile)
+    def _painters_of(self, profile: Profile) -> _Painters:
+        if profile is Profile.LITE:
+            record = self._store.find(part=Part.RESTORER, profile=profile)
+            return _Painters((record.sha256,), lambda: self._lite(record))
+        files = find_files(self._store, profile)
+        return _Painters(files.digests, lambda: self._diffbir(files))
 
-    def _load(self, name: RestorerName, files: NetworkFiles) -> Restorer:
+    def _load(self, name: RestorerName, painters: _Painters) -> Restorer:
         # Two sets at once may be more than the device has.
         self._painting.release_idle(0.0)
+        return get_restorer(name, painters.load())
+
+    def _lite(self, record: Record) -> "Networks":
+        network, vocabulary = load_lite(self._store, record, self._placement)
+        from codec.decode.diffusion.lite import LiteNetworks
+
+        return LiteNetworks(network, vocabulary)
+
+    def _diffbir(self, files: NetworkFiles) -> "Networks":
         network = load_diffbir(self._store, files, self._placement)
         from codec.decode.diffusion.diffbir import DiffBIRNetworks
 
-        return get_restorer(name, DiffBIRNetworks(network))
+        return DiffBIRNetworks(network)
 
     def _free_memory(self) -> None:
         # Modules refer to each other in circles, which only the collector takes apart.

@@ -68,4 +68,4 @@ def _load(store: WeightsStore, record: Record) -> CoarseNetwork:
             f"A learned codec needs PyTorch and CompressAI ({error.name} is missing): pip install 'misc-archive[nets]'."
         ) from None
     state = read_checkpoint(store.checked(record))
-    return load_network(record.architecture, state, bytes.fromhex(record.sha256))
+    return load_network(record.architecture, state, bytes.fromhex(record.sha256), record.scale or 1)

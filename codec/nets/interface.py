@@ -15,8 +15,8 @@ class CoarseNetwork(Protocol):
     def digest(self) -> bytes:
         """The first 4 bytes of the SHA-256 of its weights' file."""
 
-    def compress(self, picture: Image.Image, scale: int) -> NetCoarse:
-        """The picture, reduced by `scale` first, as strings."""
+    def compress(self, picture: Image.Image, scale: int | None = None) -> NetCoarse:
+        """The picture, reduced by `scale` first, as strings; None stands for the scale that the network is made for."""
 
     def decompress(self, coarse: NetCoarse, width: int, height: int) -> Image.Image:
         """The reduced picture, RGB, of the size ceil(width / scale) x ceil(height / scale); raises StreamCorrupt when

@@ -35,15 +35,15 @@ def training_signal(zero_terminal_snr: bool = False) -> Schedule:
     return shifted**2
 
 
-def spaced_timesteps(steps: int) -> list[int]:
-    """`steps` of the training's timesteps, rising, evenly spread from the first to the last.
+def spaced_timesteps(steps: int, first_time: int = TRAINING_STEPS - 1) -> list[int]:
+    """`steps` of the training's timesteps, rising, evenly spread from the cleanest to `first_time`.
 
     Rounds a running sum as guided-diffusion's `space_timesteps` does, because other ways differ by one here and
     there. Raises ValueError beyond 1 to 1000 steps.
     """
     if not 1 <= steps <= TRAINING_STEPS:
         raise ValueError(f"{steps} steps are not between 1 and {TRAINING_STEPS}")
-    stride = (TRAINING_STEPS - 1) / (steps - 1) if steps > 1 else 1.0
+    stride = first_time / (steps - 1) if steps > 1 else 1.0
     timesteps, position = [], 0.0
     for _ in range(steps):
         timesteps.append(round(position))
@@ -68,11 +68,20 @@ class SpacedDDPM:
     prediction: Prediction = Prediction.EPS
 
     @classmethod
-    def make(cls, steps: int, prediction: Prediction = Prediction.EPS, zero_terminal_snr: bool = False) -> "SpacedDDPM":
-        """The sampler with this many steps. A schedule that ends without signal needs a network that predicts V."""
+    def make(
+        cls,
+        steps: int,
+        prediction: Prediction = Prediction.EPS,
+        zero_terminal_snr: bool = False,
+        first_time: int = TRAINING_STEPS - 1,
+    ) -> "SpacedDDPM":
+        """The sampler with this many steps, of which the noisiest is at `first_time`.
+
+        A schedule that ends without signal needs a network that does not predict the noise.
+        """
         if zero_terminal_snr and prediction is Prediction.EPS:
             raise ValueError("a picture cannot be worked out from its noise where none of it is left")
-        timesteps = spaced_timesteps(steps)
+        timesteps = spaced_timesteps(steps, first_time)
         signal = training_signal(zero_terminal_snr)[timesteps]
         before = np.append(1.0, signal[:-1])
         kept = signal / before
@@ -88,6 +97,8 @@ class SpacedDDPM:
     def clean(self, noisy: Any, predicted: Any, index: int) -> Any:
         """The picture that a network's output implies at step `index`; arrays of one shape."""
         signal = float(self.signal[index])
+        if self.prediction is Prediction.CLEAN:
+            return predicted
         if self.prediction is Prediction.V:
             return signal**0.5 * noisy - (1.0 - signal) ** 0.5 * predicted
         return (1.0 / signal) ** 0.5 * noisy - (1.0 / signal - 1.0) ** 0.5 * predicted

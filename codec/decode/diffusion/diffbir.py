@@ -6,6 +6,7 @@ import torch
 
 from codec.decode.diffusion.networks import Stage
 from codec.decode.diffusion.regions import fuse_regions, level_weights
+from codec.decode.diffusion.sampling import Sampling
 from codec.nets.clip_tokenizer import clip_tokenizer
 from codec.nets.diffbir.config import Prediction
 from codec.nets.diffbir.network import LATENT_PX, DiffBIR
@@ -29,6 +30,7 @@ class DiffBIRNetworks:
 
     latent_px = LATENT_PX
     res_px = _RES_PX
+    sampling = Sampling()
 
     def __init__(self, network: DiffBIR) -> None:
         self._network = network

@@ -6,6 +6,7 @@ from typing import Protocol
 
 import torch
 
+from codec.decode.diffusion.sampling import Sampling
 from codec.nets.diffbir.config import Prediction
 
 
@@ -56,6 +57,10 @@ class Networks(Protocol):
     @property
     def zero_terminal_snr(self) -> bool:
         """Whether the noisiest level of training had nothing of the picture left."""
+
+    @property
+    def sampling(self) -> Sampling:
+        """How it is to be asked where the caller does not say."""
 
     @property
     def device(self) -> torch.device:

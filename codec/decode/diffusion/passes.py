@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from codec.decode.diffusion.sampling import Sampling
 from codec.decode.maps import scale_map
 from codec.decode.restore import RestoreRequest
 from codec.errors import OptionError
@@ -13,12 +14,6 @@ from codec.options import Schedule, Solver
 
 NEGATIVE_TEXT = "Blurry, Low Quality"
 """What MISC's published decoder steers away from in every pass."""
-
-_ITEM_STEPS, _ITEM_GUIDANCE = 3, 3.5
-_OVERALL_STEPS, _OVERALL_GUIDANCE = 40, 7.0
-"""The `sr_pipe` calls of MISC's published notebook."""
-
-_FAST_STEPS = 12
 
 _ITEM_SHARE = 0.5
 """How much an item's own text holds inside its map in the fast schedule. The overall text keeps the other half, because
@@ -47,24 +42,25 @@ class Pass:
     pads_with_zeros: bool = True
 
 
-def plan_passes(request: RestoreRequest) -> tuple[Pass, ...]:
+def plan_passes(request: RestoreRequest, sampling: Sampling) -> tuple[Pass, ...]:
     """The passes of a request, in order. `steps` and `guidance` of its options are those of the last one.
 
+    `sampling`: what the networks want where the options do not say.
     Raises OptionError for a sampler that cannot do the number of steps.
     """
     options, texts = request.options, request.texts
     if options.schedule is Schedule.STAGED:
         solver = options.solver or Solver.DDPM
         items = tuple(
-            Pass((detail,), _ITEM_STEPS, _ITEM_GUIDANCE, solver, blend=mask)
+            Pass((detail,), sampling.item_steps, sampling.item_guidance, solver, blend=mask)
             for detail, mask in zip(texts.details, request.maps, strict=False)
         )
-        last = Pass((texts.overall,), *_asked(request, _OVERALL_STEPS), solver)
+        last = Pass((texts.overall,), *_asked(request, sampling.overall_steps, sampling), solver)
         return _with_enough_steps((*items, last))
     shown = [pair for pair in zip(texts.details, request.maps, strict=False) if pair[0] and pair[1].any()]
     fused = Pass(
         (texts.overall, *(detail for detail, _ in shown)),
-        *_asked(request, _FAST_STEPS),
+        *_asked(request, sampling.fast_steps, sampling),
         options.solver or Solver.DPMPP_2M,
         regions=tuple(mask for _, mask in shown),
         pads_with_zeros=False,
@@ -72,9 +68,9 @@ def plan_passes(request: RestoreRequest) -> tuple[Pass, ...]:
     return _with_enough_steps((fused,))
 
 
-def _asked(request: RestoreRequest, steps: int) -> tuple[int, float]:
+def _asked(request: RestoreRequest, steps: int, sampling: Sampling) -> tuple[int, float]:
     guidance = request.options.guidance
-    return request.options.steps or steps, _OVERALL_GUIDANCE if guidance is None else guidance
+    return request.options.steps or steps, sampling.overall_guidance if guidance is None else guidance
 
 
 def _with_enough_steps(passes: tuple[Pass, ...]) -> tuple[Pass, ...]:

@@ -50,9 +50,9 @@ class DiffusionRestorer:
 
     def begin(self, request: RestoreRequest) -> DiffusionState:
         """Raises OptionError for steps that a sampler cannot do, and OutOfMemory before any memory is taken."""
-        passes = plan_passes(request)
-        height, width = request.coarse.shape[:2]
         networks = self._networks
+        passes = plan_passes(request, networks.sampling)
+        height, width = request.coarse.shape[:2]
         size = WorkingSize.of(width, height, request.options.res or networks.res_px, networks.multiple_px)
         needed, free = _HOST_BYTES_PER_PX * size.padded_pixels, free_host_bytes()
         if needed > free:

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from codec.decode.diffusion.ddpm import SpacedDDPM, training_signal
+from codec.decode.diffusion.ddpm import TRAINING_STEPS, SpacedDDPM, training_signal
 from codec.nets.diffbir.config import Prediction
 from codec.options import Solver
 
@@ -47,37 +47,44 @@ def start(
     generator: torch.Generator,
     prediction: Prediction,
     zero_terminal_snr: bool,
+    first_time: int = TRAINING_STEPS - 1,
 ) -> Trajectory:
-    """A new pass whose latents have the shape of `condition`; all its noise comes from `generator`, on the CPU."""
+    """A new pass whose latents have the shape of `condition`; all its noise comes from `generator`, on the CPU.
+
+    It begins at the timestep `first_time` of training: below the noisiest one from the noised condition.
+    """
     noise = _draw(condition, generator)
+    is_partial = first_time < TRAINING_STEPS - 1
     if solver is Solver.DDPM:
-        sampler = SpacedDDPM.make(steps, prediction, zero_terminal_snr)
-        return AncestralTrajectory(sampler, noise, generator)
-    times = ode_times(steps)
+        sampler = SpacedDDPM.make(steps, prediction, zero_terminal_snr, first_time)
+        latents = _noised(condition, noise, sampler.signal[-1]) if is_partial else noise
+        return AncestralTrajectory(sampler, latents, generator)
+    times = ode_times(steps, first_time)
     signal = training_signal(zero_terminal_snr)[times]
     # Where some of the picture is left at the noisiest level, solvers without new noise never make up for a start
     # without any; DiffBIR starts them from the noised condition for that reason (`start_point_type` of its
     # inference.py). With a terminal signal of zero this is the noise alone.
-    latents = math.sqrt(signal[0]) * condition + math.sqrt(1 - signal[0]) * noise
+    latents = _noised(condition, noise, signal[0])
     return ODETrajectory(solver, times, signal, latents, prediction)
 
 
-def ode_times(steps: int) -> list[int]:
-    """`steps` timesteps of training, falling from the noisiest, by interpolation between the published ten."""
+def ode_times(steps: int, first_time: int = TRAINING_STEPS - 1) -> list[int]:
+    """`steps` timesteps of training, falling from `first_time`, by interpolation between the published ten."""
     positions = np.arange(steps) * (len(_KNOTS) - 1) / steps
-    times: list[int] = np.rint(np.interp(positions, range(len(_KNOTS)), _KNOTS)).astype(int).tolist()
+    knots = np.array(_KNOTS) * (first_time / _KNOTS[0])
+    times: list[int] = np.rint(np.interp(positions, range(len(knots)), knots)).astype(int).tolist()
     return times
 
 
 class AncestralTrajectory:
-    """DiffBIR's spaced DDPM with the smaller variance, from pure noise."""
+    """DiffBIR's spaced DDPM with the smaller variance; `latents` are where it begins, pure noise as published."""
 
-    def __init__(self, sampler: SpacedDDPM, noise: torch.Tensor, generator: torch.Generator) -> None:
+    def __init__(self, sampler: SpacedDDPM, latents: torch.Tensor, generator: torch.Generator) -> None:
         self._sampler = sampler
         self._generator = generator
         self.steps = len(sampler.timesteps)
         self.steps_done = 0
-        self.latents = noise
+        self.latents = latents
         self.clean: torch.Tensor | None = None
 
     @property
@@ -132,7 +139,9 @@ class ODETrajectory:
         """From the present noise level to the next."""
         here = self.steps_done
         picture, noise = self._picture[here], self._noise[here]
-        if self._prediction is Prediction.V:
+        if self._prediction is Prediction.CLEAN:
+            clean = predicted
+        elif self._prediction is Prediction.V:
             clean = picture * self.latents - noise * predicted
         else:
             clean = (self.latents - noise * predicted) / picture
@@ -185,6 +194,11 @@ class ODETrajectory:
 
     def _half_log_snr(self, level: int) -> float:
         return math.log(self._picture[level] / self._noise[level])
+
+
+def _noised(clean: torch.Tensor, noise: torch.Tensor, signal: float) -> torch.Tensor:
+    """Latents of which `signal`, a share of the variance, is `clean`."""
+    return math.sqrt(signal) * clean + math.sqrt(1 - signal) * noise
 
 
 def _draw(like: torch.Tensor, generator: torch.Generator) -> torch.Tensor:

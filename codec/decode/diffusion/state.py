@@ -231,7 +231,13 @@ class DiffusionState:
     def _begin_trajectory(self) -> None:
         networks, now = self._networks, self._pass
         self._trajectory = start(
-            now.solver, now.steps, self._condition, self._generator, networks.prediction, networks.zero_terminal_snr
+            now.solver,
+            now.steps,
+            self._condition,
+            self._generator,
+            networks.prediction,
+            networks.zero_terminal_snr,
+            networks.sampling.first_time,
         )
         guided = torch.stack([self._vectors[text] for text in now.texts], dim=1)
         unguided = self._vectors[NEGATIVE_TEXT][:, None].expand_as(guided)

@@ -28,8 +28,9 @@ Picture = npt.NDArray[np.float32]
 def load_network(architecture: str, state: Mapping[str, Any], digest: bytes, scale: int = 1) -> "LearnedCodec":
     """The codec named `architecture` with the weights of a checkpoint, in any of the published layouts.
 
-    `digest` is the SHA-256 of the weights' file or its beginning, `scale` what the codec is made for. Raises FeatureUnavailable for architectures that are
-    not known here and WeightsCorrupt where the weights are not the architecture's.
+    `digest` is the SHA-256 of the weights' file or its beginning, `scale` what the codec is made for. Raises
+    FeatureUnavailable for architectures that are not known here and WeightsCorrupt where the weights are not the
+    architecture's.
     """
     return LearnedCodec(build_codec(architecture, plain_state(state)), digest[:DIGEST_BYTES], scale)
 

@@ -46,5 +46,8 @@ def build_text_encoder(config: TextConfig) -> CLIPTextModel:
             num_attention_heads=config.heads,
             max_position_embeddings=config.length,
             hidden_act="gelu",
+            # CLIP's own are the last two of its vocabulary; a smaller vocabulary must not name ids outside of it.
+            bos_token_id=config.vocabulary - 2,
+            eos_token_id=config.vocabulary - 1,
         )
     )

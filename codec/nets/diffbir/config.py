@@ -16,6 +16,9 @@ class Prediction(StrEnum):
     V = "v"
     """The velocity of progressive distillation (Salimans and Ho, arXiv 2202.00512): DiffBIR v2.1."""
 
+    CLEAN = "clean"
+    """The picture itself, freed of noise: the lite networks, which do nearly all of it in one look."""
+
 
 @dataclass(frozen=True)
 class UNetConfig:

@@ -54,7 +54,7 @@ def test_the_picture_is_found_again_from_its_own_noise(prediction: Prediction) -
     for index, signal in enumerate(sampler.signal):
         noisy = signal**0.5 * picture + (1 - signal) ** 0.5 * noise
         velocity = signal**0.5 * noise - (1 - signal) ** 0.5 * picture
-        predicted = velocity if prediction is Prediction.V else noise
+        predicted = {Prediction.EPS: noise, Prediction.V: velocity, Prediction.CLEAN: picture}[prediction]
         np.testing.assert_allclose(sampler.clean(noisy, predicted, index), picture, atol=1e-12)
 
 

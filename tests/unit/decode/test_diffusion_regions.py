@@ -7,6 +7,7 @@ from tiny_networks import ask, quarter_maps, smooth, tiny_network, tiny_networks
 
 from codec.bitstream.stream import Texts
 from codec.decode.diffusion.passes import WorkingSize, plan_passes, region_weights
+from codec.decode.diffusion.sampling import Sampling
 from codec.decode.diffusion.regions import fuse_regions, level_weights
 from codec.nets.diffbir.config import Prediction
 
@@ -115,5 +116,7 @@ def test_regions_end_with_the_picture_and_not_with_its_padding() -> None:
 
 def test_items_without_text_or_place_are_left_out_of_the_fused_pass() -> None:
     maps = (quarter_maps()[0], np.zeros((8, 8), np.uint8), quarter_maps()[2])
-    (fused,) = plan_passes(ask(smooth(64, 64), texts=Texts(("a door", "a clock", ""), "all of it"), maps=maps))
+    (fused,) = plan_passes(
+        ask(smooth(64, 64), texts=Texts(("a door", "a clock", ""), "all of it"), maps=maps), Sampling()
+    )
     assert fused.texts == ("all of it", "a door") and len(fused.regions) == 1

@@ -14,7 +14,7 @@ from codec.nets.diffbir.config import Prediction
 from codec.options import Solver
 
 STABLE_DIFFUSION = {"beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_linear"}
-NAMES = {Prediction.EPS: "epsilon", Prediction.V: "v_prediction"}
+NAMES = {Prediction.EPS: "epsilon", Prediction.V: "v_prediction", Prediction.CLEAN: "sample"}
 ODE_SOLVERS = [Solver.EULER, Solver.DPMPP_2M, Solver.UNIPC]
 
 
@@ -56,6 +56,24 @@ def test_ode_solvers_agree_with_diffusers_at_every_step(solver: Solver, steps: i
         ours.advance(network(ours.latents, ours.time))
         assert (ours.latents - latents).abs().max() < 1e-4
     assert ours.steps_done == ours.steps == steps
+
+
+@pytest.mark.parametrize("solver", list(Solver))
+def test_a_pass_may_begin_below_the_noisiest_level_from_the_noised_condition(solver: Solver) -> None:
+    condition = torch.linspace(-1, 1, 256).view(1, 4, 8, 8)
+    generator = torch.Generator().manual_seed(1)
+
+    ours = start(solver, 4, condition, generator, Prediction.CLEAN, False, first_time=99)
+
+    signal = training_signal()[99]
+    noise = torch.randn(condition.shape, generator=torch.Generator().manual_seed(1))
+    assert torch.allclose(ours.latents, signal**0.5 * condition + (1 - signal) ** 0.5 * noise, atol=1e-6)
+    times = []
+    while ours.steps_done < ours.steps:
+        times.append(ours.time)
+        ours.advance(condition)
+    assert times[0] == 99 and times == sorted(times, reverse=True)
+    assert torch.allclose(ours.latents, condition, atol=1e-5), "the network said so at every step"
 
 
 def test_the_ancestral_sampler_agrees_with_diffusers_where_both_have_the_same_steps() -> None:

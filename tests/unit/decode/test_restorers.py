@@ -10,7 +10,7 @@ from codec.bitstream import Maps, PixelCoarse, Stream, Texts
 from codec.bitstream.container import pack
 from codec.decode.pipeline import decode
 from codec.decode.restorers import Restorers
-from codec.errors import FeatureUnavailable, WeightsCorrupt, WeightsMissing
+from codec.errors import WeightsCorrupt, WeightsMissing
 from codec.nets.placement import Placement
 from codec.options import DecodeOptions, Profile, RestorerName
 from codec.weights.store import WeightsStore
@@ -47,12 +47,13 @@ def painted(restorers: Restorers, options: DecodeOptions = OPTIONS) -> bytes:
     return decoded.picture.tobytes()
 
 
-def test_profile_sd21_paints_by_its_networks_and_lite_without_any(restorers: Restorers) -> None:
-    with restorers.use(DecodeOptions()) as light, restorers.use(OPTIONS) as heavy, restorers.use(OPTIONS) as again:
-        assert (light.name, heavy.name) == ("smooth", "diffusion")
-        assert again is heavy
+def test_each_profile_paints_by_its_own_networks_and_smooth_by_none(restorers: Restorers) -> None:
+    with restorers.use(OPTIONS) as heavy, restorers.use(OPTIONS) as again, restorers.use(DecodeOptions()) as light:
+        assert (light.name, heavy.name) == ("diffusion", "diffusion")
+        assert again is heavy and light is not heavy
     with restorers.use(OPTIONS.model_copy(update={"restorer": RestorerName.SMOOTH})) as chosen:
         assert chosen.name == "smooth"
+    assert restorers.release_idle(0) == 2
 
 
 def test_same_picture_twice_and_after_the_networks_were_let_go(restorers: Restorers) -> None:
@@ -81,10 +82,9 @@ def test_stages_of_painting_are_timed(restorers: Restorers) -> None:
 
 def test_warm_restorer_has_its_networks_before_the_first_request(store: WeightsStore) -> None:
     restorers = Restorers(store, Placement("cpu"))
-    restorers.warm_up(Profile.LITE)
-    assert restorers.release_idle(0) == 0
-    restorers.warm_up(Profile.SD21)
-    assert restorers.release_idle(0) == 1
+    for profile in Profile:
+        restorers.warm_up(profile)
+        assert restorers.release_idle(0) == 1
 
 
 def test_missing_and_damaged_weights_are_told_each_time(store: WeightsStore, tmp_path: Path) -> None:
@@ -99,11 +99,3 @@ def test_missing_and_damaged_weights_are_told_each_time(store: WeightsStore, tmp
     for _ in range(2):
         with pytest.raises(WeightsCorrupt, match=f"tiny .*not {record.sha256[:16]}"):
             painted(Restorers(damaged))
-
-
-def test_profile_without_networks_cannot_paint_by_them(restorers: Restorers) -> None:
-    with (
-        pytest.raises(FeatureUnavailable, match=r"profile lite has no networks.*sd21"),
-        restorers.use(DecodeOptions(restorer=RestorerName.DIFFUSION)),
-    ):
-        pass

@@ -1,0 +1,1 @@
+"""The restorer's networks of the profile lite: small, trained by this project, shipped with it."""

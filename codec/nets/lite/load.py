@@ -1,0 +1,51 @@
+"""The lite restorer out of the folder of weights. Importing it costs nothing; PyTorch comes with the first network."""
+
+from typing import TYPE_CHECKING
+
+from codec.errors import FeatureUnavailable, WeightsCorrupt
+from codec.nets.placement import Placement
+from codec.weights.index import Record
+from codec.weights.store import WeightsStore
+
+if TYPE_CHECKING:
+    from codec.nets.lite.network import LiteRestorer
+    from codec.nets.lite.vocabulary import Vocabulary
+
+ARCHITECTURE = "lite"
+"""What files of weights of this network are called in the store."""
+
+VOCABULARY = "vocabulary"
+"""The tensor beside the network's own that lists the tokens which the text encoder knows."""
+
+
+def load_lite(store: WeightsStore, record: Record, placement: Placement) -> "tuple[LiteRestorer, Vocabulary]":
+    """The networks on a device, ready to paint, and their vocabulary; the file is hashed before it is read.
+
+    Raises WeightsMissing, WeightsCorrupt, and FeatureUnavailable where the libraries or the device are not there.
+    """
+    try:
+        import torch
+
+        from codec.nets.checkpoint import read_tensors
+        from codec.nets.lite.network import LiteRestorer
+        from codec.nets.lite.vocabulary import Vocabulary
+    except ImportError as error:
+        raise FeatureUnavailable(
+            f"Painting needs PyTorch, diffusers and transformers ({error.name} is missing): "
+            "pip install 'misc-archive[nets]'."
+        ) from None
+    device, dtype = placement.resolve()
+    tensors = read_tensors(store.checked(record))
+    known = tensors.pop(VOCABULARY, None)
+    if known is None or known.dtype != torch.int32 or known.ndim != 1:
+        raise WeightsCorrupt(f"{record.name} is no lite restorer: it has no vocabulary.")
+    try:
+        # Files hold halves of the size; a CPU computes faster and closer in float32.
+        network = LiteRestorer.filled({key: value.to(device, dtype) for key, value in tensors.items()})
+    except RuntimeError as error:
+        raise WeightsCorrupt(f"{record.name} is no lite restorer: {str(error).splitlines()[-1].strip()}") from None
+    network.to(memory_format=torch.channels_last)
+    if placement.is_compiled:
+        for part in (network.unet, network.control):
+            part.compile(dynamic=True)
+    return network, Vocabulary(known.numpy())

@@ -1,0 +1,128 @@
+"""The shipped networks of the profile lite as the restorer's: any size, every schedule and solver, always the same."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from tiny_networks import ask, quarter_maps, smooth, textured
+
+from codec.bitstream.stream import Texts
+from codec.decode.diffusion.lite import LiteNetworks
+from codec.decode.diffusion.networks import Stage
+from codec.decode.diffusion.restorer import DiffusionRestorer
+from codec.decode.restorers import Restorers
+from codec.errors import WeightsCorrupt
+from codec.nets.lite.load import load_lite
+from codec.nets.placement import Placement
+from codec.options import DecodeOptions, Profile, Schedule, Solver
+from codec.weights.manifest import Part
+from codec.weights.store import WeightsStore
+
+CPU = Placement("cpu", "float32")
+
+
+@pytest.fixture(scope="module")
+def networks(tmp_path_factory: pytest.TempPathFactory) -> LiteNetworks:
+    store = WeightsStore(tmp_path_factory.mktemp("none"))
+    return LiteNetworks(*load_lite(store, store.find(part=Part.RESTORER, profile=Profile.LITE), CPU))
+
+
+@pytest.fixture(scope="module")
+def restorer(networks: LiteNetworks) -> DiffusionRestorer:
+    return DiffusionRestorer(networks, tile_px=256)
+
+
+def painted(restorer: DiffusionRestorer, height: int = 70, width: int = 101, **options: object) -> np.ndarray:
+    request = ask(textured(height, width), maps=quarter_maps(), res=None, profile="lite", **options)
+    return np.asarray(restorer.finish(restorer.begin(request)))
+
+
+@pytest.mark.parametrize(("height", "width"), [(1, 1), (64, 64), (33, 200), (300, 290)])
+def test_picture_of_any_size_comes_back_at_its_size(restorer: DiffusionRestorer, height: int, width: int) -> None:
+    assert painted(restorer, height, width).shape == (height, width, 3)
+
+
+def test_fast_schedule_takes_one_look(restorer: DiffusionRestorer) -> None:
+    state = restorer.begin(ask(textured(70, 101), res=None, profile="lite"))
+
+    restorer.finish(state)
+
+    # The texts, three stages with nothing to denoise, and the look.
+    assert state.steps_done == state.steps_total == 5
+    assert set(state.seconds) == set(Stage)
+
+
+@pytest.mark.parametrize(
+    "options", [{"steps": 4}, {"steps": 3, "solver": Solver.DDPM}, {"solver": Solver.UNIPC, "steps": 3},
+                {"schedule": Schedule.STAGED, "steps": 4}]
+)  # fmt: skip
+def test_more_looks_stay_near_the_one(restorer: DiffusionRestorer, options: dict[str, object]) -> None:
+    once = painted(restorer).astype(int)
+
+    error = np.abs(painted(restorer, **options).astype(int) - once).mean()
+
+    assert 0 < error < 12, "levels of 255"
+
+
+def test_same_request_gives_the_same_picture_and_another_seed_another(restorer: DiffusionRestorer) -> None:
+    first = painted(restorer)
+
+    assert np.array_equal(painted(restorer), first)
+    assert not np.array_equal(painted(restorer, seed=8), first)
+
+
+def test_texts_and_where_they_hold_change_the_picture(restorer: DiffusionRestorer) -> None:
+    picture = textured(70, 101)
+    request = ask(picture, maps=quarter_maps(), res=None, profile="lite")
+    others = [
+        replace(request, texts=Texts(request.texts.details, "smooth pale blue sky-like area across the top")),
+        replace(request, maps=tuple(np.rot90(each, 2) for each in request.maps)),
+    ]
+
+    first, *rest = (restorer.finish(restorer.begin(each)).tobytes() for each in (request, *others))
+
+    assert all(each != first for each in rest)
+
+
+def test_picture_keeps_to_what_the_coarse_one_shows(restorer: DiffusionRestorer) -> None:
+    coarse = smooth(96, 160)
+
+    result = restorer.finish(restorer.begin(ask(coarse, res=None, profile="lite")))
+
+    assert np.abs(np.asarray(result).astype(int) - coarse).mean() < 8, "levels of 255"
+
+
+def test_half_precision_paints_nearly_the_same(networks: LiteNetworks, tmp_path: Path) -> None:
+    store = WeightsStore(tmp_path)
+    record = store.find(part=Part.RESTORER, profile=Profile.LITE)
+    halves = LiteNetworks(*load_lite(store, record, Placement("cpu", "bfloat16")))
+    picture = torch.rand(1, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+    outputs = []
+    for each in (networks, halves):
+        latent, times = each.encode(picture), torch.tensor([99])
+        with torch.inference_mode():
+            outputs.append(each.decode(each.predict(latent, times, each.embed(["a door"])[None], latent)))
+
+    assert outputs[1].dtype == torch.float32
+    assert (outputs[0] - outputs[1]).abs().mean() < 0.01
+
+
+def test_weights_without_their_vocabulary_are_refused(tmp_path: Path) -> None:
+    from safetensors.torch import save_file
+
+    save_file({"unet.conv_in.bias": torch.zeros(3)}, tmp_path / "x.safetensors")
+    store = WeightsStore(tmp_path / "store")
+    record = store.add(tmp_path / "x.safetensors", name="x", part=Part.RESTORER, architecture="lite")
+
+    with pytest.raises(WeightsCorrupt, match="no lite restorer"):
+        load_lite(store, record, CPU)
+
+
+def test_profile_lite_is_loaded_once_and_let_go(tmp_path: Path) -> None:
+    restorers = Restorers(WeightsStore(tmp_path), CPU)
+    with restorers.use(DecodeOptions()) as first, restorers.use(DecodeOptions(steps=2)) as second:
+        assert first is second
+
+    assert restorers.release_idle(0) == 1
