@@ -14,7 +14,7 @@ from codec.errors import WeightsCorrupt, WeightsError
 from codec.options import Profile
 from codec.weights.manifest import Licence, Part
 
-_VERSION = 1
+VERSION = 1
 
 _LIMIT_BYTES = 16 * 1024 * 1024
 """Some ten thousand entries; a larger file is not one that this module wrote."""
@@ -32,6 +32,8 @@ class Record:
     bytes: int
     profiles: tuple[Profile, ...] = ()
     rate: int | None = None
+    scale: int | None = None
+    """By how much a coarse network wants pictures reduced; None for not at all."""
     licence: Licence | None = None
     origin: str = ""
     is_trusted: bool = False
@@ -45,7 +47,7 @@ def read_index(folder: Path) -> dict[str, Record]:
         if path.stat().st_size > _LIMIT_BYTES:
             raise ValueError("it is too large")
         document = json.loads(path.read_bytes())
-        if document["version"] != _VERSION:
+        if document["version"] != VERSION:
             raise ValueError(f"it has version {document['version']}")
         return {str(name): _record(str(name), fields) for name, fields in document["weights"].items()}
     except FileNotFoundError:
@@ -65,7 +67,7 @@ def changing_index(folder: Path) -> Iterator[dict[str, Record]]:
     with locked(folder, "index"):
         records = read_index(folder)
         yield records
-        document = {"version": _VERSION, "weights": {name: _fields(records[name]) for name in sorted(records)}}
+        document = {"version": VERSION, "weights": {name: _fields(records[name]) for name in sorted(records)}}
         part = folder / f".index.{os.getpid()}.{threading.get_ident()}.part"
         try:
             with part.open("w") as file:
@@ -116,6 +118,7 @@ def _record(name: str, fields: dict[str, Any]) -> Record:
         bytes=int(fields["bytes"]),
         profiles=tuple(Profile(profile) for profile in fields.get("profiles", ())),
         rate=fields.get("rate"),
+        scale=fields.get("scale"),
         licence=Licence(**licence) if licence else None,
         origin=str(fields.get("origin", "")),
         is_trusted=bool(fields.get("is_trusted", False)),

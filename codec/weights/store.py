@@ -16,6 +16,7 @@ from codec.weights.digest import copy_hashed, digest_of, recall, remember
 from codec.weights.index import Record, changing_index, locked, read_index
 from codec.weights.manifest import NAME, Licence, Part, Released
 from codec.weights.released import RELEASED
+from codec.weights.shipped import FOLDER, shipped_records
 
 PREFIX_BYTES = 4
 """So much of a network's digest stands in a stream."""
@@ -56,20 +57,26 @@ def default_folder() -> Path:
 
 
 class WeightsStore:
-    """A folder of weights. Safe for many threads and processes."""
+    """A folder of weights, and those that come with the program. Safe for many threads and processes."""
 
-    def __init__(self, path: Path, released: Iterable[Released] = RELEASED) -> None:
-        """`path` need not exist; it is made when something is put in."""
+    def __init__(self, path: Path, released: Iterable[Released] = RELEASED, shipped: Path | None = FOLDER) -> None:
+        """`path` need not exist; it is made when something is put in. `shipped` is only read."""
         self.path = path
+        self._shipped = shipped
         self.released = {entry.name: entry for entry in released}
 
     def records(self) -> dict[str, Record]:
-        """Everything that was put in, by name; raises WeightsCorrupt for a broken index."""
-        return read_index(self.path)
+        """Everything that is here, by name; raises WeightsCorrupt for a broken index."""
+        return read_index(self.path) | self._shipped_records()
 
     def file_of(self, record: Record) -> Path:
         """The file of a record."""
-        return self.path / record.file
+        folder = self._shipped if self._shipped is not None and self.is_shipped(record.name) else self.path
+        return folder / record.file
+
+    def is_shipped(self, name: str) -> bool:
+        """Whether it came with the program, and so cannot be fetched, replaced or removed."""
+        return name in self._shipped_records()
 
     def checked(self, record: Record) -> Path:
         """The file of a record, after its digest was found to hold; computed once for a file that stays as it is.
@@ -156,6 +163,8 @@ class WeightsStore:
         `is_linked` leaves the file where it is. Raises WeightsMissing, WeightsCorrupt and WeightsError.
         """
         released = self.released.get(name)
+        if self.is_shipped(name):
+            raise WeightsError(f"{name} comes with the program. Take your file in under another name.")
         if not NAME.fullmatch(name):
             raise WeightsError(f"{name!r} cannot name weights: use lower-case letters, digits, '.', '_' and '-'.")
         if released is None and (part is None or not architecture):
@@ -256,6 +265,9 @@ class WeightsStore:
             return State.UNCHECKED
         return State.PRESENT if found == record.sha256 else State.CORRUPT
 
+    def _shipped_records(self) -> dict[str, Record]:
+        return {} if self._shipped is None else shipped_records(self._shipped)
+
     def _gone(self, record: Record) -> WeightsMissing:
         file = self.file_of(record)
         return WeightsMissing(
@@ -293,6 +305,8 @@ class WeightsStore:
         return f"it is {released.file_name} ({size}{digest})."
 
     def _how_to_get(self, name: str) -> str:
+        if self.is_shipped(name):
+            return "It comes with the program: install misc-archive again."
         released = self.released.get(name)
         if released is None:
             return f"Take it in again with `misc weights add FILE --name {name}`."

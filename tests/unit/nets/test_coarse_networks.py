@@ -24,7 +24,7 @@ def store(tmp_path: Path) -> WeightsStore:
     release_idle(0)
     torch.manual_seed(1)
     torch.save({"state_dict": FactorizedPrior(8, 12).state_dict()}, tmp_path / "tiny.pth.tar")
-    store = WeightsStore(tmp_path / "weights", released=())
+    store = WeightsStore(tmp_path / "weights", released=(), shipped=None)
     store.add(
         tmp_path / "tiny.pth.tar", name="tiny", part=Part.COARSE, architecture="bmshj2018-factorized",
         profiles=(Profile.SD21,), rate=1,

@@ -37,5 +37,5 @@ def downloader(waits: list[float], monkeypatch: pytest.MonkeyPatch) -> Iterator[
 
 @pytest.fixture
 def store(tmp_path: Path) -> WeightsStore:
-    """An empty store that knows no published weights."""
-    return WeightsStore(tmp_path / "weights", released=())
+    """An empty store that knows no published weights, and none that come with the program."""
+    return WeightsStore(tmp_path / "weights", released=(), shipped=None)

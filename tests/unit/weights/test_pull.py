@@ -72,7 +72,7 @@ def test_when_no_source_has_it_every_one_is_named_with_its_reason(
         fetch(folder, published(*urls), downloader)
 
     assert all(word in str(caught.value) for word in [*urls, "404", "web page", "--from"])
-    assert WeightsStore(folder, [published(*urls)]).records() == {}
+    assert WeightsStore(folder, [published(*urls)], shipped=None).records() == {}
 
 
 def test_source_that_dies_hands_its_part_to_the_next(server: FileServer, downloader: Downloader, folder: Path) -> None:

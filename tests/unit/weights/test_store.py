@@ -42,7 +42,7 @@ def test_added_file_is_found_by_name_digest_and_part(store: WeightsStore, checkp
     record = add(store, checkpoint, profiles=(Profile.SD21,), rate=2, licence=licence)
     checkpoint.unlink()
 
-    again = WeightsStore(store.path, released=())
+    again = WeightsStore(store.path, released=(), shipped=None)
 
     assert again.find(name="mine") == record
     assert again.find(prefix=bytes.fromhex(DIGEST[:8])) == record
@@ -182,8 +182,8 @@ def test_index_cannot_lead_out_of_the_folder(store: WeightsStore, checkpoint: Pa
 
 
 def test_reading_needs_no_right_to_write(tmp_path: Path) -> None:
-    assert WeightsStore(tmp_path / "none").records() == {}
-    assert len(WeightsStore(tmp_path / "none").listing()) == len(RELEASED)
+    assert WeightsStore(tmp_path / "none", shipped=None).records() == {}
+    assert len(WeightsStore(tmp_path / "none", shipped=None).listing()) == len(RELEASED)
     assert list(tmp_path.iterdir()) == []
 
 
