@@ -83,7 +83,9 @@ class Desk:
                 original_key=key,
                 original_bytes=len(data),
                 original_sha256=sha256,
-                options=parse_options(EncodeOptions, {"describe": "openai", "maps": False, "blocks": 4} | options),
+                options=parse_options(
+                    EncodeOptions, {"describe": "openai", "mode": "pixel", "maps": False, "blocks": 4} | options
+                ),
                 keep_original=False,
                 max_attempts=3,
             )

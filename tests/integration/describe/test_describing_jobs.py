@@ -181,7 +181,7 @@ def test_model_that_is_not_configured_fails_the_job_with_what_to_set(open_desk: 
 @one_database
 def test_nothing_is_bought_for_what_cannot_be_encoded_here(open_desk: OpenDesk, lmm_server: LMMTestServer) -> None:
     desk = open_desk()
-    job, _ = desk.run(desk.submit(picture(1), mode="net"))
+    job, _ = desk.run(desk.submit(picture(1), mode="net", network="absent"))
     assert (job.state, job.error_code) == (JobState.FAILED, "weights_missing")
     assert lmm_server.asked() == []
 
