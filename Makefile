@@ -45,6 +45,8 @@ docs: ## Say where the documentation is
 	  'docs/architecture.md     parts, the life of a job, faults' \
 	  'docs/bitstream.md        the format, normative' \
 	  'docs/describer-model.md  describing by a language model: settings, and what follows each failure' \
+	  'docs/lite.md             the networks that come along: how made, how good' \
+	  'docs/evaluation.md       comparing codecs' \
 	  'docs/weights.md          networks: where they come from, how they are checked' \
 	  'docs/decoder.md          the diffusion decoder' \
 	  'docs/decisions/          why it is as it is' \

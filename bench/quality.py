@@ -38,7 +38,7 @@ from codec.metrics.compare import OURS, OURS_COARSE, Row
 from codec.metrics.peers import PEERS, peers_here
 from codec.metrics.sqz import find_weights
 from codec.metrics.summary import summarise
-from codec.options import Profile
+from codec.options import Mode, Profile
 
 _SHOWN = ("bpp", DISTANCE, "ms-ssim-rgb", "haarpsi", "gmsd", "psnr-rgb")
 _SPEED_SIZE_PX = (768, 512)
@@ -197,6 +197,7 @@ def main() -> None:
         parser.add_argument(f"--{name}", type=Path, metavar="DIR")
     parser.add_argument("--json", type=Path, metavar="FILE")
     parser.add_argument("--profile", default="lite", choices=list(Profile))
+    parser.add_argument("--mode", choices=list(Mode), help="default: the profile's own")
     parser.add_argument("--restorer", choices=["smooth", "diffusion"])
     parser.add_argument("--peers", default=",".join(peers_here()), metavar="LIST")
     parser.add_argument("--captions", type=Path, metavar="FILE", help="descriptions instead of the local describer's")
@@ -209,6 +210,7 @@ def main() -> None:
     peers = tuple(peer for peer in PEERS if peer in asked.peers.split(","))
     plan = Plan(
         profile=asked.profile,
+        mode=asked.mode,
         restorer=asked.restorer,
         peers=peers,
         text_rates=tuple(asked.text_rate),

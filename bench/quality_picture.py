@@ -15,7 +15,7 @@ from codec.metrics.metric import View
 from codec.metrics.own import OwnCodec, Setting, restorer_here, settings_of, without_text
 from codec.metrics.registry import load_metrics, share_processors
 from codec.metrics.trials import Trials
-from codec.options import Profile, RestorerName
+from codec.options import Mode, Profile, RestorerName
 from codec.picture.open import open_picture
 
 
@@ -24,6 +24,7 @@ class Plan:
     """What is measured on every picture, in values that another process can be sent. `sqz` is the weights' file."""
 
     profile: str
+    mode: str | None
     restorer: str | None
     peers: tuple[str, ...]
     text_rates: tuple[int, ...]
@@ -54,7 +55,9 @@ def comparison_of(plan: Plan) -> Comparison:
     captions = load_captions(plan.captions) if plan.captions else None
     return Comparison(
         own=OwnCodec(weights_store(), restorers()),
-        settings=settings_of(weights_store(), profile=profile, restorer=restorer),
+        settings=settings_of(
+            weights_store(), profile=profile, mode=Mode(plan.mode) if plan.mode else None, restorer=restorer
+        ),
         metrics=load_metrics(plan.sqz),
         peers=plan.peers,
         captions=captions,

@@ -92,13 +92,12 @@ def settings_of(
     maps: bool = True,
     restorer: RestorerName | None = None,
 ) -> tuple[Setting, ...]:
-    """Three settings, one a rate. Without a mode it is `net` where the profile's learned codecs are, else `pixel`.
+    """Three settings, one a rate. Without a mode it is the profile's own.
 
-    Raises WeightsMissing when mode net was asked for and a network is not here.
+    Raises WeightsMissing when it is net and a network is not here.
     """
-    if mode is None:
-        mode = Mode.NET if has_networks(store, profile) else Mode.PIXEL
-    elif mode is Mode.NET:
+    mode = mode or parse_options(EncodeOptions, {"profile": profile}).mode
+    if mode is Mode.NET:
         for rate in RATES:
             record_of(store, profile=profile, rate=rate)
     decode = parse_options(DecodeOptions, {"profile": profile, "restorer": restorer})
@@ -111,16 +110,6 @@ def settings_of(
             values["max_bpp"] = _MAX_BPP[rate]
         settings.append(Setting(rate, parse_options(EncodeOptions, values), decode))
     return tuple(settings)
-
-
-def has_networks(store: WeightsStore, profile: Profile) -> bool:
-    """True when the learned codecs of all rates are here."""
-    try:
-        for rate in RATES:
-            record_of(store, profile=profile, rate=rate)
-    except WeightsError:
-        return False
-    return True
 
 
 def restorer_here(restorers: Restorers, profile: Profile) -> RestorerName | None:

@@ -13,11 +13,11 @@ from PIL import Image
 from codec.decode.restorers import Restorers
 from codec.errors import OptionError, WeightsError
 from codec.metrics.compare import OURS, OURS_COARSE, Comparison, Row, compare_picture
-from codec.metrics.own import OwnCodec, has_networks, settings_of, without_text
+from codec.metrics.own import OwnCodec, settings_of, without_text
 from codec.metrics.plot import plot_rates
 from codec.metrics.registry import load_metrics
 from codec.metrics.summary import compressai_form, summarise
-from codec.options import Mode, Profile, RestorerName
+from codec.options import EncodeOptions, Mode, Profile, RestorerName
 from codec.weights.store import WeightsStore
 
 
@@ -107,10 +107,11 @@ def test_a_file_without_text_has_no_bits_for_it(comparison: Comparison) -> None:
     assert (encoded.bits.text, encoded.bits.maps) == (0, 0)
 
 
-def test_mode_net_is_taken_only_where_all_its_networks_are(tmp_path: Path) -> None:
+def test_mode_is_the_profiles_own_and_net_is_taken_only_where_its_networks_are(tmp_path: Path) -> None:
     store = WeightsStore(tmp_path, ())
-    if has_networks(store, Profile.SD21):
-        pytest.skip("somebody ships these")
-    assert settings_of(store, profile=Profile.SD21)[0].encode.mode is Mode.PIXEL
+    for profile in Profile:
+        assert settings_of(store, profile=profile)[0].encode.mode is EncodeOptions(profile=profile).mode
+    assert [setting.encode.max_bpp for setting in settings_of(store, profile=Profile.LITE)] == [0.02, 0.03, 0.05]
+    assert [each.encode.rate for each in settings_of(store, profile=Profile.LITE, mode=Mode.NET)] == [1, 2, 3]
     with pytest.raises(WeightsError):
         settings_of(store, profile=Profile.SD21, mode=Mode.NET)
