@@ -1,14 +1,14 @@
 """The shipped networks of the profile lite as the restorer's: any size, every schedule and solver, always the same."""
 
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+import skimage.data
 import torch
+from PIL import Image
 from tiny_networks import ask, quarter_maps, smooth, textured
 
-from codec.bitstream.stream import Texts
 from codec.decode.diffusion.lite import LiteNetworks
 from codec.decode.diffusion.networks import Stage
 from codec.decode.diffusion.restorer import DiffusionRestorer
@@ -73,17 +73,19 @@ def test_same_request_gives_the_same_picture_and_another_seed_another(restorer: 
     assert not np.array_equal(painted(restorer, seed=8), first)
 
 
-def test_texts_and_where_they_hold_change_the_picture(restorer: DiffusionRestorer) -> None:
-    picture = textured(70, 101)
-    request = ask(picture, maps=quarter_maps(), res=None, profile="lite")
-    others = [
-        replace(request, texts=Texts(request.texts.details, "smooth pale blue sky-like area across the top")),
-        replace(request, maps=tuple(np.rot90(each, 2) for each in request.maps)),
+def test_texts_and_where_they_hold_reach_the_network(networks: LiteNetworks) -> None:
+    condition = networks.encode(torch.rand(1, 3, 64, 64, generator=torch.Generator().manual_seed(0)))
+    vectors = networks.embed(["a red door", "smooth pale blue sky-like area across the top"])[None]
+    left = torch.zeros(1, 2, 8, 8)
+    left[:, 0, :, :4], left[:, 1, :, 4:] = 1, 1
+
+    outputs = [
+        networks.predict(condition, torch.tensor([99]), texts, condition, 1.0, regions)
+        for texts, regions in ((vectors, left), (vectors.flip(1), left), (vectors, left.flip(3)))
     ]
 
-    first, *rest = (restorer.finish(restorer.begin(each)).tobytes() for each in (request, *others))
-
-    assert all(each != first for each in rest)
+    assert not torch.equal(outputs[0], outputs[1])
+    assert torch.allclose(outputs[1], outputs[2], atol=1e-5), "swapped texts are swapped places"
 
 
 def test_picture_keeps_to_what_the_coarse_one_shows(restorer: DiffusionRestorer) -> None:
@@ -126,3 +128,18 @@ def test_profile_lite_is_loaded_once_and_let_go(tmp_path: Path) -> None:
         assert first is second
 
     assert restorers.release_idle(0) == 1
+
+
+def test_tiles_paint_what_the_whole_picture_would_have_been(networks: LiteNetworks) -> None:
+    photo = skimage.data.astronaut()[:384, :512]
+    coarse = np.asarray(Image.fromarray(photo).resize((128, 96)).resize((512, 384), Image.Resampling.BICUBIC))
+    pictures = []
+    for tile_px in (256, 1024):
+        restorer = DiffusionRestorer(networks, tile_px=tile_px)
+        state = restorer.begin(ask(coarse, maps=quarter_maps(), res=None, profile="lite"))
+        pictures.append(np.asarray(restorer.finish(state)).astype(float))
+        assert (state.steps_done > 5) == (tile_px == 256)
+
+    error = np.mean((pictures[0] - pictures[1]) ** 2)
+
+    assert 10 * np.log10(255**2 / error) >= 30
