@@ -40,9 +40,7 @@ def _has_coarse(unpacked: "Unpacked", options: "EncodeOptions", store: "WeightsS
     if isinstance(stream.coarse, PixelCoarse):
         return options.mode is Mode.PIXEL and _has_grid(stream, stream.coarse, options)
     if isinstance(stream.coarse, NetCoarse):
-        return (
-            options.mode is Mode.NET and stream.coarse.scale == options.scale and _has_network(stream, options, store)
-        )
+        return options.mode is Mode.NET and _has_network(stream, stream.coarse.scale, options, store)
     if options.mode is not Mode.REF or not isinstance(stream.coarse, RefCoarse):
         return False
     # A picture that misses the default budget even at the smallest setting is encoded again; the file cannot say so.
@@ -76,10 +74,12 @@ def _given(options: "EncodeOptions", captions: "Captions | None", source_name: s
     return Description() if options.describe is Describer.NONE else None
 
 
-def _has_network(stream: "Stream", options: "EncodeOptions", store: "WeightsStore") -> bool:
+def _has_network(stream: "Stream", scale: int, options: "EncodeOptions", store: "WeightsStore") -> bool:
     from codec.nets.coarse_networks import record_of
 
     wanted = record_of(store, name=options.network, profile=options.profile, rate=options.rate)
+    if scale != (options.scale or wanted.scale or 1):
+        return False
     return stream.coarse_network is not None and wanted.sha256.startswith(stream.coarse_network.hex())
 
 

@@ -47,6 +47,7 @@ def local_checks(data: Path) -> Iterator[Check]:
     yield from _picture_formats()
     yield _reference_codecs()
     yield _codec()
+    yield _painter()
     yield _redis()
     yield _database(data)
     yield _storage(data)
@@ -147,13 +148,13 @@ def _codec() -> Check:
 
         from codec.decode.pipeline import decode
         from codec.encode.pipeline import encode
-        from codec.options import DecodeOptions, EncodeOptions
+        from codec.options import DecodeOptions, EncodeOptions, RestorerName
 
         rows = np.mgrid[0:48, 0:64][0].astype(np.uint8)
         picture = Image.fromarray(np.stack([rows * 5, rows * 2, 255 - rows], axis=-1))
         started = time.perf_counter()
         encoded = encode(picture, EncodeOptions())
-        decoded = decode(encoded.data, DecodeOptions())
+        decoded = decode(encoded.data, DecodeOptions(restorer=RestorerName.SMOOTH))
         seconds = time.perf_counter() - started
     except Exception as error:  # noqa: BLE001 - whatever breaks here is what the person wants to know
         return Check("codec", False, f"{type(error).__name__}: {error}", advice)
@@ -161,6 +162,22 @@ def _codec() -> Check:
     return Check(
         "codec", is_well, f"a 64x48 picture became {len(encoded.data)} bytes and back in {seconds:.1f} s", advice
     )
+
+
+def _painter() -> Check:
+    from cli.networks import restorers
+    from codec.options import Profile
+
+    advice = "Without it pictures come back by --restorer smooth only."
+    started = time.perf_counter()
+    try:
+        restorers().warm_up(Profile.LITE)
+    except Exception as error:  # noqa: BLE001 - whatever breaks here is what the person wants to know
+        # Machines that only encode, and those that paint with --restorer smooth, need no networks.
+        return Check("painter", False, str(error), advice, is_essential=False)
+    seconds = time.perf_counter() - started
+    detail = f"the networks of the profile lite were loaded and painted within {seconds:.1f} s"
+    return Check("painter", True, detail, is_essential=False)
 
 
 def _redis() -> Check:
@@ -270,22 +287,24 @@ def _weights() -> Check:
     try:
         store = WeightsStore(weights_folder())
         here = {entry.name: entry.state for entry in store.listing() if entry.record is not None}
+        own = [name for name in here if not store.is_shipped(name)]
     except (WeightsError, ServiceError) as error:
         return Check("weights", False, str(error), "Correct or unset MISC_WEIGHTS_PATH.", is_essential=False)
     bad = [f"{name} is {state}" for name, state in here.items() if state in (State.CORRUPT, State.MISSING)]
     if bad:
-        advice = "Run `misc weights verify`, then fetch or add those again."
+        advice = "Run `misc weights verify`, and do what it says."
         return Check("weights", False, ", ".join(bad), advice, is_essential=False)
-    if not here:
-        detail = "none here, and the defaults need none; `misc weights pull sd21` fetches the published ones"
+    shipped = f"{len(here) - len(own)} files come with the program"
+    if not own:
+        detail = f"{shipped}, no others are here; `misc weights pull sd21` fetches the published ones"
         return Check("weights", True, detail, is_essential=False)
-    return Check("weights", True, f"{', '.join(here)} in {store.path}", is_essential=False)
+    return Check("weights", True, f"{shipped}; {', '.join(own)} in {store.path}", is_essential=False)
 
 
 def _gpu() -> Check:
     if importlib.util.find_spec("torch") is None:
         return Check(
-            "gpu", False, "torch is not installed", "Not needed yet: nothing here uses a GPU.", is_essential=False
+            "gpu", False, "torch is not installed", "Run: pip install 'misc-archive[nets]'", is_essential=False
         )
     torch = importlib.import_module("torch")
     if torch.cuda.is_available():

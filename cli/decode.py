@@ -49,7 +49,8 @@ def decode(
     inputs: Annotated[list[Path], typer.Argument(metavar="IN...", help=".misc files or folders of them.")],
     out: Annotated[Path, typer.Option("--out", "-o", metavar="OUT", help="The picture file, or a folder.")],
     restorer: Annotated[
-        str | None, typer.Option(help="Who paints the picture: smooth or diffusion (the profile's own).")
+        str | None,
+        typer.Option(help="Who paints the picture: diffusion (the default), by a profile's networks, or smooth."),
     ] = None,
     schedule: Annotated[str | None, typer.Option(help="fast or staged.")] = None,
     steps: Annotated[int | None, typer.Option(help="Sampling steps, where the restorer has them.")] = None,

@@ -35,7 +35,7 @@ Example: misc demo photo.jpg --out demo-out
 
 PHOTOS = ("astronaut.png", "coffee.png", "chelsea.png", "rocket.jpg")
 
-_READY_SECONDS = 60.0
+_READY_SECONDS = 120.0
 _POLL_SECONDS = 0.1
 
 

@@ -78,7 +78,9 @@ def register(app: typer.Typer) -> None:
 def encode(
     inputs: Annotated[list[Path], typer.Argument(metavar="IN...", help="Pictures or folders of pictures.")],
     out: Annotated[Path, typer.Option("--out", "-o", metavar="OUT", help="The .misc file, or a folder.")],
-    mode: Annotated[str | None, typer.Option(help="How the coarse picture is coded: pixel, net or ref.")] = None,
+    mode: Annotated[
+        str | None, typer.Option(help="How the coarse picture is coded: pixel, net or ref (ref; sd21: pixel).")
+    ] = None,
     describe: Annotated[
         str, typer.Option(metavar="local|openai|none|FILE", help="Who says what is there; FILE is CSV or JSON.")
     ] = "local",
@@ -97,7 +99,9 @@ def encode(
     network: Annotated[
         str | None, typer.Option(metavar="NAME", help="net: weights by name, see `misc weights list`.")
     ] = None,
-    scale: Annotated[int | None, typer.Option(help="net: code the picture reduced by 1, 2, 4 or 8 (1).")] = None,
+    scale: Annotated[
+        int | None, typer.Option(help="net: code the picture reduced by 1, 2, 4 or 8 (what the network is made for).")
+    ] = None,
     codec: Annotated[str | None, typer.Option(help="ref: avif, webp, jxl or jpeg.")] = None,
     max_bpp: Annotated[float | None, typer.Option(help="ref: bits per pixel of the whole file (0.05).")] = None,
     reference: Annotated[

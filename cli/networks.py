@@ -19,11 +19,11 @@ def default_profile() -> "Profile":
     return load(ProfileSettings).profile
 
 
-def loads_networks() -> bool:
-    """True when decode workers load networks before they are ready, which may take minutes."""
-    from codec.options import DecodeOptions, RestorerName
+def takes_minutes_to_load() -> bool:
+    """True when decode workers load networks of gigabytes before they are ready; those of lite take seconds."""
+    from codec.options import Profile
 
-    return DecodeOptions(profile=default_profile()).painter is not RestorerName.SMOOTH
+    return default_profile() is not Profile.LITE
 
 
 def restorers() -> "Restorers":

@@ -77,7 +77,9 @@ def register(app: typer.Typer) -> None:
 
 def push(
     inputs: Annotated[list[Path], typer.Argument(metavar="IN...", help="Pictures or folders of pictures.")],
-    mode: Annotated[str | None, typer.Option(help="How the coarse picture is coded: pixel, net or ref.")] = None,
+    mode: Annotated[
+        str | None, typer.Option(help="How the coarse picture is coded: pixel, net or ref (ref; sd21: pixel).")
+    ] = None,
     describe: Annotated[
         str | None, typer.Option(metavar="local|openai|none|FILE", help="Who says what is there; FILE is CSV or JSON.")
     ] = None,

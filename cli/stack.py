@@ -135,7 +135,7 @@ class EmbeddedStack:
         self._add(name, [sys.executable, "-m", "workers", *_CONSUMES[kind]])
         return name
 
-    def wait_ready(self, timeout_seconds: float = 60.0, *, interrupted: Callable[[], bool] = lambda: False) -> None:
+    def wait_ready(self, timeout_seconds: float = 120.0, *, interrupted: Callable[[], bool] = lambda: False) -> None:
         """Return when the API says that it is ready and every queue is seen to be consumed.
 
         A queue is when it has carried a probe job to its end, or when a job that waited before the probe was begun.
@@ -228,6 +228,8 @@ class EmbeddedStack:
             # Under the 8 s after which a child is killed, so that a worker still hands its jobs back by itself.
             "MISC_WORKER_SOFT_SHUTDOWN": "PT5S",
             "PYTHONUNBUFFERED": "1",
+            # PyTorch makes a folder for compiled networks as soon as it is imported, else one in the temporary folder.
+            "TORCHINDUCTOR_CACHE_DIR": str(self.data / "compiled"),
         }
         for name, value in defaults.items():
             environment.setdefault(name, value)

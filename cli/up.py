@@ -19,8 +19,8 @@ Parts can lie elsewhere: set MISC_DATABASE_URL, MISC_BROKER_URL or MISC_STORAGE_
 Example: misc up --port 8000 --data ~/misc-data
 """
 
-READY_SECONDS = 60.0
-"""How long a start may take on a slow machine; usually it is a few seconds."""
+READY_SECONDS = 120.0
+"""How long a start may take on a slow machine, PyTorch's import included; usually it is some seconds."""
 
 _READY_WITH_NETWORKS_SECONDS = 900.0
 """The same where networks of several gigabytes are hashed, loaded and run once before a worker is ready."""
@@ -50,7 +50,7 @@ def up(
 ) -> None:
     """Run until a signal; the help text is `_HELP`."""
     from cli.client import ClientError
-    from cli.networks import loads_networks
+    from cli.networks import takes_minutes_to_load
     from cli.stack import EmbeddedStack, StackError
 
     started = time.monotonic()
@@ -65,7 +65,7 @@ def up(
     try:
         try:
             stack.start()
-            patience = _READY_WITH_NETWORKS_SECONDS if loads_networks() else READY_SECONDS
+            patience = _READY_WITH_NETWORKS_SECONDS if takes_minutes_to_load() else READY_SECONDS
             stack.wait_ready(patience, interrupted=stop.is_set)
             if not stop.is_set():
                 _say_where(stack.base_url, stack.data, stack.logs, time.monotonic() - started)

@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
 _HELP = """The networks: where they are, whether their digests hold.
 
-Pixel and ref modes, the local describer and the restorer smooth need none. CLIP locates what a text names, coarse \
-networks code pictures with --mode net, and the rest of a profile paints.
+Those of the profile lite come with the program. Pixel and ref modes, the local describer and the restorer smooth need \
+none. CLIP locates what a text names, coarse networks code pictures with --mode net, and the rest of a profile paints.
 
 Examples:
 
@@ -32,7 +32,7 @@ Examples:
   misc weights add tuned.pth.tar --name tuned --part coarse --architecture cheng2020-attn
 """
 
-_LIST_HELP = """List published weights and your own: what they are for, and whether they are here.
+_LIST_HELP = """List published weights, those that come with the program, and your own: what for, and whether here.
 
 States: present; unchecked (here, but touched since its digest was last computed: run `misc weights verify`); corrupt; \
 missing; not pinned (not here, and its publisher gives no digest). Nothing is hashed and nothing is fetched.
@@ -80,6 +80,7 @@ Examples:
 """
 
 _REMEDY = "`misc weights pull {0}` fetches it if it is published, `misc weights add` takes it in otherwise."
+_REMEDY_OF_SHIPPED = "{0} comes with the program: install misc-archive again."
 
 PathOption = Annotated[
     Path | None,
@@ -110,7 +111,10 @@ def list_weights(path: PathOption = None, as_json: JSONOption = False) -> None:
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     for row in rows:
         show("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
-    show(f"\nThey lie in {store.path}. A profile in brackets has that already in another form.")
+    show(
+        f"\nThose of the profile lite come with the program, the others lie in {store.path}. "
+        "A profile in brackets has that already in another form."
+    )
 
 
 def pull_weights(
@@ -175,7 +179,8 @@ def verify_weights(
         print_json({"ok": not failures(results), "results": results})
     for result in results:
         if result["error"] is not None:
-            say(f"misc: {result['error']['message']} {_REMEDY.format(result['name'])}")
+            remedy = _REMEDY_OF_SHIPPED if store.is_shipped(result["name"]) else _REMEDY
+            say(f"misc: {result['error']['message']} {remedy.format(result['name'])}")
     if failures(results):
         raise typer.Exit(FAILED)
     if not results and not as_json:
@@ -259,6 +264,9 @@ def _meant(store: "WeightsStore", name: str) -> list[str]:
     """The published names that a word of the command line stands for."""
     if name in store.released:
         return [name]
+    if store.is_shipped(name):
+        say(f"misc: {name} comes with the program and need not be fetched.")
+        return []
     if name not in [profile.value for profile in Profile]:
         raise fail_usage(f"{name!r} is neither published weights nor a profile. `misc weights list` shows all names.")
     names = store.names_of(Profile(name))

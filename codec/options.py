@@ -75,8 +75,15 @@ class RestorerName(StrEnum):
     """Paints it again by a diffusion model; needs the networks of a profile."""
 
 
-_OWN_RESTORERS = {Profile.LITE: RestorerName.SMOOTH, Profile.SD21: RestorerName.DIFFUSION}
-"""Who paints for a profile unless the caller names somebody else."""
+_OWN_MODES = {Profile.LITE: Mode.REF, Profile.SD21: Mode.PIXEL}
+"""How a profile codes the coarse picture unless the caller says; see docs/decisions/0011."""
+
+_IMPLIED_MODES = {
+    "blocks": Mode.PIXEL, "level": Mode.PIXEL, "published_grid": Mode.PIXEL,
+    "rate": Mode.NET, "network": Mode.NET, "scale": Mode.NET,
+    "codec": Mode.REF, "max_bpp": Mode.REF,
+}  # fmt: skip
+"""Options that only one mode has. Who sets one and names no mode means that mode."""
 
 
 class Solver(StrEnum):
@@ -126,9 +133,13 @@ class _Options(BaseModel):
 
 
 class EncodeOptions(_Options):
-    """Options of an encode. Defaults need no network and no weights."""
+    """Options of an encode. Defaults need no connection, no key and no weights but those that come with the program."""
 
-    mode: Mode = Mode.PIXEL
+    mode: Mode | None = Field(
+        default=None,
+        description="Default: the one that the other options belong to, else the profile's own, ref for lite and pixel "
+        "for sd21.",
+    )
     describe: Describer = Describer.LOCAL
     text: Text | None = Field(default=None, description="The overall text; replaces the describer's.")
     description: GivenDescription | None = Field(default=None, description="A whole description, kept exactly.")
@@ -142,10 +153,27 @@ class EncodeOptions(_Options):
     network: str | None = Field(
         default=None, max_length=100, description="Name of the learned codec's weights; replaces profile and rate."
     )
-    scale: Literal[1, 2, 4, 8] = Field(default=1, description="Net mode codes the picture reduced by this.")
+    scale: Literal[1, 2, 4, 8] | None = Field(
+        default=None, description="Net mode codes the picture reduced by this; default: what the network is made for."
+    )
     codec: ReferenceCodec = ReferenceCodec.AVIF
     max_bpp: float | None = Field(default=None, gt=0, le=24, description="Budget of the whole file in ref mode.")
     profile: Profile = Field(default=Profile.LITE, description=_PROFILE)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _mode_that_is_meant(cls, values: Any) -> Any:
+        if not isinstance(values, dict) or values.get("mode") is not None:
+            return values
+        # A level of 0 is a level, but a grid that is not asked for is none.
+        implied = [
+            mode for name, mode in _IMPLIED_MODES.items() if values.get(name) is not None and values[name] is not False
+        ]
+        if implied:
+            return values | {"mode": implied[0]}
+        profile = values.get("profile") or Profile.LITE
+        # A profile that is no word is refused by its own field; a list could not be looked up.
+        return values | {"mode": _OWN_MODES.get(Profile(profile)) if profile in list(Profile) else None}
 
     @model_validator(mode="after")
     def _one_source_of_text(self) -> Self:
@@ -163,7 +191,7 @@ class EncodeOptions(_Options):
 class DecodeOptions(_Options):
     """Options of a decode (a reconstruction)."""
 
-    restorer: RestorerName | None = Field(default=None, description="Default: the profile's own.")
+    restorer: RestorerName | None = Field(default=None, description="Default: diffusion, by the profile's networks.")
     schedule: Schedule = Schedule.FAST
     steps: int | None = Field(default=None, ge=1, le=200, description="Looks of the network; default by schedule.")
     guidance: float | None = Field(default=None, ge=0, le=30, description="How strongly the text pulls.")
@@ -177,8 +205,8 @@ class DecodeOptions(_Options):
 
     @property
     def painter(self) -> RestorerName:
-        """Who paints: the restorer that was asked for, or else the profile's own."""
-        return self.restorer or _OWN_RESTORERS[self.profile]
+        """Who paints: the restorer that was asked for, or else the networks of the profile."""
+        return self.restorer or RestorerName.DIFFUSION
 
 
 OptionsT = TypeVar("OptionsT", bound=_Options)

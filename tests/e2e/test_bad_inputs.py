@@ -22,7 +22,7 @@ from PIL import Image
 from cli.demo import isolated_environment
 from cli.stack import EmbeddedStack
 
-pytestmark = pytest.mark.timeout(120)
+pytestmark = pytest.mark.timeout(240)
 
 refused = pytest.mark.usefixtures("nothing_is_left")
 
@@ -163,6 +163,8 @@ def test_upload_of_200_mb_that_does_not_say_its_length_is_refused(http: httpx.Cl
     [
         ({"no_such_option": 1}, "no_such_option"),
         ({"mode": "crayon"}, "mode"),
+        ({"profile": "sd3"}, "profile"),
+        ({"profile": [1]}, "profile"),
         ({"blocks": 0}, "blocks"),
         ({"level": 3.5}, "level"),
         ({"text": "a", "description": {"overall": "b"}}, "either"),
@@ -207,7 +209,7 @@ def test_name_like_a_path_becomes_a_plain_name(
 ) -> None:
     outside = sorted(path for path in stack.data.parent.iterdir())
 
-    answer = _submit(http, _picture("JPEG"), name, {"describe": "none"})
+    answer = _submit(http, _picture("JPEG"), name, {"mode": "pixel", "describe": "none"})
 
     assert answer.status_code == 202, answer.text
     image = answer.json()["image"]

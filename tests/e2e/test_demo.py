@@ -13,9 +13,9 @@ import pytest
 from PIL import Image
 
 from cli.demo import isolated_environment
-from codec.bitstream import unpack
+from codec.bitstream import RefCoarse, unpack
 
-pytestmark = pytest.mark.timeout(180)
+pytestmark = pytest.mark.timeout(300)
 
 SIZES = {"square.png": (96, 96), "wide.jpg": (160, 90), "tall.png": (75, 150), "tiny.webp": (33, 21)}
 
@@ -70,8 +70,12 @@ def test_four_pictures_go_there_and_back(tmp_path: Path) -> None:
             assert back.size == size
         unpacked = unpack((out / f"{stem}.misc").read_bytes())
         assert (unpacked.stream.width, unpacked.stream.height) == size
+        assert isinstance(unpacked.stream.coarse, RefCoarse)
+        written = (out / f"{stem}.png").read_bytes()
+        assert b"trainedAlgorithmicMedia" in written and b"profile lite" in written
         assert name in stdout
     assert "4 of 4 pictures" in stdout
+    assert "painted by a decoder (diffusion)" in page
     assert len(family) >= 5
     assert _left_of(family) == []
     assert list((tmp_path / "tmp").iterdir()) == []

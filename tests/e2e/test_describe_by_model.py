@@ -19,7 +19,7 @@ from tests.lmm_server.server import LMMTestServer
 
 LEASE_SECONDS = 5
 
-OPTIONS = '{"describe": "openai", "maps": false, "blocks": 4}'
+OPTIONS = '{"describe": "openai", "maps": false, "mode": "pixel", "blocks": 4}'
 
 pytestmark = pytest.mark.timeout(300)
 
@@ -147,7 +147,7 @@ def test_two_workers_buy_the_same_picture_once_and_keep_to_one_limit(tmp_path: P
 def test_batch_survives_a_restart_of_everything_and_is_paid_once(tmp_path: Path, lmm_server: LMMTestServer) -> None:
     lmm_server.state.set_script({"batch": {"polls": 4}})
     settings = {"MISC_LMM_BATCH_GATHER_AGE": "1", "MISC_LMM_BATCH_POLL": "1"}
-    options = '{"describe": "openai", "batch": true, "maps": false, "blocks": 4}'
+    options = '{"describe": "openai", "batch": true, "maps": false, "mode": "pixel", "blocks": 4}'
     data = tmp_path / "data"
     with _stack(data, lmm_server, **settings) as stack, _client(stack) as client:
         job_ids = [_submit(client, _picture(seed), options=options) for seed in range(3)]

@@ -1,6 +1,7 @@
 """`misc up` as a person uses it: ready soon, one service a folder, and nothing left however it ends."""
 
 import contextlib
+import io
 import json
 import os
 import re
@@ -13,14 +14,16 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import httpx
+import numpy as np
 import psutil
 import pytest
+from PIL import Image
 
 from cli.demo import isolated_environment
 
 READY_SECONDS, STOP_SECONDS = 10.0, 10.0
 
-pytestmark = pytest.mark.timeout(120)
+pytestmark = pytest.mark.timeout(240)
 
 
 class _Up:
@@ -42,7 +45,7 @@ class _Up:
 
     def wait_ready(self) -> str:
         """The address that it says."""
-        _wait_for(lambda: "ready after" in self.said or self.process.poll() is not None, 60)
+        _wait_for(lambda: "ready after" in self.said or self.process.poll() is not None, 120)
         found = re.search(r"http://[0-9.:]+", self.said)
         assert found is not None, self.said
         return found.group()
@@ -111,6 +114,33 @@ def test_ready_within_ten_seconds_and_ctrl_c_leaves_nothing(start: Callable[...,
     assert stop_seconds <= STOP_SECONDS
     # A unix socket that is left would make the next start talk to nobody.
     assert not (up.data / "run" / "redis.sock").exists()
+
+
+def test_picture_comes_back_painted_by_the_networks_that_come_with_the_program(start: Callable[..., _Up]) -> None:
+    up = start("--port", "0")
+    with httpx.Client(base_url=up.wait_ready(), timeout=30) as client:
+        taken = client.post("/v1/images", files={"file": ("a.png", _picture(), "image/png")}).json()
+        _wait_for(lambda: client.get(f"/v1/jobs/{taken['job']['id']}").json()["finished_at"] is not None, 60)
+        image = client.get(f"/v1/images/{taken['image']['id']}").json()
+        assert (image["state"], image["options"]["mode"], image["mode"]) == ("ready", "ref", "ref")
+
+        ordered = client.post(f"/v1/images/{image['id']}/reconstructions").json()
+        _wait_for(lambda: client.get(f"/v1/jobs/{ordered['job']['id']}").json()["finished_at"] is not None, 60)
+        row = client.get(f"/v1/reconstructions/{ordered['reconstruction']['id']}").json()
+        assert (row["state"], row["restorer"], row["options"]["profile"]) == ("ready", "diffusion", "lite")
+        painted = client.get(row["links"]["content"]).content
+    with Image.open(io.BytesIO(painted)) as picture:
+        assert picture.size == (160, 120)
+    assert b"trainedAlgorithmicMedia" in painted and b"profile lite" in painted
+    up.end(signal.SIGINT)
+
+
+def _picture() -> bytes:
+    """A small picture of soft colours, as PNG."""
+    noise = np.random.default_rng(1).integers(0, 256, (6, 8, 3), dtype=np.uint8)
+    file = io.BytesIO()
+    Image.fromarray(noise).resize((160, 120), Image.Resampling.BICUBIC).save(file, "PNG")
+    return file.getvalue()
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])

@@ -16,9 +16,12 @@ from cli.demo import isolated_environment
 from cli.stack import EmbeddedStack
 from codec.bitstream import unpack
 
-pytestmark = pytest.mark.timeout(120)
+pytestmark = pytest.mark.timeout(240)
 
 Misc = Callable[..., dict[str, Any]]
+
+PIXEL, SMOOTH = ("--mode", "pixel"), ("--restorer", "smooth")
+"""The quickest there and back: these tests are about what is sent and fetched, and when."""
 
 
 @pytest.fixture(scope="module")
@@ -63,20 +66,20 @@ def folder(tmp_path: Path) -> Path:
 
 
 def test_folder_goes_there_once_and_comes_back(misc: Misc, folder: Path, tmp_path: Path) -> None:
-    first = misc("push", folder)["results"]
+    first = misc("push", folder, *PIXEL)["results"]
     assert [Path(result["input"]).name for result in first] == ["a.png", "b.jpg"]
     assert all(result["state"] == "ready" and not result["skipped"] for result in first)
 
-    second = misc("push", folder)["results"]
+    second = misc("push", folder, *PIXEL)["results"]
     assert all(result["skipped"] for result in second)
     assert [result["image"] for result in second] == [result["image"] for result in first]
 
     ids = [result["image"] for result in first]
-    pulled = misc("pull", *ids, "-o", tmp_path / "back")["results"]
+    pulled = misc("pull", *ids, "-o", tmp_path / "back", *SMOOTH)["results"]
     for result in pulled:
         with Image.open(result["output"]) as picture:
             assert picture.size == (64, 48)
-    assert all(result["skipped"] for result in misc("pull", *ids, "-o", tmp_path / "back")["results"])
+    assert all(result["skipped"] for result in misc("pull", *ids, "-o", tmp_path / "back", *SMOOTH)["results"])
 
     streams = misc("pull", *ids, "-o", tmp_path / "streams", "--bitstream")["results"]
     for pushed, result in zip(first, streams, strict=True):
@@ -86,9 +89,9 @@ def test_folder_goes_there_once_and_comes_back(misc: Misc, folder: Path, tmp_pat
 
 
 def test_other_options_are_another_push(misc: Misc, folder: Path) -> None:
-    first = misc("push", folder / "a.png")["results"][0]
+    first = misc("push", folder / "a.png", *PIXEL)["results"][0]
 
-    other = misc("push", folder / "a.png", "--describe", "none", "--blocks", 8)["results"][0]
+    other = misc("push", folder / "a.png", *PIXEL, "--describe", "none", "--blocks", 8)["results"][0]
 
     assert not other["skipped"]
     assert other["image"] != first["image"]
@@ -98,10 +101,10 @@ def test_other_options_are_another_push(misc: Misc, folder: Path) -> None:
 def test_deleted_image_is_sent_again(misc: Misc, folder: Path, stack: EmbeddedStack) -> None:
     import httpx
 
-    first = misc("push", folder / "a.png")["results"][0]
+    first = misc("push", folder / "a.png", *PIXEL)["results"][0]
     httpx.delete(f"{stack.base_url}/v1/images/{first['image']}").raise_for_status()
 
-    again = misc("push", folder / "a.png")["results"][0]
+    again = misc("push", folder / "a.png", *PIXEL)["results"][0]
 
     assert not again["skipped"]
     assert again["state"] == "ready"
@@ -110,8 +113,8 @@ def test_deleted_image_is_sent_again(misc: Misc, folder: Path, stack: EmbeddedSt
 
 def test_batch_is_filled_by_its_name(misc: Misc, folder: Path) -> None:
     name = f"holiday-{folder.parent.name}"
-    misc("push", folder / "a.png", "--batch", name)
-    misc("push", folder / "trip", "--batch", name)
+    misc("push", folder / "a.png", *PIXEL, "--batch", name)
+    misc("push", folder / "trip", *PIXEL, "--batch", name)
 
     images = {image["name"]: image["batch_id"] for image in misc("ls", "--limit", 2)["images"]}
 
@@ -126,7 +129,7 @@ def test_descriptions_from_a_file_are_kept_exactly(misc: Misc, folder: Path) -> 
     items = [{"name": f"thing {number}", "detail": f"detail {number}"} for number in range(3)]
     captions.write_text(json.dumps([{"file": "a.png", "items": items, "overall": "Ein Bild, genau so."}]))
 
-    results = misc("push", folder, "--describe", captions, status=1)["results"]
+    results = misc("push", folder, *PIXEL, "--describe", captions, status=1)["results"]
 
     assert results[0]["error"] is None
     assert results[1]["error"]["code"] == "captions_invalid"
@@ -136,7 +139,7 @@ def test_descriptions_from_a_file_are_kept_exactly(misc: Misc, folder: Path) -> 
 
 
 def test_jobs_are_listed_followed_and_cancelled(misc: Misc, folder: Path) -> None:
-    pushed = misc("push", folder / "a.png", "--no-wait", "--describe", "none")["results"][0]
+    pushed = misc("push", folder / "a.png", *PIXEL, "--no-wait", "--describe", "none")["results"][0]
 
     followed = misc("jobs", pushed["job"], "--watch")["jobs"][0]
     assert (followed["id"], followed["state"]) == (pushed["job"], "succeeded")

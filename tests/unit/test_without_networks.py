@@ -1,4 +1,4 @@
-"""The defaults need no network's library: workers and commands run where PyTorch is not installed."""
+"""Where PyTorch is not installed: encoding by default runs, and painting by default says how to install it."""
 
 import subprocess
 import sys
@@ -21,22 +21,32 @@ import workers.process, workers.encode.work, workers.decode.work
 from cli.main import build_app
 from typer.testing import CliRunner
 
-photo, stream, picture = sys.argv[1:]
-for words in (["encode", photo, "-o", stream], ["decode", stream, "-o", picture]):
-    result = CliRunner().invoke(build_app(), words)
+def misc(*words):
+    return CliRunner().invoke(build_app(), words)
+
+photo, stream, picture, painted = sys.argv[1:]
+for words in (["encode", photo, "-o", stream], ["decode", stream, "-o", picture, "--restorer", "smooth"]):
+    result = misc(*words)
     assert result.exit_code == 0, result.output
+refused = misc("decode", stream, "-o", painted)
+assert (refused.exit_code, refused.stdout) == (1, ""), refused.output
+assert len(refused.stderr.splitlines()) == 1, refused.stderr
+assert "Painting needs PyTorch" in refused.stderr and "pip install 'misc-archive[nets]'" in refused.stderr
 print("ran")
 """
 
 
-def test_encoding_and_decoding_run_without_the_libraries_for_networks(tmp_path: Path) -> None:
-    photo, stream, picture = tmp_path / "photo.png", tmp_path / "photo.misc", tmp_path / "back.png"
-    write_photo(photo)
+def test_defaults_encode_without_the_libraries_for_networks_and_painting_says_how_to_install_them(
+    tmp_path: Path,
+) -> None:
+    photo, stream, picture, painted = (tmp_path / name for name in ("photo.png", "photo.misc", "a.png", "b.png"))
+    write_photo(photo, 320, 240)
     ended = subprocess.run(
-        [sys.executable, "-W", "ignore", "-c", PROGRAM, str(photo), str(stream), str(picture)],
+        [sys.executable, "-W", "ignore", "-c", PROGRAM, *map(str, (photo, stream, picture, painted))],
         capture_output=True,
         text=True,
         timeout=120,
     )
     assert ended.stdout.endswith("ran\n"), ended.stdout + ended.stderr
     assert picture.stat().st_size > 0
+    assert not painted.exists()

@@ -1,4 +1,4 @@
-"""`misc decode`: pictures of the right size, the same each time, that say what made them."""
+"""`misc decode` without networks: pictures of the right size, the same each time, that say what made them."""
 
 import io
 import json
@@ -12,7 +12,8 @@ from PIL import Image
 from tests.unit.cli.conftest import write_photo
 
 Misc = Callable[..., Result]
-QUICK = ("--describe", "none", "--blocks", "8")
+QUICK = ("--mode", "pixel", "--describe", "none", "--blocks", "8")
+SMOOTH = ("--restorer", "smooth")
 
 
 @pytest.fixture
@@ -27,7 +28,7 @@ def test_picture_has_the_originals_size_and_says_what_made_it(
     misc: Misc, stream: Path, tmp_path: Path, suffix: str
 ) -> None:
     out = tmp_path / f"back{suffix}"
-    result = misc("decode", stream, "-o", out, "--json")
+    result = misc("decode", stream, "-o", out, *SMOOTH, "--json")
     assert result.exit_code == 0, result.stderr
     (entry,) = json.loads(result.stdout)["results"]
     assert (entry["width"], entry["height"], entry["schedule"], entry["error"]) == (90, 60, "fast", None)
@@ -36,7 +37,7 @@ def test_picture_has_the_originals_size_and_says_what_made_it(
     data = out.read_bytes()
     assert Image.open(io.BytesIO(data)).size == (90, 60)
     assert b"algorithmicallyEnhanced" in data and b'misc:Restorer="smooth"' in data
-    assert misc("decode", stream, "-o", out).exit_code == 0
+    assert misc("decode", stream, "-o", out, *SMOOTH).exit_code == 0
     assert out.read_bytes() == data
 
 
@@ -45,7 +46,7 @@ def test_folder_of_streams_becomes_a_folder_of_pictures_once(misc: Misc, stream:
     for name in ("a.misc", "deep/b.misc"):
         (source / name).parent.mkdir(parents=True, exist_ok=True)
         (source / name).write_bytes(stream.read_bytes())
-    call = ("decode", source, "-o", out, "--format", "webp", "--jobs", "1", "--json")
+    call = ("decode", source, "-o", out, "--format", "webp", *SMOOTH, "--jobs", "1", "--json")
     first = json.loads(misc(*call).stdout)["results"]
     assert [entry["skipped"] for entry in first] == [False, False]
     assert sorted(str(path.relative_to(out)) for path in out.rglob("*.*")) == ["a.webp", "deep/b.webp"]
@@ -65,7 +66,7 @@ def test_bad_streams_are_named_and_do_not_stop_the_rest(misc: Misc, stream: Path
     for name, content in {"empty": b"", "text": b"hello there, no stream", "cut": data[:-3], "bad": damaged}.items():
         (source / f"{name}.misc").write_bytes(content)
     (source / "good.misc").write_bytes(data)
-    result = misc("decode", source, "-o", tmp_path / "out", "--jobs", "1", "--json")
+    result = misc("decode", source, "-o", tmp_path / "out", *SMOOTH, "--jobs", "1", "--json")
     assert result.exit_code == 1
     codes = {Path(e["input"]).stem: e["error"] and e["error"]["code"] for e in json.loads(result.stdout)["results"]}
     assert codes.pop("good") is None
@@ -102,15 +103,15 @@ def test_external_reference_is_found_beside_the_stream_or_by_option(misc: Misc, 
     assert misc(
         "encode", photo, "-o", out, "--describe", "none", "--reference", reference, "--reference-bpp", "0.02"
     ).exit_code == 0  # fmt: skip
-    assert misc("decode", out, "-o", tmp_path / "a.png").exit_code == 0
+    assert misc("decode", out, "-o", tmp_path / "a.png", *SMOOTH).exit_code == 0
     beside = tmp_path / "a.ref.png"
     beside.unlink()
-    missing = misc("decode", out, "-o", tmp_path / "b.png", "--json")
+    missing = misc("decode", out, "-o", tmp_path / "b.png", *SMOOTH, "--json")
     assert missing.exit_code == 1
     assert json.loads(missing.stdout)["results"][0]["error"]["code"] == "reference_missing"
-    assert misc("decode", out, "-o", tmp_path / "b.png", "--reference", reference).exit_code == 0
+    assert misc("decode", out, "-o", tmp_path / "b.png", *SMOOTH, "--reference", reference).exit_code == 0
     assert (tmp_path / "a.png").read_bytes() == (tmp_path / "b.png").read_bytes()
-    wrong = misc("decode", out, "-o", tmp_path / "c.png", "--reference", photo)
+    wrong = misc("decode", out, "-o", tmp_path / "c.png", *SMOOTH, "--reference", photo)
     assert wrong.exit_code == 1 and "another file" in wrong.stderr
 
 
@@ -118,8 +119,9 @@ def test_real_photo_round_trips_through_the_command(misc: Misc, tmp_path: Path) 
     data = pytest.importorskip("skimage.data")
     original = tmp_path / "astronaut.png"
     Image.fromarray(data.astronaut()).save(original)
-    assert misc("encode", original, "-o", tmp_path / "a.misc", "--describe", "none").exit_code == 0
-    assert misc("decode", tmp_path / "a.misc", "-o", tmp_path / "a.png").exit_code == 0
+    words = ("--mode", "pixel", "--describe", "none")
+    assert misc("encode", original, "-o", tmp_path / "a.misc", *words).exit_code == 0
+    assert misc("decode", tmp_path / "a.misc", "-o", tmp_path / "a.png", *SMOOTH).exit_code == 0
     assert Image.open(tmp_path / "a.png").size == (512, 512)
     assert (tmp_path / "a.misc").stat().st_size < 1500
 
@@ -127,5 +129,5 @@ def test_real_photo_round_trips_through_the_command(misc: Misc, tmp_path: Path) 
 def test_very_flat_pictures_decode(misc: Misc, tmp_path: Path) -> None:
     write_photo(tmp_path / "flat.png", 400, 1)
     assert misc("encode", tmp_path / "flat.png", "-o", tmp_path / "f.misc", *QUICK).exit_code == 0
-    assert misc("decode", tmp_path / "f.misc", "-o", tmp_path / "f.png").exit_code == 0
+    assert misc("decode", tmp_path / "f.misc", "-o", tmp_path / "f.png", *SMOOTH).exit_code == 0
     assert Image.open(tmp_path / "f.png").size == (400, 1)

@@ -1,4 +1,4 @@
-"""`misc decode --profile sd21`: painted by the networks that lie here, one message where they do not."""
+"""`misc decode` by networks: those that come with the program, those that lie here, one message where they do not."""
 
 import json
 from collections.abc import Callable
@@ -7,8 +7,10 @@ from pathlib import Path
 import pytest
 from click.testing import Result
 
-from codec.bitstream import Maps, PixelCoarse, Stream, Texts
+from cli import networks
+from codec.bitstream import Maps, PixelCoarse, RefCoarse, Stream, Texts, unpack
 from codec.bitstream.container import pack
+from codec.weights.released import RELEASED
 from codec.weights.store import WeightsStore
 from tests.tiny.diffbir import add_single
 
@@ -40,6 +42,23 @@ def stream(tmp_path: Path) -> Path:
     return path
 
 
+def test_defaults_start_from_avif_and_paint_by_the_networks_that_come_with_the_program(
+    misc: Misc, photo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MISC_WEIGHTS_PATH", str(tmp_path / "none"))
+    encoded = misc("encode", photo, "-o", tmp_path / "a.misc", "--json")
+    result = misc("decode", tmp_path / "a.misc", "-o", tmp_path / "a.png", "--json")
+
+    assert (encoded.exit_code, result.exit_code) == (0, 0), encoded.stderr + result.stderr
+    coarse = unpack((tmp_path / "a.misc").read_bytes()).stream.coarse
+    assert isinstance(coarse, RefCoarse) and coarse.codec == "avif"
+    (entry,) = json.loads(result.stdout)["results"]
+    assert (entry["width"], entry["height"], entry["restorer"], entry["generative"]) == (90, 60, "diffusion", True)
+    data = (tmp_path / "a.png").read_bytes()
+    assert b"trainedAlgorithmicMedia" in data and b"profile lite" in data
+    assert not (tmp_path / "none").exists()
+
+
 def test_profile_paints_by_diffusion_and_the_picture_says_how(misc: Misc, stream: Path, tmp_path: Path) -> None:
     result = misc("decode", stream, "-o", tmp_path / "a.png", "--profile", "sd21", *QUICK, "--json")
 
@@ -57,12 +76,13 @@ def test_default_profile_is_that_of_the_environment(
 ) -> None:
     monkeypatch.setenv("MISC_PROFILE", "sd21")
     painted = misc("decode", stream, "-o", tmp_path / "a.png", *QUICK, "--json")
-    light = misc("decode", stream, "-o", tmp_path / "b.png", "--profile", "lite", "--json")
+    light = misc("decode", stream, "-o", tmp_path / "b.png", "--profile", "lite", *QUICK, "--json")
     chosen = misc("decode", stream, "-o", tmp_path / "c.png", "--restorer", "smooth", "--json")
 
     found = [json.loads(result.stdout)["results"][0]["restorer"] for result in (painted, light, chosen)]
-    assert found == ["diffusion", "smooth", "smooth"]
-    assert (tmp_path / "b.png").read_bytes() == (tmp_path / "c.png").read_bytes()
+    assert found == ["diffusion", "diffusion", "smooth"]
+    told = [(tmp_path / f"{name}.png").read_bytes() for name in "ab"]
+    assert b"profile sd21" in told[0] and b"profile lite" in told[1]
 
     monkeypatch.setenv("MISC_PROFILE", "sd3")
     wrong = misc("decode", stream, "-o", tmp_path / "d.png")
@@ -116,7 +136,16 @@ def test_damaged_weights_are_told_with_each_file(
     assert not (tmp_path / "a.png").exists()
 
 
-def test_networks_of_another_profile_are_not_taken(misc: Misc, stream: Path, tmp_path: Path) -> None:
-    result = misc("decode", stream, "-o", tmp_path / "a.png", "--restorer", "diffusion", "--profile", "lite")
+def test_networks_of_another_profile_are_not_taken(
+    misc: Misc, stream: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Those of lite come with the program; here they do not, and those of sd21 lie in the folder.
+    monkeypatch.setattr(WeightsStore.__init__, "__defaults__", (RELEASED, None))
+    networks._restorers_of.cache_clear()
+    try:
+        result = misc("decode", stream, "-o", tmp_path / "a.png", "--restorer", "diffusion", "--profile", "lite")
+    finally:
+        networks._restorers_of.cache_clear()
 
-    assert result.exit_code == 2 and "sd21" in result.stderr
+    assert result.exit_code == 2 and "profile lite" in result.stderr
+    assert not (tmp_path / "a.png").exists()

@@ -16,7 +16,7 @@ from tests.lmm_server.server import LMMTestServer
 from tests.unit.cli.conftest import write_photo
 
 Misc = Callable[..., Result]
-OPTIONS = ("--describe", "openai", "--maps", "off", "--blocks", "8", "--jobs", "1", "--json")
+OPTIONS = ("--describe", "openai", "--maps", "off", "--mode", "pixel", "--blocks", "8", "--jobs", "1", "--json")
 
 
 @pytest.fixture

@@ -11,11 +11,11 @@ import pytest
 from click.testing import Result
 from PIL import Image
 
-from codec.bitstream import unpack
+from codec.bitstream import RefCoarse, unpack
 from tests.unit.cli.conftest import write_photo
 
 Misc = Callable[..., Result]
-QUICK = ("--describe", "none", "--blocks", "8")
+QUICK = ("--mode", "pixel", "--describe", "none", "--blocks", "8")
 
 
 def results_of(result: Result) -> list[dict]:
@@ -91,10 +91,22 @@ def test_second_run_skips_only_what_it_would_make_itself(
     misc: Misc, tmp_path: Path, first: tuple[str, ...], second: tuple[str, ...], is_done: bool
 ) -> None:
     write_photo(tmp_path / "in" / "a.png")
-    call = ("encode", tmp_path / "in", "-o", tmp_path / "out", "--jobs", "1", "--json")
+    # Of an option that is given twice the last one counts.
+    call = ("encode", tmp_path / "in", "-o", tmp_path / "out", "--mode", "pixel", "--jobs", "1", "--json")
     assert misc(*call, *first).exit_code == 0
     (again,) = results_of(misc(*call, *second))
     assert again["error"] is None and again["skipped"] is is_done
+
+
+def test_default_is_avif_within_its_budget_and_done_once(misc: Misc, tmp_path: Path) -> None:
+    write_photo(tmp_path / "in" / "a.png", 512, 384)
+    call = ("encode", tmp_path / "in", "-o", tmp_path / "out", "--describe", "none", "--jobs", "1", "--json")
+    (first,) = results_of(misc(*call))
+    coarse = unpack((tmp_path / "out" / "a.misc").read_bytes()).stream.coarse
+    assert isinstance(coarse, RefCoarse) and coarse.codec == "avif"
+    assert first["error"] is None and first["notes"] == [] and first["bpp"] <= 0.05
+    skipped = [results_of(misc(*call, *words))[0]["skipped"] for words in ((), ("--mode", "ref"), ("--mode", "pixel"))]
+    assert skipped == [True, True, False]
 
 
 def test_second_run_with_changed_captions_or_a_reference_encodes_again(misc: Misc, tmp_path: Path) -> None:
@@ -102,11 +114,15 @@ def test_second_run_with_changed_captions_or_a_reference_encodes_again(misc: Mis
     table, reference = tmp_path / "captions.csv", tmp_path / "vvc.png"
     write_photo(reference)
     call = ("encode", tmp_path / "in", "-o", tmp_path / "out", "--jobs", "1", "--json", "--describe", table)
+    call += ("--mode", "pixel")
     skipped = []
     for overall in ("All of it.", "All of it.", "Most of it."):
         table.write_text(f'name,prompt\na.png,"x, y, z.\nAn x\nA y\nA z\n{overall}"\n')
         skipped += [entry["skipped"] for entry in results_of(misc(*call))]
-    for words in (("--mode", "ref", "--max-bpp", "9"), ("--reference", reference, "--reference-bpp", "0.03")):
+    for words in (
+        ("--mode", "ref", "--max-bpp", "9"),
+        ("--mode", "ref", "--reference", reference, "--reference-bpp", "0.03"),
+    ):
         skipped += [entry["skipped"] for entry in results_of(misc(*call, *words))]
     assert skipped == [False, True, False, False, False]
 
@@ -172,7 +188,7 @@ def test_single_bad_input_exits_1_with_a_sentence_and_no_output(misc: Misc, tmp_
         (("--blocks", "9999"), "blocks"),
         (("--level", "8"), "level"),
         (("--mode", "telepathy"), "mode"),
-        (("--mode", "net"), "misc weights"),
+        (("--mode", "net", "--profile", "sd21"), "misc weights"),
         (("--describe", "openai"), "MISC_LMM_API_KEY"),
         (("--describe", "nowhere.csv"), "nowhere.csv"),
         (("--reference-bpp", "0.1"), "belong together"),
@@ -213,8 +229,9 @@ def test_captions_file_describes_by_name_and_names_what_is_missing(misc: Misc, t
     table = tmp_path / "captions.csv"
     table.write_text('name,prompt\nbarn.png,"barn, tractor, sky.\nA barn\nA tractor\nA sky\nAll of it."\n')
     result = misc(
-        "encode", source, "-o", tmp_path / "out", "--describe", table, "--blocks", "8", "--jobs", "1", "--json"
-    )
+        "encode", source, "-o", tmp_path / "out", "--mode", "pixel", "--blocks", "8", "--describe", table,
+        "--jobs", "1", "--json",
+    )  # fmt: skip
     assert result.exit_code == 1
     barn, tree = results_of(result)
     assert barn["describer"] == "captions" and tree["error"]["code"] == "captions_invalid"

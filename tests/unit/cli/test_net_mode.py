@@ -10,6 +10,9 @@ from click.testing import Result
 from compressai.models import MeanScaleHyperprior
 
 from codec.bitstream import NetCoarse, unpack
+from codec.options import Profile
+from codec.weights.manifest import Part
+from codec.weights.store import WeightsStore
 from tests.unit.cli.conftest import write_photo
 
 Misc = Callable[..., Result]
@@ -26,7 +29,8 @@ def weights(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, misc: Misc) -> str:
     options = ("--name", "small", "--part", "coarse", "--architecture", "mbt2018-mean", "--json")
     added = misc("weights", "add", tmp_path / "small.pth.tar", *options)
     assert added.exit_code == 0, added.stderr
-    return json.loads(misc("weights", "list", "--json").stdout)["weights"][-1]["sha256"][:8]
+    listed = {entry["name"]: entry for entry in json.loads(misc("weights", "list", "--json").stdout)["weights"]}
+    return str(listed["small"]["sha256"])[:8]
 
 
 def test_file_names_its_network_and_comes_back_with_it_only(
@@ -42,12 +46,12 @@ def test_file_names_its_network_and_comes_back_with_it_only(
     stream = unpack(out.read_bytes()).stream
     assert isinstance(stream.coarse, NetCoarse) and told["bits"]["coarse"] == 8 * (1 + len(stream.coarse.payload))
 
-    decoded = misc("decode", out, "-o", tmp_path / "back.png", "--json")
+    decoded = misc("decode", out, "-o", tmp_path / "back.png", "--restorer", "smooth", "--json")
     (entry,) = json.loads(decoded.stdout)["results"]
     assert (entry["error"], entry["width"], entry["height"]) == (None, 90, 60)
 
     monkeypatch.setenv("MISC_WEIGHTS_PATH", str(tmp_path / "elsewhere"))
-    refused = misc("decode", out, "-o", tmp_path / "again.png", "--json")
+    refused = misc("decode", out, "-o", tmp_path / "again.png", "--restorer", "smooth", "--json")
     (entry,) = json.loads(refused.stdout)["results"]
     assert refused.exit_code == 1 and entry["error"]["code"] == "weights_missing"
     assert weights in entry["error"]["message"] and not (tmp_path / "again.png").exists()
@@ -62,6 +66,23 @@ def test_second_run_skips_what_this_network_made(misc: Misc, weights: str, tmp_p
     assert [entry["skipped"] for entry in same] == [True, True]
     other = misc("encode", tmp_path / "photos", "-o", tmp_path / "out", *words, "--scale", "4")
     assert [entry["skipped"] for entry in json.loads(other.stdout)["results"]] == [False, False]
+
+
+def test_network_that_comes_with_the_program_codes_at_the_scale_it_is_made_for(
+    misc: Misc, photo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MISC_WEIGHTS_PATH", str(tmp_path / "none"))
+    out = tmp_path / "a.misc"
+    encoded = misc("encode", photo, "-o", out, "--mode", "net", "--rate", "1", "--describe", "none", "--json")
+    assert encoded.exit_code == 0, encoded.stderr
+    record = WeightsStore(tmp_path / "none").find(part=Part.COARSE, profile=Profile.LITE, rate=1)
+
+    told = json.loads(misc("inspect", out, "--json").stdout)
+    assert (told["mode"], told["coarse"]) == ("net", {"scale": record.scale})
+    assert told["weights"] == {"coarse": record.sha256[:8]}
+    decoded = misc("decode", out, "-o", tmp_path / "back.png", "--restorer", "smooth", "--json")
+    (entry,) = json.loads(decoded.stdout)["results"]
+    assert (entry["error"], entry["width"], entry["height"]) == (None, 90, 60)
 
 
 def test_unknown_network_is_refused_before_anything_is_done(

@@ -14,6 +14,7 @@ from cli import checks
 from codec.weights import pull, store
 from codec.weights.manifest import HubSource, Licence, Part, Released
 from codec.weights.released import RELEASED
+from codec.weights.shipped import FOLDER, shipped_records
 
 CONTENT = b"weights " * 20_000
 DIGEST = hashlib.sha256(CONTENT).hexdigest()
@@ -58,7 +59,7 @@ def hub(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
         )
         for name, file, digest in (("net", "net.ckpt", DIGEST), ("gone", "gone.ckpt", "0" * 64), ("new", "n", None))
     )  # fmt: skip
-    monkeypatch.setattr(store.WeightsStore.__init__, "__defaults__", (entries,))
+    monkeypatch.setattr(store.WeightsStore.__init__, "__defaults__", (entries, FOLDER))
     with ThreadingHTTPServer(("127.0.0.1", 0), Hub) as server:
         threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
         monkeypatch.setenv("HF_ENDPOINT", f"http://127.0.0.1:{server.server_port}")
@@ -73,10 +74,21 @@ def test_list_names_all_that_is_published_and_creates_nothing(misc: Misc, folder
     assert result.exit_code == 0
     assert document["path"] == str(folder)
     states = {entry["name"]: entry["state"] for entry in document["weights"]}
-    assert set(states) == {entry.name for entry in RELEASED}
+    assert set(states) == {entry.name for entry in RELEASED} | set(shipped_records())
+    assert {states[name] for name in shipped_records()} <= {"present", "unchecked"}
     assert (states["clip-vit-b16"], states["cheng2020-tuned"]) == ("missing", "not pinned")
     assert document["weights"][0]["sources"] and document["weights"][0]["licence"]["link"]
     assert not folder.exists()
+
+
+def test_what_comes_with_the_program_is_listed_with_its_place_and_licence(misc: Misc, folder: Path) -> None:
+    listed = {entry["name"]: entry for entry in json.loads(misc("weights", "list", "--json").stdout)["weights"]}
+
+    for record in shipped_records().values():
+        entry = listed[record.name]
+        assert (entry["sha256"], entry["profiles"], entry["published"]) == (record.sha256, ["lite"], False)
+        assert Path(entry["file"]).is_file() and not Path(entry["file"]).is_relative_to(folder)
+        assert entry["licence"]["id"] == "Apache-2.0"
 
 
 def test_table_has_a_line_for_each(misc: Misc, checkpoint: Path) -> None:
@@ -181,6 +193,15 @@ def test_profile_that_ships_with_the_project_needs_nothing(misc: Misc) -> None:
     assert "needs no weights" in result.stderr
 
 
+@pytest.mark.parametrize("name", sorted(shipped_records()))
+def test_pull_of_what_comes_with_the_program_says_so_and_fetches_nothing(misc: Misc, folder: Path, name: str) -> None:
+    result = misc("weights", "pull", name, "--json")
+
+    assert (result.exit_code, json.loads(result.stdout)) == (0, {"results": []})
+    assert f"{name} comes with the program" in result.stderr
+    assert not folder.exists()
+
+
 def test_verify_names_what_is_damaged(misc: Misc, checkpoint: Path, tmp_path: Path) -> None:
     other = tmp_path / "other.pth"
     other.write_bytes(b"other")
@@ -197,6 +218,7 @@ def test_verify_names_what_is_damaged(misc: Misc, checkpoint: Path, tmp_path: Pa
     assert [(one["name"], one["error"] and one["error"]["code"]) for one in document["results"]] == [
         ("bad", "weights_corrupt"),
         ("good", None),
+        *((name, None) for name in shipped_records()),
     ]
     assert "bad is corrupt" in result.stderr
     assert misc("weights", "verify", "good").exit_code == 0
@@ -208,7 +230,8 @@ def test_doctor_tells_damaged_weights(misc: Misc, checkpoint: Path, tmp_path: Pa
     def weights() -> checks.Check:
         return checks._weights()
 
-    assert weights().is_well and "none here" in weights().detail
+    assert weights().is_well and f"{len(shipped_records())} files come with the program" in weights().detail
+    assert "no others are here" in weights().detail
     assert not folder.exists()
     misc("weights", "add", checkpoint, "--name", "mine", "--part", "coarse", "--architecture", "mbt2018")
     assert weights().is_well and "mine" in weights().detail

@@ -7,8 +7,8 @@ from tiny_networks import ask, quarter_maps, smooth, tiny_network, tiny_networks
 
 from codec.bitstream.stream import Texts
 from codec.decode.diffusion.passes import WorkingSize, plan_passes, region_weights
-from codec.decode.diffusion.sampling import Sampling
 from codec.decode.diffusion.regions import fuse_regions, level_weights
+from codec.decode.diffusion.sampling import Sampling
 from codec.nets.diffbir.config import Prediction
 
 SIZE = WorkingSize.of(256, 256, 256, 64)

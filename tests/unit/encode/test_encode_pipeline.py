@@ -30,7 +30,7 @@ from codec.errors import (
     OptionError,
     PictureUnrecognised,
 )
-from codec.options import EncodeOptions, GivenDescription, GivenItem
+from codec.options import EncodeOptions, GivenDescription, GivenItem, Mode, parse_options
 
 ITEMS = (Item("cat", "a grey cat"), Item("sofa", "a red sofa"), Item("lamp", "a tall lamp"))
 
@@ -52,7 +52,7 @@ def local_describer(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def options(**values: object) -> EncodeOptions:
-    return EncodeOptions.model_validate({"describe": "none", **values})
+    return EncodeOptions.model_validate({"describe": "none", "mode": "pixel", **values})
 
 
 def test_stream_holds_what_is_reported() -> None:
@@ -212,6 +212,27 @@ def test_reference_mode_keeps_the_budget_of_the_whole_file() -> None:
         encode(picture(), options(mode="ref", codec="webp", max_bpp=0.01))
 
 
+@pytest.mark.parametrize(
+    ("values", "kind"),
+    [
+        ({}, RefCoarse),
+        ({"profile": "lite"}, RefCoarse),
+        ({"profile": "sd21"}, PixelCoarse),
+        ({"mode": "pixel"}, PixelCoarse),
+    ],
+)
+def test_mode_that_nobody_names_is_the_profiles_own(values: dict[str, str], kind: type) -> None:
+    encoded = encode(picture(), EncodeOptions.model_validate({"describe": "none", **values}))
+    assert isinstance(encoded.stream.coarse, kind)
+    assert encoded.stream.profile == values.get("profile", "lite")
+
+
+@pytest.mark.parametrize("profile", ["sd3", 7, [1], {"lite": 1}])
+def test_profile_that_is_none_is_refused_by_name(profile: object) -> None:
+    with pytest.raises(OptionError, match="profile"):
+        parse_options(EncodeOptions, {"profile": profile})
+
+
 def test_default_budget_that_cannot_be_met_is_noted() -> None:
     encoded = encode(picture(), options(mode="ref", codec="webp"))
     assert "smallest setting" in encoded.notes[0]
@@ -248,3 +269,20 @@ def test_what_is_not_built_in_is_refused_with_a_remedy() -> None:
 
 def test_one_pixel_encodes() -> None:
     assert encode(picture(1, 1), options()).stream.width == 1
+
+
+@pytest.mark.parametrize(
+    ("values", "mode"),
+    [
+        ({"blocks": 8}, Mode.PIXEL),
+        ({"level": 0}, Mode.PIXEL),
+        ({"published_grid": True}, Mode.PIXEL),
+        ({"published_grid": False}, Mode.REF),
+        ({"rate": 1}, Mode.NET),
+        ({"network": "mine"}, Mode.NET),
+        ({"profile": "sd21", "max_bpp": 0.03}, Mode.REF),
+        ({"mode": "pixel", "max_bpp": 0.03}, Mode.PIXEL),
+    ],
+)
+def test_option_of_one_mode_means_that_mode_unless_another_is_named(values: dict[str, object], mode: Mode) -> None:
+    assert parse_options(EncodeOptions, values).mode is mode
