@@ -5,8 +5,8 @@ from collections.abc import Mapping, Sequence
 import torch
 
 from codec.decode.diffusion.networks import Stage
-from codec.decode.diffusion.regions import fuse_regions, level_weights
 from codec.decode.diffusion.sampling import Sampling
+from codec.decode.diffusion.steered import Steered
 from codec.nets.clip_tokenizer import clip_tokenizer
 from codec.nets.diffbir.config import Prediction
 from codec.nets.diffbir.network import LATENT_PX, DiffBIR
@@ -24,7 +24,7 @@ Measured on the CPU in float32 as the growth of a process's peak memory in one c
 _FULL_SIZE_WIDTHS = {Stage.CLEAN: 180, Stage.ENCODE: 128, Stage.DIFFUSE: 320, Stage.DECODE: 128}
 
 
-class DiffBIRNetworks:
+class DiffBIRNetworks(Steered):
     """`network`, which stays where it is and of the type it is; all its parameters share one device, and all but the
     first stage's one type."""
 
@@ -33,31 +33,27 @@ class DiffBIRNetworks:
     sampling = Sampling()
 
     def __init__(self, network: DiffBIR) -> None:
+        super().__init__(network, len(network.config.unet.multipliers))
         self._network = network
         self._tokenizer = clip_tokenizer()
         config = network.config
         self.latent_channels = config.vae.latent_channels
         # The U-Net halves a latent three times, and SwinIR works in windows.
-        self._levels = len(config.unet.multipliers)
         self.multiple_px = max(2 ** (self._levels - 1) * LATENT_PX, network.swinir.multiple_px)
         self.prediction: Prediction = config.prediction
         self.zero_terminal_snr = config.zero_terminal_snr
-        first = next(network.unet.parameters())
-        self.device, self._dtype = first.device, first.dtype
         widths = {
             Stage.CLEAN: config.swinir.width,
             Stage.ENCODE: config.vae.width,
             Stage.DIFFUSE: config.unet.width,
             Stage.DECODE: config.vae.width,
         }
-        value_bytes = dict.fromkeys(widths, first.element_size())
+        value_bytes = dict.fromkeys(widths, self._dtype.itemsize)
         value_bytes[Stage.CLEAN] = network.swinir.conv_first.weight.element_size()
         self.bytes_per_px: Mapping[Stage, float] = {
             stage: values * widths[stage] / _FULL_SIZE_WIDTHS[stage] * value_bytes[stage]
             for stage, values in _VALUES_PER_PX.items()
         }
-        fuse_regions(network.unet)
-        fuse_regions(network.control)
 
     def embed(self, texts: Sequence[str]) -> torch.Tensor:
         """(B, 77, C) for B texts."""
@@ -72,31 +68,6 @@ class DiffBIRNetworks:
         """The condition latent."""
         return self._network.encode(self._own(picture)).float()
 
-    def predict(
-        self,
-        noisy: torch.Tensor,
-        times: torch.Tensor,
-        texts: torch.Tensor,
-        condition: torch.Tensor,
-        strength: float = 1.0,
-        regions: torch.Tensor | None = None,
-    ) -> torch.Tensor:
-        """What the U-Net says, steered by the control network; both attend to the texts by their regions."""
-        attention = None
-        if regions is not None:
-            attention = {"regions": level_weights(self._own(regions), self._levels)}
-        return self._network.predict(
-            self._own(noisy),
-            times.to(self.device),
-            self._own(texts.flatten(1, 2)),
-            self._own(condition),
-            strength,
-            attention,
-        ).float()
-
     def decode(self, latents: torch.Tensor) -> torch.Tensor:
         """The autoencoder's picture."""
         return self._network.decode(self._own(latents)).float()
-
-    def _own(self, values: torch.Tensor) -> torch.Tensor:
-        return values.to(self.device, self._dtype)

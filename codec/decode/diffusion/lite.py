@@ -5,8 +5,8 @@ from collections.abc import Mapping, Sequence
 import torch
 
 from codec.decode.diffusion.networks import Stage
-from codec.decode.diffusion.regions import fuse_regions, level_weights
 from codec.decode.diffusion.sampling import Sampling
+from codec.decode.diffusion.steered import Steered
 from codec.nets.diffbir.config import Prediction
 from codec.nets.lite.config import FIRST_TIME, LATENT_PX
 from codec.nets.lite.network import LiteRestorer
@@ -20,7 +20,7 @@ _VALUES_PER_PX = {Stage.CLEAN: 4, Stage.ENCODE: 12, Stage.DIFFUSE: 63, Stage.DEC
 call at 768 x 512 (0, 9, 50 and 9), a quarter added."""
 
 
-class LiteNetworks:
+class LiteNetworks(Steered):
     """`network`, which stays where it is and of the type it is, and the vocabulary of its text encoder."""
 
     latent_px = LATENT_PX
@@ -30,18 +30,14 @@ class LiteNetworks:
     sampling = Sampling(fast_steps=1, item_guidance=1.0, overall_guidance=1.0, first_time=FIRST_TIME)
 
     def __init__(self, network: LiteRestorer, vocabulary: Vocabulary) -> None:
-        self._network, self._vocabulary = network, vocabulary
         config = network.config.unet
+        super().__init__(network, len(config.multipliers))
+        self._network, self._vocabulary = network, vocabulary
         self.latent_channels = config.latent_channels
-        self._levels = len(config.multipliers)
         self.multiple_px = 2 ** (self._levels - 1) * LATENT_PX
-        first = next(network.unet.parameters())
-        self.device, self._dtype = first.device, first.dtype
         self.bytes_per_px: Mapping[Stage, float] = {
-            stage: values * first.element_size() for stage, values in _VALUES_PER_PX.items()
+            stage: values * self._dtype.itemsize for stage, values in _VALUES_PER_PX.items()
         }
-        fuse_regions(network.unet)
-        fuse_regions(network.control)
 
     def embed(self, texts: Sequence[str]) -> torch.Tensor:
         """(B, 77, C) for B texts."""
@@ -55,33 +51,11 @@ class LiteNetworks:
         """The condition latent."""
         return self._network.encode(picture.to(self.device).float())
 
-    def predict(
-        self,
-        noisy: torch.Tensor,
-        times: torch.Tensor,
-        texts: torch.Tensor,
-        condition: torch.Tensor,
-        strength: float = 1.0,
-        regions: torch.Tensor | None = None,
-    ) -> torch.Tensor:
-        """The clean latent; U-Net and control network attend to the texts by their regions."""
-        attention = None
-        if regions is not None:
-            attention = {"regions": level_weights(self._own(regions), self._levels)}
-        return self._network.predict(
-            self._own(noisy),
-            times.to(self.device),
-            self._own(texts.flatten(1, 2)),
-            self._own(condition),
-            strength,
-            attention,
-        ).float()
-
     def decode(self, latents: torch.Tensor) -> torch.Tensor:
         """The picture."""
         return self._network.decode(latents)
 
     def _own(self, values: torch.Tensor) -> torch.Tensor:
-        own = values.to(self.device, self._dtype)
+        own = super()._own(values)
         # Convolutions want the channels last on every device that they are fast on.
         return own.contiguous(memory_format=torch.channels_last) if own.ndim == 4 else own

@@ -3,6 +3,7 @@
 from typing import Any
 
 import torch
+from diffusers import UNet2DConditionModel
 from torch import nn
 
 from codec.nets.diffbir.build import build_unet
@@ -56,3 +57,29 @@ class ControlNetwork(nn.Module):
         hidden = self.mid_block(hidden, embedded, texts, cross_attention_kwargs=attention)
         added = [zero(skip) for zero, skip in zip(self.zero_convs, skips, strict=True)]
         return [*added, self.mid_zero_conv(hidden)]
+
+
+def look_steered(
+    unet: UNet2DConditionModel,
+    control: ControlNetwork,
+    noisy: torch.Tensor,
+    times: torch.Tensor,
+    texts: torch.Tensor,
+    condition: torch.Tensor,
+    control_scale: float,
+    attention: dict[str, Any] | None,
+) -> torch.Tensor:
+    """What the U-Net says about `noisy` with the control network's outputs, times `control_scale`, added to it.
+
+    The other arguments are those of `ControlNetwork.forward`.
+    """
+    added = [residual * control_scale for residual in control(noisy, times, texts, condition, attention)]
+    return unet(
+        noisy,
+        times,
+        texts,
+        cross_attention_kwargs=attention,
+        down_block_additional_residuals=tuple(added[:-1]),
+        mid_block_additional_residual=added[-1],
+        return_dict=False,
+    )[0]

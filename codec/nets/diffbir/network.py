@@ -8,7 +8,7 @@ from torch import nn
 
 from codec.nets.diffbir.build import build_text_encoder, build_unet, build_vae
 from codec.nets.diffbir.config import DiffBIRConfig
-from codec.nets.diffbir.control import ControlNetwork
+from codec.nets.diffbir.control import ControlNetwork, look_steered
 from codec.nets.swinir import SwinIR
 
 LATENT_PX = 8
@@ -75,16 +75,7 @@ class DiffBIR(nn.Module):
         from `encode`; `control_scale`: how strongly the condition steers, 1 as trained; `attention`: what the
         attention processors of both networks are handed besides.
         """
-        added = [residual * control_scale for residual in self.control(noisy, times, texts, condition, attention)]
-        return self.unet(
-            noisy,
-            times,
-            texts,
-            cross_attention_kwargs=attention,
-            down_block_additional_residuals=tuple(added[:-1]),
-            mid_block_additional_residual=added[-1],
-            return_dict=False,
-        )[0]
+        return look_steered(self.unet, self.control, noisy, times, texts, condition, control_scale, attention)
 
     def decode(self, latents: torch.Tensor) -> torch.Tensor:
         """The picture that latents stand for, float32; values may leave [0, 1] a little."""

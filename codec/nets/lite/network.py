@@ -8,7 +8,7 @@ import torch.nn.functional as F  # noqa: N812
 from torch import nn
 
 from codec.nets.diffbir.build import build_text_encoder, build_unet
-from codec.nets.diffbir.control import ControlNetwork
+from codec.nets.diffbir.control import ControlNetwork, look_steered
 from codec.nets.lite.config import LATENT_PX, LiteConfig
 
 _TOKEN_TABLE = "text.embeddings.token_embedding.weight"
@@ -64,16 +64,7 @@ class LiteRestorer(nn.Module):
         What the U-Net says is added to the condition, so that a network that knows nothing gives the coarse picture
         back. The other arguments are those of `DiffBIR.predict`.
         """
-        added = [residual * control_scale for residual in self.control(noisy, times, texts, condition, attention)]
-        change = self.unet(
-            noisy,
-            times,
-            texts,
-            cross_attention_kwargs=attention,
-            down_block_additional_residuals=tuple(added[:-1]),
-            mid_block_additional_residual=added[-1],
-            return_dict=False,
-        )[0]
+        change = look_steered(self.unet, self.control, noisy, times, texts, condition, control_scale, attention)
         return condition + change
 
     def decode(self, latents: torch.Tensor) -> torch.Tensor:

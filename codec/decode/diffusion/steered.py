@@ -1,0 +1,64 @@
+"""What networks of DiffBIR's wiring have in common as the diffusion restorer's: one look. Knows no other stage."""
+
+from typing import Any, Protocol
+
+import torch
+from diffusers import UNet2DConditionModel
+
+from codec.decode.diffusion.regions import fuse_regions, level_weights
+from codec.nets.diffbir.control import ControlNetwork
+
+
+class SteeredNetwork(Protocol):
+    """A U-Net and the control network that steers it."""
+
+    unet: UNet2DConditionModel
+    control: ControlNetwork
+
+    def predict(
+        self,
+        noisy: torch.Tensor,
+        times: torch.Tensor,
+        texts: torch.Tensor,
+        condition: torch.Tensor,
+        control_scale: float = 1.0,
+        attention: dict[str, Any] | None = None,
+    ) -> torch.Tensor:
+        """What the network says about `noisy`."""
+
+
+class Steered:
+    """A network that stays where it is and of the type it is; its U-Net and control network share one of each."""
+
+    def __init__(self, network: SteeredNetwork, levels: int) -> None:
+        """`levels`: of the U-Net, which halves a latent from one to the next."""
+        self._steered, self._levels = network, levels
+        first = next(network.unet.parameters())
+        self.device, self._dtype = first.device, first.dtype
+        fuse_regions(network.unet)
+        fuse_regions(network.control)
+
+    def predict(
+        self,
+        noisy: torch.Tensor,
+        times: torch.Tensor,
+        texts: torch.Tensor,
+        condition: torch.Tensor,
+        strength: float = 1.0,
+        regions: torch.Tensor | None = None,
+    ) -> torch.Tensor:
+        """What the U-Net says, steered by the control network; both attend to the texts by their regions."""
+        attention = None
+        if regions is not None:
+            attention = {"regions": level_weights(self._own(regions), self._levels)}
+        return self._steered.predict(
+            self._own(noisy),
+            times.to(self.device),
+            self._own(texts.flatten(1, 2)),
+            self._own(condition),
+            strength,
+            attention,
+        ).float()
+
+    def _own(self, values: torch.Tensor) -> torch.Tensor:
+        return values.to(self.device, self._dtype)
