@@ -87,7 +87,7 @@ def test_rates_that_do_not_rise_are_counted() -> None:
 
 
 def test_speed_is_measured_in_processes_of_their_own(tmp_path: Path) -> None:
-    write_photo(tmp_path / "photo.png", 96, 64)
+    write_photo(tmp_path / "photo.png", 384, 256)
     found = speed_of(tmp_path / "photo.png", "lite", 2)
     assert set(found) == {"encode", "decode"}
     for part in found.values():
