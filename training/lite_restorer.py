@@ -40,8 +40,8 @@ _TEXTS = 4
 """The overall text and three details."""
 
 _LEARNING_RATE, _WORDS_LEARNING_RATE = 4e-4, 1e-4
-"""The second for what listens to the texts. At 1.6e-3 the text encoder came to give every text the same vectors within
-the first thousand steps, and from then on learned nothing."""
+"""The second for the text encoder. At 1.6e-3 it came to give every text the same vectors within the first thousand
+steps, and from then on learned nothing."""
 _ERROR_WEIGHT = 8.0
 """Of the squared error, samples in [0, 1], beside sqz-dist. At 24 dB it is a tenth of the loss."""
 
@@ -116,6 +116,7 @@ def main() -> None:
     parser.add_argument("--sqz", type=Path, required=True, help="the weights of sqz-dist")
     parser.add_argument("--run", type=Path, required=True, help="folder of the run; one that exists goes on")
     parser.add_argument("--from", dest="start", type=Path, help="a run's folder, or a released file, to start from")
+    parser.add_argument("--fresh-text", action="store_true", help="with --from: begin anew with the text encoder")
     parser.add_argument("--steps", type=int, default=1_000_000)
     parser.add_argument("--minutes", type=float, default=math.inf)
     parser.add_argument("--batch", type=int, default=_BATCH)
@@ -132,8 +133,11 @@ def main() -> None:
     vocabulary = vocabulary_of(described.values(), captions)
     network = fresh_network(len(vocabulary))
     if arguments.start is not None:
-        # Not strict for the positions' numbers, which are no weights.
-        network.load_state_dict(weights_from(arguments.start), strict=False)
+        weights = weights_from(arguments.start)
+        if arguments.fresh_text:
+            weights = {key: value for key, value in weights.items() if not key.startswith("text.")}
+        # Not strict for the text encoder, and for its positions' numbers, which are no weights.
+        network.load_state_dict(weights, strict=False)
     network = network.to(device, memory_format=torch.channels_last)
     optimisers = optimisers_of(network)
     run = Run(arguments.run, network, optimisers, arguments.steps, arguments.minutes, seed=0)
@@ -187,8 +191,8 @@ def fresh_network(vocabulary: int) -> LiteRestorer:
 
 
 def optimisers_of(network: LiteRestorer) -> dict[str, torch.optim.Optimizer]:
-    """One for what listens to the texts and one for the rest."""
-    words = {name for name, _ in network.named_parameters() if name.startswith("text.") or ".attn2." in name}
+    """One for the text encoder and one for the rest."""
+    words = {name for name, _ in network.named_parameters() if name.startswith("text.")}
     groups = {
         "weights": ([value for name, value in network.named_parameters() if name not in words], _LEARNING_RATE),
         "words": ([value for name, value in network.named_parameters() if name in words], _WORDS_LEARNING_RATE),
