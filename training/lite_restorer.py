@@ -183,7 +183,7 @@ def fresh_network(vocabulary: int) -> LiteRestorer:
     outputs = [*network.control.zero_convs, network.unet.conv_out]
     for layer in (*outputs, network.control.mid_zero_conv):
         torch.nn.init.zeros_(layer.bias)
-    # Not quite zero, because two zero layers in a row would never learn.
+    # The control network's outputs keep their random weights, because two zero layers in a row would never learn.
     torch.nn.init.zeros_(network.unet.conv_out.weight)
     fuse_regions(network.unet)
     fuse_regions(network.control)

@@ -37,3 +37,11 @@ class Placement:
             return device, {"float32": torch.float32, "bfloat16": torch.bfloat16}[self.dtype]
         computes_in_halves = device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
         return device, torch.bfloat16 if computes_in_halves else torch.float32
+
+
+def cannot_paint(error: ImportError) -> FeatureUnavailable:
+    """What to raise where a library that painting needs is not installed."""
+    return FeatureUnavailable(
+        f"Painting needs PyTorch, diffusers and transformers ({error.name} is missing): "
+        "pip install 'misc-archive[nets]'."
+    )

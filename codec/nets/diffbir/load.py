@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from codec.errors import FeatureUnavailable
 from codec.nets.diffbir.config import Prediction
-from codec.nets.placement import Placement
+from codec.nets.placement import Placement, cannot_paint
 from codec.options import Profile
 from codec.weights.index import Record
 from codec.weights.manifest import Part
@@ -103,10 +103,7 @@ def load_diffbir(store: WeightsStore, files: NetworkFiles, placement: Placement)
         from codec.nets.diffbir import checkpoints
         from codec.nets.diffbir.dimensions import dimensions_of
     except ImportError as error:
-        raise FeatureUnavailable(
-            f"Painting needs PyTorch, diffusers and transformers ({error.name} is missing): "
-            "pip install 'misc-archive[nets]'."
-        ) from None
+        raise cannot_paint(error) from None
     device, dtype = placement.resolve()
     tensors = {
         record.part: read_tensors(store.checked(record))

@@ -2,8 +2,8 @@
 
 from typing import TYPE_CHECKING
 
-from codec.errors import FeatureUnavailable, WeightsCorrupt
-from codec.nets.placement import Placement
+from codec.errors import WeightsCorrupt
+from codec.nets.placement import Placement, cannot_paint
 from codec.weights.index import Record
 from codec.weights.store import WeightsStore
 
@@ -30,10 +30,7 @@ def load_lite(store: WeightsStore, record: Record, placement: Placement) -> "tup
         from codec.nets.lite.network import LiteRestorer
         from codec.nets.lite.vocabulary import Vocabulary
     except ImportError as error:
-        raise FeatureUnavailable(
-            f"Painting needs PyTorch, diffusers and transformers ({error.name} is missing): "
-            "pip install 'misc-archive[nets]'."
-        ) from None
+        raise cannot_paint(error) from None
     device, dtype = placement.resolve()
     tensors = read_tensors(store.checked(record))
     known = tensors.pop(VOCABULARY, None)
