@@ -4,8 +4,8 @@ from dataclasses import dataclass
 
 from codec.nets.diffbir.config import TextConfig, UNetConfig
 
-LATENT_PX = 8
-"""Pixels along the edge of a latent, which is those pixels themselves: 3 x 8 x 8 channels."""
+LATENT_PX = 4
+"""Pixels along the edge of a latent, which is those pixels themselves: 3 x 4 x 4 channels."""
 
 FIRST_TIME = 99
 """The noisiest timestep of training. A tenth of the variance is noise there: the coarse picture says so much already
@@ -24,10 +24,10 @@ class LiteConfig:
         """The dimensions with `vocabulary` tokens: those that training saw often enough, and one for all others."""
         return cls(
             UNetConfig(
-                width=96,
-                multipliers=(1, 1, 1),
+                width=64,
+                multipliers=(1, 2, 2),
                 layers=1,
-                attention=(False, True, True),
+                attention=(False, False, True),
                 head_width=32,
                 context_width=64,
                 latent_channels=3 * LATENT_PX**2,

@@ -17,7 +17,7 @@ _TOKEN_TABLE = "text.embeddings.token_embedding.weight"
 class LiteRestorer(nn.Module):
     """A U-Net steered by a control network that sees the coarse picture, both attending to the texts.
 
-    Pictures are (B, 3, H, W) in [0, 1]; latents are (B, 192, H / 8, W / 8), the samples of an 8 x 8 block in [-1, 1] as
+    Pictures are (B, 3, H, W) in [0, 1]; latents are (B, 48, H / 4, W / 4), the samples of a 4 x 4 block in [-1, 1] as
     channels. An autoencoder would cost more than all the rest at these widths.
     """
 
@@ -47,7 +47,7 @@ class LiteRestorer(nn.Module):
         return self.text(input_ids=tokens).last_hidden_state
 
     def encode(self, picture: torch.Tensor) -> torch.Tensor:
-        """The picture as a latent. Sides must be multiples of 8."""
+        """The picture as a latent. Sides must be multiples of 4."""
         return F.pixel_unshuffle(2 * picture - 1, LATENT_PX)
 
     def predict(
@@ -59,7 +59,7 @@ class LiteRestorer(nn.Module):
         control_scale: float = 1.0,
         attention: dict[str, Any] | None = None,
     ) -> torch.Tensor:
-        """The clean latent that `noisy` comes from, (B, 192, h, w) with h and w multiples of 4.
+        """The clean latent that `noisy` comes from, (B, 48, h, w) with h and w multiples of 4.
 
         What the U-Net says is added to the condition, so that a network that knows nothing gives the coarse picture
         back. The other arguments are those of `DiffBIR.predict`.

@@ -33,7 +33,7 @@ def test_latent_is_the_picture_itself(network: LiteRestorer) -> None:
 
     latent = network.encode(picture)
 
-    assert latent.shape == (2, 192, 4, 8)
+    assert latent.shape == (2, 48, 8, 16)
     assert torch.allclose(network.decode(latent), picture, atol=1e-6)
 
 
