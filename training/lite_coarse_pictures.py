@@ -3,7 +3,6 @@
 Writes no payloads; the pictures are held in memory.
 """
 
-import io
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +11,7 @@ from compressai.models import JointAutoregressiveHierarchicalPriors
 from PIL import Image
 from torch import Tensor
 
+from codec.picture.coded import read_coded, write_coded
 from codec.picture.resize import enlarge_to, reduce_by
 from training.lite_coarse import WIDTH, looked_at
 from training.pictures import Pictures, as_tensor
@@ -68,11 +68,9 @@ class ReferencePictures:
         choices = _REFERENCE_SETTINGS[self._rate]
         scale, lowest, highest = choices[random.integers(len(choices))]
         reduced = reduce_by(Image.fromarray(picture.permute(1, 2, 0).cpu().numpy()), scale)
-        file = io.BytesIO()
-        # The quick setting of the reference mode; its thorough one takes four times as long and looks the same.
-        reduced.save(file, "AVIF", quality=int(random.integers(lowest, highest + 1)), speed=6, max_threads=1)
-        with Image.open(file) as coded:
-            enlarged = enlarge_to(coded.convert("RGB"), picture.shape[2], picture.shape[1])
+        # The reference mode's quick setting; its thorough one takes four times as long and looks the same.
+        file = write_coded("avif", reduced, int(random.integers(lowest, highest + 1)), thorough=False)
+        enlarged = enlarge_to(read_coded("avif", file, *reduced.size), picture.shape[2], picture.shape[1])
         return as_tensor(enlarged).to(picture.device)
 
 

@@ -8,6 +8,7 @@ import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
 from codec.metrics.sqz import SqzDistance
+from codec.nets.lite.config import LATENT_PX
 
 _ERROR_WEIGHT = 40.0
 """Of the masked squared error beside sqz-dist: as much as it is in flat areas, a twentieth of it in lively ones."""
@@ -21,9 +22,8 @@ network shall be free to paint; a regular residue in a plain sky is seen at once
 _NEAR_PX = 9
 """Edge of the surroundings in which the variance is taken."""
 
-_PATTERN_PX, _PATTERN_REPEATS = 8, 5
-"""A pattern is what comes again every so many pixels, and so often. 8 is a period of the latents and of the level
-below."""
+_PATTERN_PX, _PATTERN_REPEATS = 2 * LATENT_PX, 5
+"""A pattern is what comes again every so many pixels, and so often: a period of the latents and of the level below."""
 
 _BANDS = 2
 """Octaves of detail of which a text shall tell how much there is."""

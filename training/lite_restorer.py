@@ -50,8 +50,10 @@ _WITHOUT_TEXT, _WITHOUT_DETAILS, _BY_PEOPLE = 0.1, 0.1, 0.5
 """Shares of samples without texts, with the overall text alone, and with people's words where there are some."""
 
 _BY_LEARNED_CODECS = 0.2
+"""Share of samples through one of the learned codecs."""
+
 _REFERENCE_RATES = (1, 2, 3, 3, 3)
-"""Of the other samples: the rates of AVIF, the default's own budget most often."""
+"""The rates of AVIF that the other samples are drawn from, the default's own budget most often."""
 
 _UNKNOWN_WORDS = 0.03
 """Share of tokens that are made unknown, so that the network learns what it does not know."""
@@ -118,7 +120,6 @@ def main() -> None:
     parser.add_argument("--sqz", type=Path, required=True, help="the weights of sqz-dist")
     parser.add_argument("--run", type=Path, required=True, help="folder of the run; one that exists goes on")
     parser.add_argument("--from", dest="start", type=Path, help="a run's folder, or a released file, to start from")
-    parser.add_argument("--fresh-text", action="store_true", help="with --from: begin anew with the text encoder")
     parser.add_argument("--steps", type=int, default=1_000_000)
     parser.add_argument("--minutes", type=float, default=math.inf)
     parser.add_argument("--batch", type=int, default=_BATCH)
@@ -134,11 +135,8 @@ def main() -> None:
     vocabulary = vocabulary_of(described.values(), captions)
     network = fresh_network(len(vocabulary))
     if arguments.start is not None:
-        weights = weights_from(arguments.start)
-        if arguments.fresh_text:
-            weights = {key: value for key, value in weights.items() if not key.startswith("text.")}
-        # Not strict for the text encoder, and for its positions' numbers, which are no weights.
-        network.load_state_dict(weights, strict=False)
+        # Not strict for the positions' numbers, which are no weights.
+        network.load_state_dict(weights_from(arguments.start), strict=False)
     network = network.to(device, memory_format=torch.channels_last)
     optimisers = optimisers_of(network)
     run = Run(arguments.run, network, optimisers, arguments.steps, arguments.minutes, seed=0)
@@ -169,6 +167,7 @@ def main() -> None:
         run.after_step(
             sqz=parts.perceived.item(),
             flat=parts.error.item(),
+            # In millionths: logs have five decimals.
             pattern=1e6 * parts.pattern.item(),
             words=parts.words.item(),
             psnr=-10 * math.log10(F.mse_loss(painted, original).item()),

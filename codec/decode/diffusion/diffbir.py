@@ -24,7 +24,7 @@ Measured on the CPU in float32 as the growth of a process's peak memory in one c
 _FULL_SIZE_WIDTHS = {Stage.CLEAN: 180, Stage.ENCODE: 128, Stage.DIFFUSE: 320, Stage.DECODE: 128}
 
 
-class DiffBIRNetworks(Steered):
+class DiffBIRNetworks(Steered[DiffBIR]):
     """`network`, which stays where it is and of the type it is; all its parameters share one device, and all but the
     first stage's one type."""
 
@@ -33,8 +33,7 @@ class DiffBIRNetworks(Steered):
     sampling = Sampling()
 
     def __init__(self, network: DiffBIR) -> None:
-        super().__init__(network, len(network.config.unet.multipliers))
-        self._network = network
+        super().__init__(network)
         self._tokenizer = clip_tokenizer()
         config = network.config
         self.latent_channels = config.vae.latent_channels

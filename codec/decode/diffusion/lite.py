@@ -20,7 +20,7 @@ _VALUES_PER_PX = {Stage.CLEAN: 4, Stage.ENCODE: 12, Stage.DIFFUSE: 136, Stage.DE
 call at 768 x 512 (0, 9, 108 and 9), a quarter added."""
 
 
-class LiteNetworks(Steered):
+class LiteNetworks(Steered[LiteRestorer]):
     """`network`, which stays where it is and of the type it is, and the vocabulary of its text encoder."""
 
     latent_px = LATENT_PX
@@ -30,10 +30,9 @@ class LiteNetworks(Steered):
     sampling = Sampling(fast_steps=1, item_guidance=1.0, overall_guidance=1.0, first_time=FIRST_TIME)
 
     def __init__(self, network: LiteRestorer, vocabulary: Vocabulary) -> None:
-        config = network.config.unet
-        super().__init__(network, len(config.multipliers))
-        self._network, self._vocabulary = network, vocabulary
-        self.latent_channels = config.latent_channels
+        super().__init__(network)
+        self._vocabulary = vocabulary
+        self.latent_channels = network.config.unet.latent_channels
         self.multiple_px = 2 ** (self._levels - 1) * LATENT_PX
         self.bytes_per_px: Mapping[Stage, float] = {
             stage: values * self._dtype.itemsize for stage, values in _VALUES_PER_PX.items()

@@ -1,38 +1,22 @@
 """What networks of DiffBIR's wiring have in common as the diffusion restorer's: one look. Knows no other stage."""
 
-from typing import Any, Protocol
+from typing import Generic, TypeVar
 
 import torch
-from diffusers import UNet2DConditionModel
 
 from codec.decode.diffusion.regions import fuse_regions, level_weights
-from codec.nets.diffbir.control import ControlNetwork
+from codec.nets.diffbir.control import SteeredUNet
+
+Network = TypeVar("Network", bound=SteeredUNet)
 
 
-class SteeredNetwork(Protocol):
-    """A U-Net and the control network that steers it."""
-
-    unet: UNet2DConditionModel
-    control: ControlNetwork
-
-    def predict(
-        self,
-        noisy: torch.Tensor,
-        times: torch.Tensor,
-        texts: torch.Tensor,
-        condition: torch.Tensor,
-        control_scale: float = 1.0,
-        attention: dict[str, Any] | None = None,
-    ) -> torch.Tensor:
-        """What the network says about `noisy`."""
-
-
-class Steered:
+class Steered(Generic[Network]):
     """A network that stays where it is and of the type it is; its U-Net and control network share one of each."""
 
-    def __init__(self, network: SteeredNetwork, levels: int) -> None:
-        """`levels`: of the U-Net, which halves a latent from one to the next."""
-        self._steered, self._levels = network, levels
+    def __init__(self, network: Network) -> None:
+        self._network = network
+        # The U-Net halves a latent from one level to the next.
+        self._levels = len(network.unet.down_blocks)
         first = next(network.unet.parameters())
         self.device, self._dtype = first.device, first.dtype
         fuse_regions(network.unet)
@@ -51,7 +35,7 @@ class Steered:
         attention = None
         if regions is not None:
             attention = {"regions": level_weights(self._own(regions), self._levels)}
-        return self._steered.predict(
+        return self._network.predict(
             self._own(noisy),
             times.to(self.device),
             self._own(texts.flatten(1, 2)),

@@ -3,7 +3,6 @@
 from typing import Any
 
 import torch
-from diffusers import UNet2DConditionModel
 from torch import nn
 
 from codec.nets.diffbir.build import build_unet
@@ -59,27 +58,41 @@ class ControlNetwork(nn.Module):
         return [*added, self.mid_zero_conv(hidden)]
 
 
-def look_steered(
-    unet: UNet2DConditionModel,
-    control: ControlNetwork,
-    noisy: torch.Tensor,
-    times: torch.Tensor,
-    texts: torch.Tensor,
-    condition: torch.Tensor,
-    control_scale: float,
-    attention: dict[str, Any] | None,
-) -> torch.Tensor:
-    """What the U-Net says about `noisy` with the control network's outputs, times `control_scale`, added to it.
+class SteeredUNet(nn.Module):
+    """A U-Net and the control network that steers it."""
 
-    The other arguments are those of `ControlNetwork.forward`.
-    """
-    added = [residual * control_scale for residual in control(noisy, times, texts, condition, attention)]
-    return unet(
-        noisy,
-        times,
-        texts,
-        cross_attention_kwargs=attention,
-        down_block_additional_residuals=tuple(added[:-1]),
-        mid_block_additional_residual=added[-1],
-        return_dict=False,
-    )[0]
+    def __init__(self, config: UNetConfig) -> None:
+        super().__init__()
+        self.unet = build_unet(config)
+        self.control = ControlNetwork(config)
+
+    def predict(
+        self,
+        noisy: torch.Tensor,
+        times: torch.Tensor,
+        texts: torch.Tensor,
+        condition: torch.Tensor,
+        control_scale: float = 1.0,
+        attention: dict[str, Any] | None = None,
+    ) -> torch.Tensor:
+        """What the networks were trained to say about `noisy`, of its shape.
+
+        `times`: (B,) timesteps of training, 0 to 999, one per sample; `texts`: from the text encoder; `condition`: a
+        latent of the coarse picture; `control_scale`: how strongly it steers, 1 as trained; `attention`: what the
+        attention processors of both networks are handed besides.
+        """
+        added = [residual * control_scale for residual in self.control(noisy, times, texts, condition, attention)]
+        said = self.unet(
+            noisy,
+            times,
+            texts,
+            cross_attention_kwargs=attention,
+            down_block_additional_residuals=tuple(added[:-1]),
+            mid_block_additional_residual=added[-1],
+            return_dict=False,
+        )[0]
+        return self._meant(said, condition)
+
+    def _meant(self, said: torch.Tensor, condition: torch.Tensor) -> torch.Tensor:
+        """What the U-Net's output stands for beside its condition."""
+        return said

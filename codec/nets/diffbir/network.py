@@ -1,31 +1,29 @@
 """All of DiffBIR's networks as one module: what a schedule calls, on tensors. Knows no schedule, no tiles, no files."""
 
 from collections.abc import Mapping
-from typing import Any
 
 import torch
 from torch import nn
 
-from codec.nets.diffbir.build import build_text_encoder, build_unet, build_vae
+from codec.nets.diffbir.build import build_text_encoder, build_vae
 from codec.nets.diffbir.config import DiffBIRConfig
-from codec.nets.diffbir.control import ControlNetwork, look_steered
+from codec.nets.diffbir.control import SteeredUNet
 from codec.nets.swinir import SwinIR
 
 LATENT_PX = 8
 """Pixels along the edge of one latent."""
 
 
-class DiffBIR(nn.Module):
+class DiffBIR(SteeredUNet):
     """Stable Diffusion 2.1 with DiffBIR's control network and its first stage (DiffBIR, arXiv 2308.15070).
 
-    Pictures are (B, 3, H, W) in [0, 1], latents (B, 4, H / 8, W / 8) of about unit variance.
+    Pictures are (B, 3, H, W) in [0, 1], latents (B, 4, H / 8, W / 8) of about unit variance. `predict` gives what
+    `config.prediction` says, and wants latents whose sides are multiples of 8.
     """
 
     def __init__(self, config: DiffBIRConfig) -> None:
-        super().__init__()
+        super().__init__(config.unet)
         self.config = config
-        self.unet = build_unet(config.unet)
-        self.control = ControlNetwork(config.unet)
         self.vae = build_vae(config.vae)
         self.text = build_text_encoder(config.text)
         self.swinir = SwinIR(config.swinir)
@@ -59,23 +57,6 @@ class DiffBIR(nn.Module):
     def encode(self, picture: torch.Tensor) -> torch.Tensor:
         """The picture as a condition latent: the posterior's mode, so no randomness. Sides must be multiples of 8."""
         return self.vae.encode(2 * picture - 1).latent_dist.mode() * self.config.vae.latent_scale
-
-    def predict(
-        self,
-        noisy: torch.Tensor,
-        times: torch.Tensor,
-        texts: torch.Tensor,
-        condition: torch.Tensor,
-        control_scale: float = 1.0,
-        attention: dict[str, Any] | None = None,
-    ) -> torch.Tensor:
-        """What `config.prediction` says about `noisy`, (B, 4, h, w) with h and w multiples of 8.
-
-        `times`: (B,) timesteps of training, 0 to 999, one per sample; `texts`: from `embed`; `condition`: a latent
-        from `encode`; `control_scale`: how strongly the condition steers, 1 as trained; `attention`: what the
-        attention processors of both networks are handed besides.
-        """
-        return look_steered(self.unet, self.control, noisy, times, texts, condition, control_scale, attention)
 
     def decode(self, latents: torch.Tensor) -> torch.Tensor:
         """The picture that latents stand for, float32; values may leave [0, 1] a little."""

@@ -1,31 +1,29 @@
 """The lite restorer as one module: DiffBIR's wiring at small widths, on the picture's own samples. Knows no files."""
 
 from collections.abc import Mapping
-from typing import Any
 
 import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import nn
 
-from codec.nets.diffbir.build import build_text_encoder, build_unet
-from codec.nets.diffbir.control import ControlNetwork, look_steered
+from codec.nets.diffbir.build import build_text_encoder
+from codec.nets.diffbir.control import SteeredUNet
 from codec.nets.lite.config import LATENT_PX, LiteConfig
 
 _TOKEN_TABLE = "text.embeddings.token_embedding.weight"
 
 
-class LiteRestorer(nn.Module):
+class LiteRestorer(SteeredUNet):
     """A U-Net steered by a control network that sees the coarse picture, both attending to the texts.
 
     Pictures are (B, 3, H, W) in [0, 1]; latents are (B, 48, H / 4, W / 4), the samples of a 4 x 4 block in [-1, 1] as
-    channels. An autoencoder would cost more than all the rest at these widths.
+    channels. An autoencoder would cost more than all the rest at these widths. `predict` gives the clean latent, and
+    wants latents whose sides are multiples of 4.
     """
 
     def __init__(self, config: LiteConfig) -> None:
-        super().__init__()
+        super().__init__(config.unet)
         self.config = config
-        self.unet = build_unet(config.unet)
-        self.control = ControlNetwork(config.unet)
         self.text = build_text_encoder(config.text)
 
     @classmethod
@@ -50,22 +48,9 @@ class LiteRestorer(nn.Module):
         """The picture as a latent. Sides must be multiples of 4."""
         return F.pixel_unshuffle(2 * picture - 1, LATENT_PX)
 
-    def predict(
-        self,
-        noisy: torch.Tensor,
-        times: torch.Tensor,
-        texts: torch.Tensor,
-        condition: torch.Tensor,
-        control_scale: float = 1.0,
-        attention: dict[str, Any] | None = None,
-    ) -> torch.Tensor:
-        """The clean latent that `noisy` comes from, (B, 48, h, w) with h and w multiples of 4.
-
-        What the U-Net says is added to the condition, so that a network that knows nothing gives the coarse picture
-        back. The other arguments are those of `DiffBIR.predict`.
-        """
-        change = look_steered(self.unet, self.control, noisy, times, texts, condition, control_scale, attention)
-        return condition + change
+    def _meant(self, said: torch.Tensor, condition: torch.Tensor) -> torch.Tensor:
+        # So a network that knows nothing gives the coarse picture back.
+        return condition + said
 
     def decode(self, latents: torch.Tensor) -> torch.Tensor:
         """The picture that latents stand for, float32; values may leave [0, 1] a little."""
