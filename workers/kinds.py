@@ -22,7 +22,7 @@ from core.settings import (
 )
 from core.storage import Storage
 from models.job import JobKind
-from workers.context import Work, WorkContext
+from workers.context import Record, Work, WorkContext
 
 if TYPE_CHECKING:
     from codec.decode.restorers import Restorers
@@ -61,6 +61,8 @@ class Workbench:
         self._carrier: LotCarrier | None = None
         self._work: dict[JobKind, Work] = {JobKind.PROBE: _probe}
         self._lock = threading.Lock()
+        self._is_warm = threading.Event()
+        self._is_warm.set()
 
     def warm_up(self, queues: Sequence[str]) -> None:
         """Import and load what the queues need, so that the first job finds a warm process."""
@@ -68,7 +70,7 @@ class Workbench:
             self.work_for(JobKind.ENCODE)
         if DECODE in queues:
             self.work_for(JobKind.DECODE)
-            self._warm_up_networks()
+            self._warm_up_networks_in_time()
         if idle_seconds := self._network.idle.total_seconds():
             self._idle = Periodic("idle-networks", idle_seconds / _LOOKS, self._release_idle)
             self._idle.start()
@@ -97,7 +99,7 @@ class Workbench:
             placement = Placement(self._network.device, self._network.dtype, self._network.compile)
             self._restorers = Restorers(self._weights, placement)
             preview_seconds = self._worker.preview_interval.total_seconds()
-            return Decoder(self._weights, self._restorers, preview_seconds).decode_image
+            return self._when_warm(Decoder(self._weights, self._restorers, preview_seconds).decode_image)
         from workers.encode.parts import EncodeShop
         from workers.encode.work import Encoder
 
@@ -105,16 +107,36 @@ class Workbench:
         self._carrier = self._carry_lots(self._shop)
         return Encoder(self._shop).encode_image
 
+    def _warm_up_networks_in_time(self) -> None:
+        """Large networks before the process consumes, as a job had better wait for a process that has them; those of
+        lite beside it, as their seconds pass while the first picture is still being sent."""
+        if self._profile is not Profile.LITE:
+            self._warm_up_networks()
+            return
+        self._is_warm.clear()
+        threading.Thread(target=self._warm_up_networks, name="warm-up", daemon=True).start()
+
     def _warm_up_networks(self) -> None:
         assert self._restorers is not None
         started = time.monotonic()
         try:
             self._restorers.warm_up(self._profile)
+            _log.info("warmed_up", profile=self._profile, seconds=round(time.monotonic() - started, 1))
         except CodecError as error:
             # Jobs that need no networks go on, and the others end with this error as theirs.
             _log.error("networks_not_loaded", profile=self._profile, code=error.code, error=str(error))
-            return
-        _log.info("warmed_up", profile=self._profile, seconds=round(time.monotonic() - started, 1))
+        finally:
+            self._is_warm.set()
+
+    def _when_warm(self, work: Work) -> Work:
+        """The same work, begun once the warm-up is over: two threads that import PyTorch's and diffusers' modules at
+        once may each find the other's half done."""
+
+        def _work(context: WorkContext) -> Record | None:
+            self._is_warm.wait()
+            return work(context)
+
+        return _work
 
     def _release_idle(self) -> None:
         from codec.encode.locate import load as locators

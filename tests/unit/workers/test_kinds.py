@@ -1,0 +1,104 @@
+"""When a worker process consumes: after networks of gigabytes are there, and beside the loading of small ones."""
+
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from codec.decode.restorers import Restorers
+from codec.errors import WeightsMissing
+from codec.options import Profile
+from core.queue import DECODE
+from core.settings import LMMSettings, NetworkSettings, WeightsSettings, WorkerSettings
+from models.job import JobKind
+from workers.decode.work import Decoder
+from workers.kinds import Workbench
+
+UNUSED: Any = None
+
+
+class Loading:
+    """Loads networks for as long as the test wants."""
+
+    def __init__(self) -> None:
+        self.began, self.may_end = threading.Event(), threading.Event()
+        self.error: Exception | None = None
+
+    def warm_up(self, _restorers: Restorers, _profile: Profile) -> None:
+        self.began.set()
+        assert self.may_end.wait(10)
+        if self.error is not None:
+            raise self.error
+
+
+@pytest.fixture
+def loading(monkeypatch: pytest.MonkeyPatch) -> Iterator[Loading]:
+    loading = Loading()
+    monkeypatch.setattr(Restorers, "warm_up", lambda *call: loading.warm_up(*call))
+    yield loading
+    loading.may_end.set()
+
+
+@pytest.fixture
+def decoded(monkeypatch: pytest.MonkeyPatch) -> threading.Event:
+    """Is set by a decode job."""
+    decoded = threading.Event()
+    monkeypatch.setattr(Decoder, "decode_image", lambda *_: decoded.set())
+    return decoded
+
+
+def bench_of(profile: Profile, folder: Path) -> Workbench:
+    return Workbench(
+        UNUSED, UNUSED, UNUSED, UNUSED, LMMSettings(), WorkerSettings(), WeightsSettings(path=folder),
+        NetworkSettings(), profile,
+    )  # fmt: skip
+
+
+def in_background(bench: Workbench, kind: JobKind) -> threading.Thread:
+    thread = threading.Thread(target=lambda: bench.work_for(kind)(UNUSED), daemon=True)
+    thread.start()
+    return thread
+
+
+def test_decode_jobs_wait_for_the_networks_of_lite_and_others_do_not(
+    loading: Loading, decoded: threading.Event, tmp_path: Path
+) -> None:
+    bench = bench_of(Profile.LITE, tmp_path)
+    bench.warm_up([DECODE])
+    assert loading.began.wait(10)
+    bench.work_for(JobKind.PROBE)(UNUSED)
+    thread = in_background(bench, JobKind.DECODE)
+    assert not decoded.wait(0.2)
+    loading.may_end.set()
+    thread.join(10)
+    assert decoded.is_set()
+    bench.close()
+
+
+@pytest.mark.parametrize("error", [WeightsMissing("no such file"), RuntimeError("a defect")])
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_decode_jobs_go_on_when_the_networks_cannot_be_loaded(
+    loading: Loading, decoded: threading.Event, tmp_path: Path, error: Exception
+) -> None:
+    loading.error = error
+    bench = bench_of(Profile.LITE, tmp_path)
+    bench.warm_up([DECODE])
+    loading.may_end.set()
+    in_background(bench, JobKind.DECODE).join(10)
+    assert decoded.is_set()
+    bench.close()
+
+
+def test_networks_of_gigabytes_are_there_before_the_first_job(loading: Loading, tmp_path: Path) -> None:
+    bench = bench_of(Profile.SD21, tmp_path)
+    thread = threading.Thread(target=bench.warm_up, args=([DECODE],), daemon=True)
+    thread.start()
+    assert loading.began.wait(10)
+    thread.join(0.2)
+    assert thread.is_alive()
+    loading.may_end.set()
+    thread.join(10)
+    assert not thread.is_alive()
+    bench.close()
