@@ -73,9 +73,7 @@ def register(app: typer.Typer) -> None:
 
 def evaluate(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="A folder of pictures, or one picture.")],
-    mode: Annotated[
-        str | None, typer.Option(help="pixel, net or ref; net where the profile's networks are, else pixel.")
-    ] = None,
+    mode: Annotated[str | None, typer.Option(help="pixel, net or ref; ref without it, and pixel for sd21.")] = None,
     describe: Annotated[
         str, typer.Option(metavar="local|none|FILE", help="Who says what is there; FILE is CSV or JSON.")
     ] = "local",
@@ -117,16 +115,18 @@ def evaluate(
         results = run_all(evaluate_one, tasks, jobs, "Comparing", _died)
         rows = [row for result in results for row in result["rows"]]
         document = _document(rows, results, comparison, kept_in)
-        if page is not None:
-            write_atomically(page, _page(rows, document["summary"], tasks, comparison).encode())
-    _write(document, comparison, plot, compressai)
-    for image in document["images"]:
-        if image["error"] is not None:
-            say(f"{image['source']} ({image['codec']}): {image['error']['message']}")
-    if as_json:
-        print_json(document)
-    else:
-        _show(document["summary"])
+        for image in document["images"]:
+            if image["error"] is not None:
+                say(f"{image['source']} ({image['codec']}): {image['error']['message']}")
+        if as_json:
+            print_json(document)
+        else:
+            _show(document["summary"])
+        # After the figures, which took long: a folder that cannot be written to must not lose them.
+        with usage_errors(OSError):
+            if page is not None:
+                write_atomically(page, _page(rows, document["summary"], tasks, comparison).encode())
+            _write(document, comparison, plot, compressai)
     if any(image["error"] is not None for image in document["images"]):
         raise typer.Exit(FAILED)
 

@@ -30,7 +30,8 @@ def trained_codec(run: Path) -> JointAutoregressiveHierarchicalPriors:
 def coarse_pictures(run: Path, pictures: Pictures) -> list[Tensor]:
     """For each picture the coarse one at its full size, (3, H, W) uint8.
 
-    Means come from unrounded neighbours, not from decoded ones as in a payload: other rounding errors of the same size.
+    Means come from neighbours with noise in place of rounding, not from decoded ones as in a payload: other errors of
+    the same size.
     """
     network = trained_codec(run).to(pictures.device, memory_format=torch.channels_last)
     with torch.no_grad():

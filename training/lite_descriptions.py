@@ -36,9 +36,10 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--processes", type=int, default=None)
     arguments = parser.parse_args()
-    files = sorted(file for file in arguments.pictures.iterdir() if file.suffix in SUFFIXES)
+    files = sorted(file for file in arguments.pictures.iterdir() if file.suffix.lower() in SUFFIXES)
     with ProcessPoolExecutor(arguments.processes) as pool:
         described = dict(zip((file.name for file in files), pool.map(_describe, files, chunksize=8), strict=True))
+    arguments.out.parent.mkdir(parents=True, exist_ok=True)
     arguments.out.write_text(json.dumps(described, indent=0))
 
 

@@ -10,10 +10,10 @@ from torch import Tensor, nn
 from codec.metrics.sqz import SqzDistance
 from codec.nets.lite.config import LATENT_PX
 
-_ERROR_WEIGHT = 40.0
+_ERROR_WEIGHT = 15.0
 """Of the masked squared error beside sqz-dist: as much as it is in flat areas, a twentieth of it in lively ones."""
 
-_PATTERN_WEIGHT, _WORDS_WEIGHT = 600.0, 0.02
+_PATTERN_WEIGHT, _WORDS_WEIGHT = 300.0, 0.02
 
 _FLAT = 5e-4
 """Variance of an original's luma, samples in [0, 1], at which an error counts half. Texture hides errors, and there the

@@ -1,18 +1,20 @@
 """Put trained networks into the package: as float16 safetensors under codec/weights/lite, with their index.
 
-    python -m training.lite_release --coarse runs/coarse-1 runs/coarse-2 runs/coarse-3 --restorer runs/restorer
+    python -m training.lite_release --restorer runs/restorer
+    python -m training.lite_release --coarse runs/coarse-1 runs/coarse-2 runs/coarse-3 --replace-coarse
 
-The coarse networks come in the order of their rates. A coarse network that was released is never replaced: streams
-name it by digest. Until the first release of the program they may be.
+What is not named stays as it is. The coarse networks come in the order of their rates. Streams name them by digest and
+cannot be read without them, so one that is there is replaced only when that is asked for, and never after the first
+release of the program.
 """
 
 import argparse
 import json
+import tempfile
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 
-import numpy as np
 import torch
 from safetensors.torch import save_file
 from torch import Tensor
@@ -21,10 +23,11 @@ from codec.nets.compression.checkpoint_layouts import plain_state
 from codec.nets.lite.load import ARCHITECTURE, VOCABULARY
 from codec.options import Profile
 from codec.weights.digest import digest_of
-from codec.weights.index import VERSION, Record
+from codec.weights.index import VERSION, Record, read_index
 from codec.weights.manifest import Licence, Part
 from codec.weights.shipped import FOLDER
 from training.lite_coarse_pictures import SCALE
+from training.lite_vocabulary import vocabulary_from
 
 _LICENCE = Licence("Apache-2.0", "https://www.apache.org/licenses/LICENSE-2.0")
 _COARSE = "mbt2018"
@@ -33,30 +36,50 @@ _COARSE = "mbt2018"
 def main() -> None:
     """Write the files and the index."""
     parser = argparse.ArgumentParser(prog="python -m training.lite_release", description=__doc__)
-    parser.add_argument("--coarse", type=Path, nargs=3, required=True, help="runs of the coarse codecs, rates 1 to 3")
+    parser.add_argument("--coarse", type=Path, nargs=3, default=(), help="runs of the coarse codecs, rates 1 to 3")
+    parser.add_argument("--replace-coarse", action="store_true", help="files made with the old ones become unreadable")
     parser.add_argument("--restorer", type=Path, help="run of the restorer")
     parser.add_argument("--folder", type=Path, default=FOLDER)
     arguments = parser.parse_args()
     arguments.folder.mkdir(exist_ok=True)
-    records = []
-    for rate, run in enumerate(arguments.coarse, start=1):
-        tensors = _halved(plain_state(_averaged(run)))
-        records.append(
-            _kept(arguments.folder, f"lite-coarse-{rate}", tensors, Part.COARSE, _COARSE, rate=rate, scale=SCALE)
-        )
-    if arguments.restorer is not None:
-        tensors = _halved(_averaged(arguments.restorer))
-        tensors[VOCABULARY] = torch.from_numpy(np.load(arguments.restorer / "vocabulary.npy"))
-        records.append(_kept(arguments.folder, "lite-restorer", tensors, Part.RESTORER, ARCHITECTURE))
-    fields = {record.name: {key: value for key, value in asdict(record).items() if key != "name"} for record in records}
+    records = read_index(arguments.folder)
+    with tempfile.TemporaryDirectory(dir=arguments.folder) as made:
+        fresh = [_coarse(run, rate, Path(made)) for rate, run in enumerate(arguments.coarse, start=1)]
+        if arguments.restorer is not None:
+            fresh.append(_restorer(arguments.restorer, Path(made)))
+        for record in fresh:
+            before = records.get(record.name, record)
+            if record.part is Part.COARSE and record.sha256 != before.sha256 and not arguments.replace_coarse:
+                parser.error(f"{record.name} is there already, and streams may depend on it; see --replace-coarse")
+        for record in fresh:
+            (Path(made) / record.file).replace(arguments.folder / record.file)
+            records[record.name] = record
+    _write_index(arguments.folder, records)
+    print(f"{sum(record.bytes for record in records.values()) / 1e6:.1f} MB in {len(records)} files")
+
+
+def _coarse(run: Path, rate: int, folder: Path) -> Record:
+    tensors = _halved(plain_state(_averaged(run)))
+    return _saved(folder, f"lite-coarse-{rate}", tensors, Part.COARSE, _COARSE, rate=rate, scale=SCALE)
+
+
+def _restorer(run: Path, folder: Path) -> Record:
+    tensors = _halved(_averaged(run))
+    tensors[VOCABULARY] = torch.from_numpy(vocabulary_from(run).known)
+    return _saved(folder, "lite-restorer", tensors, Part.RESTORER, ARCHITECTURE)
+
+
+def _write_index(folder: Path, records: Mapping[str, Record]) -> None:
+    fields = {
+        name: {key: value for key, value in asdict(record).items() if key != "name"} for name, record in records.items()
+    }
     index = {"version": VERSION, "weights": fields}
-    (arguments.folder / "index.json").write_text(json.dumps(index, indent=1) + "\n")
-    print(f"{sum(record.bytes for record in records) / 1e6:.1f} MB in {len(records)} files")
+    (folder / "index.json").write_text(json.dumps(index, indent=1) + "\n")
 
 
 def _averaged(run: Path) -> dict[str, Tensor]:
     kept: Mapping[str, dict[str, Tensor]] = torch.load(run / "state.pt", map_location="cpu", weights_only=True)
-    return {key: value for key, value in kept["averaged"].items() if not key.endswith("position_ids")}
+    return dict(kept["averaged"])
 
 
 def _halved(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -64,7 +87,7 @@ def _halved(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return {key: value.half().contiguous() for key, value in tensors.items()}
 
 
-def _kept(
+def _saved(
     folder: Path, name: str, tensors: dict[str, Tensor], part: Part, architecture: str, *,
     rate: int | None = None, scale: int | None = None,
 ) -> Record:  # fmt: skip

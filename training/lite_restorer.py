@@ -30,7 +30,7 @@ from codec.nets.lite.vocabulary import Vocabulary
 from training.lite_coarse_pictures import ReferencePictures, coarse_pictures
 from training.lite_descriptions import Described, read_descriptions
 from training.lite_loss import RestorerLoss
-from training.lite_vocabulary import vocabulary_of
+from training.lite_vocabulary import keep_vocabulary, vocabulary_from, vocabulary_of
 from training.pictures import Pictures, Window, captions_of, cut
 from training.runs import Run, weights_from
 
@@ -132,15 +132,15 @@ def main() -> None:
     torch.manual_seed(0)
     described = read_descriptions(arguments.descriptions)
     captions = captions_of(arguments.pictures / "captions.json")
-    vocabulary = vocabulary_of(described.values(), captions)
+    begun = arguments.run if (arguments.run / "state.pt").is_file() else arguments.start
+    vocabulary = vocabulary_from(begun) if begun else vocabulary_of(described.values(), captions)
     network = fresh_network(len(vocabulary))
     if arguments.start is not None:
-        # Not strict for the positions' numbers, which are no weights.
-        network.load_state_dict(weights_from(arguments.start), strict=False)
+        network.load_state_dict(weights_from(arguments.start))
     network = network.to(device, memory_format=torch.channels_last)
     optimisers = optimisers_of(network)
     run = Run(arguments.run, network, optimisers, arguments.steps, arguments.minutes, seed=0)
-    np.save(arguments.run / "vocabulary.npy", vocabulary.known)
+    keep_vocabulary(vocabulary, arguments.run)
     pictures = Pictures.under(arguments.pictures, device, arguments.edge)
     learned = [coarse_pictures(folder, pictures) for folder in arguments.coarse]
     samples = Samples(pictures, learned, described, captions)

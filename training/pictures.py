@@ -45,7 +45,7 @@ class Pictures:
     @classmethod
     def under(cls, folder: Path, device: torch.device, least_px: int) -> "Pictures":
         """All pictures of a folder, in the order of their names."""
-        return cls(sorted(file for file in folder.iterdir() if file.suffix in SUFFIXES), device, least_px)
+        return cls(sorted(file for file in folder.iterdir() if file.suffix.lower() in SUFFIXES), device, least_px)
 
     def draw(self, count: int, edge: int, random: np.random.Generator, most_zoom: float = 1.0) -> list[Window]:
         """Random windows to be seen at `edge` pixels, half of them up to `most_zoom` times as large where they fit."""

@@ -45,6 +45,7 @@ class Run:
     save_every_seconds: float = 120.0
     step: int = 0
     seconds: float = 0.0
+    _mark: float = 0.0
     _rates: dict[str, float] = field(default_factory=dict)
     _sums: dict[str, list[float]] = field(default_factory=dict)
 
@@ -62,7 +63,7 @@ class Run:
             device = next(self.network.parameters()).device
             self.averaged = {key: value.to(device) for key, value in kept["averaged"].items()}
             self.step, self.seconds = kept["step"], kept["seconds"]
-        self._mark = self._saved = time.monotonic()
+        self._saved = time.monotonic()
 
     @property
     def progress(self) -> float:
@@ -80,7 +81,8 @@ class Run:
         return np.random.default_rng((self.seed, self.step))
 
     def before_step(self) -> None:
-        """Set this step's learning rates."""
+        """Set this step's learning rates. From here on time counts: what was loaded before was no training."""
+        self._mark = time.monotonic()
         progress = self.progress
         share = 0.01 + 0.99 * (1 + math.cos(math.pi * progress)) / 2
         share *= min(1.0, (progress + 1e-4) / _WARM_UP)
@@ -93,7 +95,6 @@ class Run:
         self.step += 1
         now = time.monotonic()
         self.seconds += now - self._mark
-        self._mark = now
         weight = 1 - min(_AVERAGING, (1 + self.step) / (10 + self.step))
         with torch.no_grad():
             for key, value in self.network.state_dict().items():

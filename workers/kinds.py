@@ -105,7 +105,7 @@ class Workbench:
 
         self._shop = EncodeShop(self._database, self._broker, self._lmm, self._worker, self._weights)
         self._carrier = self._carry_lots(self._shop)
-        return Encoder(self._shop).encode_image
+        return self._when_warm(Encoder(self._shop).encode_image)
 
     def _warm_up_networks_in_time(self) -> None:
         """Large networks before the process consumes, as a job had better wait for a process that has them; those of
@@ -125,6 +125,8 @@ class Workbench:
         except CodecError as error:
             # Jobs that need no networks go on, and the others end with this error as theirs.
             _log.error("networks_not_loaded", profile=self._profile, code=error.code, error=str(error))
+        except Exception:  # noqa: BLE001 - the first job that needs them meets it again, and says so to its owner
+            _log.exception("networks_not_loaded", profile=self._profile)
         finally:
             self._is_warm.set()
 

@@ -15,12 +15,11 @@ import numpy as np
 from codec.bitstream.stream import Texts
 from codec.decode.restore import NEEDS_NETWORKS, Restorer, RestoreRequest, get_restorer
 from codec.nets.diffbir.load import NetworkFiles, find_files, load_diffbir
-from codec.nets.lite.load import load_lite
+from codec.nets.lite.load import find_lite, load_lite
 from codec.nets.loaded import Loaded
 from codec.nets.placement import Placement
 from codec.options import DecodeOptions, Profile, RestorerName
 from codec.weights.index import Record
-from codec.weights.manifest import Part
 from codec.weights.store import WeightsStore
 
 if TYPE_CHECKING:
@@ -70,11 +69,9 @@ class Restorers:
     def warm_up(self, profile: Profile) -> None:
         """Load the networks of a profile and run each once, so that the first request waits for nothing.
 
-        Does nothing for profiles without networks; raises the same errors as `use`.
+        Raises the same errors as `use`.
         """
         options = DecodeOptions(profile=profile, steps=1, res=_WARM_UP_PX)
-        if options.painter not in NEEDS_NETWORKS:
-            return
         coarse = np.full((_WARM_UP_PX, _WARM_UP_PX, 3), 128, np.uint8)
         with self.use(options) as restorer:
             # With and without regions, which take different ways through the networks.
@@ -88,7 +85,7 @@ class Restorers:
 
     def _painters_of(self, profile: Profile) -> _Painters:
         if profile is Profile.LITE:
-            record = self._store.find(part=Part.RESTORER, profile=profile)
+            record = find_lite(self._store)
             return _Painters((record.sha256,), lambda: self._lite(record))
         files = find_files(self._store, profile)
         return _Painters(files.digests, lambda: self._diffbir(files))

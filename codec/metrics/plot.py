@@ -23,7 +23,8 @@ def require_plots(file: Path) -> None:
 
 
 def plot_rates(file: Path, summary: Sequence[Mapping[str, Any]], is_distance: Mapping[str, bool], title: str) -> None:
-    """Write the curves of a summary; a metric's panel says which way is better. Errors as `require_plots`."""
+    """Write the curves of a summary; a metric's panel says which way is better. Errors as `require_plots`, and OSError
+    where the file cannot be written."""
     require_plots(file)
     from matplotlib.figure import Figure
 
@@ -52,4 +53,5 @@ def plot_rates(file: Path, summary: Sequence[Mapping[str, Any]], is_distance: Ma
     if handles:
         figure.legend(handles, labels, loc="outside lower center", ncols=min(6, len(labels)))
     figure.suptitle(title)
+    file.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(file, dpi=130)

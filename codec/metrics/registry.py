@@ -3,6 +3,7 @@
 import importlib.util
 import math
 import os
+import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -96,6 +97,10 @@ def _loss(metric: Metric, original: View) -> Callable[[Image.Image], float]:
     return lambda candidate: sign * metric.score(original, View(candidate))
 
 
+_UNREADABLE = (OSError, ValueError, KeyError, EOFError, TypeError, zipfile.BadZipFile)
+"""What NumPy raises for files that are cut off, empty, or of another kind."""
+
+
 def load_metrics(sqz_weights: Path | None = None) -> Metrics:
     """All metrics of this machine; sqz-dist by the given file, else by the one that MISC_SQZ_WEIGHTS names.
 
@@ -117,7 +122,7 @@ def load_metrics(sqz_weights: Path | None = None) -> Metrics:
     else:
         try:
             each.append(SqzMetric(weights))
-        except (OSError, ValueError, KeyError) as error:
+        except _UNREADABLE as error:
             raise FeatureUnavailable(f"{weights} does not hold the weights of sqz-dist ({error}).") from None
     metrics, sets, reasons = toolbox_metrics()
     return Metrics((*each, *metrics), tuple(sets), left_out | reasons)

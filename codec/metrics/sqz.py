@@ -27,7 +27,7 @@ _FIRE_WIDTHS = {2: 16, 3: 16, 4: 32, 5: 32, 6: 48, 7: 48, 8: 64, 9: 64}
 
 _POOL_BEFORE = frozenset({2, 4, 6})
 _TAP_AFTER = frozenset({3, 5, 6, 7, 8, 9})
-_TAPS = 7
+_TAP_CHANNELS = (64, 128, 256, 384, 384, 512, 512)
 _NORM_FLOOR = 1e-10
 
 
@@ -42,8 +42,8 @@ class SqzDistance(nn.Module):
     """sqz-dist as a module without trainable parameters, differentiable in both pictures.
 
     `weights` is the .npz file with the arrays `NAME/kernel` (height, width, in, out), `NAME/bias` and
-    `lpips_v0.1_squeeze/linN`. Raises OSError when it cannot be read, KeyError or ValueError when an array is missing
-    or has another shape.
+    `lpips_v0.1_squeeze/linN`. Raises KeyError or ValueError when an array is missing or has another shape, and for
+    another file whatever NumPy does.
     """
 
     _means: Tensor
@@ -57,9 +57,11 @@ class SqzDistance(nn.Module):
             for number, width in _FIRE_WIDTHS.items():
                 self._fires[str(number)] = _Fire(arrays, f"fire{number}", channels, width)
                 channels = 8 * width
-            for tap in range(_TAPS):
-                head = torch.from_numpy(arrays[f"lpips_v0.1_squeeze/lin{tap}"].astype(np.float32))
-                self.register_buffer(f"_head{tap}", head.view(1, -1, 1, 1))
+            for tap in range(len(_TAP_CHANNELS)):
+                head = arrays[f"lpips_v0.1_squeeze/lin{tap}"]
+                if head.shape != (_TAP_CHANNELS[tap],):
+                    raise ValueError(f"the head {tap} has the shape {head.shape}, which does not fit sqz-dist")
+                self.register_buffer(f"_head{tap}", torch.from_numpy(head.astype(np.float32)).view(1, -1, 1, 1))
         self.register_buffer("_means", torch.tensor(_MEANS_BGR).view(1, 3, 1, 1))
         self.requires_grad_(False)
         self.eval()

@@ -77,7 +77,8 @@ class ToolboxMetric:
         """Undefined below 64 pixels a side."""
         require_side(original, _MIN_SIDE_PX)
         tensors = [candidate.tensor, original.tensor] if self._name in _NEEDS_ORIGINAL else [candidate.tensor]
-        return float(self._compute(*tensors))
+        with without_network():
+            return float(self._compute(*tensors))
 
 
 class ToolboxFID:

@@ -28,12 +28,12 @@ class Trials:
         if self._folder is None:
             return None
         try:
-            document = json.loads(self._path(key).read_bytes())
-        except (OSError, ValueError):
+            document = dict(json.loads(self._path(key).read_bytes()))
+            if "file" in document:
+                document["file"] = base64.b64decode(document["file"], validate=True)
+        except (OSError, ValueError, TypeError):
             return None
-        if "file" in document:
-            document["file"] = base64.b64decode(document["file"])
-        return dict(document)
+        return document
 
     def put(self, key: tuple[Any, ...], values: dict[str, Any]) -> None:
         """Keep plain values, and bytes under the name `file`."""

@@ -23,7 +23,7 @@ LIMIT_BYTES = 64 * 1024**3
 _MAX_REDIRECTS = 5
 
 _PROGRESS_BYTES = 1024 * 1024
-"""A try that got this far counts as a success of the line: long files over bad lines arrive in many pieces."""
+"""A try that got this much further counts as a success of the line: long files over bad lines arrive in pieces."""
 
 _STALL_BYTES, _STALL_SECONDS = 64 * 1024, 60.0
 """A server that sends less than this in that time is as good as silent, and another source may be quick."""
@@ -102,14 +102,15 @@ class Downloader:
         if expected.is_pinned and written.sha256() == expected.sha256:
             # An earlier process was killed between the last byte and the move to the final name.
             return written.finish()
-        failures = 0
+        failures, furthest = 0, written.size
         while True:
-            before = written.size
             try:
                 self._try(url, written, expected, progress)
                 break
             except _Interrupted as error:
-                failures = 1 if written.size - before >= _PROGRESS_BYTES else failures + 1
+                # Against the furthest and not the last try: a part that is thrown away again and again is no progress.
+                failures = 1 if written.size - furthest >= _PROGRESS_BYTES else failures + 1
+                furthest = max(furthest, written.size)
                 if failures >= self._tries:
                     raise SourceFailed(f"{error}, {failures} times") from None
                 seconds = 0.5 * 2**failures if error.wait_seconds is None else error.wait_seconds

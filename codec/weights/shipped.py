@@ -1,4 +1,5 @@
-"""The weights that come with the program, in a folder beside this module: the profile lite. Read only.
+"""The weights that come with the program, in a folder beside this module: the profile lite. Nothing is added to them
+but the notes of digests that were computed, where the folder can be written to.
 
 The folder's `index.json` is written by `training.lite_release`; the files are found without a pull, never copied.
 """

@@ -60,7 +60,7 @@ class WeightsStore:
     """A folder of weights, and those that come with the program. Safe for many threads and processes."""
 
     def __init__(self, path: Path, released: Iterable[Released] = RELEASED, shipped: Path | None = FOLDER) -> None:
-        """`path` need not exist; it is made when something is put in. `shipped` is only read."""
+        """`path` need not exist; it is made when something is put in. `shipped` gets nothing but notes of digests."""
         self.path = path
         self._shipped = shipped
         self.released = {entry.name: entry for entry in released}

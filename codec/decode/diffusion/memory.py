@@ -26,15 +26,25 @@ def free_bytes(device: torch.device) -> int:
 
 def free_host_bytes() -> int:
     """Main memory that can be had without swapping, and that the process's control group allows."""
-    free = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    # macOS tells no free pages, only how many there are.
+    pages = "SC_AVPHYS_PAGES" if "SC_AVPHYS_PAGES" in os.sysconf_names else "SC_PHYS_PAGES"
+    free = os.sysconf(pages) * os.sysconf("SC_PAGE_SIZE")
     if _MEMINFO.is_file():
         # Pages that merely cache files can be had too.
         fields = dict(line.split(":") for line in _MEMINFO.read_text().splitlines())
         free = int(fields["MemAvailable"].split()[0]) * 1024 if "MemAvailable" in fields else free
     limit, used = _CGROUP / "memory.max", _CGROUP / "memory.current"
     if limit.is_file() and used.is_file() and (allowed := limit.read_text().strip()).isdigit():
-        free = min(free, max(0, int(allowed) - int(used.read_text())))
+        free = min(free, max(0, int(allowed) - int(used.read_text()) + _cached_bytes(_CGROUP / "memory.stat")))
     return free
+
+
+def _cached_bytes(statistics: Path) -> int:
+    """What a control group's pages of files take, which the kernel gives up before it refuses memory."""
+    if not statistics.is_file():
+        return 0
+    fields = dict(line.split() for line in statistics.read_text().splitlines())
+    return int(fields.get("active_file", 0)) + int(fields.get("inactive_file", 0))
 
 
 def call_budget_bytes(device: torch.device) -> int:

@@ -36,8 +36,8 @@ growth of a process's peak memory over a picture of 12 megapixels, with networks
 class DiffusionRestorer:
     """Paints by `networks`. One instance serves all requests of a process; steps may come from several threads.
 
-    Tiles are as large as the memory that is free now allows. `tile_px` fixes the edge of the largest tile instead,
-    which makes pictures independent of what else runs on the machine.
+    Tiles are as large as the memory that is free when it is made allows. `tile_px` fixes the edge of the largest tile
+    instead, which makes pictures independent of what else runs on the machine.
     """
 
     name = "diffusion"

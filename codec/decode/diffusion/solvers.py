@@ -69,7 +69,10 @@ def start(
 
 
 def ode_times(steps: int, first_time: int = TRAINING_STEPS - 1) -> list[int]:
-    """`steps` timesteps of training, falling from `first_time`, by interpolation between the published ten."""
+    """`steps` timesteps of training, falling from `first_time`, by interpolation between the published ten.
+
+    Where there are more steps than timesteps for them, some follow each other at the same one.
+    """
     positions = np.arange(steps) * (len(_KNOTS) - 1) / steps
     knots = np.array(_KNOTS) * (first_time / _KNOTS[0])
     times: list[int] = np.rint(np.interp(positions, range(len(knots)), knots)).astype(int).tolist()
@@ -184,8 +187,11 @@ class ODETrajectory:
 
     def _slope_is_known(self, level: int) -> bool:
         """Whether a step from this level can have order 2."""
-        is_last = level + 1 == self.steps
-        return self._solver is not Solver.EULER and level > 0 and not is_last and self._picture[level - 1] > 0
+        if self._solver is Solver.EULER or level == 0 or level + 1 == self.steps:
+            return False
+        # Many looks over few timesteps come to the same one twice, between which there is no slope.
+        above, here, below = self._picture[level - 1 : level + 2]
+        return 0 < above < here < below
 
     def _moved(self, latents: torch.Tensor, level: int, clean: torch.Tensor) -> torch.Tensor:
         """One level down along the straight line from `latents` to `clean`."""

@@ -4,7 +4,9 @@ from typing import TYPE_CHECKING
 
 from codec.errors import WeightsCorrupt
 from codec.nets.placement import Placement, cannot_paint
+from codec.options import Profile
 from codec.weights.index import Record
+from codec.weights.manifest import Part
 from codec.weights.store import WeightsStore
 
 if TYPE_CHECKING:
@@ -16,6 +18,19 @@ ARCHITECTURE = "lite"
 
 VOCABULARY = "vocabulary"
 """The tensor beside the network's own that lists the tokens which the text encoder knows."""
+
+
+def find_lite(store: WeightsStore) -> Record:
+    """The file that paints for the profile lite: one that was taken in, of several the last by name, else the one that
+    comes with the program. Raises WeightsMissing.
+    """
+    here = [
+        name
+        for name, record in store.records().items()
+        if record.part is Part.RESTORER and record.architecture == ARCHITECTURE and Profile.LITE in record.profiles
+    ]
+    chosen = max(here, key=lambda name: (not store.is_shipped(name), name), default=None)
+    return store.find(name=chosen, part=Part.RESTORER, profile=Profile.LITE)
 
 
 def load_lite(store: WeightsStore, record: Record, placement: Placement) -> "tuple[LiteRestorer, Vocabulary]":
@@ -34,15 +49,17 @@ def load_lite(store: WeightsStore, record: Record, placement: Placement) -> "tup
     device, dtype = placement.resolve()
     tensors = read_tensors(store.checked(record))
     known = tensors.pop(VOCABULARY, None)
-    if known is None or known.dtype != torch.int32 or known.ndim != 1:
+    is_list = known is not None and known.dtype == torch.int32 and known.ndim == 1 and len(known) > 0
+    if not (is_list and (known.diff() > 0).all()):
         raise WeightsCorrupt(f"{record.name} is no lite restorer: it has no vocabulary.")
+    vocabulary = Vocabulary(known.numpy())
     try:
-        # Files hold halves of the size; a CPU computes faster and closer in float32.
-        network = LiteRestorer.filled({key: value.to(device, dtype) for key, value in tensors.items()})
+        network = LiteRestorer.filled(tensors, len(vocabulary))
     except RuntimeError as error:
         raise WeightsCorrupt(f"{record.name} is no lite restorer: {str(error).splitlines()[-1].strip()}") from None
-    network.to(memory_format=torch.channels_last)
+    # Files hold halves of the size; a CPU computes faster and closer in float32.
+    network.to(device, dtype).to(memory_format=torch.channels_last)
     if placement.is_compiled:
         for part in (network.unet, network.control):
             part.compile(dynamic=True)
-    return network, Vocabulary(known.numpy())
+    return network, vocabulary

@@ -10,8 +10,6 @@ from codec.nets.diffbir.build import build_text_encoder
 from codec.nets.diffbir.control import SteeredUNet
 from codec.nets.lite.config import LATENT_PX, LiteConfig
 
-_TOKEN_TABLE = "text.embeddings.token_embedding.weight"
-
 
 class LiteRestorer(SteeredUNet):
     """A U-Net steered by a control network that sees the coarse picture, both attending to the texts.
@@ -27,16 +25,14 @@ class LiteRestorer(SteeredUNet):
         self.text = build_text_encoder(config.text)
 
     @classmethod
-    def filled(cls, tensors: Mapping[str, torch.Tensor]) -> "LiteRestorer":
-        """The networks with these parameters, all of them and no others; ready for use. Raises RuntimeError for other
-        names and shapes than a lite restorer has."""
-        if _TOKEN_TABLE not in tensors:
-            raise RuntimeError(f"{_TOKEN_TABLE} is missing")
-        config = LiteConfig.of(tensors[_TOKEN_TABLE].shape[0])
+    def filled(cls, tensors: Mapping[str, torch.Tensor], vocabulary: int) -> "LiteRestorer":
+        """The networks for so many tokens with these parameters, all of them and no others; ready for use. Raises
+        RuntimeError for other names and shapes than a lite restorer has."""
+        config = LiteConfig.of(vocabulary)
         with torch.device("meta"):
             network = cls(config)
         network.load_state_dict(tensors, strict=True, assign=True)
-        positions = torch.arange(config.text.length, device=tensors[_TOKEN_TABLE].device)[None]
+        positions = torch.arange(config.text.length)[None]
         network.text.embeddings.position_ids = nn.Buffer(positions, persistent=False)
         return network.eval().requires_grad_(False)
 

@@ -56,7 +56,7 @@ def test_document_has_images_and_means(misc: Misc, photos: Path) -> None:
 
 
 def test_page_plot_and_compressai_files(misc: Misc, photos: Path, tmp_path: Path) -> None:
-    page, plot, form = tmp_path / "out" / "page.html", tmp_path / "curves.svg", tmp_path / "misc.json"
+    page, plot, form = tmp_path / "out" / "page.html", tmp_path / "plots" / "curves.svg", tmp_path / "misc.json"
     words = ("--mode", "pixel", "--restorer", "smooth", "--peers", "jpeg")
     result = misc("eval", photos, *words, "--page", page, "--plot", plot, "--compressai", form)
     assert result.exit_code == 0, result.stderr
@@ -69,6 +69,15 @@ def test_page_plot_and_compressai_files(misc: Misc, photos: Path, tmp_path: Path
     assert json.loads(form.read_text())["name"] == "misc"
     assert json.loads((tmp_path / "misc-jpeg.json").read_text())["name"] == "jpeg"
     assert "haarpsi" in result.stdout and "jpeg" in result.stdout
+
+
+def test_figures_are_told_though_a_file_cannot_be_written(misc: Misc, photos: Path, tmp_path: Path) -> None:
+    (tmp_path / "taken").write_text("a file where a folder should be")
+    words = ("--mode", "pixel", "--restorer", "smooth", "--peers", "none")
+    result = misc("eval", photos, *words, "--plot", tmp_path / "taken" / "curves.svg")
+    assert result.exit_code == 2
+    assert "haarpsi" in result.stdout
+    assert "taken" in result.stderr and "Traceback" not in result.stderr
 
 
 def test_bad_picture_is_named_and_the_others_are_compared(misc: Misc, photos: Path) -> None:

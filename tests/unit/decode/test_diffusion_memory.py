@@ -99,6 +99,8 @@ def test_free_memory_is_what_the_machine_and_the_control_group_allow(
     (tmp_path / "memory.current").write_text("1000\n")
     monkeypatch.setattr(memory, "_CGROUP", tmp_path)
     assert memory.free_host_bytes() == 2000
+    (tmp_path / "memory.stat").write_text("anon 100\nactive_file 300\ninactive_file 200\n")
+    assert memory.free_host_bytes() == 2500, "pages of files are given up for whoever needs memory"
     (tmp_path / "memory.max").write_text("max\n")
     assert memory.free_host_bytes() > 1 << 20
 

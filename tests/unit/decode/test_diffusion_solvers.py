@@ -120,6 +120,23 @@ def test_timesteps_fall_strictly_from_the_noisiest(steps: int) -> None:
     assert all(later < earlier for earlier, later in pairwise(times))
 
 
+@pytest.mark.parametrize("steps", [30, 50, 200])
+@pytest.mark.parametrize("solver", ODE_SOLVERS)
+def test_more_looks_than_timesteps_lead_to_the_same_place(solver: Solver, steps: int) -> None:
+    """A way that begins at a low timestep comes to the same one several times."""
+    condition = torch.linspace(-1, 1, 256).view(1, 4, 8, 8)
+
+    def end(steps: int) -> torch.Tensor:
+        generator = torch.Generator().manual_seed(1)
+        way = start(solver, steps, condition, generator, Prediction.CLEAN, False, first_time=99)
+        while way.steps_done < way.steps:
+            way.advance(network(way.latents, way.time))
+        return way.latents
+
+    assert len(set(ode_times(steps, 99))) < steps
+    assert (end(steps) - end(20)).abs().mean() < 0.02
+
+
 def test_ten_timesteps_are_the_published_ones() -> None:
     assert ode_times(10) == [999, 850, 736, 645, 545, 455, 343, 233, 124, 24]
 

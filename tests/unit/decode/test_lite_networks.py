@@ -7,6 +7,7 @@ import pytest
 import skimage.data
 import torch
 from PIL import Image
+from safetensors.torch import load_file, save_file
 from tiny_networks import ask, quarter_maps, smooth, textured
 
 from codec.decode.diffusion.lite import LiteNetworks
@@ -14,9 +15,10 @@ from codec.decode.diffusion.networks import Stage
 from codec.decode.diffusion.restorer import DiffusionRestorer
 from codec.decode.restorers import Restorers
 from codec.errors import WeightsCorrupt
-from codec.nets.lite.load import load_lite
+from codec.nets.lite.load import find_lite, load_lite
 from codec.nets.placement import Placement
 from codec.options import DecodeOptions, Profile, Schedule, Solver
+from codec.weights.index import Record
 from codec.weights.manifest import Part
 from codec.weights.store import WeightsStore
 
@@ -111,15 +113,42 @@ def test_half_precision_paints_nearly_the_same(networks: LiteNetworks, tmp_path:
     assert (outputs[0] - outputs[1]).abs().mean() < 0.01
 
 
-def test_weights_without_their_vocabulary_are_refused(tmp_path: Path) -> None:
-    from safetensors.torch import save_file
+def shipped_tensors(store: WeightsStore) -> dict[str, torch.Tensor]:
+    return load_file(store.checked(store.find(part=Part.RESTORER, profile=Profile.LITE)))
 
-    save_file({"unet.conv_in.bias": torch.zeros(3)}, tmp_path / "x.safetensors")
+
+def taken_in(store: WeightsStore, tensors: dict[str, torch.Tensor], name: str, file: Path) -> Record:
+    save_file(tensors, file)
+    return store.add(file, name=name, part=Part.RESTORER, architecture="lite", profiles=(Profile.LITE,))
+
+
+@pytest.mark.parametrize("fault", ["none", "empty", "longer", "not rising", "of another type"])
+def test_weights_without_their_vocabulary_are_refused(tmp_path: Path, fault: str) -> None:
     store = WeightsStore(tmp_path / "store")
-    record = store.add(tmp_path / "x.safetensors", name="x", part=Part.RESTORER, architecture="lite")
+    tensors = shipped_tensors(store)
+    known = tensors.pop("vocabulary")
+    others = {
+        "empty": known[:0],
+        "longer": torch.cat([known, known[-1:] + 1]),
+        "not rising": known.flip(0),
+        "of another type": known.float(),
+    }
+    if fault in others:
+        tensors["vocabulary"] = others[fault].contiguous()
+    record = taken_in(store, tensors, "mine", tmp_path / "x.safetensors")
 
     with pytest.raises(WeightsCorrupt, match="no lite restorer"):
         load_lite(store, record, CPU)
+
+
+def test_restorer_that_was_taken_in_paints_instead_of_the_shipped_one(tmp_path: Path) -> None:
+    store = WeightsStore(tmp_path / "store")
+    assert find_lite(store).name == "lite-restorer"
+    tensors = shipped_tensors(store)
+    for number, name in enumerate(("mine-1", "mine-2", "a-new-one")):
+        tensors["unet.conv_out.bias"] += number + 1
+        taken_in(store, tensors, name, tmp_path / f"{name}.safetensors")
+    assert find_lite(store).name == "mine-2", "the last by name"
 
 
 def test_profile_lite_is_loaded_once_and_let_go(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from codec.description import Description
-from codec.encode.describe.lmm import prompt
+from codec.encode.describe.lmm import connection, prompt
 from codec.encode.describe.lmm.client import OpenAIDescriber
 from codec.encode.describe.lmm.ports import MemoryBook
 from codec.encode.describe.lmm.server import AnswerForm, LMMServer
@@ -52,8 +52,8 @@ class Setup:
 
     def __init__(self, server: LMMTestServer, **changes: Any) -> None:
         self.server, self.book, self.pace = server, MemoryBook(), RecordingPace()
-        values: dict[str, Any] = {"attempts": 3, "timeout_seconds": 5.0, "api_key": KEY} | PRICES | changes
-        self.settings = LMMServer(base_url=server.base_url, **values)
+        values: dict[str, Any] = {"base_url": server.base_url, "attempts": 3, "timeout_seconds": 5.0, "api_key": KEY}
+        self.settings = LMMServer(**(values | PRICES | changes))
         self.describer = OpenAIDescriber(self.settings, self.book, self.pace)
 
     def describe(self, picture: Image.Image | None = None) -> Any:
@@ -392,14 +392,21 @@ def test_key_is_sent_and_appears_nowhere_else(
         assert "0123456789abcdef" not in text
 
 
-def test_key_of_the_environment_goes_to_no_configured_address(
-    server: LMMTestServer, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_key_of_the_environment_is_not_sent(server: LMMTestServer, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OPENAI_API_KEY", KEY)
     one = Setup(server, api_key=None)
     one.describe()
     assert server.asked()[0]["authorization"] == "Bearer none"
     one.describer.close()
+
+
+def test_address_of_the_environment_gets_neither_picture_nor_key(
+    setup: Callable[..., Setup], server: LMMTestServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connection, "_OPENAI", "http://127.0.0.1:9/v1")  # nobody listens there
+    monkeypatch.setenv("OPENAI_BASE_URL", server.base_url)
+    setup(base_url=None, attempts=1).failure()
+    assert server.asked() == []
 
 
 @pytest.mark.parametrize(
@@ -411,11 +418,7 @@ def test_key_of_the_environment_goes_to_no_configured_address(
         {"base_url": "http://host/v1", "api_key": "two\nlines"},
     ],
 )
-def test_settings_that_cannot_work_are_refused_at_once(
-    changes: dict[str, Any], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
-    monkeypatch.delenv("OPENAI_BASE_URL", raising=False)
+def test_settings_that_cannot_work_are_refused_at_once(changes: dict[str, Any]) -> None:
     with pytest.raises(DescriberMisconfigured) as caught:
         OpenAIDescriber(LMMServer(**changes), MemoryBook(), RecordingPace())
     assert "two" not in str(caught.value)

@@ -83,6 +83,16 @@ def test_payload_without_its_wrapper_is_smaller(judge: Judge) -> None:
     assert choice.bytes_without_wrapper < len(choice.file)
 
 
+@pytest.mark.parametrize("content", [b"{", b"[1]", b"7", b'{"file": "?"}', b'{"file": 7}', b"\xff"])
+def test_kept_trial_that_broke_is_made_again(tmp_path: Path, content: bytes) -> None:
+    trials = Trials(tmp_path)
+    trials.put(("a",), {"file": b"bytes", "quality": 3})
+    assert trials.get(("a",)) == {"file": b"bytes", "quality": 3}
+    (kept,) = tmp_path.iterdir()
+    kept.write_bytes(content)
+    assert trials.get(("a",)) is None
+
+
 def test_kept_trials_give_the_same_choice_without_new_ones(judge: Judge, metrics: Metrics, tmp_path: Path) -> None:
     first = PeerSearch(picture(), "webp", judge, Trials(tmp_path)).best_within(1500)
     kept = {path.name for path in tmp_path.iterdir()}

@@ -1,6 +1,7 @@
 """What `bench.quality` makes of measured rows, on rows whose sums are known, and its timing in fresh processes."""
 
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -84,6 +85,19 @@ def test_rates_that_do_not_rise_are_counted() -> None:
     found = monotone(rows)
     assert (found["pictures"], found["bytes_rise"], found["distance_falls"]) == (2, 1, 1)
     assert found["mean_distance_falls"]
+
+
+def test_what_was_not_measured_is_neither_met_nor_missed() -> None:
+    rows = [replace(each, metrics={}) for each in result("a")["rows"]]
+    claims = {claim.words: claim for claim in claims_of([{"rows": rows, "wordless": [], "wrong_words": {}}])}
+    assert claims["pictures whose bytes rise with the rate; mean distance falls"].is_met is None
+    assert claims["sqz-dist over AVIF's (rate 2, 0.0300 bpp)"].is_met is None
+
+
+def test_files_without_text_that_are_all_alike_make_no_curve() -> None:
+    one = result("a")
+    one["wordless"] = [row("a", OURS, rate, 0.02, 0.3) for rate in (1, 2, 3)]
+    assert against_wordless([one], 2)["pictures"] == 0
 
 
 def test_speed_is_measured_in_processes_of_their_own(tmp_path: Path) -> None:

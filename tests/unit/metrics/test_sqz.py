@@ -10,6 +10,8 @@ torch = pytest.importorskip("torch")
 
 from PIL import Image  # noqa: E402
 
+from codec.errors import FeatureUnavailable  # noqa: E402
+from codec.metrics.registry import load_metrics  # noqa: E402
 from codec.metrics.sqz import MIN_SIDE_PX, SqzDistance, find_weights  # noqa: E402
 
 _SHARED = Path(__file__).parents[4] / "shared"
@@ -103,6 +105,28 @@ def test_array_of_another_shape_is_refused(tmp_path: Path) -> None:
     np.savez(path, **{"conv1/kernel": np.zeros((3, 3, 64, 3), np.float32), "conv1/bias": np.zeros(64, np.float32)})
     with pytest.raises(ValueError, match="conv1"):
         SqzDistance(path)
+
+
+@pytest.mark.parametrize("fault", ["empty", "cut off", "one array", "no arrays"])
+def test_file_that_is_no_weights_is_told_in_a_sentence(tmp_path: Path, fault: str) -> None:
+    path = tmp_path / "wrong.npz"
+    np.savez(path, **{"conv1/kernel": np.zeros((3, 3, 3, 64), np.float32)})
+    whole = path.read_bytes()
+    if fault == "one array":
+        np.save(tmp_path / "one.npy", np.zeros(3))
+        whole = (tmp_path / "one.npy").read_bytes()
+    path.write_bytes({"empty": b"", "cut off": whole[: len(whole) // 2]}.get(fault, whole))
+    with pytest.raises(FeatureUnavailable, match="does not hold the weights of sqz-dist"):
+        load_metrics(path)
+
+
+@needs_weights
+def test_heads_of_another_length_are_refused(tmp_path: Path) -> None:
+    with np.load(_WEIGHTS) as arrays:
+        changed = dict(arrays) | {"lpips_v0.1_squeeze/lin3": np.ones(1, np.float32)}
+    np.savez(tmp_path / "wrong.npz", **changed)
+    with pytest.raises(ValueError, match="head 3"):
+        SqzDistance(tmp_path / "wrong.npz")
 
 
 def test_weights_are_only_where_the_variable_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

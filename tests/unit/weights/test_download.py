@@ -197,6 +197,24 @@ def test_promise_of_more_bytes_than_come_is_tried_a_few_times(
     assert waits == [1.0, 2.0, 4.0]
 
 
+def test_source_that_sends_the_same_beginning_for_ever_is_left(
+    server: FileServer, downloader: Downloader, part: Path, monkeypatch: pytest.MonkeyPatch, waits: list[float]
+) -> None:
+    monkeypatch.setattr("codec.weights.download._PROGRESS_BYTES", 1024)
+
+    def lying(handler: Handler, number: int) -> None:
+        """A piece that breaks off and a rest that does not fit, in turns."""
+        if handler.asked_from():
+            ranged(CONTENT[::-1])(handler, number)
+        else:
+            dying(100_000, whole())(handler, 0)
+
+    with pytest.raises(SourceFailed, match="4 times"):
+        downloader.fetch(server.serve("/net", lying), part, PINNED)
+
+    assert len(waits) < 8
+
+
 @pytest.mark.parametrize("told", [len(CONTENT) - 5, len(CONTENT) + 5, 10**15])
 def test_size_other_than_the_published_one_is_refused_before_a_byte_is_taken(
     server: FileServer, downloader: Downloader, part: Path, told: int

@@ -78,7 +78,6 @@ def test_decode_jobs_wait_for_the_networks_of_lite_and_others_do_not(
 
 
 @pytest.mark.parametrize("error", [WeightsMissing("no such file"), RuntimeError("a defect")])
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
 def test_decode_jobs_go_on_when_the_networks_cannot_be_loaded(
     loading: Loading, decoded: threading.Event, tmp_path: Path, error: Exception
 ) -> None:

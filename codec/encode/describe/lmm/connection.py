@@ -4,7 +4,6 @@ and whose answers are bounded before they are read. Knows nothing of prompts and
 
 import asyncio
 import concurrent.futures
-import os
 import threading
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import TYPE_CHECKING, TypeVar
@@ -31,6 +30,7 @@ _MAX_CONNECTIONS = 256
 """Far above the threads of any worker, so that nobody waits for a connection; idle ones are given up."""
 
 _CONNECT_SECONDS = 10.0
+_OPENAI = "https://api.openai.com/v1"
 _CLOSED = "The connection to the language model's server was closed."
 
 
@@ -141,7 +141,8 @@ class Connection:
         )
         try:
             return openai.AsyncOpenAI(
-                base_url=self._server.base_url,
+                # Named, or the SDK would take the environment's OPENAI_BASE_URL and send pictures and key there.
+                base_url=self._server.base_url or _OPENAI,
                 api_key=self.secret or "none",
                 timeout=timeout,
                 max_retries=0,
@@ -153,15 +154,14 @@ class Connection:
 
 
 def _key_for(server: LMMServer) -> str:
-    """The key to send; the environment's is for the SDK's own address alone, never for one that is configured."""
-    key = (server.api_key or ("" if server.base_url else os.environ.get("OPENAI_API_KEY", ""))).strip()
-    address = server.base_url or os.environ.get("OPENAI_BASE_URL")
-    if not key and not address:
+    """The key to send, after a look at key and address."""
+    key = (server.api_key or "").strip()
+    if not key and not server.base_url:
         raise DescriberMisconfigured("A key is needed to ask OpenAI; set MISC_LMM_API_KEY, or MISC_LMM_BASE_URL.")
     if not (key.isascii() and key.isprintable()):
         raise DescriberMisconfigured("MISC_LMM_API_KEY holds characters that no key has; copy it again.")
-    if address:
-        parts = urlsplit(address)
+    if server.base_url:
+        parts = urlsplit(server.base_url)
         if parts.scheme not in ("http", "https") or not parts.hostname:
             raise DescriberMisconfigured("MISC_LMM_BASE_URL must be an http or https address such as http://host/v1.")
     return key

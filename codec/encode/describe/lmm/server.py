@@ -25,8 +25,7 @@ class AnswerForm(StrEnum):
 class LMMServer:
     """An OpenAI-compatible server and one of its models.
 
-    `base_url` None is the SDK's own (`OPENAI_BASE_URL`, else api.openai.com), and only there the SDK's
-    `OPENAI_API_KEY` stands in for an `api_key` that is None. Prices are per million tokens, in any one currency;
+    `base_url` None is OpenAI's own, which wants an `api_key`. Prices are per million tokens, in any one currency;
     0 means unknown or free. `attempts` counts requests for one description that fail in passing.
     """
 
