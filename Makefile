@@ -44,6 +44,9 @@ docs: ## Say where the documentation is
 	@printf '%s\n' 'README.md                what it is and how to start' \
 	  'docs/architecture.md     parts, the life of a job, faults' \
 	  'docs/bitstream.md        the format, normative' \
+	  'docs/api.md              the HTTP interface' \
+	  'docs/operations.md       running the service' \
+	  'docs/locate.md           where in a picture its items are' \
 	  'docs/describer-model.md  describing by a language model: settings, and what follows each failure' \
 	  'docs/lite.md             the networks that come along: how made, how good' \
 	  'docs/evaluation.md       comparing codecs' \

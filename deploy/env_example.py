@@ -77,7 +77,8 @@ def render() -> str:
     lines += [f"# {explanation}.\n#{name}={default}\n" for name, (default, explanation) in COMPOSE.items()]
     lines.append(
         "# Every setting of the processes with its default; take the # away to change one. compose.yaml itself sets\n"
-        "# the database, the broker, the storage, where the API listens and the form of the logs.\n"
+        "# the database, the broker, the storage, where the API listens, the form of the logs, MISC_WEIGHTS_PATH (see\n"
+        "# WEIGHTS) and, unless set here, a MISC_WORKER_SOFT_SHUTDOWN of PT25S.\n"
     )
     for kind in ALL_SETTINGS:
         lines.append(f"# {kind.__name__}: {(kind.__doc__ or '').splitlines()[0]}\n")
