@@ -17,7 +17,7 @@ from core.settings import ALL_SETTINGS, APISettings, BrokerSettings, DatabaseSet
 DEPLOY = Path(__file__).parents[3] / "deploy"
 FILES = ("compose.yaml", "compose.gpu.yaml")
 OURS = {"migrate", "api", "encode", "decode", "maintenance"}
-_VARIABLE = re.compile(r"\$\{(?P<name>[A-Z_]+)(?::(?P<kind>[-?])(?P<value>[^}]*))?\}")
+_VARIABLE = re.compile(r"\$\{(?P<name>[A-Z_]+)(?P<kind>:-|:\?|-)?(?P<value>[^}]*)\}")
 
 
 def load(name: str) -> dict[str, Any]:
@@ -25,16 +25,20 @@ def load(name: str) -> dict[str, Any]:
 
 
 def fill_in(value: Any, **given: str) -> Any:
-    """What compose makes of `${NAME:-default}` and `${NAME:?message}` with these variables."""
+    """What compose makes of `${NAME:-default}`, `${NAME-default}` and `${NAME:?message}` with these variables."""
     if isinstance(value, dict):
         return {key: fill_in(one, **given) for key, one in value.items()}
     if isinstance(value, list):
         return [fill_in(one, **given) for one in value]
     if not isinstance(value, str):
         return value
-    return _VARIABLE.sub(
-        lambda found: given.get(found["name"]) or (found["value"] if found["kind"] == "-" else "SECRET"), value
-    )
+
+    def filled(found: re.Match[str]) -> str:
+        if given.get(found["name"]) or (found["name"] in given and found["kind"] == "-"):
+            return given[found["name"]]
+        return found["value"] if found["kind"] in (":-", "-") else "SECRET"
+
+    return _VARIABLE.sub(filled, value)
 
 
 def merge(base: Any, over: Any) -> Any:
@@ -198,6 +202,8 @@ def test_bucket_and_keys_of_the_store_are_those_that_the_processes_use() -> None
     assert api["MISC_STORAGE_BUCKET"] == "pictures"
     assert store["environment"]["AWS_ACCESS_KEY_ID"] == api["MISC_STORAGE_ACCESS_KEY"] == "somebody"
     assert api["MISC_STORAGE_ENDPOINT_URL"] == "http://seaweedfs:8333"
+    aws = fill_in(load("compose.yaml")["services"], MISC_STORAGE_ENDPOINT_URL="")["api"]["environment"]
+    assert aws["MISC_STORAGE_ENDPOINT_URL"] == "", "empty is AWS"
 
 
 @pytest.mark.parametrize("name", sorted(OURS))
@@ -224,5 +230,5 @@ def test_nothing_secret_is_written_in_the_files() -> None:
         for line in text.splitlines():
             if re.search(r"(PASSWORD|SECRET|KEYS|AUTH)\w*:", line):
                 assert "${" in line, line
-        required |= {found["name"] for found in _VARIABLE.finditer(text) if found["kind"] == "?"}
+        required |= {found["name"] for found in _VARIABLE.finditer(text) if found["kind"] == ":?"}
     assert required == {"POSTGRES_PASSWORD", "REDIS_PASSWORD", "MISC_STORAGE_SECRET_KEY", "MISC_API_KEYS"}
