@@ -33,7 +33,7 @@ def is_as_asked(
 
 def _has_coarse(unpacked: "Unpacked", options: "EncodeOptions", store: "WeightsStore") -> bool:
     from codec.bitstream import NetCoarse, PixelCoarse, RefCoarse
-    from codec.encode.coarse.ref import DEFAULT_MAX_BPP
+    from codec.encode.coarse.ref import most_bits
     from codec.options import Mode
 
     stream = unpacked.stream
@@ -44,8 +44,8 @@ def _has_coarse(unpacked: "Unpacked", options: "EncodeOptions", store: "WeightsS
     if options.mode is not Mode.REF or not isinstance(stream.coarse, RefCoarse):
         return False
     # A picture that misses the default budget even at the smallest setting is encoded again; the file cannot say so.
-    budget = DEFAULT_MAX_BPP if options.max_bpp is None else options.max_bpp
-    return stream.coarse.codec == options.codec.value and unpacked.bits.total <= budget * stream.width * stream.height
+    budget = most_bits(options.max_bpp, stream.width * stream.height)
+    return stream.coarse.codec == options.codec.value and unpacked.bits.total <= budget
 
 
 def _has_grid(stream: "Stream", coarse: "PixelCoarse", options: "EncodeOptions") -> bool:

@@ -47,7 +47,7 @@ def register(app: typer.Typer) -> None:
 
 def decode(
     inputs: Annotated[list[Path], typer.Argument(metavar="IN...", help=".misc files or folders of them.")],
-    out: Annotated[Path, typer.Option("--out", "-o", metavar="OUT", help="The picture file, or a folder.")],
+    out: Annotated[str, typer.Option("--out", "-o", metavar="OUT", help="The picture file, or a folder.")],
     restorer: Annotated[
         str | None,
         typer.Option(help="Who paints the picture: diffusion (the default), by a profile's networks, or smooth."),
@@ -93,7 +93,7 @@ def decode(
 
 
 def _tasks(
-    inputs: list[Path], out: Path, values: dict[str, Any], reference: Path | None, format: str, *, may_skip: bool
+    inputs: list[Path], out: str, values: dict[str, Any], reference: Path | None, format: str, *, may_skip: bool
 ) -> list[_Task]:
     """Everything that can be wrong with the call as a whole is found here, before any file is opened."""
     from cli.networks import default_profile, restorers
@@ -137,15 +137,16 @@ def _decode_one(task: _Task) -> dict[str, Any]:
     from cli.networks import restorers
     from codec.bitstream import ExternalCoarse, unpack
     from codec.decode.pipeline import decode as decode_stream
-    from codec.picture.save import Provenance, save_picture
+    from codec.picture.save import Provenance, require_format, save_picture
 
     data = _read_stream(task.pair.source)
     if task.may_skip and (done := _done_before(task, data)) is not None:
         return done
     reference = None
-    coarse = unpack(data).stream.coarse
-    if isinstance(coarse, ExternalCoarse):
-        reference = _find_reference(task.pair.source, task.reference, coarse.digest)
+    stream = unpack(data).stream
+    require_format(task.format, stream.width, stream.height)
+    if isinstance(stream.coarse, ExternalCoarse):
+        reference = _find_reference(task.pair.source, task.reference, stream.coarse.digest)
     with restorers().use(task.options) as restorer, step_bar("Painting", is_shown=task.shows_steps) as bar:
         decoded = decode_stream(
             data,

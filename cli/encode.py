@@ -77,7 +77,7 @@ def register(app: typer.Typer) -> None:
 
 def encode(
     inputs: Annotated[list[Path], typer.Argument(metavar="IN...", help="Pictures or folders of pictures.")],
-    out: Annotated[Path, typer.Option("--out", "-o", metavar="OUT", help="The .misc file, or a folder.")],
+    out: Annotated[str, typer.Option("--out", "-o", metavar="OUT", help="The .misc file, or a folder.")],
     mode: Annotated[
         str | None, typer.Option(help="How the coarse picture is coded: pixel, net or ref (ref; sd21: pixel).")
     ] = None,
@@ -202,6 +202,10 @@ def _load_reference(plan: Plan, path: Path | None, bpp: float | None) -> "Refere
         raise fail_usage("--reference IMAGE and --reference-bpp X belong together; give both.")
     if len(plan.pairs) != 1:
         raise fail_usage("--reference is the reference of one picture; encode one at a time with it.")
+    (pair,) = plan.pairs
+    beside = reference_path(pair.target, path.suffix)
+    if beside.exists() and beside.samefile(pair.source):
+        raise fail_usage(f"{beside} would be overwritten by the reference that lies beside {pair.target}; rename it.")
     return Reference(path.read_bytes(), bpp)
 
 
@@ -246,7 +250,7 @@ def _encode_one(task: _Task) -> dict[str, Any]:
 
 def reference_path(target: Path, suffix: str) -> Path:
     """Where the picture beside an external stream lies: NAME.ref.EXT beside NAME.misc."""
-    return target.with_name(f"{target.stem}.ref{suffix}")
+    return target.with_name(f"{target.stem}.ref{suffix or '.picture'}")
 
 
 def _result(pair: Pair, data: bytes, stream: "Stream", bits: Any) -> dict[str, Any]:

@@ -29,15 +29,16 @@ class Plan:
     is_single: bool
 
 
-def plan_outputs(sources: Sequence[Path], out: Path, suffixes: Collection[str], new_suffix: str) -> Plan:
+def plan_outputs(sources: Sequence[Path], out_name: str, suffixes: Collection[str], new_suffix: str) -> Plan:
     """Pair inputs with outputs.
 
-    One file goes to the file `out`, or into it where it is a folder. Several files, and folders, go into the folder
-    `out`; of a folder every file with one of `suffixes` is taken, at any depth, and keeps its relative path. Two
-    inputs that would share an output keep their own suffix in its name. Raises OptionError for calls that make no
-    sense.
+    One file goes to the file `out_name`, or into it where it is a folder or ends in a slash. Several files and folders
+    go into the folder `out_name`; of a folder every file with one of `suffixes` is taken, at any depth, and keeps its
+    relative path. Two inputs that would share an output keep their own suffix in its name. Raises OptionError for calls
+    that make no sense.
     """
-    is_folder_out = out.is_dir() or str(out).endswith(os.sep)
+    out = Path(out_name)
+    is_folder_out = out.is_dir() or out_name.endswith(("/", os.sep))
     if len(sources) == 1 and not sources[0].is_dir() and not is_folder_out:
         pairs = [Pair(sources[0], out)]
         is_single = True

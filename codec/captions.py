@@ -9,6 +9,7 @@ import io
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path, PurePath
 
 from pydantic import ValidationError
@@ -42,13 +43,21 @@ class Captions:
         if name in self.by_name:
             return self.by_name[name]
         stem = PurePath(name).stem
-        same_stem = [key for key in self.by_name if PurePath(key).stem == stem]
-        if stem and len(same_stem) == 1:
-            return self.by_name[same_stem[0]]
+        if stem and (key := self._by_stem.get(stem)) is not None:
+            return self.by_name[key]
         raise CaptionsError(
             f"{self.path} has no description for {name or 'a picture without a file name'}; "
             f"add one under that file name. It has {len(self.by_name)}, e.g. {', '.join(list(self.by_name)[:3])}."
         )
+
+    @cached_property
+    def _by_stem(self) -> Mapping[str, str | None]:
+        """The name that has a stem, None where several have it."""
+        found: dict[str, str | None] = {}
+        for key in self.by_name:
+            stem = PurePath(key).stem
+            found[stem] = None if stem in found else key
+        return found
 
 
 def load_captions(path: Path, *, name: str | None = None, max_bytes: int = MAX_CAPTIONS_BYTES) -> Captions:
@@ -133,7 +142,7 @@ def _add(by_name: dict[str, Description], name: str, description: Description, p
 def _from_json(text: str, path: str) -> Captions:
     try:
         content = json.loads(text)
-    except (json.JSONDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:  # ValueError: a number of thousands of digits
         where = f", line {error.lineno}" if isinstance(error, json.JSONDecodeError) else ""
         raise CaptionsError(f"{path}{where}: this is no valid JSON ({error}).") from None
     by_name: dict[str, Description] = {}
@@ -154,12 +163,17 @@ def _from_json(text: str, path: str) -> Captions:
     return Captions(path, by_name)
 
 
+def _is_unicode(text: str) -> bool:
+    """False for half of a surrogate pair, which is valid JSON and could not be told in any answer."""
+    return all(not "\ud800" <= char <= "\udfff" for char in text)
+
+
 def _entry(entry: object, place: str) -> tuple[str | None, Description]:
     if not isinstance(entry, dict):
         raise CaptionsError(f'{place}: a description is an object with "items" and "overall".')
     values = dict(entry)
     name = values.pop("file", None)
-    if name is not None and (not isinstance(name, str) or not name.strip()):
+    if name is not None and not (isinstance(name, str) and name.strip() and _is_unicode(name)):
         raise CaptionsError(f'{place}: "file" must be the picture\'s file name.')
     try:
         description = GivenDescription.model_validate(values).as_description()

@@ -19,6 +19,14 @@ _LAST_USED = "misc_last_used"
 _PING_AFTER_SECONDS = 5.0
 
 
+_LINE = {
+    "connect_timeout": 5, "keepalives_idle": 5, "keepalives_interval": 2, "keepalives_count": 3,
+    "tcp_user_timeout": 15_000,
+}  # fmt: skip
+"""How soon a PostgreSQL that vanished without a word is given up: 15 seconds, not the kernel's 15 minutes in which
+lease keepers and requests would hang. What the URL says wins."""
+
+
 class Database:
     """One engine a process. `read` and `write` give sessions that end with the block they open."""
 
@@ -29,6 +37,8 @@ class Database:
             if url.database and url.database != ":memory:":
                 Path(url.database).parent.mkdir(parents=True, exist_ok=True)
             options["connect_args"] = {"timeout": settings.busy_timeout.total_seconds()}
+        else:
+            options["connect_args"] = {name: value for name, value in _LINE.items() if name not in url.query}
         self.engine = create_engine(
             url,
             pool_size=settings.pool_size,

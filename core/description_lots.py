@@ -89,6 +89,9 @@ def put_off(session: Session, held: Claim, line: Line, patience: timedelta) -> N
     objects.keep(session, line.object_key)
 
 
+_FORGOTTEN_AT_ONCE = 1000
+
+
 def forget_unwanted(database: Database) -> None:
     """Drop requests whose jobs were all cancelled or deleted before they were sent."""
     with database.write() as session:
@@ -97,9 +100,13 @@ def forget_unwanted(database: Database) -> None:
             Job.id == DescriptionWaiter.job_id,
             Job.state == JobState.QUEUED,
         )
+        unwanted = select(DescriptionRequest.key).where(DescriptionRequest.state == RequestState.WAITING, ~waits)
+        # Locked first and asked again: a job that joins at this moment has locked its request, and a statement that
+        # waits for it would not see it.
+        keys = list(session.scalars(unwanted.limit(_FORGOTTEN_AT_ONCE).with_for_update(skip_locked=True)))
         dropped = session.execute(
             delete(DescriptionRequest)
-            .where(DescriptionRequest.state == RequestState.WAITING, ~waits)
+            .where(DescriptionRequest.key.in_(keys), DescriptionRequest.state == RequestState.WAITING, ~waits)
             .returning(DescriptionRequest.object_key),
             execution_options=_PLAIN,
         ).scalars()

@@ -58,11 +58,11 @@ def submit(
         reference_key=reference_key,
         options=options.model_dump(mode="json"),
     )
-    session.add(image)
-    session.flush()
     objects.keep(session, original_key)
     if reference_key is not None:
         objects.keep(session, reference_key)
+    session.add(image)
+    session.flush()
     job_id = jobs.create(
         session,
         JobKind.ENCODE,

@@ -12,7 +12,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
 from core.database import Database
-from core.errors import ServiceError
+from core.errors import ServiceError, StorageUnavailable
 from core.logging import get_logger
 from core.storage import Storage
 from core.storage.keys import BITSTREAMS, RECONSTRUCTIONS, REQUESTS, digest_in
@@ -35,13 +35,29 @@ def reserve(database: Database, key: str) -> None:
 
 
 def keep(session: Session, key: str) -> None:
-    """The object is referred to from this transaction on."""
-    session.execute(delete(LooseObject).where(LooseObject.key == key))
+    """The object is referred to from this transaction on. To be said before the row that refers to it is written.
+
+    Raises StorageUnavailable when nothing kept the object until now: the hour was over (a machine that slept, a slow
+    line), and a sweep may have taken it. Whoever stored it stores it again.
+    """
+    if not _release(session, key) and not session.scalar(select(_is_referred_to(key))):
+        raise StorageUnavailable("An object was let go before it was recorded, since storing it took over an hour.")
+
+
+def forget(session: Session, key: str) -> None:
+    """The object was deleted before anything referred to it."""
+    _release(session, key)
 
 
 def discard(session: Session, key: str, *, shared: bool) -> None:
     """This transaction drops a reference. A shared object waits, since somebody may be about to refer to it."""
     _postpone(session, key, utc_now() + (RESERVATION if shared else timedelta(0)))
+
+
+def _release(session: Session, key: str) -> bool:
+    """True when there was a reservation."""
+    found = session.execute(delete(LooseObject).where(LooseObject.key == key).returning(LooseObject.key))
+    return found.first() is not None
 
 
 def sweep(database: Database, storage: Storage, *, now: datetime | None = None, limit: int = 200) -> int:
@@ -59,6 +75,9 @@ def sweep(database: Database, storage: Storage, *, now: datetime | None = None, 
             deleted += _sweep_one(database, storage, key, moment)
         except ServiceError as error:
             _log.warning("loose_object_not_deleted", key=key, code=error.code, error=str(error))
+            if error.transient:
+                # Each try may wait long, on SQLite with the only lock held; the next pass begins here.
+                break
     if deleted:
         _log.info("loose_objects_deleted", count=deleted)
     return deleted

@@ -38,7 +38,7 @@ class DatabaseSettings(BaseSettings):
     )
     pool_size: int = Field(8, ge=1, description="Connections kept open by each process")
     busy_timeout: Duration = Field(
-        timedelta(seconds=20), description="How long a statement waits for a lock or a free connection"
+        timedelta(seconds=20), description="How long a statement waits for a free connection, or for SQLite's lock"
     )
 
 

@@ -166,7 +166,7 @@ def _record(
         session.flush()
         description, status = session.get(DescriptionRecord, image.id), 201
     if reference is not None:
-        image.reference_key = reference.key
         objects.keep(session, reference.key)
+        image.reference_key = reference.key
     body = TakenBitstream(image=describe_image(image, description))
     return answer_of(status, body, body.image.links.self)

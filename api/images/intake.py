@@ -108,7 +108,7 @@ def _remove(services: Services, arrival: Arrival) -> None:
     try:
         services.storage.delete(arrival.key)
         with services.database.write() as session:
-            objects.keep(session, arrival.key)
+            objects.forget(session, arrival.key)
     except ServiceError as error:
         # The reservation is still there, so a sweep removes the object later.
         _log.warning("original_not_removed", key=arrival.key, code=error.code, error=str(error))

@@ -17,7 +17,7 @@ from PIL import Image, ImageChops, ImageCms, ImageFile
 
 from codec.errors import PictureEmpty, PictureTooLarge, PictureTruncated, PictureUnrecognised
 from codec.limits import MAX_PIXELS, MAX_SIDE_PX
-from codec.picture.claims import claimed_size
+from codec.picture import jxl, webp
 from codec.picture.formats import FORMAT_NAMES, HEAD_BYTES, Format, recognise
 from codec.picture.scans import MAX_SCANS, has_too_many_scans
 
@@ -105,12 +105,16 @@ def _opened(source: Path | bytes, max_pixels: int) -> Iterator[tuple[Image.Image
                 f"The file is no picture that can be read here, whatever its name says. Known formats: {FORMAT_NAMES}."
             )
         file.seek(0)
-        if format_.name in ("WebP", "JPEG XL"):
-            claim = claimed_size(format_.name, file.read(64 * 1024))
-            file.seek(0)
-            if claim is not None:
+        if format_.name == "WebP":
+            if (claim := webp.claimed_size(head)) is not None:
                 _check_size(claim, max_pixels)
-        if format_.name == "JPEG":
+        elif format_.name == "JPEG XL":
+            if (claim := jxl.claimed_size(file)) is None:
+                raise PictureTruncated("The JPEG XL file has no picture in it. Send the complete original file.")
+            _check_size(claim, max_pixels)
+            file = jxl.without_jpeg(file)
+            file.seek(0)
+        elif format_.name == "JPEG":
             if has_too_many_scans(file):
                 raise PictureTooLarge(
                     f"The JPEG file has more than {MAX_SCANS} scans, which would take too long to decode. "
@@ -161,7 +165,7 @@ def _load(image: Image.Image, format_: Format) -> None:
 
 def _orientation(image: Image.Image, format_: Format) -> int:
     """The EXIF orientation that is still to be applied, 1 when none is."""
-    if format_.name == "JPEG XL" and not getattr(image, "jpeg", False):
+    if format_.name == "JPEG XL":
         return 1  # the decoder has applied the codestream's own orientation, which is the one that counts
     try:
         return int(image.getexif().get(0x0112, 1))
@@ -206,6 +210,8 @@ def _to_eight_bits(image: Image.Image) -> Image.Image:
 def _flatten(image: Image.Image) -> Image.Image:
     """Palettes resolved and transparency put on white: mode L, RGB, CMYK, YCbCr, LAB or HSV."""
     if image.has_transparency_data:
+        if image.mode == "La":
+            image = image.convert("LA")  # the only way out of this mode
         if image.mode != "RGBA":
             image = image.convert("RGBA")
         flat = Image.new("RGB", image.size, (255, 255, 255))

@@ -32,7 +32,7 @@ SUFFIXES: dict[str, PictureFormat] = {
 _SOURCE_TYPES = "http://cv.iptc.org/newscodes/digitalsourcetype/"
 """IPTC NewsCodes vocabulary of digital source types, which Iptc4xmpExt:DigitalSourceType takes its values from."""
 
-_WEBP_MAX_SIDE_PX = 16_383
+_MAX_SIDES_PX = {"webp": 16_383, "jpeg": 65_500}
 _QUALITY = {"webp": 90, "avif": 80, "jpeg": 92}
 _AVIF_SPEED = 6
 
@@ -105,18 +105,23 @@ def format_for(suffix: str) -> PictureFormat:
         ) from None
 
 
+def require_format(format: PictureFormat, width: int, height: int) -> None:
+    """Raise what `save_picture` would raise for a picture of this size, before it is painted."""
+    if format not in MEDIA_TYPES:
+        raise OptionError(f"Reconstructions cannot be written as {format!r}; use one of {', '.join(MEDIA_TYPES)}.")
+    if (most := _MAX_SIDES_PX.get(format)) and max(width, height) > most:
+        raise OptionError(f"{format} holds at most {most} pixels a side; write PNG or AVIF instead.")
+    if format in ("webp", "avif") and not features.check(format):
+        raise FeatureUnavailable(f"The imaging library here cannot write {format}; write PNG instead.")
+
+
 def save_picture(picture: Image.Image, format: PictureFormat, provenance: Provenance) -> bytes:
     """The picture (mode RGB) as a complete file that carries its provenance as XMP, in PNG also as text chunks.
 
     PNG is lossless; WebP, AVIF and JPEG are written at high quality. Raises OptionError for an unknown format or a
     picture larger than the format can hold, FeatureUnavailable when the imaging library was built without it.
     """
-    if format not in MEDIA_TYPES:
-        raise OptionError(f"Reconstructions cannot be written as {format!r}; use one of {', '.join(MEDIA_TYPES)}.")
-    if format == "webp" and max(picture.size) > _WEBP_MAX_SIDE_PX:
-        raise OptionError(f"WebP holds at most {_WEBP_MAX_SIDE_PX} pixels a side; write PNG or AVIF instead.")
-    if format in ("webp", "avif") and not features.check(format):
-        raise FeatureUnavailable(f"The imaging library here cannot write {format}; write PNG instead.")
+    require_format(format, *picture.size)
     xmp = provenance.as_xmp()
     out = io.BytesIO()
     if format == "png":

@@ -64,7 +64,7 @@ class OutboxSender:
     def __init__(self, database: Database, wake_ups: WakeUps) -> None:
         self._database, self._wake_ups = database, wake_ups
         self._fresh: Gatherer[tuple[str, str]] = Gatherer("outbox-sender", _GATHER_SECONDS, _BATCH, self._send)
-        self._sent: Gatherer[str] = Gatherer("outbox-cleaner", _CLEAN_SECONDS, _BATCH, self._forget)
+        self._sent: Gatherer[tuple[str, datetime]] = Gatherer("outbox-cleaner", _CLEAN_SECONDS, _BATCH, self._forget)
 
     def start(self) -> None:
         """Begin to send."""
@@ -85,11 +85,18 @@ class OutboxSender:
         by_queue: dict[str, list[str]] = {}
         for job_id, to_queue in batch:
             by_queue.setdefault(to_queue, []).append(job_id)
+        moment = utc_now()
         # When the broker or the database is away the rows stay, and the reconciler sends them later.
         for to_queue, job_ids in by_queue.items():
             self._wake_ups.send(job_ids, to_queue)
         for job_id, _ in batch:
-            self._sent.put(job_id)
+            self._sent.put((job_id, moment))
 
-    def _forget(self, job_ids: list[str]) -> None:
-        self._database.execute_alone(delete(_OUTBOX).where(_OUTBOX.c.job_id.in_(job_ids)))
+    def _forget(self, batch: list[tuple[str, datetime]]) -> None:
+        by_moment: dict[datetime, list[str]] = {}
+        for job_id, moment in batch:
+            by_moment.setdefault(moment, []).append(job_id)
+        for moment, job_ids in by_moment.items():
+            # A worker may have promised its next attempt meanwhile, which is due later.
+            kept_promises = delete(_OUTBOX).where(_OUTBOX.c.job_id.in_(job_ids), _OUTBOX.c.due_at <= moment)
+            self._database.execute_alone(kept_promises)

@@ -9,7 +9,7 @@ import pytest
 
 from core import images, objects
 from core.database import Database
-from core.errors import ObjectNotFound
+from core.errors import ObjectNotFound, StorageUnavailable
 from core.storage.keys import bitstream_key, original_key
 from core.storage.local import LocalStorage
 from models import Image, ImageState
@@ -63,6 +63,44 @@ def test_recorded_object_stays(database: Database, storage: LocalStorage) -> Non
     _add_image(database)
     assert _sweep_later(database, storage) == 0
     assert storage.head(KEY).size_bytes == len(DATA)
+
+
+def test_object_that_was_swept_before_it_was_recorded_is_stored_again(
+    database: Database, storage: LocalStorage
+) -> None:
+    """A machine slept, or a batch took more than an hour to come in."""
+    objects.reserve(database, KEY)
+    assert _sweep_later(database, storage) == 1
+    with pytest.raises(StorageUnavailable), database.write() as session:
+        objects.keep(session, KEY)
+    objects.reserve(database, KEY)
+    with database.write() as session:
+        objects.keep(session, KEY)
+
+
+def test_second_image_of_an_object_needs_no_reservation_of_its_own(database: Database, storage: LocalStorage) -> None:
+    _add_image(database)
+    with database.write() as session:
+        objects.keep(session, KEY)
+
+
+def test_sweep_that_meets_a_store_which_is_away_goes_on_at_the_next_pass(
+    database: Database, storage: LocalStorage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(3):
+        with database.write() as session:
+            objects.discard(session, original_key(f"img_{number}", "png"), shared=False)
+    tried: list[str] = []
+
+    def away(key: str) -> None:
+        tried.append(key)
+        raise StorageUnavailable("nobody answers")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(storage, "delete", away)
+        assert objects.sweep(database, storage, now=utc_now() + timedelta(seconds=1)) == 0
+    assert len(tried) == 1
+    assert objects.sweep(database, storage, now=utc_now() + timedelta(seconds=1)) == 3
 
 
 def test_object_shared_by_two_images_goes_with_the_last(database: Database, storage: LocalStorage) -> None:

@@ -1,11 +1,12 @@
 """Files of descriptions: the published table and JSON, with everything that spreadsheets do to them."""
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from codec.captions import load_captions, parse_prompt
+from codec.captions import Captions, load_captions, parse_prompt
 from codec.description import Description, Item
 from codec.errors import CaptionsError
 
@@ -53,9 +54,25 @@ def test_picture_is_found_by_stem_where_that_is_unambiguous(tmp_path: Path) -> N
         captions.lookup("x.tif")
 
 
+def test_pictures_are_looked_up_without_going_through_all_rows_each_time() -> None:
+    class Counting(dict[str, Description]):
+        times = 0
+
+        def __iter__(self) -> Iterator[str]:
+            self.times += 1
+            return super().__iter__()
+
+    rows = Counting({f"{number}.jpg": EXPECTED for number in range(50)})
+    captions = Captions("captions.csv", rows)
+    assert all(captions.lookup(f"{number}.png") == EXPECTED for number in range(50))
+    assert rows.times == 1
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
+        ('{"items": [], "overall": ' + "9" * 5000 + "}", "no valid JSON"),
+        ('[{"file": "\\ud800.png", "items": [], "overall": "a"}]', "file name"),
         ("", "empty"),
         ("file,caption\na.png,b\n", "line 1.*name,prompt"),
         ("name,prompt\n", "no rows"),

@@ -10,7 +10,7 @@ from codec.decode.restorers import Restorers
 from codec.limits import MAX_REFERENCE_BYTES, MAX_STREAM_BYTES
 from codec.nets.coarse_networks import find_in
 from codec.options import DecodeOptions, parse_options
-from codec.picture.save import Provenance, save_picture
+from codec.picture.save import Provenance, require_format, save_picture
 from codec.weights.store import WeightsStore
 from core import objects
 from core.errors import LeaseLost
@@ -36,6 +36,7 @@ class Decoder:
             image = None if reconstruction is None else session.get(Image, reconstruction.image_id)
         if reconstruction is None or image is None or image.bitstream_sha256 is None:
             raise LeaseLost("The image was deleted.")
+        require_format(reconstruction.format, image.width, image.height)
         context.progress("fetch", 0.0)
         stream_sha256 = image.bitstream_sha256
         data = context.storage.get(bitstream_key(stream_sha256), max_bytes=MAX_STREAM_BYTES, sha256=stream_sha256)

@@ -81,6 +81,21 @@ def test_jobs_are_put_off_and_end_with_answers_at_half_price(desk: Desk, lmm_ser
     assert lmm_server.state.files == {}, "nothing is left on the server"
 
 
+def test_lot_whose_lines_are_gone_ends_and_stops_no_other(desk: Desk, lmm_server: LMMTestServer) -> None:
+    (lost,) = _wait_for_batch(desk, range(1))
+    with desk.database.read() as session:
+        desk.storage.delete(session.scalars(select(DescriptionRequest.object_key)).one())
+    carrier = _carrier(desk)
+    carrier.make_pass()
+    assert _created(lmm_server) == 0
+    (other,) = _wait_for_batch(desk, range(1, 2))
+    carrier.make_pass()
+    carrier.make_pass()
+    _ended(desk, [lost, other])
+    assert _created(lmm_server) == 1
+    assert len(lmm_server.asked()) == 1, "the one whose line was gone was asked directly"
+
+
 def test_lines_are_swept_after_the_lot_and_not_before(desk: Desk, lmm_server: LMMTestServer) -> None:
     lmm_server.state.set_script({"batch": {"polls": 1}})
     _wait_for_batch(desk, range(1))

@@ -93,6 +93,21 @@ def test_sender_survives_a_broker_that_is_away(database: Database, tmp_path: Pat
         outbox.keep_promises(database, away)
 
 
+def test_sender_forgets_what_it_sent_and_no_later_promise(database: Database, wake_ups: WakeUps) -> None:
+    """The job may have been claimed, have failed and be promised again before its first promise is forgotten."""
+    (job_id,) = _queued(database, 1)
+    with database.write() as session:
+        outbox.promise(session, job_id, MAINTENANCE, utc_now() + timedelta(minutes=1))
+    sender = outbox.OutboxSender(database, wake_ups)
+    sender.start()
+    sender.committed([job_id], MAINTENANCE)
+    sender.close()
+    assert wake_ups.waiting(MAINTENANCE) == 1
+    with database.read() as session:
+        (left,) = session.scalars(select(OutboxRow))
+    assert left.due_at > utc_now()
+
+
 def test_one_process_leads_at_a_time(wake_ups: WakeUps) -> None:
     assert wake_ups.lead("test", "a", 5)
     assert wake_ups.lead("test", "a", 5)

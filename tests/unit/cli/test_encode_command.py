@@ -239,6 +239,22 @@ def test_captions_file_describes_by_name_and_names_what_is_missing(misc: Misc, t
     assert texts.details == ("A barn", "A tractor", "A sky") and texts.overall == "All of it."
 
 
+def test_reference_beside_the_stream_takes_no_pictures_place(misc: Misc, tmp_path: Path) -> None:
+    source, reference = tmp_path / "a.ref.png", tmp_path / "vvc.png"
+    write_photo(source)
+    write_photo(reference)
+    before = source.read_bytes()
+    words = ("--describe", "none", "--reference", reference, "--reference-bpp", "0.03")
+    result = misc("encode", source, "-o", tmp_path / "a.misc", *words)
+    assert result.exit_code == 2 and "overwritten" in result.stderr
+    assert source.read_bytes() == before
+
+    without_suffix = reference.rename(tmp_path / "vvc")
+    words = ("--describe", "none", "--reference", without_suffix, "--reference-bpp", "0.03")
+    assert misc("encode", source, "-o", tmp_path / "b.misc", *words).exit_code == 0
+    assert misc("decode", tmp_path / "b.misc", "-o", tmp_path / "b.png", "--restorer", "smooth").exit_code == 0
+
+
 def test_reference_is_copied_beside_the_stream(misc: Misc, photo: Path, tmp_path: Path) -> None:
     reference = tmp_path / "vvc.png"
     Image.new("RGB", (90, 60), (120, 130, 140)).save(reference)

@@ -35,14 +35,20 @@ def test_failed_write_leaves_the_old_file_and_no_part(tmp_path: Path) -> None:
 
 
 def test_file_into_an_existing_folder_keeps_its_stem(tmp_path: Path) -> None:
-    plan = plan_outputs([Path("some/where/photo.jpeg")], tmp_path, {".jpeg"}, ".misc")
+    plan = plan_outputs([Path("some/where/photo.jpeg")], str(tmp_path), {".jpeg"}, ".misc")
     assert [pair.target for pair in plan.pairs] == [tmp_path / "photo.misc"]
+    assert not plan.is_single
+
+
+def test_slash_at_the_end_asks_for_a_folder_that_is_not_there_yet(tmp_path: Path) -> None:
+    plan = plan_outputs([Path("some/where/photo.jpeg")], f"{tmp_path}/new/", {".jpeg"}, ".misc")
+    assert [pair.target for pair in plan.pairs] == [tmp_path / "new" / "photo.misc"]
     assert not plan.is_single
 
 
 def test_names_that_would_collide_keep_their_suffixes(tmp_path: Path) -> None:
     sources = [Path("x/a.png"), Path("x/a.jpg"), Path("x/b.png")]
-    plan = plan_outputs(sources, tmp_path / "out", {".png", ".jpg"}, ".misc")
+    plan = plan_outputs(sources, str(tmp_path / "out"), {".png", ".jpg"}, ".misc")
     assert [pair.target.name for pair in plan.pairs] == ["a.png.misc", "a.jpg.misc", "b.misc"]
     with pytest.raises(OptionError, match="different folders"):
-        plan_outputs([Path("x/a.png"), Path("y/a.png")], tmp_path / "out", {".png"}, ".misc")
+        plan_outputs([Path("x/a.png"), Path("y/a.png")], str(tmp_path / "out"), {".png"}, ".misc")

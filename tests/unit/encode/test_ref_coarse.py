@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 
 from codec.bitstream.reference import CODECS, encode_reference
-from codec.encode.coarse.ref import choose_reference
+from codec.encode.coarse.ref import choose_reference, most_bits
 from codec.encode.coarse.score import luma_for_score, structural_score
 from codec.errors import BudgetUnreachable, Cancelled
 
@@ -43,6 +43,14 @@ def test_more_bits_look_better_and_want_a_finer_scale() -> None:
     scores = [choice.score for choice in choices]
     assert scores == sorted(scores) and scores[0] < scores[-1]
     assert choices[0].coarse.scale > choices[-1].coarse.scale
+
+
+@pytest.mark.parametrize(("size", "file_bytes"), [((400, 200), 113), ((400, 200), 186), ((768, 512), 2457)])
+def test_budget_holds_what_the_figure_says(size: tuple[int, int], file_bytes: int) -> None:
+    pixels = size[0] * size[1]
+    rounded_up = -(-file_bytes * 8 * 10_000 // pixels) / 10_000
+    assert most_bits(rounded_up, pixels) >= 8 * file_bytes
+    assert most_bits(rounded_up - 0.0001, pixels) < 8 * file_bytes
 
 
 def test_unreachable_budget_names_the_figure_that_is_reached() -> None:

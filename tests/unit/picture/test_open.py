@@ -236,6 +236,63 @@ def test_jpeg_xl_claims_are_read_from_its_header() -> None:
                 open_picture(data, max_pixels=20)
 
 
+def boxed(kind: bytes, content: bytes) -> bytes:
+    return (8 + len(content)).to_bytes(4, "big") + kind + content
+
+
+def in_container(*boxes: bytes) -> bytes:
+    return boxed(b"JXL ", b"\r\n\x87\n") + boxed(b"ftyp", b"jxl \0\0\0\0jxl ") + b"".join(boxes)
+
+
+@pytest.mark.parametrize("hidden_by", ["a large box", "many boxes", "two parts", "parts of a byte"])
+def test_jpeg_xl_claims_cannot_be_hidden(hidden_by: str) -> None:
+    pytest.importorskip("pillow_jxl")
+    bare = encoded(photo((640, 480)), "JXL", use_container=False)
+    pieces = {
+        "two parts": [bare[:2], bare[2:]],
+        "parts of a byte": [bare[at : at + 1] for at in range(20)] + [bare[20:]],
+    }
+    parts = [boxed(b"jxlp", number.to_bytes(4, "big") + each) for number, each in enumerate(pieces.get(hidden_by, []))]
+    before = {"a large box": [boxed(b"Exif", bytes(100_000))], "many boxes": [boxed(b"free", b"")] * 1000}
+    data = in_container(*before.get(hidden_by, []), *(parts or [boxed(b"jxlc", bare)]))
+    with pytest.raises(PictureTooLarge, match="640x480 "):
+        open_picture(data, max_pixels=20)
+    with pytest.raises(PictureTruncated, match="no picture in it"):
+        open_picture(in_container(*[boxed(b"free", b"")] * 5000, boxed(b"jxlc", bare)))
+
+
+def test_jpeg_inside_jpeg_xl_is_not_rebuilt(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever opens that JPEG would decode every scan that it has."""
+    pytest.importorskip("pillow_jxl")
+    jpeg = encoded(photo((64, 48)), "JPEG", quality=95, subsampling=0)
+    (tmp_path / "a.jpg").write_bytes(jpeg)
+    with Image.open(tmp_path / "a.jpg") as opened:
+        data = encoded(opened, "JXL", lossless_jpeg=True, use_container=True)
+    assert b"jbrd" in data
+    monkeypatch.setattr(Image, "open", lambda *_: pytest.fail("a reader outside of the list was asked"))
+    assert difference(open_picture(data), open_picture(jpeg)) < 2
+
+
+def test_webp_of_few_bytes_claims_its_size_too() -> None:
+    head = b"RIFF\x12\0\0\0WEBPVP8L\x06\0\0\0\x2f"
+    with pytest.raises(PictureTooLarge, match="16384x16384"):
+        open_picture(head + b"\xff\xff\xff\x0f\0")
+
+
+def test_grey_with_premultiplied_transparency_opens() -> None:
+    samples = np.zeros((24, 40, 2), np.uint8)
+    samples[:, :20] = (60, 255)
+    entries = [
+        (256, 3, 1, 40), (257, 3, 1, 24), (258, 3, 2, 8 | 8 << 16), (259, 3, 1, 1), (262, 3, 1, 1), (273, 4, 1, 8),
+        (277, 3, 1, 2), (278, 3, 1, 24), (279, 4, 1, samples.size), (338, 3, 1, 1),
+    ]  # fmt: skip
+    directory = struct.pack("<H", len(entries)) + b"".join(struct.pack("<HHII", *entry) for entry in entries)
+    data = b"II*\0" + struct.pack("<I", 8 + samples.size) + samples.tobytes() + directory + bytes(4)
+    assert Image.open(io.BytesIO(data)).mode == "La"
+    picture = np.asarray(open_picture(data))
+    assert (picture[:, :20] == 60).all() and (picture[:, 20:] == 255).all()
+
+
 def test_picture_between_pillows_limit_and_ours_opens_without_a_warning() -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")

@@ -32,7 +32,7 @@ from codec.encode.describe.lmm.prompt import ABOUT_PROMPT_TOKENS, Dialect, reque
 from codec.encode.describe.lmm.retry import RetryPolicy
 from codec.encode.describe.lmm.server import LMMServer
 from codec.encode.describe.lmm.view import View
-from codec.errors import DescriberError, DescriberMisconfigured, DescriberUnavailable
+from codec.errors import DescriberError, DescriberMisconfigured, DescriberUnavailable, DescriptionUnusable
 
 if TYPE_CHECKING:
     import openai
@@ -84,7 +84,8 @@ class OpenAIBatches:
         return BatchLine(key, data, input_tokens + limit, price(self._half_price, input_tokens, limit))
 
     def upload(self, lines: Iterable[bytes], cancelled: Callable[[], bool]) -> str:
-        """Upload lines as a file; returns the file id. Raises ValueError when they do not fit in one batch."""
+        """Upload lines as a file; returns the file id. Raises DescriptionUnusable for no lines, ValueError when they do
+        not fit in one batch."""
         with tempfile.TemporaryFile() as file:
             count = 0
             for line in lines:
@@ -93,7 +94,7 @@ class OpenAIBatches:
                 if count > MAX_LINES or file.tell() > MAX_FILE_BYTES:
                     raise ValueError(f"one batch holds {MAX_LINES} lines and {MAX_FILE_BYTES} bytes; split the lines")
             if not count:
-                raise ValueError("a batch needs at least one line")
+                raise DescriptionUnusable("A batch without lines was not sent.")
 
             def send() -> object:
                 file.seek(0)
