@@ -7,11 +7,11 @@ from typing import Annotated, Self
 from anyio import CapacityLimiter
 from fastapi import Depends, Request
 
-from api.uploads import remove_left_behind
 from codec.options import Profile
 from core.database import Database
 from core.events import EventLog, EventReader
 from core.jobs.outbox import OutboxSender
+from core.left_behind import UPLOADS, remove_left_behind
 from core.logging import get_logger
 from core.queue import WakeUps
 from core.settings import APISettings, BrokerSettings, DatabaseSettings, StorageSettings, WorkerSettings
@@ -76,7 +76,7 @@ class Services:
 
     def start(self) -> None:
         """Clear away what a killed process left of its uploads, and start the thread that sends wake-ups."""
-        if removed := remove_left_behind():
+        if removed := remove_left_behind(UPLOADS):
             _log.info("uploads_left_behind_removed", folders=removed)
         self.outbox_sender.start()
 

@@ -7,11 +7,8 @@ looked at here.
 import contextlib
 import hashlib
 import json
-import os
 import shutil
-import stat
 import tempfile
-import time
 import unicodedata
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
@@ -25,13 +22,10 @@ from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 
 from core.errors import RequestInvalid, UploadTooLarge
+from core.left_behind import UPLOADS
 
 _FEED_BYTES = 1024 * 1024
 """Parsed, hashed and written in one go in a worker thread; small against memory, large against the cost of a hop."""
-
-_FOLDER_PREFIX = "misc-upload-"
-_LEFT_BEHIND_SECONDS = 24 * 3600
-"""No upload takes this long; a folder in which nothing was begun since belonged to a process that was killed."""
 
 _MAX_FIELDS = 32
 _MAX_FIELD_BYTES = 256 * 1024
@@ -100,7 +94,7 @@ async def received_form(request: Request, *, max_files: int) -> AsyncIterator[Fo
     Raises RequestInvalid for what is no such form or ends early, UploadTooLarge for more than `max_files` files.
     """
     boundary = _boundary_of(request)
-    folder = Path(tempfile.mkdtemp(prefix=_FOLDER_PREFIX))
+    folder = Path(tempfile.mkdtemp(prefix=UPLOADS))
     receiver = _Receiver(folder, boundary, max_files)
     try:
         buffer = bytearray()
@@ -114,19 +108,6 @@ async def received_form(request: Request, *, max_files: int) -> AsyncIterator[Fo
     finally:
         receiver.close()
         shutil.rmtree(folder, ignore_errors=True)
-
-
-def remove_left_behind() -> int:
-    """Remove the folders of uploads whose process was killed in the middle; returns how many."""
-    removed = 0
-    for folder in Path(tempfile.gettempdir()).glob(_FOLDER_PREFIX + "*"):
-        with contextlib.suppress(OSError):
-            status = folder.lstat()
-            is_ours = stat.S_ISDIR(status.st_mode) and status.st_uid == os.geteuid()
-            if is_ours and time.time() - status.st_mtime > _LEFT_BEHIND_SECONDS:
-                shutil.rmtree(folder)
-                removed += 1
-    return removed
 
 
 async def read_json_object(request: Request) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from core.events import EventLog
 from core.jobs import repository
 from core.jobs.lease import HeldJob
 from core.jobs.repository import Claim
+from core.left_behind import FETCHED
 from core.storage import Storage
 
 Record = Callable[[Session], dict[str, float]]
@@ -86,7 +87,7 @@ Work = Callable[[WorkContext], Record | None]
 @contextmanager
 def fetched(storage: Storage, key: str, sha256: str | None) -> Iterator[Path]:
     """An object as a temporary file that goes with the block; raises ObjectCorrupt when it has another digest."""
-    with tempfile.NamedTemporaryFile(prefix="misc-", suffix=Path(key).suffix) as file:
+    with tempfile.NamedTemporaryFile(prefix=FETCHED, suffix=Path(key).suffix) as file:
         with storage.open(key) as reader:
             digest = hashlib.sha256()
             for chunk in reader:

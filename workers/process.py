@@ -18,6 +18,7 @@ from core.database import Database
 from core.events import EventLog
 from core.jobs.lease import LeaseKeeper
 from core.jobs.reconciler import Reconciler
+from core.left_behind import FETCHED, remove_left_behind
 from core.logging import configure_logging, get_logger
 from core.queue import DECODE, ENCODE, MAINTENANCE, RUN_TASK, WakeUps, make_celery
 from core.settings import (
@@ -76,6 +77,8 @@ def run_worker(queues: list[str], concurrency: int | None = None) -> int:
     runner = Runner(name, bench, database, storage, wake_ups, events, keeper, settings)
     watch = ConsumptionWatch(wake_ups, keeper, runner, queues, settings.stuck_after)
 
+    if removed := remove_left_behind(FETCHED):
+        _log.info("left_behind_removed", files=removed)
     _register_task(app, runner)
     _end_without_loss(keeper, settings.soft_shutdown)
     bench.warm_up(queues)

@@ -1,15 +1,12 @@
 """Names and JSON as they come from callers."""
 
-import os
-import time
 import unicodedata
-from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from api.uploads import parse_json_object, plain_name, remove_left_behind
+from api.uploads import parse_json_object, plain_name
 from core.errors import RequestInvalid
 
 
@@ -50,18 +47,3 @@ def test_objects_come_through_unchanged(value: dict[str, object]) -> None:
     import json
 
     assert parse_json_object(json.dumps(value), "It") == value
-
-
-def test_folders_that_a_killed_process_left_are_removed_after_a_day(temporary_folder: Path, tmp_path: Path) -> None:
-    elsewhere = tmp_path / "elsewhere"
-    elsewhere.mkdir()
-    for name in ("misc-upload-old", "misc-upload-young", "another-old"):
-        (temporary_folder / name).mkdir()
-        (temporary_folder / name / "0").write_bytes(b"part")
-    (temporary_folder / "misc-upload-link").symlink_to(elsewhere)
-    long_ago = time.time() - 25 * 3600
-    for path in (*temporary_folder.glob("*-old"), elsewhere):
-        os.utime(path, (long_ago, long_ago))
-    assert remove_left_behind() == 1
-    left = sorted(path.name for path in temporary_folder.iterdir())
-    assert left == ["another-old", "misc-upload-link", "misc-upload-young"]
