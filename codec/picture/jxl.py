@@ -9,6 +9,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import IO
 
+from codec.errors import PictureTruncated
+
 _CODESTREAM = b"\xff\x0a"
 _HEAD_BYTES = 16
 """The codestream's signature and more than the longest SizeHeader."""
@@ -30,7 +32,8 @@ class _Box:
 
 
 def claimed_size(file: IO[bytes]) -> tuple[int, int] | None:
-    """(width, height) that a JPEG XL file claims; None when no codestream begins in it."""
+    """(width, height) that a JPEG XL file claims; None when no codestream begins in it. Raises PictureTruncated as
+    `without_jpeg` does."""
     file.seek(0)
     head = file.read(_HEAD_BYTES)
     if not head.startswith(_CODESTREAM):
@@ -50,7 +53,7 @@ def without_jpeg(file: IO[bytes]) -> IO[bytes]:
     """The file without what rebuilds the JPEG that it was made of, or the same one where there is none.
 
     The reader would rebuild that JPEG and decode it by whatever opens it, with as many scans as its maker liked; the
-    codestream alone gives the same picture.
+    codestream alone gives the same picture. Raises PictureTruncated for a file of thousands of boxes.
     """
     file.seek(0)
     if file.read(len(_CODESTREAM)) == _CODESTREAM:
@@ -67,7 +70,7 @@ def without_jpeg(file: IO[bytes]) -> IO[bytes]:
 
 
 def _boxes(file: IO[bytes]) -> Iterator[_Box]:
-    """The boxes of a container up to its end, to one that is damaged, or to the 4096th."""
+    """The boxes of a container up to its end, or to one that is damaged; raises PictureTruncated for too many."""
     size = file.seek(0, os.SEEK_END)
     begin = 0
     for _ in range(_MAX_BOXES):
@@ -83,6 +86,7 @@ def _boxes(file: IO[bytes]) -> Iterator[_Box]:
         if end >= size:
             return
         begin = end
+    raise PictureTruncated(f"The JPEG XL file has more than {_MAX_BOXES} boxes. Save it again.")
 
 
 def _size_in(head: bytes) -> tuple[int, int]:

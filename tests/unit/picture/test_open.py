@@ -258,7 +258,10 @@ def test_jpeg_xl_claims_cannot_be_hidden(hidden_by: str) -> None:
     with pytest.raises(PictureTooLarge, match="640x480 "):
         open_picture(data, max_pixels=20)
     with pytest.raises(PictureTruncated, match="no picture in it"):
-        open_picture(in_container(*[boxed(b"free", b"")] * 5000, boxed(b"jxlc", bare)))
+        open_picture(in_container(boxed(b"free", b"")))
+    for first, last in ((b"free", b"jxlc"), (b"jxlc", b"jbrd")):
+        with pytest.raises(PictureTruncated, match="4096 boxes"):
+            open_picture(in_container(boxed(first, bare), *[boxed(b"free", b"")] * 5000, boxed(last, bare)))
 
 
 def test_jpeg_inside_jpeg_xl_is_not_rebuilt(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
