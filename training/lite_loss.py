@@ -14,6 +14,7 @@ _ERROR_WEIGHT = 15.0
 """Of the masked squared error beside sqz-dist: as much as it is in flat areas, a twentieth of it in lively ones."""
 
 _PATTERN_WEIGHT, _WORDS_WEIGHT = 300.0, 0.02
+"""Both parts come to about a hundredth of sqz-dist, so that they steer and do not rule."""
 
 _FLAT = 5e-4
 """Variance of an original's luma, samples in [0, 1], at which an error counts half. Texture hides errors, and there the
