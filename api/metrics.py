@@ -10,11 +10,11 @@ from prometheus_client.registry import Collector
 from sqlalchemy import func, select
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from core.broker import QUEUES
 from core.database import Database
 from core.errors import DatabaseUnavailable
 from core.jobs import repository
 from core.logging import get_logger
-from core.queue import QUEUES
 from models.job import JobState
 from models.outbox import OutboxRow
 

@@ -8,14 +8,14 @@ from anyio import CapacityLimiter
 from fastapi import Depends, Request
 
 from codec.options import Profile
+from core.broker import Broker
 from core.database import Database
 from core.events import EventLog, EventReader
 from core.jobs.outbox import OutboxSender
-from core.left_behind import UPLOADS, remove_left_behind
 from core.logging import get_logger
-from core.queue import WakeUps
 from core.settings import APISettings, BrokerSettings, DatabaseSettings, StorageSettings, WorkerSettings
 from core.storage import Storage, open_storage
+from core.temp_files import UPLOADS, remove_stale_temp_files
 
 _log = get_logger(__name__)
 
@@ -33,7 +33,7 @@ class Services:
     settings: APISettings
     database: Database
     storage: Storage
-    wake_ups: WakeUps
+    wake_ups: Broker
     outbox_sender: OutboxSender
     events: EventLog
     event_reader: EventReader
@@ -55,7 +55,7 @@ class Services:
     ) -> Self:
         """Open everything that the settings name; raises ServiceError when the storage folder cannot be used."""
         opened = Database(database)
-        wake_ups = WakeUps(broker)
+        wake_ups = Broker(broker)
         return cls(
             settings=settings,
             database=opened,
@@ -76,7 +76,7 @@ class Services:
 
     def start(self) -> None:
         """Clear away what a killed process left of its uploads, and start the thread that sends wake-ups."""
-        if removed := remove_left_behind(UPLOADS):
+        if removed := remove_stale_temp_files(UPLOADS):
             _log.info("uploads_left_behind_removed", folders=removed)
         self.outbox_sender.start()
 

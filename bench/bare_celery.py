@@ -6,7 +6,7 @@ import warnings
 from celery import Celery
 from celery.platforms import SecurityWarning
 
-from core.queue import make_celery
+from core.broker import make_celery
 from core.settings import BrokerSettings
 
 NOOP_TASK = "bench.noop"

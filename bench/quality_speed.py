@@ -45,7 +45,7 @@ def _encode(picture: Path, out: Path, profile: str, rate: int) -> dict[str, Any]
     begun = time.perf_counter()
     from cli.folders import weights_store
     from codec.encode.equip import equipped
-    from codec.encode.parts import EncodeParts
+    from codec.encode.parts import EncodeDependencies
     from codec.encode.pipeline import encode
     from codec.metrics.own import settings_of
     from codec.options import Profile
@@ -54,7 +54,7 @@ def _encode(picture: Path, out: Path, profile: str, rate: int) -> dict[str, Any]
     imported = time.perf_counter()
     store = weights_store()
     (setting,) = [each for each in settings_of(store, profile=Profile(profile)) if each.rate == rate]
-    parts = equipped(EncodeParts(), setting.encode, store)
+    parts = equipped(EncodeDependencies(), setting.encode, store)
     loaded = time.perf_counter()
     runs = []
     for _ in range(_RUNS):

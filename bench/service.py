@@ -22,9 +22,9 @@ from rich.console import Console
 from rich.table import Table
 
 from bench.bare_celery import NOOP_TASK, QUEUE, bare_app
+from core.broker import MAINTENANCE, connect_redis
 from core.database import Database
 from core.jobs import repository
-from core.queue import MAINTENANCE, connect_redis
 from core.settings import BrokerSettings, DatabaseSettings
 
 _READY_SECONDS = 30

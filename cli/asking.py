@@ -14,21 +14,21 @@ from pathlib import Path
 from PIL import Image
 
 from cli.batch_asking import BatchBuyer
-from cli.local_pace import LocalPace
+from cli.local_pace import LocalRateLimiter
 from cli.output import progress_bar
 from codec.encode.describe.choose import Asked, ask
 from codec.encode.describe.lmm.batch import OpenAIBatches
 from codec.encode.describe.lmm.client import OpenAIDescriber
 from codec.encode.describe.lmm.view import View
-from codec.encode.parts import EncodeParts, Fallback
+from codec.encode.parts import EncodeDependencies, Fallback
 from codec.errors import CodecError
 from codec.picture.open import open_picture
-from core.answers import SharedAnswers
 from core.database import Database
+from core.describing.budget import Budget
+from core.describing.cache import DescriptionCache
 from core.settings import DatabaseSettings, LMMSettings
-from core.spending import SpendingLedger
 from migrations.upgrade import upgrade
-from workers.encode.parts import DescriptionBook, ledger_of, server_of
+from workers.encode.resources import DescriptionBook, ledger_of, server_of
 
 _THREADS = 32
 """Requests under way at once; the limits of the settings hold besides."""
@@ -55,9 +55,9 @@ def ask_all(
     with _books(lmm, folder) as books:
         if in_batches:
             _buy_in_batches(sources, lmm, folder, books, stop.is_set)
-        pace = LocalPace(lmm.requests_per_minute, lmm.tokens_per_minute, books.ledger)
+        pace = LocalRateLimiter(lmm.requests_per_minute, lmm.tokens_per_minute, books.ledger)
         client = OpenAIDescriber(server_of(lmm), books.book, pace)
-        parts = EncodeParts(describer=client, fallback=Fallback(lmm.fallback))
+        parts = EncodeDependencies(describer=client, fallback=Fallback(lmm.fallback))
         slots = threading.Semaphore(_OPENED_AT_ONCE)
 
         def _ask(source: Path) -> Outcome:
@@ -91,7 +91,7 @@ class _Books:
     """Where bought answers and spent money are kept."""
 
     book: DescriptionBook
-    ledger: SpendingLedger | None
+    ledger: Budget | None
 
 
 @contextmanager
@@ -100,7 +100,7 @@ def _books(lmm: LMMSettings, folder: Path) -> Iterator[_Books]:
     settings = DatabaseSettings(url=f"sqlite:///{folder / 'descriptions.db'}")
     upgrade(settings)
     database = Database(settings)
-    answers = SharedAnswers(database, _CLAIM)
+    answers = DescriptionCache(database, _CLAIM)
     answers.start()
     try:
         yield _Books(DescriptionBook(answers), ledger_of(database, lmm))

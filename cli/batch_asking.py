@@ -17,7 +17,7 @@ from codec.encode.describe.lmm.batch_state import MAX_FILE_BYTES, MAX_LINES, Bat
 from codec.encode.describe.lmm.ports import Answer, AnswerBook
 from codec.errors import CodecError, DescriberUnavailable
 from codec.picture.open import open_picture
-from core.spending import Reserved, SpendingLedger
+from core.describing.budget import Budget, Reservation
 
 _LOOK_SECONDS = 0.5
 
@@ -29,7 +29,7 @@ class _Batch:
     file_id: str
     batch_id: str
     keys: tuple[str, ...]
-    reserved: Reserved | None
+    reserved: Reservation | None
 
 
 class BatchBuyer:
@@ -39,7 +39,7 @@ class BatchBuyer:
         self,
         batches: OpenAIBatches,
         book: AnswerBook,
-        ledger: SpendingLedger | None,
+        ledger: Budget | None,
         notes: Path,
         cancelled: Callable[[], bool],
         poll_seconds: float,
@@ -119,7 +119,7 @@ class BatchBuyer:
                     entry["file_id"],
                     entry["batch_id"],
                     tuple(entry["keys"]),
-                    None if entry["reserved"] is None else Reserved(**entry["reserved"]),
+                    None if entry["reserved"] is None else Reservation(**entry["reserved"]),
                 )
                 for entry in json.loads(self._notes.read_text())
             ]

@@ -185,12 +185,12 @@ def _redis() -> Check:
 
     configured = os.environ.get("MISC_BROKER_URL")
     if configured:
+        from core.broker import Broker
         from core.errors import BrokerUnavailable
-        from core.queue import WakeUps
         from core.settings import BrokerSettings
 
         try:
-            WakeUps(BrokerSettings()).check()
+            Broker(BrokerSettings()).check()
         except (BrokerUnavailable, ValueError) as error:
             return Check("redis", False, str(error), "Start that Redis, or correct or unset MISC_BROKER_URL.")
         return Check("redis", True, "the server of MISC_BROKER_URL answers")

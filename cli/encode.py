@@ -222,7 +222,7 @@ def encode_one(task: _Task) -> dict[str, Any]:
 def _encode_one(task: _Task) -> dict[str, Any]:
     from cli.folders import weights_store
     from codec.encode.equip import equipped
-    from codec.encode.parts import EncodeParts
+    from codec.encode.parts import EncodeDependencies
     from codec.encode.pipeline import encode as encode_picture
     from codec.picture.open import open_picture
 
@@ -236,7 +236,7 @@ def _encode_one(task: _Task) -> dict[str, Any]:
         source_name=pair.source.name,
         captions=task.captions,
         reference=task.reference,
-        parts=equipped(EncodeParts(), task.options, weights_store(), has_captions=task.captions is not None),
+        parts=equipped(EncodeDependencies(), task.options, weights_store(), has_captions=task.captions is not None),
         asked=task.asked,
     )
     if encoded.reference is not None:

@@ -6,16 +6,16 @@ from collections import deque
 from collections.abc import Callable
 
 from codec.errors import Cancelled
-from core.spending import Reserved, SpendingLedger
+from core.describing.budget import Budget, Reservation
 
 _WINDOW_SECONDS, _LOOK_SECONDS = 62.0, 0.2
 """A minute and what a request may take to arrive; how often somebody who waits looks whether to stop."""
 
 
-class LocalPace:
+class LocalRateLimiter:
     """The codec's Pace for the threads of one process: requests and tokens in any minute, pauses, money."""
 
-    def __init__(self, requests_per_minute: int, tokens_per_minute: int, ledger: SpendingLedger | None) -> None:
+    def __init__(self, requests_per_minute: int, tokens_per_minute: int, ledger: Budget | None) -> None:
         """0 is no limit."""
         self._requests, self._tokens = requests_per_minute, tokens_per_minute
         self._ledger = ledger
@@ -41,7 +41,7 @@ class LocalPace:
         """See Pace."""
         self._paused_until = max(self._paused_until, time.monotonic() + seconds)
 
-    def _try(self, tokens: int, reserved: Reserved | None) -> "_Turn | None":
+    def _try(self, tokens: int, reserved: Reservation | None) -> "_Turn | None":
         with self._lock:
             now = time.monotonic()
             while self._turns and self._turns[0].began <= now - _WINDOW_SECONDS:
@@ -59,7 +59,7 @@ class LocalPace:
 class _Turn:
     """One request's share of the limits."""
 
-    def __init__(self, began: float, tokens: int, reserved: Reserved | None, ledger: SpendingLedger | None) -> None:
+    def __init__(self, began: float, tokens: int, reserved: Reservation | None, ledger: Budget | None) -> None:
         self.began, self.tokens = began, tokens
         self._reserved, self._ledger = reserved, ledger
 

@@ -44,7 +44,7 @@ class Periodic:
             _attempt(self._name, self._act)
 
 
-class Gatherer(Generic[ItemT]):
+class MicroBatcher(Generic[ItemT]):
     """Hands what arrives within a moment to one call of `act`, in order, from one thread."""
 
     def __init__(self, name: str, moment_seconds: float, limit: int, act: Callable[[list[ItemT]], None]) -> None:

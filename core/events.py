@@ -11,9 +11,9 @@ from typing import Any
 import redis
 import redis.asyncio
 
-from core.background import Gatherer
+from core.background import MicroBatcher
+from core.broker import client_url, connect_redis
 from core.logging import get_logger
-from core.queue import client_url, connect_redis
 from core.settings import BrokerSettings
 
 _KEPT_EVENTS = 200
@@ -46,7 +46,9 @@ class EventLog:
 
     def __init__(self, settings: BrokerSettings) -> None:
         self._redis = connect_redis(settings)
-        self._news: Gatherer[tuple[str, str, str]] = Gatherer("event-log", _GATHER_SECONDS, _KEPT_EVENTS, self._send)
+        self._news: MicroBatcher[tuple[str, str, str]] = MicroBatcher(
+            "event-log", _GATHER_SECONDS, _KEPT_EVENTS, self._send
+        )
         self._news.start()
 
     def publish(self, job_id: str, name: str, data: dict[str, Any]) -> None:

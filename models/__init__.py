@@ -2,35 +2,35 @@
 
 from models.base import Base
 from models.batch import Batch
-from models.bought_answer import BoughtAnswer
+from models.batch_waiter import BatchWaiter
+from models.cached_description import CachedDescription
 from models.description import DescriptionRecord
-from models.description_lot import DescriptionLot
 from models.description_request import DescriptionRequest, RequestState
-from models.description_waiter import DescriptionWaiter
 from models.idempotency import IdempotencyKey
 from models.image import Image, ImageState
 from models.job import Job, JobKind, JobState
-from models.loose_object import LooseObject
+from models.llm_batch import LLMBatch
 from models.outbox import OutboxRow
+from models.pending_deletion import PendingDeletion
 from models.reconstruction import Reconstruction, ReconstructionState
 from models.spending import Spending
 
 __all__ = [
     "Base",
     "Batch",
-    "BoughtAnswer",
-    "DescriptionLot",
+    "BatchWaiter",
+    "CachedDescription",
     "DescriptionRecord",
     "DescriptionRequest",
-    "DescriptionWaiter",
     "IdempotencyKey",
     "Image",
     "ImageState",
     "Job",
     "JobKind",
     "JobState",
-    "LooseObject",
+    "LLMBatch",
     "OutboxRow",
+    "PendingDeletion",
     "Reconstruction",
     "ReconstructionState",
     "RequestState",

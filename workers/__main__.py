@@ -3,8 +3,8 @@
 import argparse
 import sys
 
+from core.broker import QUEUES
 from core.errors import SettingsInvalid
-from core.queue import QUEUES
 from workers.process import run_worker
 
 parser = argparse.ArgumentParser(prog="python -m workers", description="Consume one or more job queues.")

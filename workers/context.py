@@ -14,10 +14,10 @@ from core.database import Database
 from core.errors import DatabaseUnavailable, ObjectCorrupt
 from core.events import EventLog
 from core.jobs import repository
-from core.jobs.lease import HeldJob
+from core.jobs.lease import LeasedJob
 from core.jobs.repository import Claim
-from core.left_behind import FETCHED
 from core.storage import Storage
+from core.temp_files import FETCHED
 
 Record = Callable[[Session], dict[str, float]]
 """Writes the result in the job's last transaction, and returns the seconds that each stage took."""
@@ -32,7 +32,7 @@ _EVENT_SECONDS = 0.25
 class WorkContext:
     """One attempt of one job."""
 
-    def __init__(self, held: HeldJob, database: Database, storage: Storage, events: EventLog) -> None:
+    def __init__(self, held: LeasedJob, database: Database, storage: Storage, events: EventLog) -> None:
         self.claim: Claim = held.claim
         self.database, self.storage = database, storage
         self._held, self._events = held, events
@@ -58,7 +58,7 @@ class WorkContext:
         """True when the job has to stop at once: cancelled, taken back, or the process is ending."""
         return self._held.must_stop
 
-    def cancelled_by_now(self) -> bool:
+    def check_cancelled(self) -> bool:
         """The same, having asked the database; raises LeaseLost when the job was taken back.
 
         The lease keeper hears of a cancellation up to a second later, in which a decode may take many steps.
@@ -72,7 +72,7 @@ class WorkContext:
         return self._held.must_stop
 
 
-class PutOff(Exception):
+class JobDeferred(Exception):
     """The job has to wait for something outside; `record` notes for what, and queues the job, in one transaction."""
 
     def __init__(self, record: Callable[[Session], None]) -> None:
@@ -81,7 +81,7 @@ class PutOff(Exception):
 
 
 Work = Callable[[WorkContext], Record | None]
-"""Does the job; returns None when there is no result to record. Raises PutOff for a job that has to wait."""
+"""Does the job; returns None when there is no result to record. Raises JobDeferred for a job that has to wait."""
 
 
 @contextmanager

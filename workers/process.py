@@ -14,13 +14,12 @@ from celery import Celery, signals
 from celery.apps.worker import Worker
 from celery.platforms import SecurityWarning
 
+from core.broker import DECODE, ENCODE, MAINTENANCE, RUN_TASK, Broker, make_celery
 from core.database import Database
 from core.events import EventLog
 from core.jobs.lease import LeaseKeeper
 from core.jobs.reconciler import Reconciler
-from core.left_behind import FETCHED, remove_left_behind
 from core.logging import configure_logging, get_logger
-from core.queue import DECODE, ENCODE, MAINTENANCE, RUN_TASK, WakeUps, make_celery
 from core.settings import (
     BrokerSettings,
     DatabaseSettings,
@@ -34,10 +33,11 @@ from core.settings import (
     load,
 )
 from core.storage import open_storage
+from core.temp_files import FETCHED, remove_stale_temp_files
 from models.base import new_id
-from workers.kinds import Workbench
-from workers.run import Runner
-from workers.watch import ConsumptionWatch
+from workers.handlers import Handlers
+from workers.runner import Runner
+from workers.stall_watchdog import StallWatchdog
 
 _log = get_logger(__name__)
 
@@ -58,12 +58,12 @@ def run_worker(queues: list[str], concurrency: int | None = None) -> int:
     threads = concurrency or _concurrency(settings, queues[0])
     database = Database(_with_connections_for(threads, load(DatabaseSettings)))
     storage = open_storage(load(StorageSettings))
-    wake_ups = WakeUps(broker, app)
+    wake_ups = Broker(broker, app)
     events = EventLog(broker)
     keeper = LeaseKeeper(database, settings.lease)
     reconciler = Reconciler(database, wake_ups, storage, settings)
     name = f"{queues[0]}@{socket.gethostname()}:{os.getpid()}"
-    bench = Workbench(
+    bench = Handlers(
         database,
         storage,
         wake_ups,
@@ -75,9 +75,9 @@ def run_worker(queues: list[str], concurrency: int | None = None) -> int:
         load(ProfileSettings).profile,
     )
     runner = Runner(name, bench, database, storage, wake_ups, events, keeper, settings)
-    watch = ConsumptionWatch(wake_ups, keeper, runner, queues, settings.stuck_after)
+    watch = StallWatchdog(wake_ups, keeper, runner, queues, settings.stuck_after)
 
-    if removed := remove_left_behind(FETCHED):
+    if removed := remove_stale_temp_files(FETCHED):
         _log.info("left_behind_removed", files=removed)
     _register_task(app, runner)
     _end_without_loss(keeper, settings.soft_shutdown)

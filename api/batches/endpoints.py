@@ -29,11 +29,11 @@ from api.uploads import Form, UploadedFile, is_form, plain_name, read_json_objec
 from codec.captions import Captions
 from codec.errors import CodecError
 from codec.options import EncodeOptions, parse_options
-from core import batches
+from core.archive import batches
+from core.broker import ENCODE
 from core.errors import RequestInvalid, UploadTooLarge
 from core.idempotency import StoredAnswer
 from core.jobs import records
-from core.queue import ENCODE
 from models.job import Job, JobState
 
 router = APIRouter(prefix="/v1/batches", tags=["batches"])

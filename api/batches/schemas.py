@@ -4,7 +4,7 @@ from datetime import datetime
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from core.batches import BatchCounts
+from core.archive.batches import BatchCounts
 from models.batch import Batch
 from models.job import JobState
 

@@ -11,7 +11,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 from starlette.concurrency import run_in_threadpool
 
-from api.bitstreams.schemas import TakenBitstream
+from api.bitstreams.schemas import ImportedBitstream
 from api.images import references
 from api.images.schemas import describe_image
 from api.openapi import IDEMPOTENCY_PARAMETER
@@ -21,13 +21,13 @@ from api.uploads import UploadedFile, is_form, plain_name, received_form
 from codec.bitstream import MEDIA_TYPE, ExternalCoarse, Unpacked, unpack
 from codec.errors import StreamLimitExceeded, StreamTruncated
 from codec.limits import MAX_STREAM_BYTES
-from core import images, objects
+from core.archive import images, object_lifecycle
 from core.errors import RequestInvalid
 from core.idempotency import StoredAnswer
 from core.storage.keys import bitstream_key
 from models.description import DescriptionRecord
 from models.image import Image
-from models.loose_object import LooseObject
+from models.pending_deletion import PendingDeletion
 
 router = APIRouter(prefix="/v1/bitstreams", tags=["bitstreams"])
 
@@ -60,8 +60,8 @@ _BODY = {
     "",
     status_code=201,
     summary="Take in a stream",
-    response_model=TakenBitstream,
-    responses={200: {"model": TakenBitstream, "description": "The archive had this very stream already."}},
+    response_model=ImportedBitstream,
+    responses={200: {"model": ImportedBitstream, "description": "The archive had this very stream already."}},
     openapi_extra=_BODY | {"parameters": [IDEMPOTENCY_PARAMETER]},
 )
 async def take_bitstream(
@@ -129,7 +129,7 @@ def _take(
     services: Services, arrival: _Arrival, unpacked: Unpacked, reference: references.Reference | None, keep: Keep
 ) -> StoredAnswer:
     key = bitstream_key(arrival.sha256)
-    objects.reserve(services.database, key)
+    object_lifecycle.reserve(services.database, key)
     services.storage.put(key, arrival.data, content_type=MEDIA_TYPE, sha256=arrival.sha256)
     if reference is not None:
         references.store(services, reference)
@@ -140,7 +140,7 @@ def _take(
                 keep(session, answer)
                 return answer
         # Somebody else took the same stream in meanwhile, and their transaction used our reservation up.
-        objects.reserve(services.database, key)
+        object_lifecycle.reserve(services.database, key)
 
 
 def _record(
@@ -154,19 +154,21 @@ def _record(
     sha256, key = arrival.sha256, bitstream_key(arrival.sha256)
     same = select(Image).where(Image.bitstream_sha256 == sha256).order_by(Image.id).limit(1)
     image = session.scalars(same.with_for_update(of=Image)).first()
-    if session.scalars(select(LooseObject).where(LooseObject.key == key).with_for_update()).first() is None:
+    if session.scalars(select(PendingDeletion).where(PendingDeletion.key == key).with_for_update()).first() is None:
         return None
     if image is not None:
-        objects.keep(session, key)
+        object_lifecycle.keep(session, key)
         description, status = image.description, 200
     elif session.scalars(same).first() is not None:
         return None
     else:
-        image = images.take_in(session, name=arrival.name, stream=unpacked.stream, bits=unpacked.bits, sha256=sha256)
+        image = images.import_bitstream(
+            session, name=arrival.name, stream=unpacked.stream, bits=unpacked.bits, sha256=sha256
+        )
         session.flush()
         description, status = session.get(DescriptionRecord, image.id), 201
     if reference is not None:
-        objects.keep(session, reference.key)
+        object_lifecycle.keep(session, reference.key)
         image.reference_key = reference.key
-    body = TakenBitstream(image=describe_image(image, description))
+    body = ImportedBitstream(image=describe_image(image, description))
     return answer_of(status, body, body.image.links.self)

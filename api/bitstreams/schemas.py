@@ -5,7 +5,7 @@ from pydantic import BaseModel
 from api.images.schemas import ImageAnswer
 
 
-class TakenBitstream(BaseModel):
+class ImportedBitstream(BaseModel):
     """The image that the stream became."""
 
     image: ImageAnswer

@@ -27,12 +27,12 @@ from api.services import Services, ServicesDependency
 from api.uploads import received_form
 from codec.bitstream import MEDIA_TYPE
 from codec.options import parse_options
-from core import batches, images
+from core.archive import batches, images
+from core.broker import ENCODE
 from core.errors import NotFound, NotReady
 from core.idempotency import StoredAnswer
 from core.jobs import records
 from core.jobs import repository as jobs
-from core.queue import ENCODE
 from core.storage.keys import bitstream_key
 from models.image import Image, ImageState
 from models.job import Job, JobState

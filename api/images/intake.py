@@ -14,7 +14,7 @@ from api.services import Services
 from api.uploads import UploadedFile
 from codec.options import EncodeOptions
 from codec.picture.open import PictureInfo, check_picture
-from core import images, objects
+from core.archive import images, object_lifecycle
 from core.errors import DatabaseUnavailable, ServiceError
 from core.logging import get_logger
 from core.storage.keys import original_key
@@ -47,7 +47,7 @@ async def check_upload(services: Services, file: UploadedFile) -> Arrival:
 
 def store(services: Services, arrival: Arrival) -> None:
     """Put the original where no job can find it missing, before any row refers to it."""
-    objects.reserve(services.database, arrival.key)
+    object_lifecycle.reserve(services.database, arrival.key)
     services.storage.put(
         arrival.key, arrival.file.path, content_type=arrival.info.media_type, sha256=arrival.file.sha256
     )
@@ -108,7 +108,7 @@ def _remove(services: Services, arrival: Arrival) -> None:
     try:
         services.storage.delete(arrival.key)
         with services.database.write() as session:
-            objects.forget(session, arrival.key)
+            object_lifecycle.forget(session, arrival.key)
     except ServiceError as error:
         # The reservation is still there, so a sweep removes the object later.
         _log.warning("original_not_removed", key=arrival.key, code=error.code, error=str(error))

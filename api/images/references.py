@@ -13,7 +13,7 @@ from codec.errors import OptionError, ReferenceMissing
 from codec.limits import MAX_REFERENCE_BYTES
 from codec.options import Mode
 from codec.picture.open import PictureInfo, check_picture
-from core import objects
+from core.archive import object_lifecycle
 from core.errors import UploadTooLarge
 from core.storage.keys import reference_key
 
@@ -67,7 +67,7 @@ def check_digest(file: UploadedFile, digest: bytes) -> None:
 
 def store(services: Services, reference: Reference) -> None:
     """Put it where no job can find it missing; one that nobody comes to need is swept later."""
-    objects.reserve(services.database, reference.key)
+    object_lifecycle.reserve(services.database, reference.key)
     services.storage.put(
         reference.key,
         reference.file.path,

@@ -11,10 +11,10 @@ from api.probes.schemas import ProbeJob, ProbeOptions, SubmittedProbe
 from api.replay import Keep, answer_of, answered_once, keep_nothing
 from api.services import Services, ServicesDependency
 from api.uploads import read_json_object
+from core.broker import QUEUES
 from core.errors import RequestInvalid
 from core.idempotency import StoredAnswer
 from core.jobs import repository as jobs
-from core.queue import QUEUES
 from models.job import JobKind
 
 router = APIRouter(prefix="/v1/probes", tags=["probes"])

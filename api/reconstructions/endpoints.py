@@ -20,11 +20,11 @@ from api.replay import Keep, answer_of, answered_once, keep_nothing
 from api.services import Services, ServicesDependency
 from api.uploads import read_json_object
 from codec.options import parse_options
-from core import images, reconstructions
+from core.archive import images, reconstructions
+from core.broker import DECODE
 from core.errors import NotFound, NotReady, ObjectNotFound
 from core.idempotency import StoredAnswer
 from core.jobs import repository as jobs
-from core.queue import DECODE
 from models.image import Image
 from models.reconstruction import Reconstruction, ReconstructionState
 

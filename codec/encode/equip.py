@@ -3,14 +3,14 @@
 from dataclasses import replace
 
 from codec.encode.describe.choose import needs_model
-from codec.encode.parts import EncodeParts
+from codec.encode.parts import EncodeDependencies
 from codec.options import EncodeOptions, Mode
 from codec.weights.store import WeightsStore
 
 
 def equipped(
-    parts: EncodeParts, options: EncodeOptions, store: WeightsStore, *, has_captions: bool = False
-) -> EncodeParts:
+    parts: EncodeDependencies, options: EncodeOptions, store: WeightsStore, *, has_captions: bool = False
+) -> EncodeDependencies:
     """The parts with the learned codec and the locator that these options need; a missing locator is no error.
 
     Networks are loaded once a process. Raises WeightsError children, and FeatureUnavailable where the libraries for

@@ -39,7 +39,7 @@ class Locator(Protocol):
 
 
 @dataclass(frozen=True)
-class EncodeParts:
+class EncodeDependencies:
     """None means: not at hand here. `fallback` is what happens when `describer` fails."""
 
     describer: LMMDescriber | None = None

@@ -15,7 +15,7 @@ from codec.encode.coarse.external import Reference, encode_external_coarse
 from codec.encode.coarse.pixel import encode_pixel_coarse
 from codec.encode.describe.choose import Asked, Described, describe, needs_model, no_model
 from codec.encode.describe.lmm.ports import Usage
-from codec.encode.parts import EncodeParts
+from codec.encode.parts import EncodeDependencies
 from codec.errors import Cancelled, FeatureUnavailable, OptionError
 from codec.options import EncodeOptions, Mode
 
@@ -63,7 +63,7 @@ def encode(
     source_name: str | None = None,
     captions: Captions | None = None,
     reference: Reference | None = None,
-    parts: EncodeParts | None = None,
+    parts: EncodeDependencies | None = None,
     asked: Asked | None = None,
     on_stage: OnStage | None = None,
     cancelled: Callable[[], bool] | None = None,
@@ -78,7 +78,7 @@ def encode(
     encoding and while a model answers, and Cancelled is raised on True. `pack_stream` may have the packing done by
     another process.
     """
-    parts = parts or EncodeParts()
+    parts = parts or EncodeDependencies()
     is_cancelled = cancelled or (lambda: False)
     check_options(
         options,
@@ -120,7 +120,7 @@ def encode(
 
 def check_options(
     options: EncodeOptions,
-    parts: EncodeParts | None = None,
+    parts: EncodeDependencies | None = None,
     *,
     has_captions: bool = False,
     has_reference: bool = False,
@@ -163,7 +163,7 @@ class _Clock:
         return {**spent, "total": self._marks[-1][1] - self._marks[0][1]}
 
 
-def _locate(picture: Image.Image, described: Described, options: EncodeOptions, parts: EncodeParts) -> Located:
+def _locate(picture: Image.Image, described: Described, options: EncodeOptions, parts: EncodeDependencies) -> Located:
     """The items' maps, from the describer itself or by looking for their names, and what to tell of it."""
     items = described.description.items
     if not options.maps or not items:
@@ -195,7 +195,7 @@ def _texts(description: Description, options: EncodeOptions, *, keep_empty: bool
 def _coarse(
     picture: Image.Image,
     options: EncodeOptions,
-    parts: EncodeParts,
+    parts: EncodeDependencies,
     reference: Reference | None,
     bare: Stream,
     check: Callable[[], None],

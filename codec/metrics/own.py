@@ -12,7 +12,7 @@ from codec.decode.pipeline import Decoded
 from codec.decode.pipeline import decode as decode_stream
 from codec.decode.restorers import Restorers
 from codec.encode.equip import equipped
-from codec.encode.parts import EncodeParts
+from codec.encode.parts import EncodeDependencies
 from codec.encode.pipeline import Encoded
 from codec.encode.pipeline import encode as encode_picture
 from codec.errors import FeatureUnavailable, WeightsError
@@ -46,7 +46,7 @@ class OwnCodec:
         self, picture: Image.Image, setting: Setting, *, source_name: str = "", captions: Captions | None = None
     ) -> Encoded:
         """A whole file of an RGB picture; errors as `codec.encode.pipeline.encode`."""
-        parts = equipped(EncodeParts(), setting.encode, self._store, has_captions=captions is not None)
+        parts = equipped(EncodeDependencies(), setting.encode, self._store, has_captions=captions is not None)
         return encode_picture(picture, setting.encode, source_name=source_name or None, captions=captions, parts=parts)
 
     def decode(self, data: bytes, options: DecodeOptions) -> Decoded:

@@ -17,7 +17,7 @@ CHECK_SECONDS = 1.0
 """How often the leases are renewed and asked about cancellation: one small transaction a second for each process."""
 
 
-class HeldJob:
+class LeasedJob:
     """One running job: its claim, how far it is, and whether it has to stop."""
 
     def __init__(self, claim: Claim) -> None:
@@ -39,7 +39,7 @@ class LeaseKeeper:
 
     def __init__(self, database: Database, lease: timedelta) -> None:
         self._database, self._lease = database, lease
-        self._held: dict[str, HeldJob] = {}
+        self._held: dict[str, LeasedJob] = {}
         self._lock = threading.Lock()
         self._thread = Periodic("lease-keeper", CHECK_SECONDS, self._renew_all)
 
@@ -47,14 +47,14 @@ class LeaseKeeper:
         """Begin to renew."""
         self._thread.start()
 
-    def hold(self, claim: Claim) -> HeldJob:
+    def hold(self, claim: Claim) -> LeasedJob:
         """Keep this claim's lease until it is released."""
-        held = HeldJob(claim)
+        held = LeasedJob(claim)
         with self._lock:
             self._held[claim.token] = held
         return held
 
-    def release(self, held: HeldJob) -> None:
+    def release(self, held: LeasedJob) -> None:
         """Stop renewing; the job's end is the caller's to record."""
         with self._lock:
             self._held.pop(held.claim.token, None)
@@ -102,7 +102,7 @@ class LeaseKeeper:
             else:
                 held.cancel_requested |= must_stop
 
-    def _note_loss(self, held: HeldJob) -> None:
+    def _note_loss(self, held: LeasedJob) -> None:
         with self._lock:
             still_held = held.claim.token in self._held
         if still_held:

@@ -10,9 +10,9 @@ from typing import cast
 from sqlalchemy import Table, delete, insert, select
 from sqlalchemy.orm import Session
 
-from core.background import Gatherer
+from core.background import MicroBatcher
+from core.broker import Broker
 from core.database import Database
-from core.queue import WakeUps
 from models.base import utc_now
 from models.outbox import OutboxRow
 
@@ -32,7 +32,7 @@ def promise(session: Session, job_id: str, to_queue: str, due_at: datetime) -> N
     session.execute(_PROMISE, {"job_id": job_id, "queue": to_queue, "due_at": due_at})
 
 
-def keep_promises(database: Database, wake_ups: WakeUps, *, older_than: timedelta = timedelta(0)) -> int:
+def flush_outbox(database: Database, wake_ups: Broker, *, older_than: timedelta = timedelta(0)) -> int:
     """Send every row that is due for `older_than` and delete it; returns how many. Raises BrokerUnavailable."""
     sent = 0
     while True:
@@ -61,10 +61,12 @@ class OutboxSender:
     Many promises that were made at about the same time share one deletion.
     """
 
-    def __init__(self, database: Database, wake_ups: WakeUps) -> None:
+    def __init__(self, database: Database, wake_ups: Broker) -> None:
         self._database, self._wake_ups = database, wake_ups
-        self._fresh: Gatherer[tuple[str, str]] = Gatherer("outbox-sender", _GATHER_SECONDS, _BATCH, self._send)
-        self._sent: Gatherer[tuple[str, datetime]] = Gatherer("outbox-cleaner", _CLEAN_SECONDS, _BATCH, self._forget)
+        self._fresh: MicroBatcher[tuple[str, str]] = MicroBatcher("outbox-sender", _GATHER_SECONDS, _BATCH, self._send)
+        self._sent: MicroBatcher[tuple[str, datetime]] = MicroBatcher(
+            "outbox-cleaner", _CLEAN_SECONDS, _BATCH, self._forget
+        )
 
     def start(self) -> None:
         """Begin to send."""

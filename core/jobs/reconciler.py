@@ -8,14 +8,14 @@ from datetime import timedelta
 
 from sqlalchemy import update
 
-from core import objects
+from core.archive import object_lifecycle
 from core.background import Periodic
+from core.broker import QUEUES, Broker
 from core.database import Database
 from core.errors import DatabaseUnavailable, LeaseLost, WorkerLost
 from core.jobs import outbox, repository
-from core.jobs.records import end_owner, put_back
+from core.jobs.records import put_back, update_owner
 from core.logging import get_logger
-from core.queue import QUEUES, WakeUps
 from core.settings import WorkerSettings
 from core.storage import Storage
 from models.base import new_id, utc_now
@@ -39,7 +39,7 @@ _BATCH = 1000
 class Reconciler:
     """Makes a pass, and a sweep of loose objects, every interval while it leads."""
 
-    def __init__(self, database: Database, wake_ups: WakeUps, storage: Storage, settings: WorkerSettings) -> None:
+    def __init__(self, database: Database, wake_ups: Broker, storage: Storage, settings: WorkerSettings) -> None:
         self._database, self._wake_ups, self._storage = database, wake_ups, storage
         self._settings = settings
         self._holder = new_id("rcn")
@@ -65,7 +65,7 @@ class Reconciler:
         """One repair of everything; raises ServiceError when the database or Redis is away."""
         if time.time() >= self._trust_leases_at:
             self._take_back_expired_leases()
-        outbox.keep_promises(self._database, self._wake_ups, older_than=_OUTBOX_GRACE)
+        outbox.flush_outbox(self._database, self._wake_ups, older_than=_OUTBOX_GRACE)
         for queue in QUEUES:
             self._wake_again(queue)
 
@@ -82,7 +82,7 @@ class Reconciler:
     def _lead_sweep(self) -> None:
         # A thread of its own: a slow store must not delay the jobs of dead workers.
         if self._leads("object-sweep"):
-            objects.sweep(self._database, self._storage)
+            object_lifecycle.sweep(self._database, self._storage)
 
     def _leads(self, what: str) -> bool:
         return self._wake_ups.lead(what, self._holder, self._settings.reconcile_interval.total_seconds() * 2.5)
@@ -106,7 +106,7 @@ class Reconciler:
                     if claim.is_last_attempt:
                         message = f"Its worker died or fell silent in each of {claim.attempt} attempts."
                         repository.fail(session, claim, WorkerLost.code, message)
-                        end_owner(session, claim, JobState.FAILED)
+                        update_owner(session, claim, JobState.FAILED)
                     else:
                         put_back(
                             session,
@@ -120,7 +120,7 @@ class Reconciler:
                 continue  # it ended, or somebody else took it back, since we looked
             _log.warning("lease_expired", job_id=claim.job_id, attempt=claim.attempt, last=claim.is_last_attempt)
         if claims:
-            outbox.keep_promises(self._database, self._wake_ups)
+            outbox.flush_outbox(self._database, self._wake_ups)
 
     def _wake_again(self, queue: str) -> None:
         """Send new wake-ups when the broker holds fewer messages than there are jobs that wait for one."""

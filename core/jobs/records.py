@@ -22,7 +22,7 @@ _RECONSTRUCTION_STATES = {
 }
 
 
-def end_owner(session: Session, job: Job | Claim, state: JobState) -> None:
+def update_owner(session: Session, job: Job | Claim, state: JobState) -> None:
     """Note a failure or cancellation on what the job was for. An image that is already there stays ready."""
     if job.reconstruction_id is not None:
         session.execute(
@@ -44,7 +44,7 @@ def cancel(session: Session, job_id: str) -> Job:
     """Cancel a waiting job with what it was for, ask a running one to stop, leave an ended one alone."""
     job = repository.request_cancel(session, job_id)
     if job.state == JobState.CANCELLED:
-        end_owner(session, job, JobState.CANCELLED)
+        update_owner(session, job, JobState.CANCELLED)
     return job
 
 

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 from sqlalchemy import create_engine, text
 
+from core.broker import Broker
 from core.database import Database
-from core.queue import WakeUps
 from core.settings import BrokerSettings, DatabaseSettings
 from migrations.upgrade import upgrade
 
@@ -81,8 +81,8 @@ def broker_settings(tmp_path: Path) -> Iterator[BrokerSettings]:
 
 
 @pytest.fixture
-def wake_ups(broker_settings: BrokerSettings) -> Iterator[WakeUps]:
+def wake_ups(broker_settings: BrokerSettings) -> Iterator[Broker]:
     """The queue on that Redis."""
-    wake_ups = WakeUps(broker_settings)
+    wake_ups = Broker(broker_settings)
     yield wake_ups
     wake_ups.close()

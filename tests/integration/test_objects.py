@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from core import images, objects
+from core.archive import images, object_lifecycle
 from core.database import Database
 from core.errors import ObjectNotFound, StorageUnavailable
 from core.storage.keys import bitstream_key, original_key
@@ -42,24 +42,24 @@ def _add_image(database: Database) -> str:
                 bitstream_sha256=SHA256,
             )
         )
-        objects.keep(session, KEY)
+        object_lifecycle.keep(session, KEY)
     return image_id
 
 
 def _sweep_later(database: Database, storage: LocalStorage) -> int:
-    return objects.sweep(database, storage, now=utc_now() + 2 * objects.RESERVATION)
+    return object_lifecycle.sweep(database, storage, now=utc_now() + 2 * object_lifecycle.RESERVATION)
 
 
 def test_object_of_a_process_that_died_before_recording_is_swept(database: Database, storage: LocalStorage) -> None:
-    objects.reserve(database, KEY)
-    assert objects.sweep(database, storage) == 0, "it may still be recorded"
+    object_lifecycle.reserve(database, KEY)
+    assert object_lifecycle.sweep(database, storage) == 0, "it may still be recorded"
     assert _sweep_later(database, storage) == 1
     with pytest.raises(ObjectNotFound):
         storage.head(KEY)
 
 
 def test_recorded_object_stays(database: Database, storage: LocalStorage) -> None:
-    objects.reserve(database, KEY)
+    object_lifecycle.reserve(database, KEY)
     _add_image(database)
     assert _sweep_later(database, storage) == 0
     assert storage.head(KEY).size_bytes == len(DATA)
@@ -69,19 +69,19 @@ def test_object_that_was_swept_before_it_was_recorded_is_stored_again(
     database: Database, storage: LocalStorage
 ) -> None:
     """A machine slept, or a batch took more than an hour to come in."""
-    objects.reserve(database, KEY)
+    object_lifecycle.reserve(database, KEY)
     assert _sweep_later(database, storage) == 1
     with pytest.raises(StorageUnavailable), database.write() as session:
-        objects.keep(session, KEY)
-    objects.reserve(database, KEY)
+        object_lifecycle.keep(session, KEY)
+    object_lifecycle.reserve(database, KEY)
     with database.write() as session:
-        objects.keep(session, KEY)
+        object_lifecycle.keep(session, KEY)
 
 
 def test_second_image_of_an_object_needs_no_reservation_of_its_own(database: Database, storage: LocalStorage) -> None:
     _add_image(database)
     with database.write() as session:
-        objects.keep(session, KEY)
+        object_lifecycle.keep(session, KEY)
 
 
 def test_sweep_that_meets_a_store_which_is_away_goes_on_at_the_next_pass(
@@ -89,7 +89,7 @@ def test_sweep_that_meets_a_store_which_is_away_goes_on_at_the_next_pass(
 ) -> None:
     for number in range(3):
         with database.write() as session:
-            objects.discard(session, original_key(f"img_{number}", "png"), shared=False)
+            object_lifecycle.discard(session, original_key(f"img_{number}", "png"), shared=False)
     tried: list[str] = []
 
     def away(key: str) -> None:
@@ -98,9 +98,9 @@ def test_sweep_that_meets_a_store_which_is_away_goes_on_at_the_next_pass(
 
     with monkeypatch.context() as patch:
         patch.setattr(storage, "delete", away)
-        assert objects.sweep(database, storage, now=utc_now() + timedelta(seconds=1)) == 0
+        assert object_lifecycle.sweep(database, storage, now=utc_now() + timedelta(seconds=1)) == 0
     assert len(tried) == 1
-    assert objects.sweep(database, storage, now=utc_now() + timedelta(seconds=1)) == 3
+    assert object_lifecycle.sweep(database, storage, now=utc_now() + timedelta(seconds=1)) == 3
 
 
 def test_object_shared_by_two_images_goes_with_the_last(database: Database, storage: LocalStorage) -> None:
@@ -110,13 +110,13 @@ def test_object_shared_by_two_images_goes_with_the_last(database: Database, stor
     assert _sweep_later(database, storage) == 0
     with database.write() as session:
         images.delete_image(session, second)
-    assert objects.sweep(database, storage) == 0, "somebody may be about to refer to it"
+    assert object_lifecycle.sweep(database, storage) == 0, "somebody may be about to refer to it"
     assert _sweep_later(database, storage) == 1
 
 
 def test_image_that_arrives_while_its_stream_is_let_go_keeps_it(database: Database, storage: LocalStorage) -> None:
     first = _add_image(database)
-    objects.reserve(database, KEY)  # a second encode of the same content begins
+    object_lifecycle.reserve(database, KEY)  # a second encode of the same content begins
     with database.write() as session:
         images.delete_image(session, first)
     _add_image(database)
@@ -128,8 +128,8 @@ def test_original_goes_at_the_next_sweep(database: Database, storage: LocalStora
     key = original_key(new_id("img"), "png")
     storage.put(key, DATA, content_type="image/png", sha256=SHA256)
     with database.write() as session:
-        objects.discard(session, key, shared=False)
-    assert objects.sweep(database, storage, now=utc_now() + timedelta(seconds=1)) == 1
+        object_lifecycle.discard(session, key, shared=False)
+    assert object_lifecycle.sweep(database, storage, now=utc_now() + timedelta(seconds=1)) == 1
     with pytest.raises(ObjectNotFound):
         storage.head(key)
 

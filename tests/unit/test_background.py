@@ -3,7 +3,7 @@
 import threading
 import time
 
-from core.background import Gatherer, Periodic
+from core.background import MicroBatcher, Periodic
 from core.errors import DatabaseUnavailable
 
 
@@ -28,7 +28,7 @@ def test_periodic_thread_goes_on_after_errors_of_both_kinds() -> None:
 
 def test_gatherer_keeps_order_and_acts_on_what_is_left() -> None:
     batches: list[list[int]] = []
-    gatherer: Gatherer[int] = Gatherer("test", 0.01, 4, batches.append)
+    gatherer: MicroBatcher[int] = MicroBatcher("test", 0.01, 4, batches.append)
     gatherer.start()
     for number in range(10):
         gatherer.put(number)
@@ -45,7 +45,7 @@ def test_gatherer_goes_on_after_a_batch_that_failed() -> None:
         if batch[0] == 0:
             raise ZeroDivisionError("a defect")
 
-    gatherer: Gatherer[int] = Gatherer("test", 0.0, 1, _act)
+    gatherer: MicroBatcher[int] = MicroBatcher("test", 0.0, 1, _act)
     gatherer.start()
     gatherer.put(0)
     gatherer.put(1)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from core.left_behind import FETCHED, UPLOADS, remove_left_behind
+from core.temp_files import FETCHED, UPLOADS, remove_stale_temp_files
 
 
 def test_only_ours_of_that_name_and_a_day_old_are_removed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -28,7 +28,7 @@ def test_only_ours_of_that_name_and_a_day_old_are_removed(tmp_path: Path, monkey
     for name in ("misc-upload-link", "misc-fetched-link"):
         os.utime(folder / name, (long_ago, long_ago), follow_symlinks=False)
 
-    assert (remove_left_behind(UPLOADS), remove_left_behind(FETCHED)) == (1, 1)
+    assert (remove_stale_temp_files(UPLOADS), remove_stale_temp_files(FETCHED)) == (1, 1)
     left = sorted(path.name for path in folder.iterdir())
     assert left == [
         "another-old", "misc-fetched-link", "misc-fetched-young.png", "misc-upload-link", "misc-upload-young",

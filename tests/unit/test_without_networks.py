@@ -17,7 +17,7 @@ class Blocker(importlib.abc.MetaPathFinder):
             raise ModuleNotFoundError(f"{name} is blocked", name=name)
 
 sys.meta_path.insert(0, Blocker())
-import workers.process, workers.encode.work, workers.decode.work
+import workers.process, workers.encode.handler, workers.decode.handler
 from cli.main import build_app
 from typer.testing import CliRunner
 

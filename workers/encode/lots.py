@@ -19,19 +19,19 @@ from codec.errors import (
     DescriptionRefused,
     DescriptionUnusable,
 )
-from core import description_lots as lots
-from core.answers import SharedAnswers
 from core.background import Periodic
+from core.broker import Broker
 from core.database import Database
-from core.description_lots import Line, Lot
+from core.describing import llm_batches as lots
+from core.describing.budget import Budget, Reservation
+from core.describing.cache import DescriptionCache
+from core.describing.llm_batches import Line, Lot
 from core.errors import ObjectNotFound
 from core.logging import get_logger
-from core.queue import WakeUps
 from core.settings import LMMSettings
-from core.spending import Reserved, SpendingLedger
 from core.storage import Storage
 from models.base import JSONObject, new_id, utc_now
-from workers.encode.parts import content_of
+from workers.encode.resources import content_of
 
 _log = get_logger(__name__)
 
@@ -41,17 +41,17 @@ _MAX_LINE_BYTES = 16 * 1024 * 1024
 _OUTCOMES_AT_ONCE = 500
 
 
-class LotCarrier:
+class BatchDispatcher:
     """Makes a pass every `batch_poll` in one process of all; safe when two do it at once."""
 
     def __init__(
         self,
         database: Database,
         storage: Storage,
-        wake_ups: WakeUps,
+        wake_ups: Broker,
         batches: OpenAIBatches,
-        answers: SharedAnswers,
-        ledger: SpendingLedger | None,
+        answers: DescriptionCache,
+        ledger: Budget | None,
         settings: LMMSettings,
         *,
         lease: timedelta,
@@ -199,10 +199,10 @@ class LotCarrier:
         except DescriberError as error:
             _log.warning("description_files_left", files=files, error=str(error))
 
-    def _reserve(self, cost: float) -> Reserved | None:
+    def _reserve(self, cost: float) -> Reservation | None:
         return None if self._ledger is None else self._ledger.reserve(cost, self._cancelled)
 
-    def _settle(self, reserved: Reserved | None, cost: float) -> None:
+    def _settle(self, reserved: Reservation | None, cost: float) -> None:
         if self._ledger is not None and reserved is not None:
             self._ledger.settle(reserved, cost)
 

@@ -9,7 +9,7 @@ from codec.captions import Captions
 from codec.description import Description, check_description
 from codec.encode.describe.lmm.ports import Answer, Usage
 from codec.encode.locate.masks import SimilarityMap
-from codec.encode.parts import EncodeParts, Fallback
+from codec.encode.parts import EncodeDependencies, Fallback
 from codec.errors import DescriberError, FeatureUnavailable
 from codec.options import Describer, EncodeOptions
 
@@ -43,7 +43,7 @@ def needs_model(options: EncodeOptions, *, has_captions: bool = False) -> bool:
     return options.describe is Describer.OPENAI and not brings_text
 
 
-def ask(picture: Image.Image, parts: EncodeParts, cancelled: Callable[[], bool]) -> Asked:
+def ask(picture: Image.Image, parts: EncodeDependencies, cancelled: Callable[[], bool]) -> Asked:
     """Ask the language model, and wait for it; a picture reduced to what the model is shown does as well.
 
     Raises FeatureUnavailable when no model is configured, Cancelled, and DescriberError where the fallback is `fail`.
@@ -69,7 +69,7 @@ def no_model() -> FeatureUnavailable:
 def describe(
     picture: Image.Image,
     options: EncodeOptions,
-    parts: EncodeParts,
+    parts: EncodeDependencies,
     *,
     source_name: str | None,
     captions: Captions | None,

@@ -9,7 +9,7 @@ from sqlalchemy import func, select
 
 from codec.bitstream import PixelCoarse, Stream, pack
 from models import Image, Job, Reconstruction
-from models.loose_object import LooseObject
+from models.pending_deletion import PendingDeletion
 from tests.integration.api.conftest import Running
 
 _AT_ONCE = 8
@@ -41,7 +41,7 @@ def test_same_stream_at_once_is_one_image(running: Running) -> None:
         answers = _at_once(lambda shade=shade: running.client.post("/v1/bitstreams", content=_stream(shade)))  # type: ignore[misc]
         assert sorted(answer.status_code for answer in answers) == [200] * (_AT_ONCE - 1) + [201]
         assert len({answer.json()["image"]["id"] for answer in answers}) == 1
-    assert (_count(running, Image), _count(running, LooseObject)) == (5, 0)
+    assert (_count(running, Image), _count(running, PendingDeletion)) == (5, 0)
 
 
 def test_same_order_at_once_is_one_job(running: Running) -> None:

@@ -16,7 +16,7 @@ from core.database import Database
 from core.errors import LeaseLost
 from core.events import EventLog
 from core.jobs import repository
-from core.jobs.lease import HeldJob
+from core.jobs.lease import LeasedJob
 from core.settings import BrokerSettings
 from core.storage.local import LocalStorage
 from models.job import JobKind
@@ -33,7 +33,7 @@ def context(database: Database, broker_settings: BrokerSettings, tmp_path: Path)
     claim = repository.claim(database, job_id, "tester:1", timedelta(seconds=30))
     assert claim is not None
     events = EventLog(broker_settings)
-    yield WorkContext(HeldJob(claim), database, LocalStorage(tmp_path / "objects"), events)
+    yield WorkContext(LeasedJob(claim), database, LocalStorage(tmp_path / "objects"), events)
     events.close()
 
 
@@ -69,7 +69,7 @@ def test_cancelled_decode_takes_no_further_step(context: WorkContext, monkeypatc
     slow = Slow(context)
 
     with pytest.raises(Cancelled):
-        decode(DATA, DecodeOptions(), restorer=slow, cancelled=context.cancelled_by_now)
+        decode(DATA, DecodeOptions(), restorer=slow, cancelled=context.check_cancelled)
 
     assert slow.steps_done == 7
     assert context.cancelled(), "from now on nobody has to ask"
@@ -78,10 +78,10 @@ def test_cancelled_decode_takes_no_further_step(context: WorkContext, monkeypatc
 def test_job_that_was_taken_back_is_not_gone_on_with(context: WorkContext, monkeypatch: pytest.MonkeyPatch) -> None:
     # A hundred steps that do nothing may all be over before the database would be asked a second time.
     monkeypatch.setattr("workers.context._ASK_SECONDS", 0.0)
-    assert not context.cancelled_by_now()
+    assert not context.check_cancelled()
     with context.database.write() as session:
         repository.put_back(session, context.claim, delay=timedelta(0), code=None, message=None, count_attempt=True)
     slow = Slow(context)
 
     with pytest.raises(LeaseLost):
-        decode(DATA, DecodeOptions(), restorer=slow, cancelled=context.cancelled_by_now)
+        decode(DATA, DecodeOptions(), restorer=slow, cancelled=context.check_cancelled)

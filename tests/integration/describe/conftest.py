@@ -11,20 +11,20 @@ import pytest
 from PIL import Image as Pillow
 
 from codec.options import EncodeOptions, Profile, parse_options
-from core import images, objects
+from core.archive import images, object_lifecycle
+from core.broker import Broker
 from core.database import Database
 from core.events import EventLog
 from core.jobs import repository
 from core.jobs.lease import LeaseKeeper
-from core.queue import WakeUps
 from core.settings import BrokerSettings, LMMSettings, NetworkSettings, WeightsSettings, WorkerSettings
 from core.storage.keys import original_key
 from core.storage.local import LocalStorage
 from models import Image, Job
 from models.base import new_id
 from tests.lmm_server.server import LMMTestServer
-from workers.kinds import Workbench
-from workers.run import Runner
+from workers.handlers import Handlers
+from workers.runner import Runner
 
 one_database = pytest.mark.parametrize("database_settings", ["sqlite"], indirect=True)
 """For tests of what no database has a part in."""
@@ -46,9 +46,9 @@ class Desk:
         settings = WorkerSettings(encode_slots=1)
         self._keeper = LeaseKeeper(database, settings.lease)
         self._events = EventLog(broker)
-        self._wake_ups = WakeUps(broker)
+        self._wake_ups = Broker(broker)
         lmm_settings, weights = LMMSettings(**lmm), WeightsSettings(path=folder / "no-weights")
-        self.bench = Workbench(
+        self.bench = Handlers(
             database,
             self.storage,
             self._wake_ups,
@@ -68,7 +68,7 @@ class Desk:
         """Hand a picture in; returns the id of its job."""
         image_id, sha256 = new_id("img"), hashlib.sha256(data).hexdigest()
         key = original_key(image_id, "png")
-        objects.reserve(self.database, key)
+        object_lifecycle.reserve(self.database, key)
         self.storage.put(key, data, content_type="image/png", sha256=sha256)
         with Pillow.open(io.BytesIO(data)) as opened:
             width, height = opened.size

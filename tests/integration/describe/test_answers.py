@@ -8,8 +8,8 @@ from datetime import timedelta
 import pytest
 
 from codec.errors import Cancelled
-from core.answers import SharedAnswers
 from core.database import Database
+from core.describing.cache import DescriptionCache
 from core.settings import DatabaseSettings
 
 LEASE = timedelta(seconds=30)
@@ -22,7 +22,7 @@ def _never() -> bool:
 def _buy_from_threads(url: str, queue: object) -> None:
     """One process of the two: ten threads that want the same answer."""
     database = Database(DatabaseSettings(url=url))
-    book = SharedAnswers(database, LEASE)
+    book = DescriptionCache(database, LEASE)
     bought: list[int] = []
     seen: list[object] = []
 
@@ -58,16 +58,16 @@ def test_twenty_threads_of_two_processes_buy_one_answer(database_settings: Datab
 
 
 def test_kept_answer_is_there_for_every_later_book(database: Database) -> None:
-    book = SharedAnswers(database, LEASE)
+    book = DescriptionCache(database, LEASE)
     assert book.claim("key", _never) is None
     book.keep("key", {"overall": "a boat \U0001f6a2"})
-    assert SharedAnswers(database, LEASE).claim("key", _never) == {"overall": "a boat \U0001f6a2"}
-    assert SharedAnswers(database, LEASE).claim("other", _never) is None
+    assert DescriptionCache(database, LEASE).claim("key", _never) == {"overall": "a boat \U0001f6a2"}
+    assert DescriptionCache(database, LEASE).claim("other", _never) is None
 
 
 def test_dead_buyer_is_replaced_and_a_living_one_is_not(database: Database) -> None:
     lease = timedelta(seconds=1)
-    living, dead, other = (SharedAnswers(database, lease) for _ in range(3))
+    living, dead, other = (DescriptionCache(database, lease) for _ in range(3))
     living.start()
     assert living.claim("of the living", _never) is None
     assert dead.claim("of the dead", _never) is None
@@ -83,14 +83,14 @@ def test_dead_buyer_is_replaced_and_a_living_one_is_not(database: Database) -> N
 
 
 def test_released_claim_is_free_at_once(database: Database) -> None:
-    first, second = SharedAnswers(database, LEASE), SharedAnswers(database, LEASE)
+    first, second = DescriptionCache(database, LEASE), DescriptionCache(database, LEASE)
     assert first.claim("key", _never) is None
     first.release("key")
     assert second.claim("key", _never) is None
 
 
 def test_of_two_bought_answers_the_first_stays_and_a_late_release_takes_nothing(database: Database) -> None:
-    first, second = SharedAnswers(database, timedelta(seconds=-1)), SharedAnswers(database, LEASE)
+    first, second = DescriptionCache(database, timedelta(seconds=-1)), DescriptionCache(database, LEASE)
     assert first.claim("key", _never) is None
     assert second.claim("key", _never) is None, "the first buyer fell silent"
     second.keep("key", {"overall": "second"})

@@ -12,7 +12,7 @@ import pytest
 
 from codec.bitstream import PixelCoarse, Stream, Texts, pack
 from codec.errors import StreamCorrupt
-from workers.encode.coders import StreamCoders
+from workers.encode.pack_pool import PackPool
 
 STREAM = Stream(8, 8, PixelCoarse(1, 1, 3, b"\x01\x02\x03"), Texts((), "a boat"), None, "lite")
 
@@ -22,17 +22,17 @@ def _never() -> bool:
 
 
 @pytest.fixture
-def coders() -> Iterator[StreamCoders]:
-    coders = StreamCoders(1)
+def coders() -> Iterator[PackPool]:
+    coders = PackPool(1)
     yield coders
     coders.close()
 
 
 def _children() -> set[int]:
-    return {child.pid for child in psutil.Process().children() if "workers.encode.coders" in child.cmdline()}
+    return {child.pid for child in psutil.Process().children() if "workers.encode.pack_pool" in child.cmdline()}
 
 
-def test_codes_as_this_process_does_and_tells_what_is_damaged(coders: StreamCoders) -> None:
+def test_codes_as_this_process_does_and_tells_what_is_damaged(coders: PackPool) -> None:
     assert coders.pack(STREAM, _never) == pack(STREAM)
     data = pack(STREAM).data
     assert coders.unpack(data, _never) == STREAM
@@ -42,7 +42,7 @@ def test_codes_as_this_process_does_and_tells_what_is_damaged(coders: StreamCode
     assert coders.unpack(data, _never) == STREAM
 
 
-def test_coder_that_was_killed_is_replaced(coders: StreamCoders) -> None:
+def test_coder_that_was_killed_is_replaced(coders: PackPool) -> None:
     data = pack(STREAM).data
     coders.unpack(data, _never)
     (victim,) = _children()
@@ -54,9 +54,9 @@ def test_coder_that_was_killed_is_replaced(coders: StreamCoders) -> None:
 
 def test_coder_ends_when_its_parent_is_killed() -> None:
     program = (
-        "import time\nfrom codec.bitstream import pack\nfrom workers.encode.coders import StreamCoders\n"
+        "import time\nfrom codec.bitstream import pack\nfrom workers.encode.pack_pool import PackPool\n"
         "from tests.integration.describe.test_coders import STREAM\n"
-        "coders = StreamCoders(1)\ncoders.unpack(pack(STREAM).data, lambda: False)\n"
+        "coders = PackPool(1)\ncoders.unpack(pack(STREAM).data, lambda: False)\n"
         "print(coders._idle.get()._process.pid, flush=True)\ntime.sleep(60)\n"
     )
     parent = subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True)

@@ -8,15 +8,15 @@ from typing import Any
 import pytest
 from sqlalchemy import func, select, update
 
-from core import description_lots as lots
-from core import objects
+from core.archive import object_lifecycle
 from core.database import Database
+from core.describing import llm_batches as lots
 from core.jobs import records
-from models import DescriptionLot, DescriptionRequest, Image, Job, JobState, LooseObject, OutboxRow, Spending
+from models import DescriptionRequest, Image, Job, JobState, LLMBatch, OutboxRow, PendingDeletion, Spending
 from models.base import utc_now
 from tests.integration.describe.conftest import Desk, OpenDesk, one_database, picture
 from tests.lmm_server.server import LMMTestServer
-from workers.encode.lots import LotCarrier
+from workers.encode.lots import BatchDispatcher
 
 PRICES = {"price_input": 2.0, "price_output": 8.0}
 LATER = timedelta(days=2)
@@ -28,7 +28,7 @@ def desk(open_desk: OpenDesk) -> Desk:
     return open_desk(batch_gather_count=1, batch_poll=3600, **PRICES)
 
 
-def _carrier(desk: Desk) -> LotCarrier:
+def _carrier(desk: Desk) -> BatchDispatcher:
     desk.bench.warm_up(["encode"])
     carrier = desk.bench._carrier
     assert carrier is not None
@@ -104,9 +104,9 @@ def test_lines_are_swept_after_the_lot_and_not_before(desk: Desk, lmm_server: LM
     carrier = _carrier(desk)
     carrier.make_pass()
     with desk.database.read() as session:
-        assert keys[0] not in session.scalars(select(LooseObject.key)).all()
+        assert keys[0] not in session.scalars(select(PendingDeletion.key)).all()
     carrier.make_pass()
-    objects.sweep(desk.database, desk.storage, now=utc_now() + LATER)
+    object_lifecycle.sweep(desk.database, desk.storage, now=utc_now() + LATER)
     assert list(desk.storage.list("requests/")) == []
 
 
@@ -182,7 +182,7 @@ def test_lot_of_a_process_that_died_at_any_step_is_carried_on(open_desk: OpenDes
     _ended(desk, job_ids)
     assert _created(lmm_server) == 1
     with desk.database.read() as session:
-        assert session.scalars(select(DescriptionLot.batch_id)).all() == [batch_id]
+        assert session.scalars(select(LLMBatch.batch_id)).all() == [batch_id]
 
 
 def test_many_carriers_at_once_make_one_batch(open_desk: OpenDesk, lmm_server: LMMTestServer) -> None:
@@ -206,7 +206,7 @@ def test_results_that_nobody_asked_for_are_not_believed(desk: Desk, lmm_server: 
     (lot,) = lots.open_lots(desk.database)
     with desk.database.write() as session:
         # The server answers a key that another lot has.
-        other = DescriptionLot(id="lot_other")
+        other = LLMBatch(id="lot_other")
         session.add(other)
         session.flush()
         session.execute(update(DescriptionRequest).values(lot_id=other.id))

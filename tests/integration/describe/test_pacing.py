@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from codec.errors import Cancelled
-from core.pacing import SharedPace
-from core.queue import connect_redis
+from core.broker import connect_redis
+from core.describing.rate_limit import RedisRateLimiter
 from core.settings import BrokerSettings
 
 WINDOW_SECONDS = 1.5
@@ -20,8 +20,8 @@ MARGIN_SECONDS = 0.4
 Sent = list[tuple[float, int]]
 
 
-def _pace(broker: BrokerSettings, requests: int = 0, tokens: int = 0) -> SharedPace:
-    return SharedPace(
+def _pace(broker: BrokerSettings, requests: int = 0, tokens: int = 0) -> RedisRateLimiter:
+    return RedisRateLimiter(
         broker,
         "server model",
         requests_per_minute=requests,
@@ -35,7 +35,7 @@ def _never() -> bool:
     return False
 
 
-def _send(pace: SharedPace, count: int, tokens: int, sent: Sent) -> None:
+def _send(pace: RedisRateLimiter, count: int, tokens: int, sent: Sent) -> None:
     for _ in range(count):
         pace.wait(tokens, 0.0, _never)
         sent.append((time.time(), tokens))

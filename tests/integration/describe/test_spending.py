@@ -7,13 +7,13 @@ import pytest
 
 from codec.errors import BudgetExhausted, Cancelled
 from core.database import Database
-from core.pacing import SharedPace
+from core.describing.budget import Budget, period_of
+from core.describing.rate_limit import RedisRateLimiter
 from core.settings import BrokerSettings, SpendingPeriod
-from core.spending import SpendingLedger, period_of
 
 
-def _ledger(database: Database, cap: float, patience: float = 0.2) -> SpendingLedger:
-    return SpendingLedger(database, cap, SpendingPeriod.DAY, longest_wait_seconds=patience)
+def _ledger(database: Database, cap: float, patience: float = 0.2) -> Budget:
+    return Budget(database, cap, SpendingPeriod.DAY, longest_wait_seconds=patience)
 
 
 def _never() -> bool:
@@ -26,7 +26,7 @@ def test_forty_parallel_requests_never_pass_the_cap(database: Database) -> None:
     paid: list[float] = []
     refused: list[BudgetExhausted] = []
 
-    def _buy(ledger: SpendingLedger) -> None:
+    def _buy(ledger: Budget) -> None:
         start.wait()
         try:
             reserved = ledger.reserve(0.1, _never)
@@ -84,7 +84,7 @@ def test_exhausted_budget_is_told_before_any_waiting_and_leaves_nothing_reserved
     database: Database, broker_settings: BrokerSettings
 ) -> None:
     ledger = _ledger(database, 1.0)
-    pace = SharedPace(broker_settings, "name", requests_per_minute=2, ledger=ledger)
+    pace = RedisRateLimiter(broker_settings, "name", requests_per_minute=2, ledger=ledger)
     pace.wait(1, 0.4, _never).settle(1, 0.4)
     pace.wait(1, 0.4, _never).cancel()
     assert ledger.spent() == (pytest.approx(0.4), 0.0)

@@ -6,11 +6,11 @@ from pathlib import Path
 import pytest
 from sqlalchemy import delete, func, select, update
 
+from core.broker import MAINTENANCE, Broker, connect_redis
 from core.database import Database
 from core.errors import BrokerUnavailable
 from core.jobs import outbox, repository
 from core.jobs.reconciler import Reconciler
-from core.queue import MAINTENANCE, WakeUps, connect_redis
 from core.settings import BrokerSettings, WorkerSettings
 from core.storage.local import LocalStorage
 from models import Job, JobKind, JobState, OutboxRow
@@ -20,7 +20,7 @@ LONG_AGO = timedelta(minutes=5)
 
 
 @pytest.fixture
-def reconciler(database: Database, wake_ups: WakeUps, tmp_path: Path) -> Reconciler:
+def reconciler(database: Database, wake_ups: Broker, tmp_path: Path) -> Reconciler:
     return Reconciler(database, wake_ups, LocalStorage(tmp_path / "objects"), WorkerSettings())
 
 
@@ -42,7 +42,7 @@ def _outbox_size(database: Database) -> int:
 
 
 def test_promise_of_a_process_that_died_before_sending_is_kept(
-    database: Database, wake_ups: WakeUps, reconciler: Reconciler
+    database: Database, wake_ups: Broker, reconciler: Reconciler
 ) -> None:
     _queued(database, 3)
     reconciler.make_pass()
@@ -54,10 +54,10 @@ def test_promise_of_a_process_that_died_before_sending_is_kept(
 
 
 def test_wake_ups_lost_with_redis_are_sent_again_once(
-    database: Database, wake_ups: WakeUps, reconciler: Reconciler, broker_settings: BrokerSettings
+    database: Database, wake_ups: Broker, reconciler: Reconciler, broker_settings: BrokerSettings
 ) -> None:
     _queued(database, 50)
-    outbox.keep_promises(database, wake_ups)
+    outbox.flush_outbox(database, wake_ups)
     _age(database)
     reconciler.make_pass()
     assert wake_ups.waiting(MAINTENANCE) == 50, "nothing is lost yet, so nothing is sent again"
@@ -68,7 +68,7 @@ def test_wake_ups_lost_with_redis_are_sent_again_once(
 
 
 def test_job_of_a_dead_worker_is_queued_again_and_fails_after_its_last_attempt(
-    database: Database, wake_ups: WakeUps, reconciler: Reconciler
+    database: Database, wake_ups: Broker, reconciler: Reconciler
 ) -> None:
     with database.write() as session:
         job_id = repository.create(session, JobKind.PROBE, MAINTENANCE, max_attempts=2)
@@ -83,17 +83,17 @@ def test_job_of_a_dead_worker_is_queued_again_and_fails_after_its_last_attempt(
 
 
 def test_sender_survives_a_broker_that_is_away(database: Database, tmp_path: Path) -> None:
-    away = WakeUps(BrokerSettings(url=f"redis+socket://{tmp_path}/nobody.sock"))
+    away = Broker(BrokerSettings(url=f"redis+socket://{tmp_path}/nobody.sock"))
     sender = outbox.OutboxSender(database, away)
     sender.start()
     sender.committed(_queued(database, 2), MAINTENANCE)
     sender.close()
     assert _outbox_size(database) == 2, "the promises stay until a broker has them"
     with pytest.raises(BrokerUnavailable):
-        outbox.keep_promises(database, away)
+        outbox.flush_outbox(database, away)
 
 
-def test_sender_forgets_what_it_sent_and_no_later_promise(database: Database, wake_ups: WakeUps) -> None:
+def test_sender_forgets_what_it_sent_and_no_later_promise(database: Database, wake_ups: Broker) -> None:
     """The job may have been claimed, have failed and be promised again before its first promise is forgotten."""
     (job_id,) = _queued(database, 1)
     with database.write() as session:
@@ -108,7 +108,7 @@ def test_sender_forgets_what_it_sent_and_no_later_promise(database: Database, wa
     assert left.due_at > utc_now()
 
 
-def test_one_process_leads_at_a_time(wake_ups: WakeUps) -> None:
+def test_one_process_leads_at_a_time(wake_ups: Broker) -> None:
     assert wake_ups.lead("test", "a", 5)
     assert wake_ups.lead("test", "a", 5)
     assert not wake_ups.lead("test", "b", 5)

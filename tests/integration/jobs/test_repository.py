@@ -6,10 +6,10 @@ from datetime import timedelta
 import pytest
 from sqlalchemy import func, select, update
 
+from core.broker import MAINTENANCE
 from core.database import Database
 from core.errors import LeaseLost, NotFound
 from core.jobs import records, repository
-from core.queue import MAINTENANCE
 from models import Job, JobKind, JobState, OutboxRow
 from models.base import utc_now
 

@@ -15,7 +15,7 @@ from cli.inspect import contents
 from codec.bitstream import ExternalCoarse, Stream, pack
 from core.database import Database
 from models import Image
-from models.loose_object import LooseObject
+from models.pending_deletion import PendingDeletion
 from tests.unit.api.samples import picture, stream
 
 
@@ -54,7 +54,7 @@ def test_same_stream_taken_by_many_at_once_is_one_image(client: TestClient, data
     assert sorted(answer.status_code for answer in answers) == [200] * 5 + [201]
     assert len({answer.json()["image"]["id"] for answer in answers}) == 1
     with database.read() as session:
-        assert session.scalar(select(func.count()).select_from(LooseObject)) == 0
+        assert session.scalar(select(func.count()).select_from(PendingDeletion)) == 0
 
 
 def test_stream_whose_reservation_another_used_up_is_the_others_image(

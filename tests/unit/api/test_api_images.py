@@ -10,10 +10,10 @@ from fastapi.testclient import TestClient
 from sqlalchemy import func, select
 
 from api.services import Services
-from core import images, objects
+from core.archive import images, object_lifecycle
 from core.database import Database
 from core.errors import DatabaseUnavailable, StorageUnavailable
-from models import Image, Job, JobState, LooseObject, OutboxRow
+from models import Image, Job, JobState, OutboxRow, PendingDeletion
 from tests.unit.api.samples import picture, stream, submit
 
 
@@ -61,7 +61,7 @@ def test_upload_lies_in_storage_with_its_wake_up_promised(
     assert files[0].name == f"{body['image']['id']}.png"
     with database.read() as session:
         assert session.scalars(select(OutboxRow.job_id)).all() == [body["job"]["id"]]
-        assert session.scalar(select(func.count()).select_from(LooseObject)) == 0
+        assert session.scalar(select(func.count()).select_from(PendingDeletion)) == 0
     assert list(temporary_folder.iterdir()) == []
 
 
@@ -123,8 +123,8 @@ def test_database_lost_at_commit_leaves_the_original_to_the_sweep(
     assert (answer.status_code, answer.json()["code"]) == (503, "database_unavailable")
     assert "nothing was changed" not in answer.text
     assert len(list(objects_folder.rglob("*.png"))) == 1
-    later = objects.utc_now() + objects.RESERVATION
-    assert objects.sweep(services.database, services.storage, now=later) == 1
+    later = object_lifecycle.utc_now() + object_lifecycle.RESERVATION
+    assert object_lifecycle.sweep(services.database, services.storage, now=later) == 1
     assert [path for path in objects_folder.rglob("*") if path.is_file()] == []
 
 
@@ -184,7 +184,7 @@ def test_deleted_image_takes_its_jobs_and_objects_along(
     assert client.get(f"/v1/images/{body['image']['id']}").status_code == 404
     assert client.get(f"/v1/jobs/{body['job']['id']}").status_code == 404
     assert client.delete(f"/v1/images/{body['image']['id']}").status_code == 404
-    assert objects.sweep(services.database, services.storage) == 1
+    assert object_lifecycle.sweep(services.database, services.storage) == 1
     with services.database.write() as session:
         session.execute(OutboxRow.__table__.delete())
     assert_nothing_left()
@@ -198,7 +198,9 @@ def test_deleted_image_leaves_a_stream_that_another_has(client: TestClient, serv
         assert mine is not None and theirs is not None
         mine.bitstream_sha256, mine.bitstream_bytes = theirs.bitstream_sha256, theirs.bitstream_bytes
     client.delete(f"/v1/images/{first}")
-    objects.sweep(services.database, services.storage, now=objects.utc_now() + 2 * objects.RESERVATION)
+    object_lifecycle.sweep(
+        services.database, services.storage, now=object_lifecycle.utc_now() + 2 * object_lifecycle.RESERVATION
+    )
     assert client.get(f"/v1/images/{second}/bitstream").content == stream()
 
 

@@ -9,7 +9,7 @@ import pytest
 from click.testing import Result
 
 from cli.batch_asking import BatchBuyer
-from cli.local_pace import LocalPace
+from cli.local_pace import LocalRateLimiter
 from codec.bitstream import unpack
 from codec.errors import Cancelled
 from tests.lmm_server.server import LMMTestServer
@@ -121,13 +121,13 @@ def _pressed_ctrl_c(_buyer: BatchBuyer) -> None:
 
 
 def test_local_pace_keeps_to_its_limits() -> None:
-    pace = LocalPace(2, 1000, None)
+    pace = LocalRateLimiter(2, 1000, None)
     started = time.monotonic()
     for tokens in (900, 100):
         pace.wait(tokens, 0.0, lambda: False)
     with pytest.raises(Cancelled):
         pace.wait(1, 0.0, lambda: time.monotonic() - started > 0.5)
-    by_tokens = LocalPace(0, 1000, None)
+    by_tokens = LocalRateLimiter(0, 1000, None)
     by_tokens.wait(900, 0.0, lambda: False).settle(1000, 0.0)
     with pytest.raises(Cancelled):
         by_tokens.wait(1, 0.0, lambda: True)

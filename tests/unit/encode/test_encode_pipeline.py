@@ -18,7 +18,7 @@ from codec.description import Description, Item
 from codec.encode.coarse.external import Reference
 from codec.encode.describe.choose import Asked
 from codec.encode.describe.lmm.ports import Answer, Usage
-from codec.encode.parts import EncodeParts, Fallback
+from codec.encode.parts import EncodeDependencies, Fallback
 from codec.encode.pipeline import encode
 from codec.errors import (
     BudgetUnreachable,
@@ -134,7 +134,7 @@ ANSWER = Answer(Description(ITEMS, "A cat on a sofa."), Usage("tiny", 900, 80, 0
 def test_items_described_elsewhere_are_located_by_name_or_else_by_detail() -> None:
     given = GivenDescription(items=(GivenItem(name="cat", detail="a grey cat"), GivenItem(detail="a red sofa")))
     corners = _Corners()
-    encoded = encode(picture(), options(description=given, map_edge=4), parts=EncodeParts(locator=corners))
+    encoded = encode(picture(), options(description=given, map_edge=4), parts=EncodeDependencies(locator=corners))
     assert corners.names == ["cat", "a red sofa"]
     assert encoded.stream.maps is not None and encoded.stream.maps.edge == 4
     assert encoded.stream.maps.masks[0] == bytes([1, 1, 0, 0] * 2 + [0] * 8)
@@ -142,7 +142,7 @@ def test_items_described_elsewhere_are_located_by_name_or_else_by_detail() -> No
 
 
 def test_model_answer_is_stored_and_its_cost_is_told() -> None:
-    parts = EncodeParts(describer=_Model(ANSWER), locator=_Corners())
+    parts = EncodeDependencies(describer=_Model(ANSWER), locator=_Corners())
     encoded = encode(picture(), options(describe="openai"), parts=parts)
     assert encoded.describer == "openai" and encoded.usage == ANSWER.usage
     assert encoded.stream.texts == Texts(tuple(item.detail for item in ITEMS), "A cat on a sofa.")
@@ -150,7 +150,7 @@ def test_model_answer_is_stored_and_its_cost_is_told() -> None:
 
 
 def test_model_that_was_asked_before_is_not_asked_again() -> None:
-    parts = EncodeParts(describer=_Model(DescriptionRefused("never to be reached")), fallback=Fallback.FAIL)
+    parts = EncodeDependencies(describer=_Model(DescriptionRefused("never to be reached")), fallback=Fallback.FAIL)
     encoded = encode(picture(), options(describe="openai", maps=False), parts=parts, asked=Asked(answer=ANSWER))
     assert encoded.stream.texts == Texts((), "A cat on a sofa.")
 
@@ -158,14 +158,14 @@ def test_model_that_was_asked_before_is_not_asked_again() -> None:
 @pytest.mark.usefixtures("local_describer")
 def test_refusing_model_is_replaced_by_the_fallback_with_a_note() -> None:
     model = _Model(DescriptionRefused("The model refused."))
-    local = encode(picture(), options(describe="openai"), parts=EncodeParts(describer=model))
+    local = encode(picture(), options(describe="openai"), parts=EncodeDependencies(describer=model))
     assert local.describer == "local" and local.stream.maps is not None
     assert "The model refused." in local.notes[0]
-    bare = encode(picture(), options(describe="openai"), parts=EncodeParts(model, Fallback.NONE))
+    bare = encode(picture(), options(describe="openai"), parts=EncodeDependencies(model, Fallback.NONE))
     assert bare.describer == "none" and bare.stream.texts == Texts()
     assert "The model refused." in bare.notes[0]
     with pytest.raises(DescriptionRefused):
-        encode(picture(), options(describe="openai"), parts=EncodeParts(model, Fallback.FAIL))
+        encode(picture(), options(describe="openai"), parts=EncodeDependencies(model, Fallback.FAIL))
 
 
 def test_captions_are_matched_by_file_name() -> None:

@@ -10,11 +10,11 @@ import pytest
 from codec.decode.restorers import Restorers
 from codec.errors import WeightsMissing
 from codec.options import Profile
-from core.queue import DECODE
+from core.broker import DECODE
 from core.settings import LMMSettings, NetworkSettings, WeightsSettings, WorkerSettings
 from models.job import JobKind
-from workers.decode.work import Decoder
-from workers.kinds import Workbench
+from workers.decode.handler import Decoder
+from workers.handlers import Handlers
 
 UNUSED: Any = None
 
@@ -49,14 +49,14 @@ def decoded(monkeypatch: pytest.MonkeyPatch) -> threading.Event:
     return decoded
 
 
-def bench_of(profile: Profile, folder: Path) -> Workbench:
-    return Workbench(
+def bench_of(profile: Profile, folder: Path) -> Handlers:
+    return Handlers(
         UNUSED, UNUSED, UNUSED, UNUSED, LMMSettings(), WorkerSettings(), WeightsSettings(path=folder),
         NetworkSettings(), profile,
     )  # fmt: skip
 
 
-def in_background(bench: Workbench, kind: JobKind) -> threading.Thread:
+def in_background(bench: Handlers, kind: JobKind) -> threading.Thread:
     thread = threading.Thread(target=lambda: bench.work_for(kind)(UNUSED), daemon=True)
     thread.start()
     return thread

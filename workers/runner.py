@@ -7,20 +7,20 @@ from datetime import timedelta
 import structlog
 
 from codec.errors import Cancelled, CodecError
+from core.broker import Broker
 from core.database import Database
 from core.errors import DatabaseUnavailable, LeaseLost, ServiceError
 from core.events import EventLog
 from core.jobs import outbox, repository
-from core.jobs.lease import HeldJob, LeaseKeeper
-from core.jobs.records import end_owner, put_back
+from core.jobs.lease import LeasedJob, LeaseKeeper
+from core.jobs.records import put_back, update_owner
 from core.jobs.repository import Claim
 from core.logging import get_logger
-from core.queue import WakeUps
 from core.settings import WorkerSettings
 from core.storage import Storage
 from models.job import JobState
-from workers.context import PutOff, WorkContext
-from workers.kinds import Workbench
+from workers.context import JobDeferred, WorkContext
+from workers.handlers import Handlers
 
 _log = get_logger(__name__)
 
@@ -37,10 +37,10 @@ class Runner:
     def __init__(
         self,
         name: str,
-        bench: Workbench,
+        bench: Handlers,
         database: Database,
         storage: Storage,
-        wake_ups: WakeUps,
+        wake_ups: Broker,
         events: EventLog,
         keeper: LeaseKeeper,
         settings: WorkerSettings,
@@ -74,7 +74,7 @@ class Runner:
                 self._keeper.release(held)
                 self._last_wake_up = time.monotonic()
 
-    def _attempt(self, held: HeldJob) -> None:
+    def _attempt(self, held: LeasedJob) -> None:
         claim = held.claim
         started = time.perf_counter()
         self._announce(claim, JobState.RUNNING)
@@ -91,7 +91,7 @@ class Runner:
                     repository.succeed(session, claim, seconds | {"job": time.perf_counter() - started})
 
             self._settle(claim, JobState.SUCCEEDED, _finish)
-        except PutOff as wait:
+        except JobDeferred as wait:
             self._put_off(claim, wait)
         except Cancelled:
             self._stop(held)
@@ -105,14 +105,14 @@ class Runner:
             _log.exception("job_crashed", kind=claim.kind)
             self._give_up(claim, INTERNAL_ERROR, f"{type(error).__name__}: {error}", try_again=True)
 
-    def _put_off(self, claim: Claim, wait: PutOff) -> None:
+    def _put_off(self, claim: Claim, wait: JobDeferred) -> None:
         def _queue() -> None:
             with self._database.write() as session:
                 wait.record(session)
 
         self._settle(claim, JobState.QUEUED, _queue)
 
-    def _stop(self, held: HeldJob) -> None:
+    def _stop(self, held: LeasedJob) -> None:
         """End a job that was told to stop, according to who told it."""
         claim = held.claim
         if held.lost:
@@ -122,7 +122,7 @@ class Runner:
             def _cancel() -> None:
                 with self._database.write() as session:
                     repository.cancel_running(session, claim)
-                    end_owner(session, claim, JobState.CANCELLED)
+                    update_owner(session, claim, JobState.CANCELLED)
 
             self._settle(claim, JobState.CANCELLED, _cancel)
         else:
@@ -138,7 +138,7 @@ class Runner:
         def _fail() -> None:
             with self._database.write() as session:
                 repository.fail(session, claim, code, message)
-                end_owner(session, claim, JobState.FAILED)
+                update_owner(session, claim, JobState.FAILED)
 
         self._settle(claim, JobState.FAILED, _fail, {"error": {"code": code, "message": message[:1000]}})
 
@@ -152,7 +152,7 @@ class Runner:
         self._settle(claim, JobState.QUEUED, _queue)
         if not delay:
             try:
-                outbox.keep_promises(self._database, self._wake_ups)
+                outbox.flush_outbox(self._database, self._wake_ups)
             except ServiceError as error:
                 _log.warning("wake_ups_delayed", error=str(error))  # the reconciler sends them
 

@@ -1,8 +1,8 @@
 """One pace for all processes that ask the same language model: requests and tokens in any minute, pauses, money.
 
-Turns are given out by a script inside Redis (`pacing.lua`), by its clock and in the order of asking, and each caller
-is told at once how long to wait: so any number of waiting threads costs two short calls each. Money is kept in the
-database (`core.spending`).
+Turns are given out by a script inside Redis (`rate_limit.lua`), by its clock and in the order of asking, and each
+caller is told at once how long to wait: so any number of waiting threads costs two short calls each. Money is kept in
+the database (`core.describing.budget`).
 """
 
 import hashlib
@@ -16,19 +16,19 @@ from typing import Any
 import redis
 
 from codec.errors import Cancelled
+from core.broker import connect_redis
+from core.describing.budget import Budget, Reservation
 from core.logging import get_logger
-from core.queue import connect_redis
 from core.settings import BrokerSettings
-from core.spending import Reserved, SpendingLedger
 from models.base import new_id
 
 _log = get_logger(__name__)
 
-_SCRIPT = (Path(__file__).parent / "pacing.lua").read_text()
+_SCRIPT = (Path(__file__).parent / "rate_limit.lua").read_text()
 
 WINDOW = timedelta(minutes=1)
 
-MARGIN = timedelta(seconds=2)
+CLOCK_MARGIN = timedelta(seconds=2)
 """Between a turn and the request's arrival lie a busy process and a network, and not always the same time. A turn
 counts for this much longer than the window, so that the server, by its own clock, never sees more than the limit."""
 
@@ -39,7 +39,7 @@ _LONGEST_PAUSE_SECONDS = 3600.0
 """A server that asks for more is asked again after this."""
 
 
-class SharedPace:
+class RedisRateLimiter:
     """Waits for turns; one for a process, called from many threads. The codec's Pace.
 
     While Redis is away nobody knows what the others send: with a limit set nothing is sent until it is back, without
@@ -53,9 +53,9 @@ class SharedPace:
         *,
         requests_per_minute: int = 0,
         tokens_per_minute: int = 0,
-        ledger: SpendingLedger | None = None,
+        ledger: Budget | None = None,
         window: timedelta = WINDOW,
-        margin: timedelta = MARGIN,
+        margin: timedelta = CLOCK_MARGIN,
     ) -> None:
         """`name` says whose limits these are, such as a server's address and a model's name; 0 is no limit."""
         self._redis = connect_redis(broker)
@@ -79,7 +79,7 @@ class SharedPace:
         if self._ledger is not None:
             # Before the wait, which may be long: a request that cannot be paid needs no turn.
             self._ledger.check(cost)
-        reserved: Reserved | None = None
+        reserved: Reservation | None = None
         try:
             while True:
                 turn_id = self._take(tokens, cancelled)
@@ -170,7 +170,7 @@ class SharedPace:
 class Turn:
     """One request's share of the limits. The codec's Reservation."""
 
-    def __init__(self, pace: SharedPace, turn_id: str, reserved: Reserved | None) -> None:
+    def __init__(self, pace: RedisRateLimiter, turn_id: str, reserved: Reservation | None) -> None:
         self._pace, self._turn_id, self._reserved = pace, turn_id, reserved
 
     def settle(self, tokens: int, cost: float) -> None:

@@ -20,15 +20,16 @@ from codec.limits import MAX_REFERENCE_BYTES, MAX_STREAM_BYTES
 from codec.nets.coarse_networks import find_in
 from codec.options import EncodeOptions, parse_options
 from codec.picture.open import open_picture
-from core import description_lots, images, objects
+from core.archive import images, object_lifecycle
+from core.describing import llm_batches
 from core.errors import LeaseLost
 from core.jobs import repository as jobs
 from core.storage import Storage
 from core.storage.keys import bitstream_key, content_type_of, digest_in, request_key
 from models.description import DescriptionRecord
 from models.image import Image
-from workers.context import PutOff, Record, WorkContext, fetched
-from workers.encode.parts import EncodeShop
+from workers.context import JobDeferred, Record, WorkContext, fetched
+from workers.encode.resources import EncodeResources
 
 _STAGE_SHARES: Mapping[str, tuple[float, float]] = {
     # Where in the whole job each stage of the codec begins and ends.
@@ -52,7 +53,7 @@ class Encoder:
     A full picture is held in a slot only. Nobody waits for the language model in one, so that many jobs may wait.
     """
 
-    def __init__(self, shop: EncodeShop) -> None:
+    def __init__(self, shop: EncodeResources) -> None:
         self._shop = shop
 
     def encode_image(self, context: WorkContext) -> Record:
@@ -77,7 +78,7 @@ class Encoder:
             stored.usage = jobs.usage_of(session, context.claim)
             session.merge(DescriptionRecord(image_id=image.id, describer=encoded.describer, content=_content(encoded)))
             if not stored.keep_original and stored.original_key is not None:
-                objects.discard(session, stored.original_key, shared=False)
+                object_lifecycle.discard(session, stored.original_key, shared=False)
                 stored.original_key = None
             return dict(encoded.seconds)
 
@@ -130,17 +131,17 @@ class Encoder:
     def _wait_for_a_lot(self, context: WorkContext, shown: Picture) -> None:
         """Put the job off for the Batch API, unless it was before: then it goes on, and asks for what is not there."""
         claim, batches, patience = context.claim, self._shop.batches, self._shop.patience
-        if batches is None or description_lots.has_waited(context.database, claim.job_id):
+        if batches is None or llm_batches.has_waited(context.database, claim.job_id):
             return
         line = batches.line(shown)
         if self._shop.answers.look(line.key) is not None:
             return
         sha256 = hashlib.sha256(line.data).hexdigest()
         key = request_key(sha256)
-        objects.reserve(context.database, key)
+        object_lifecycle.reserve(context.database, key)
         context.storage.put(key, line.data, content_type=content_type_of(key), sha256=sha256)
-        request = description_lots.Line(line.key, key, len(line.data), line.cost)
-        raise PutOff(lambda session: description_lots.put_off(session, claim, request, patience))
+        request = llm_batches.Line(line.key, key, len(line.data), line.cost)
+        raise JobDeferred(lambda session: llm_batches.put_off(session, claim, request, patience))
 
     def _verify(self, context: WorkContext, sha256: str, encoded: Encoded) -> None:
         """Read the stored stream as a decoder would; raises before anything was recorded or deleted."""
@@ -167,7 +168,7 @@ def _reference(storage: Storage, image: Image) -> Reference | None:
 
 def _store(context: WorkContext, sha256: str, data: bytes) -> None:
     key = bitstream_key(sha256)
-    objects.reserve(context.database, key)
+    object_lifecycle.reserve(context.database, key)
     context.storage.put(key, data, content_type=MEDIA_TYPE, sha256=sha256)
 
 

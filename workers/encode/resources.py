@@ -14,23 +14,23 @@ from codec.encode.describe.lmm.client import OpenAIDescriber
 from codec.encode.describe.lmm.ports import Answer, Usage, as_cached
 from codec.encode.describe.lmm.server import AnswerForm, LMMServer
 from codec.encode.describe.lmm.view import View
-from codec.encode.parts import EncodeParts, Fallback, LMMDescriber
+from codec.encode.parts import EncodeDependencies, Fallback, LMMDescriber
 from codec.errors import DescriberMisconfigured
 from codec.weights.store import WeightsStore
-from core.answers import SharedAnswers
 from core.database import Database
+from core.describing.budget import Budget
+from core.describing.cache import DescriptionCache
+from core.describing.rate_limit import RedisRateLimiter
 from core.logging import get_logger
-from core.pacing import SharedPace
 from core.settings import BrokerSettings, LMMSettings, WorkerSettings
-from core.spending import SpendingLedger
 from models.base import JSONObject
-from workers.encode.coders import StreamCoders
-from workers.encode.slots import PictureSlots
+from workers.encode.pack_pool import PackPool
+from workers.encode.picture_semaphore import PictureSemaphore
 
 _log = get_logger(__name__)
 
 
-class EncodeShop:
+class EncodeResources:
     """The parts and the slots, and what has to be closed with them."""
 
     def __init__(
@@ -42,13 +42,13 @@ class EncodeShop:
         weights: WeightsStore,
     ) -> None:
         self.weights = weights
-        self.slots = PictureSlots(worker.encode_slots)
-        self.coders = StreamCoders(self.slots.count)
+        self.slots = PictureSemaphore(worker.encode_slots)
+        self.coders = PackPool(self.slots.count)
         self.longest_edge_px = lmm.longest_edge_px
         self.patience = lmm.batch_patience
-        self.answers = SharedAnswers(database, worker.lease)
+        self.answers = DescriptionCache(database, worker.lease)
         self.batches: OpenAIBatches | None = None
-        self._pace: SharedPace | None = None
+        self._pace: RedisRateLimiter | None = None
         self._client: OpenAIDescriber | None = None
         describer: LMMDescriber | None = None
         if lmm.is_configured:
@@ -61,7 +61,7 @@ class EncodeShop:
                 # Jobs that need no model go on, and the others end as configured, with this error as their note.
                 _log.error("describer_misconfigured", error=str(error))
                 describer = _Misconfigured(str(error))
-        self.parts = EncodeParts(describer=describer, fallback=Fallback(lmm.fallback))
+        self.parts = EncodeDependencies(describer=describer, fallback=Fallback(lmm.fallback))
 
     def as_shown(self, picture: Image.Image) -> Image.Image:
         """The picture as the model gets to see it; asking with it is the same as asking with the whole picture."""
@@ -83,7 +83,7 @@ class EncodeShop:
 class DescriptionBook:
     """The codec's AnswerBook over the book in the database."""
 
-    def __init__(self, answers: SharedAnswers) -> None:
+    def __init__(self, answers: DescriptionCache) -> None:
         self._answers = answers
 
     def claim(self, key: str, cancelled: Callable[[], bool]) -> Answer | None:
@@ -128,12 +128,12 @@ def server_of(lmm: LMMSettings) -> LMMServer:
     )
 
 
-def ledger_of(database: Database, lmm: LMMSettings) -> SpendingLedger | None:
+def ledger_of(database: Database, lmm: LMMSettings) -> Budget | None:
     """The ledger of the spending cap; None without a cap."""
     if lmm.spending_cap is None:
         return None
     patience_seconds = lmm.timeout.total_seconds()
-    return SpendingLedger(database, lmm.spending_cap, lmm.spending_period, longest_wait_seconds=patience_seconds)
+    return Budget(database, lmm.spending_cap, lmm.spending_period, longest_wait_seconds=patience_seconds)
 
 
 def content_of(answer: Answer) -> JSONObject:
@@ -151,8 +151,8 @@ def answer_of(content: JSONObject) -> Answer:
     return Answer(Description(items, content["overall"]), Usage(**content["usage"]))
 
 
-def _pace(database: Database, broker: BrokerSettings, lmm: LMMSettings) -> SharedPace:
-    return SharedPace(
+def _pace(database: Database, broker: BrokerSettings, lmm: LMMSettings) -> RedisRateLimiter:
+    return RedisRateLimiter(
         broker,
         f"{lmm.base_url} {lmm.model}",
         requests_per_minute=lmm.requests_per_minute,

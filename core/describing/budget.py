@@ -49,14 +49,14 @@ _SETTLE = (
 
 
 @dataclass(frozen=True)
-class Reserved:
+class Reservation:
     """Money that nobody else can spend. `amount` is in billionths."""
 
     period: str
     amount: int
 
 
-class SpendingLedger:
+class Budget:
     """Reserves money under a cap; one for a process, called from many threads."""
 
     def __init__(
@@ -71,7 +71,7 @@ class SpendingLedger:
         """Raise BudgetExhausted when what is spent leaves no room for this cost; reserves nothing."""
         self._check(period_of(self._period, utc_now()), _billionths(cost))
 
-    def reserve(self, cost: float, cancelled: Callable[[], bool]) -> Reserved:
+    def reserve(self, cost: float, cancelled: Callable[[], bool]) -> Reservation:
         """Set the cost aside. Raises BudgetExhausted, Cancelled and DatabaseUnavailable.
 
         Where only the reservations of others are in the way, waits for them to be settled, since most cost less than
@@ -83,7 +83,7 @@ class SpendingLedger:
         while True:
             period = period_of(self._period, utc_now())
             if self._reserve_now(period, amount):
-                return Reserved(period, amount)
+                return Reservation(period, amount)
             self._check(period, amount)
             if time.monotonic() > deadline:
                 raise _exhausted(self._cap, self._period)
@@ -92,7 +92,7 @@ class SpendingLedger:
             time.sleep(pause_seconds)
             pause_seconds = min(pause_seconds * 1.5, 1.0)
 
-    def settle(self, reserved: Reserved, cost: float) -> None:
+    def settle(self, reserved: Reservation, cost: float) -> None:
         """Replace the reservation by what was truly spent. While the database is away the reservation stays."""
         values = {"in_period": reserved.period, "amount": reserved.amount, "actual": _billionths(cost)}
         for attempt in range(1, _SETTLE_ATTEMPTS + 1):

@@ -8,7 +8,7 @@ from sqlalchemy.orm import Mapped, mapped_column
 from models.base import ID_LENGTH, Base, JSONObject, utc_now
 
 
-class BoughtAnswer(Base):
+class CachedDescription(Base):
     """`content` is None while somebody is buying it; that claim ends when it is not renewed any more."""
 
     __tablename__ = "bought_answers"

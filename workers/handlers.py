@@ -10,9 +10,9 @@ from codec.nets.placement import Placement
 from codec.options import Profile
 from codec.weights.store import WeightsStore, default_folder
 from core.background import Periodic
+from core.broker import DECODE, ENCODE, Broker
 from core.database import Database
 from core.logging import get_logger
-from core.queue import DECODE, ENCODE, WakeUps
 from core.settings import (
     BrokerSettings,
     LMMSettings,
@@ -26,8 +26,8 @@ from workers.context import Record, Work, WorkContext
 
 if TYPE_CHECKING:
     from codec.decode.restorers import Restorers
-    from workers.encode.lots import LotCarrier
-    from workers.encode.parts import EncodeShop
+    from workers.encode.lots import BatchDispatcher
+    from workers.encode.resources import EncodeResources
 
 _log = get_logger(__name__)
 
@@ -35,14 +35,14 @@ _LOOKS = 4
 """How often unused networks are looked for in the time after which they are let go."""
 
 
-class Workbench:
+class Handlers:
     """The work of every kind, made when it is first needed; one for a process, called from many threads."""
 
     def __init__(
         self,
         database: Database,
         storage: Storage,
-        wake_ups: WakeUps,
+        wake_ups: Broker,
         broker: BrokerSettings,
         lmm: LMMSettings,
         worker: WorkerSettings,
@@ -57,8 +57,8 @@ class Workbench:
         self._network, self._profile = network, profile
         self._restorers: Restorers | None = None
         self._idle: Periodic | None = None
-        self._shop: EncodeShop | None = None
-        self._carrier: LotCarrier | None = None
+        self._shop: EncodeResources | None = None
+        self._carrier: BatchDispatcher | None = None
         self._work: dict[JobKind, Work] = {JobKind.PROBE: _probe}
         self._lock = threading.Lock()
         self._is_warm = threading.Event()
@@ -94,16 +94,16 @@ class Workbench:
     def _make(self, kind: JobKind) -> Work:
         if kind is JobKind.DECODE:
             from codec.decode.restorers import Restorers
-            from workers.decode.work import Decoder
+            from workers.decode.handler import Decoder
 
             placement = Placement(self._network.device, self._network.dtype, self._network.compile)
             self._restorers = Restorers(self._weights, placement)
             preview_seconds = self._worker.preview_interval.total_seconds()
             return self._when_warm(Decoder(self._weights, self._restorers, preview_seconds).decode_image)
-        from workers.encode.parts import EncodeShop
-        from workers.encode.work import Encoder
+        from workers.encode.handler import Encoder
+        from workers.encode.resources import EncodeResources
 
-        self._shop = EncodeShop(self._database, self._broker, self._lmm, self._worker, self._weights)
+        self._shop = EncodeResources(self._database, self._broker, self._lmm, self._worker, self._weights)
         self._carrier = self._carry_lots(self._shop)
         return self._when_warm(Encoder(self._shop).encode_image)
 
@@ -151,14 +151,14 @@ class Workbench:
         if released:
             _log.info("idle_networks_released", count=released)
 
-    def _carry_lots(self, shop: "EncodeShop") -> "LotCarrier | None":
+    def _carry_lots(self, shop: "EncodeResources") -> "BatchDispatcher | None":
         """Have the Batch API looked after by the processes that may reach the model; None without one."""
-        from workers.encode.lots import LotCarrier
-        from workers.encode.parts import ledger_of
+        from workers.encode.lots import BatchDispatcher
+        from workers.encode.resources import ledger_of
 
         if shop.batches is None:
             return None
-        carrier = LotCarrier(
+        carrier = BatchDispatcher(
             self._database,
             self._storage,
             self._wake_ups,

@@ -6,7 +6,7 @@ from sqlalchemy.orm import Mapped, mapped_column
 from models.base import ID_LENGTH, Base
 
 
-class DescriptionWaiter(Base):
+class BatchWaiter(Base):
     """A job is put off once: one that has a row here, and runs again, asks for itself what the book does not have."""
 
     __tablename__ = "description_waiters"

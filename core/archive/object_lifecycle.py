@@ -19,7 +19,7 @@ from core.storage.keys import BITSTREAMS, RECONSTRUCTIONS, REQUESTS, digest_in
 from models.base import utc_now
 from models.description_request import DescriptionRequest
 from models.image import Image
-from models.loose_object import LooseObject
+from models.pending_deletion import PendingDeletion
 from models.reconstruction import Reconstruction
 
 _log = get_logger(__name__)
@@ -56,7 +56,7 @@ def discard(session: Session, key: str, *, shared: bool) -> None:
 
 def _release(session: Session, key: str) -> bool:
     """True when there was a reservation."""
-    found = session.execute(delete(LooseObject).where(LooseObject.key == key).returning(LooseObject.key))
+    found = session.execute(delete(PendingDeletion).where(PendingDeletion.key == key).returning(PendingDeletion.key))
     return found.first() is not None
 
 
@@ -66,7 +66,10 @@ def sweep(database: Database, storage: Storage, *, now: datetime | None = None, 
     with database.read() as session:
         keys = list(
             session.scalars(
-                select(LooseObject.key).where(LooseObject.due_at <= moment).order_by(LooseObject.due_at).limit(limit)
+                select(PendingDeletion.key)
+                .where(PendingDeletion.due_at <= moment)
+                .order_by(PendingDeletion.due_at)
+                .limit(limit)
             )
         )
     deleted = 0
@@ -86,8 +89,8 @@ def sweep(database: Database, storage: Storage, *, now: datetime | None = None, 
 def _sweep_one(database: Database, storage: Storage, key: str, moment: datetime) -> bool:
     with database.write() as session:
         row = session.scalars(
-            select(LooseObject)
-            .where(LooseObject.key == key, LooseObject.due_at <= moment)
+            select(PendingDeletion)
+            .where(PendingDeletion.key == key, PendingDeletion.due_at <= moment)
             .with_for_update(skip_locked=True)
         ).one_or_none()
         if row is None:
@@ -102,12 +105,12 @@ def _sweep_one(database: Database, storage: Storage, key: str, moment: datetime)
 def _postpone(session: Session, key: str, due_at: datetime) -> None:
     """Insert the row, or move its time to a later one; waits while a sweep holds it."""
     insert = postgresql.insert if session.get_bind().dialect.name == "postgresql" else sqlite.insert
-    statement = insert(LooseObject).values(key=key, due_at=due_at)
+    statement = insert(PendingDeletion).values(key=key, due_at=due_at)
     session.execute(
         statement.on_conflict_do_update(
-            index_elements=[LooseObject.key],
+            index_elements=[PendingDeletion.key],
             set_={"due_at": statement.excluded.due_at},
-            where=LooseObject.due_at < statement.excluded.due_at,
+            where=PendingDeletion.due_at < statement.excluded.due_at,
         )
     )
 

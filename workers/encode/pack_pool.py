@@ -31,7 +31,7 @@ _Question = Stream | bytes
 _Answer = Packed | Stream | CodecError
 
 
-class StreamCoders:
+class PackPool:
     """A number of coding processes, started when they are first needed; called from many threads."""
 
     def __init__(self, count: int) -> None:

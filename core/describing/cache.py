@@ -18,11 +18,11 @@ from core.database import Database
 from core.errors import DatabaseUnavailable
 from core.logging import get_logger
 from models.base import JSONObject, new_id, utc_now
-from models.bought_answer import BoughtAnswer
+from models.cached_description import CachedDescription
 
 _log = get_logger(__name__)
 
-_ANSWERS = cast(Table, BoughtAnswer.__table__)
+_ANSWERS = cast(Table, CachedDescription.__table__)
 _LOOK = select(_ANSWERS.c.content).where(_ANSWERS.c.key == bindparam("of_key"))
 _RENEW = (
     update(_ANSWERS)
@@ -41,7 +41,7 @@ _KEEP_ATTEMPTS = 6
 """How often an answer is written before it is given up, and with it the money; with the waits, about 30 seconds."""
 
 
-class SharedAnswers:
+class DescriptionCache:
     """One for a process, called from many threads; claims are renewed from `start` until `close`."""
 
     def __init__(self, database: Database, lease: timedelta) -> None:

@@ -6,21 +6,21 @@ from collections.abc import Sequence
 from datetime import timedelta
 
 from core.background import Periodic
+from core.broker import Broker
 from core.jobs.lease import LeaseKeeper
 from core.logging import get_logger
-from core.queue import WakeUps
-from workers.run import Runner
+from workers.runner import Runner
 
 _log = get_logger(__name__)
 
 _CHECK_SECONDS = 5.0
 
 
-class ConsumptionWatch:
+class StallWatchdog:
     """Ends the process, for its supervisor to start afresh, when it idles beside a queue that is not empty."""
 
     def __init__(
-        self, wake_ups: WakeUps, keeper: LeaseKeeper, runner: Runner, queues: Sequence[str], stuck_after: timedelta
+        self, wake_ups: Broker, keeper: LeaseKeeper, runner: Runner, queues: Sequence[str], stuck_after: timedelta
     ) -> None:
         self._wake_ups, self._keeper, self._runner = wake_ups, keeper, runner
         self._queues, self._stuck_after = queues, stuck_after

@@ -7,9 +7,9 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from codec.options import DecodeOptions
+from core.broker import DECODE
 from core.errors import NotFound, NotReady
 from core.jobs import repository as jobs
-from core.queue import DECODE
 from models.image import Image, ImageState
 from models.job import Job, JobKind
 from models.reconstruction import Reconstruction, ReconstructionState

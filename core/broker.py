@@ -55,7 +55,7 @@ def make_celery(settings: BrokerSettings) -> Celery:
     return app
 
 
-class WakeUps:
+class Broker:
     """Sends wake-ups, and tells how many wait in a queue."""
 
     def __init__(self, settings: BrokerSettings, app: Celery | None = None) -> None:

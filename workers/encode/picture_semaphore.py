@@ -12,7 +12,7 @@ from codec.errors import Cancelled
 _GLANCE_SECONDS = 0.2
 
 
-class PictureSlots:
+class PictureSemaphore:
     """A bounded number of places; a picture of 100 megapixels takes 300 MB, and several times that at work."""
 
     def __init__(self, count: int = 0) -> None:

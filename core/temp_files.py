@@ -15,7 +15,7 @@ _SECONDS = 24 * 3600
 """No upload and no job takes this long; where nothing was begun since, the process was killed."""
 
 
-def remove_left_behind(prefix: str) -> int:
+def remove_stale_temp_files(prefix: str) -> int:
     """Remove what is called so, ours, and a day old; returns how many those were."""
     removed = 0
     for path in Path(tempfile.gettempdir()).glob(prefix + "*"):

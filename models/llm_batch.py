@@ -8,7 +8,7 @@ from sqlalchemy.orm import Mapped, mapped_column
 from models.base import ID_LENGTH, Base, new_id, utc_now
 
 
-class DescriptionLot(Base):
+class LLMBatch(Base):
     """How far a lot is shows in what is known of it: nothing, the file on the server, the batch over it, its end.
 
     `claimant` works on it until `claimed_until`. The money set aside for it is in billionths, as in `spending`.

@@ -8,7 +8,7 @@ from sqlalchemy.orm import Mapped, mapped_column
 from models.base import Base
 
 
-class LooseObject(Base):
+class PendingDeletion(Base):
     """The object is deleted after `due_at` unless a row of another table refers to it by then."""
 
     __tablename__ = "loose_objects"

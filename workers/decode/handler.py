@@ -12,7 +12,7 @@ from codec.nets.coarse_networks import find_in
 from codec.options import DecodeOptions, parse_options
 from codec.picture.save import Provenance, require_format, save_picture
 from codec.weights.store import WeightsStore
-from core import objects
+from core.archive import object_lifecycle
 from core.errors import LeaseLost
 from core.storage.keys import bitstream_key, content_type_of, digest_in, reconstruction_key
 from models.image import Image
@@ -63,7 +63,7 @@ class Decoder:
                 find_network=find_in(self._weights),
                 on_progress=lambda stage, fraction: context.progress(stage, 0.05 + 0.85 * fraction),
                 on_step=_show,
-                cancelled=context.cancelled_by_now,
+                cancelled=context.check_cancelled,
             )
         context.progress("store", 0.9)
         provenance = Provenance(
@@ -76,14 +76,14 @@ class Decoder:
         file = save_picture(decoded.picture, reconstruction.format, provenance)
         sha256 = hashlib.sha256(file).hexdigest()
         key = reconstruction_key(sha256, reconstruction.format)
-        objects.reserve(context.database, key)
+        object_lifecycle.reserve(context.database, key)
         context.storage.put(key, file, content_type=content_type_of(key), sha256=sha256)
 
         def _record(session: Session) -> dict[str, float]:
             stored = session.get(Reconstruction, reconstruction.id, with_for_update=True)
             if stored is None:
                 raise LeaseLost("The image was deleted.")
-            objects.keep(session, key)
+            object_lifecycle.keep(session, key)
             stored.state = ReconstructionState.READY
             stored.sha256, stored.object_key, stored.size_bytes = sha256, key, len(file)
             stored.width, stored.height = decoded.picture.size

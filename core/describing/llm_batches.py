@@ -13,17 +13,17 @@ from sqlalchemy import CursorResult, delete, exists, or_, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
-from core import objects
+from core.archive import object_lifecycle
 from core.database import Database
+from core.describing.budget import Reservation
 from core.jobs import records
 from core.jobs.repository import Claim
-from core.spending import Reserved
 from models.base import JSONObject, new_id, utc_now
-from models.bought_answer import BoughtAnswer
-from models.description_lot import DescriptionLot
+from models.batch_waiter import BatchWaiter
+from models.cached_description import CachedDescription
 from models.description_request import DescriptionRequest, RequestState
-from models.description_waiter import DescriptionWaiter
 from models.job import Job, JobState
+from models.llm_batch import LLMBatch
 
 _CHUNK = 200
 """Requests in one transaction, or in one list of a statement."""
@@ -48,14 +48,14 @@ class Lot:
     id: str
     file_id: str | None
     batch_id: str | None
-    reserved: Reserved | None
+    reserved: Reservation | None
     created_at: datetime
 
 
 def has_waited(database: Database, job_id: str) -> bool:
     """Whether the job was put off before."""
     with database.read() as session:
-        return session.get(DescriptionWaiter, job_id) is not None
+        return session.get(BatchWaiter, job_id) is not None
 
 
 def put_off(session: Session, held: Claim, line: Line, patience: timedelta) -> None:
@@ -79,14 +79,14 @@ def put_off(session: Session, held: Claim, line: Line, patience: timedelta) -> N
         )
     )
     is_answered = session.scalar(
-        select(exists().where(BoughtAnswer.key == line.key, BoughtAnswer.content.is_not(None)))
+        select(exists().where(CachedDescription.key == line.key, CachedDescription.content.is_not(None)))
     )
     delay = timedelta(0) if is_answered else patience
     records.put_back(session, held, delay=delay, code=None, message=None, count_attempt=False)
     session.execute(update(Job).where(Job.id == held.job_id).values(stage="describe"), execution_options=_PLAIN)
-    session.add(DescriptionWaiter(job_id=held.job_id, key=line.key))
+    session.add(BatchWaiter(job_id=held.job_id, key=line.key))
     session.flush()
-    objects.keep(session, line.object_key)
+    object_lifecycle.keep(session, line.object_key)
 
 
 _FORGOTTEN_AT_ONCE = 1000
@@ -96,8 +96,8 @@ def forget_unwanted(database: Database) -> None:
     """Drop requests whose jobs were all cancelled or deleted before they were sent."""
     with database.write() as session:
         waits = exists().where(
-            DescriptionWaiter.key == DescriptionRequest.key,
-            Job.id == DescriptionWaiter.job_id,
+            BatchWaiter.key == DescriptionRequest.key,
+            Job.id == BatchWaiter.job_id,
             Job.state == JobState.QUEUED,
         )
         unwanted = select(DescriptionRequest.key).where(DescriptionRequest.state == RequestState.WAITING, ~waits)
@@ -111,7 +111,7 @@ def forget_unwanted(database: Database) -> None:
             execution_options=_PLAIN,
         ).scalars()
         for object_key in sorted(set(dropped)):
-            objects.discard(session, object_key, shared=True)
+            object_lifecycle.discard(session, object_key, shared=True)
 
 
 def answered(database: Database) -> list[str]:
@@ -120,8 +120,8 @@ def answered(database: Database) -> list[str]:
         return list(
             session.scalars(
                 select(DescriptionRequest.key)
-                .join(BoughtAnswer, BoughtAnswer.key == DescriptionRequest.key)
-                .where(DescriptionRequest.state == RequestState.WAITING, BoughtAnswer.content.is_not(None))
+                .join(CachedDescription, CachedDescription.key == DescriptionRequest.key)
+                .where(DescriptionRequest.state == RequestState.WAITING, CachedDescription.content.is_not(None))
             )
         )
 
@@ -138,12 +138,12 @@ def waiting(database: Database, limit: int) -> tuple[list[Line], datetime | None
     return [Line(*row[:-1]) for row in rows], rows[0][-1] if rows else None
 
 
-def make_lot(database: Database, lines: Sequence[Line], reserved: Reserved | None) -> bool:
+def make_lot(database: Database, lines: Sequence[Line], reserved: Reservation | None) -> bool:
     """Put these requests in a lot; False, and nothing done, when one of them is not to be had any more."""
     lot_id = new_id("lot")
     with database.write() as session:
         session.add(
-            DescriptionLot(
+            LLMBatch(
                 id=lot_id,
                 spending_period=None if reserved is None else reserved.period,
                 reserved=0 if reserved is None else reserved.amount,
@@ -169,15 +169,13 @@ def make_lot(database: Database, lines: Sequence[Line], reserved: Reserved | Non
 def open_lots(database: Database) -> list[Lot]:
     """The lots that have not ended, oldest first."""
     with database.read() as session:
-        rows = session.scalars(
-            select(DescriptionLot).where(DescriptionLot.has_ended.is_(False)).order_by(DescriptionLot.id)
-        ).all()
+        rows = session.scalars(select(LLMBatch).where(LLMBatch.has_ended.is_(False)).order_by(LLMBatch.id)).all()
     return [
         Lot(
             row.id,
             row.file_id,
             row.batch_id,
-            None if row.spending_period is None else Reserved(row.spending_period, row.reserved),
+            None if row.spending_period is None else Reservation(row.spending_period, row.reserved),
             row.created_at,
         )
         for row in rows
@@ -187,21 +185,19 @@ def open_lots(database: Database) -> list[Lot]:
 def claim(database: Database, lot_id: str, claimant: str, lease: timedelta) -> bool:
     """Have a lot to oneself for the length of the lease, or longer by claiming it again; False when somebody has it."""
     now = utc_now()
-    is_free = or_(
-        DescriptionLot.claimant.is_(None), DescriptionLot.claimant == claimant, DescriptionLot.claimed_until < now
-    )
+    is_free = or_(LLMBatch.claimant.is_(None), LLMBatch.claimant == claimant, LLMBatch.claimed_until < now)
     statement = (
-        update(DescriptionLot)
-        .where(DescriptionLot.id == lot_id, DescriptionLot.has_ended.is_(False), is_free)
+        update(LLMBatch)
+        .where(LLMBatch.id == lot_id, LLMBatch.has_ended.is_(False), is_free)
         .values(claimant=claimant, claimed_until=now + lease)
-        .returning(DescriptionLot.id)
+        .returning(LLMBatch.id)
     )
     return bool(database.execute_alone(statement))
 
 
 def let_go(database: Database, lot_id: str, claimant: str) -> None:
     """Give a claim up before its lease is over."""
-    statement = update(DescriptionLot).where(DescriptionLot.id == lot_id, DescriptionLot.claimant == claimant)
+    statement = update(LLMBatch).where(LLMBatch.id == lot_id, LLMBatch.claimant == claimant)
     database.execute_alone(statement.values(claimant=None, claimed_until=None))
 
 
@@ -220,7 +216,7 @@ def note_sent(database: Database, lot_id: str, *, file_id: str | None = None, ba
     """Write down what the server calls the file or the batch."""
     known = {"file_id": file_id, "batch_id": batch_id}
     values = {name: value for name, value in known.items() if value is not None}
-    database.execute_alone(update(DescriptionLot).where(DescriptionLot.id == lot_id).values(values))
+    database.execute_alone(update(LLMBatch).where(LLMBatch.id == lot_id).values(values))
 
 
 def end_requests(database: Database, outcomes: Mapping[str, JSONObject | None]) -> None:
@@ -234,10 +230,10 @@ def end_requests(database: Database, outcomes: Mapping[str, JSONObject | None]) 
 def end_lot(database: Database, lot_id: str) -> bool:
     """The lot is done with; True for the one caller that ends it."""
     statement = (
-        update(DescriptionLot)
-        .where(DescriptionLot.id == lot_id, DescriptionLot.has_ended.is_(False))
+        update(LLMBatch)
+        .where(LLMBatch.id == lot_id, LLMBatch.has_ended.is_(False))
         .values(has_ended=True, claimant=None, claimed_until=None)
-        .returning(DescriptionLot.id)
+        .returning(LLMBatch.id)
     )
     return bool(database.execute_alone(statement))
 
@@ -258,9 +254,9 @@ def _end_chunk(session: Session, keys: Sequence[str], outcomes: Mapping[str, JSO
         execution_options=_PLAIN,
     ).all()
     rows = session.execute(
-        select(DescriptionWaiter.key, DescriptionWaiter.job_id)
-        .where(DescriptionWaiter.key.in_([key for key, _ in ended]))
-        .order_by(DescriptionWaiter.job_id)
+        select(BatchWaiter.key, BatchWaiter.job_id)
+        .where(BatchWaiter.key.in_([key for key, _ in ended]))
+        .order_by(BatchWaiter.job_id)
     ).all()
     charged: dict[str, JSONObject] = {}
     told: set[str] = set()
@@ -275,7 +271,7 @@ def _end_chunk(session: Session, keys: Sequence[str], outcomes: Mapping[str, JSO
             update(Job).where(Job.id == job_id, Job.usage.is_(None)).values(usage=usage), execution_options=_PLAIN
         )
     for object_key in sorted({object_key for _, object_key in ended}):
-        objects.discard(session, object_key, shared=True)
+        object_lifecycle.discard(session, object_key, shared=True)
 
 
 def _chunks(keys: Sequence[str]) -> list[Sequence[str]]:

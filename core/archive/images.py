@@ -7,11 +7,11 @@ from sqlalchemy.orm import Session
 
 from codec.bitstream import Bits, ExternalCoarse, Stream, Texts
 from codec.options import EncodeOptions
-from core import objects
+from core.archive import object_lifecycle
+from core.broker import ENCODE
 from core.errors import NotFound
 from core.jobs import repository as jobs
 from core.paging import Page
-from core.queue import ENCODE
 from core.storage.keys import bitstream_key
 from models.base import new_id
 from models.description import DescriptionRecord
@@ -40,8 +40,8 @@ def submit(
 ) -> tuple[Image, str]:
     """Record an uploaded picture and its encode job; returns the image and the job's id.
 
-    The original must have been reserved (`core.objects`) and be in storage under `original_key` already, so that no
-    job can find it missing; the same holds for the reference.
+    The original must have been reserved (`core.archive.object_lifecycle`) and be in storage under `original_key`
+    already, so that no job can find it missing; the same holds for the reference.
     """
     image = Image(
         id=image_id,
@@ -58,9 +58,9 @@ def submit(
         reference_key=reference_key,
         options=options.model_dump(mode="json"),
     )
-    objects.keep(session, original_key)
+    object_lifecycle.keep(session, original_key)
     if reference_key is not None:
-        objects.keep(session, reference_key)
+        object_lifecycle.keep(session, reference_key)
     session.add(image)
     session.flush()
     job_id = jobs.create(
@@ -75,8 +75,8 @@ def submit(
     return image, job_id
 
 
-def take_in(session: Session, *, name: str, stream: Stream, bits: Bits, sha256: str) -> Image:
-    """Record a stream that was made elsewhere, and was reserved (`core.objects`) and stored already."""
+def import_bitstream(session: Session, *, name: str, stream: Stream, bits: Bits, sha256: str) -> Image:
+    """Record a stream made elsewhere, which was reserved (`core.archive.object_lifecycle`) and stored already."""
     image = Image(
         id=new_id("img"),
         name=name,
@@ -98,7 +98,7 @@ def take_in(session: Session, *, name: str, stream: Stream, bits: Bits, sha256: 
 
 def record_stream(session: Session, image: Image, stream: Stream, bits: Bits, sha256: str) -> None:
     """Note on the image what its stored stream holds; the image is ready from then on."""
-    objects.keep(session, bitstream_key(sha256))
+    object_lifecycle.keep(session, bitstream_key(sha256))
     image.state = ImageState.READY
     image.bitstream_sha256 = sha256
     image.bitstream_bytes = bits.total // 8
@@ -151,13 +151,13 @@ def delete_image(session: Session, image_id: str) -> None:
     reconstructions = list(session.scalars(select(Reconstruction).where(Reconstruction.image_id == image_id)))
     own_ids = [row.id for row in reconstructions]
     if image.original_key is not None:
-        objects.discard(session, image.original_key, shared=False)
+        object_lifecycle.discard(session, image.original_key, shared=False)
     shared = {row.object_key for row in reconstructions} | {image.reference_key}
     if image.bitstream_sha256 is not None:
         shared.add(bitstream_key(image.bitstream_sha256))
     # In one order, so that two transactions that share objects cannot wait for each other.
     for key in sorted(key for key in shared if key is not None):
-        objects.discard(session, key, shared=True)
+        object_lifecycle.discard(session, key, shared=True)
     session.execute(delete(Job).where(or_(Job.image_id == image_id, Job.reconstruction_id.in_(own_ids))))
     session.execute(delete(Reconstruction).where(Reconstruction.id.in_(own_ids)))
     session.execute(delete(DescriptionRecord).where(DescriptionRecord.image_id == image_id))

@@ -1,0 +1,1 @@
+"""What the archive keeps: images, batches, reconstructions, and the objects that belong to them."""

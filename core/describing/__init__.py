@@ -1,0 +1,1 @@
+"""Paid descriptions: their cache, rate limit, budget and batches, for workers and command alike."""

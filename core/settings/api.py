@@ -1,0 +1,39 @@
+"""Settings of the HTTP process."""
+
+from datetime import timedelta
+from typing import Annotated
+
+from pydantic import Field, SecretStr, field_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from core.settings.duration import Duration
+
+_MIB = 1024 * 1024
+
+
+class APISettings(BaseSettings):
+    """The HTTP process."""
+
+    model_config = SettingsConfigDict(env_prefix="MISC_API_")
+
+    host: str = Field("127.0.0.1", description="Address to listen on; anything but loopback needs keys")
+    port: int = Field(8000, ge=0, le=65535, description="Port to listen on")
+    keys: Annotated[tuple[SecretStr, ...], NoDecode] = Field(
+        (), description="Comma-separated bearer keys; none means loopback only"
+    )
+    max_upload_bytes: int = Field(128 * _MIB, ge=1, description="Largest request body for one picture")
+    max_batch_bytes: int = Field(1024 * _MIB, ge=1, description="Largest request body for one batch")
+    max_batch_images: int = Field(1000, ge=1, description="Most pictures in one batch request")
+    max_pixels: int = Field(100_000_000, ge=1, le=100_000_000, description="Most pixels in one picture")
+    events_poll: Duration = Field(
+        timedelta(seconds=2),
+        description="How often an event stream checks the database in case an event was lost",
+    )
+    idempotency_lifetime: Duration = Field(timedelta(hours=24), description="How long answers are kept for replay")
+
+    @field_validator("keys", mode="before")
+    @classmethod
+    def _split_keys(cls, value: object) -> object:
+        if isinstance(value, str):
+            return tuple(part.strip() for part in value.split(",") if part.strip())
+        return value

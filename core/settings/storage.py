@@ -1,0 +1,47 @@
+"""Settings of object storage."""
+
+from datetime import timedelta
+from enum import StrEnum
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field, SecretStr, field_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from core.settings.duration import Duration
+
+
+class StorageBackend(StrEnum):
+    """Where objects lie."""
+
+    LOCAL = "local"
+    """A folder."""
+    S3 = "s3"
+    """An S3-compatible store."""
+
+
+class StorageSettings(BaseSettings):
+    """Object storage."""
+
+    model_config = SettingsConfigDict(env_prefix="MISC_STORAGE_")
+
+    backend: StorageBackend = Field(StorageBackend.LOCAL, description="local or s3")
+    path: Path = Field(Path("misc-data/objects"), description="Folder of the local backend")
+    bucket: str = Field("misc", description="Bucket of the s3 backend")
+    prefix: str = Field("", description="Prefix of every key in the bucket")
+    endpoint_url: str | None = Field(None, description="Address of an S3-compatible store; empty for AWS")
+    public_endpoint_url: str | None = Field(
+        None, description="Address for presigned URLs when callers reach the store by another name"
+    )
+    region: str = Field("us-east-1", description="Region that requests are signed for")
+    access_key: str | None = Field(None, description="Access key; empty for the SDK's own search")
+    secret_key: SecretStr | None = Field(None, description="Secret key")
+    request_checksum_calculation: Literal["when_required", "when_supported"] = Field(
+        "when_required", description="when_supported sends checksums that some S3-compatible stores refuse"
+    )
+    presign_expires: Duration = Field(timedelta(minutes=15), description="Life of a presigned URL")
+
+    @field_validator("endpoint_url", "public_endpoint_url", "access_key", "secret_key", mode="before")
+    @classmethod
+    def _empty_is_unset(cls, value: object) -> object:
+        return None if value == "" else value

@@ -1,0 +1,41 @@
+"""Settings of the worker processes."""
+
+from datetime import timedelta
+
+from pydantic import Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from core.settings.duration import Duration
+
+
+class WorkerSettings(BaseSettings):
+    """The worker processes."""
+
+    model_config = SettingsConfigDict(env_prefix="MISC_WORKER_")
+
+    encode_concurrency: int = Field(
+        32, ge=1, description="Threads of an encode worker; many, since they wait for model answers"
+    )
+    encode_slots: int = Field(
+        0, ge=0, description="Encodes of a worker that may hold a full picture at a time; 0 for one each core"
+    )
+    decode_concurrency: int = Field(1, ge=1, description="Threads of a decode worker; one decode fills a device")
+    maintenance_concurrency: int = Field(2, ge=1, description="Threads of a maintenance worker")
+    lease: Duration = Field(
+        timedelta(seconds=30), description="A job whose worker is silent for this long is given to another"
+    )
+    max_attempts: int = Field(3, ge=1, description="Attempts before a job fails for good")
+    retry_delay: Duration = Field(timedelta(seconds=2), description="Wait before the second attempt; doubles")
+    reconcile_interval: Duration = Field(
+        timedelta(seconds=2), description="How often lost wake-ups and expired leases are looked for"
+    )
+    soft_shutdown: Duration = Field(
+        timedelta(seconds=8),
+        description="Time for running jobs to end after a stop; a little under the grace period",
+    )
+    preview_interval: Duration = Field(
+        timedelta(seconds=1), description="Least time between two preview pictures of a decode"
+    )
+    stuck_after: Duration = Field(
+        timedelta(seconds=30), description="An idle worker beside a full queue for this long restarts itself"
+    )
