@@ -22,7 +22,7 @@ from PIL import Image
 from rich.console import Console
 from rich.table import Table
 
-from cli.stack import EmbeddedStack
+from cli.up.stack import EmbeddedStack
 
 _OPTIONS = {"describe": "openai", "mode": "pixel", "maps": False}
 _WINDOW_SECONDS = 60.0

@@ -46,8 +46,8 @@ class Task:
 @lru_cache(maxsize=1)
 def comparison_of(plan: Plan) -> Comparison:
     """What a process compares with; made once, with its networks."""
-    from cli.folders import weights_store
-    from cli.networks import restorers
+    from cli.local.networks import restorers
+    from cli.local.paths import weights_store
 
     share_processors(plan.processes)
     profile = Profile(plan.profile)

@@ -43,7 +43,7 @@ def _in_process(*words: str) -> dict[str, Any]:
 
 def _encode(picture: Path, out: Path, profile: str, rate: int) -> dict[str, Any]:
     begun = time.perf_counter()
-    from cli.folders import weights_store
+    from cli.local.paths import weights_store
     from codec.encode.equip import equipped
     from codec.encode.parts import EncodeDependencies
     from codec.encode.pipeline import encode
@@ -67,8 +67,8 @@ def _encode(picture: Path, out: Path, profile: str, rate: int) -> dict[str, Any]
 
 def _decode(file: Path, profile: str) -> dict[str, Any]:
     begun = time.perf_counter()
-    from cli.folders import weights_store
-    from cli.networks import restorers
+    from cli.local.networks import restorers
+    from cli.local.paths import weights_store
     from codec.bitstream import unpack
     from codec.decode.pipeline import decode
     from codec.metrics.own import restorer_here

@@ -1,15 +1,15 @@
 """Entry of the `misc` command: wires the subcommands together and does nothing itself.
 
-Each subcommand is a module of this package with `register(app)`; what is slow to import is imported inside its
+Each subcommand is a module of `cli.commands` with `register(app)`; what is slow to import is imported inside its
 functions, so that `misc --help` answers at once.
 """
 
-from importlib.metadata import PackageNotFoundError, version
 from typing import Annotated
 
 import typer
 
-from cli import decode, demo, doctor, encode, eval, inspect, jobs, ls, pull, push, up, weights
+from cli.commands import decode, demo, doctor, encode, eval, inspect, jobs, ls, pull, push, up, weights
+from cli.version import software
 
 _COMMANDS = (encode, decode, inspect, up, demo, push, pull, ls, jobs, eval, weights, doctor)
 """In the order of `misc --help`."""
@@ -46,14 +46,6 @@ def build_app() -> typer.Typer:
     for command in _COMMANDS:
         command.register(app)
     return app
-
-
-def software() -> str:
-    """Name and version of this program, as metadata say it."""
-    try:
-        return f"misc-archive {version('misc-archive')}"
-    except PackageNotFoundError:
-        return "misc-archive"
 
 
 def main() -> None:

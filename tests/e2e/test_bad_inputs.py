@@ -19,8 +19,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from cli.demo import isolated_environment
-from cli.stack import EmbeddedStack
+from cli.commands.demo import isolated_environment
+from cli.up.stack import EmbeddedStack
 
 pytestmark = pytest.mark.timeout(240)
 

@@ -16,7 +16,7 @@ import httpx
 import pytest
 from PIL import Image
 
-from cli.stack import EmbeddedStack
+from cli.up.stack import EmbeddedStack
 from codec.bitstream import Maps, PixelCoarse, Stream, Texts
 from codec.bitstream.container import pack
 from codec.weights.store import WeightsStore

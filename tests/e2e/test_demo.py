@@ -12,7 +12,7 @@ import psutil
 import pytest
 from PIL import Image
 
-from cli.demo import isolated_environment
+from cli.commands.demo import isolated_environment
 from codec.bitstream import RefCoarse, unpack
 
 pytestmark = pytest.mark.timeout(300)

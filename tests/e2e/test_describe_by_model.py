@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from cli.stack import EmbeddedStack
+from cli.up.stack import EmbeddedStack
 from tests.lmm_server.server import LMMTestServer
 
 LEASE_SECONDS = 5

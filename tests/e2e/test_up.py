@@ -19,7 +19,7 @@ import psutil
 import pytest
 from PIL import Image
 
-from cli.demo import isolated_environment
+from cli.commands.demo import isolated_environment
 
 READY_SECONDS, STOP_SECONDS = 10.0, 10.0
 

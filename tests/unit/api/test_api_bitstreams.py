@@ -11,7 +11,7 @@ from fastapi.testclient import TestClient
 from sqlalchemy import func, select
 
 from api.services import Services
-from cli.inspect import contents
+from cli.commands.inspect import contents
 from codec.bitstream import ExternalCoarse, Stream, pack
 from core.database import Database
 from models import Image

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from cli import client as client_module
-from cli.client import Client, ClientError, ServerUnreachable, Upload
-from cli.pushed import Pushed
+from cli.server import client as client_module
+from cli.server.client import Client, ClientError, ServerUnreachable, Upload
+from cli.server.push_history import Pushed
 
 
 @dataclass

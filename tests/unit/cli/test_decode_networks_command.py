@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from click.testing import Result
 
-from cli import networks
+from cli.local import networks
 from codec.bitstream import Maps, PixelCoarse, RefCoarse, Stream, Texts, unpack
 from codec.bitstream.container import pack
 from codec.weights.released import RELEASED

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from cli.demo_page import ShownPicture, build_page, honest_sentence
+from cli.report.demo_page import ShownPicture, build_page, honest_sentence
 
 _ROWS = ["10000000"] + ["00000000"] * 6 + ["00000011"]
 

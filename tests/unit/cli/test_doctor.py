@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from cli import checks
-from cli.checks import Check, local_checks
+from cli import doctor_checks
+from cli.doctor_checks import Check, local_checks
 from cli.main import build_app
 
 
@@ -48,7 +48,7 @@ def test_disk_without_wal_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
                 raise sqlite3.OperationalError("locking protocol")
             return super().execute(sql, *parameters)
 
-    monkeypatch.setattr(checks.sqlite3, "connect", _Drive)
+    monkeypatch.setattr(doctor_checks.sqlite3, "connect", _Drive)
 
     database = _by_name(tmp_path)["database"]
 
@@ -90,14 +90,14 @@ def test_report_names_what_is_broken_and_ends_with_one(tmp_path: Path, monkeypat
 
 
 def test_missing_plugin_of_a_rare_format_is_no_reason_to_fail(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    real = checks.importlib.import_module
+    real = doctor_checks.importlib.import_module
 
     def _import(name: str) -> object:
         if name.startswith("pillow_heif"):
             raise ImportError("No module named 'pillow_heif'")
         return real(name)
 
-    monkeypatch.setattr(checks.importlib, "import_module", _import)
+    monkeypatch.setattr(doctor_checks.importlib, "import_module", _import)
 
     found = _by_name(tmp_path)["reads HEIC"]
 

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from click.testing import Result
 
-from cli.batch_asking import BatchBuyer
-from cli.local_pace import LocalRateLimiter
+from cli.local.batch_asking import BatchBuyer
+from cli.local.local_pace import LocalRateLimiter
 from codec.bitstream import unpack
 from codec.errors import Cancelled
 from tests.lmm_server.server import LMMTestServer

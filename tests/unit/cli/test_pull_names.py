@@ -2,7 +2,7 @@
 
 import pytest
 
-from cli.pull import _file_name
+from cli.commands.pull import _file_name
 
 _ID = "0192f3c4-7b1e-7c00-8000-0123456789ab"
 

@@ -8,8 +8,16 @@ from pathlib import Path
 
 import pytest
 
-from cli.demo import isolated_environment
-from cli.stack import DataFolderInUse, EmbeddedStack, PortInUse, StackError, check_settings, redis_answers, redis_binary
+from cli.commands.demo import isolated_environment
+from cli.up.stack import (
+    DataFolderInUse,
+    EmbeddedStack,
+    PortInUse,
+    StackError,
+    check_settings,
+    redis_answers,
+    redis_binary,
+)
 
 
 @pytest.fixture

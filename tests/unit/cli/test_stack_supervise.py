@@ -12,8 +12,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from cli import supervise
-from cli.supervise import WANTS_RESTART, Child, Supervisor, last_lines
+from cli.up import supervisor as supervisor_module
+from cli.up.supervisor import WANTS_RESTART, Child, Supervisor, last_lines
 
 _SLEEP = "import time; time.sleep(60)"
 _STUBBORN = "import signal, time; signal.signal(15, signal.SIG_IGN); print('deaf', flush=True); time.sleep(60)"
@@ -82,8 +82,8 @@ def test_full_disk_and_closed_terminal_do_not_end_the_watching(tmp_path: Path, m
     def _fail(*_: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(supervise, "_limit_log", _fail)
-    monkeypatch.setattr(supervise, "_LAST_DELAY_SECONDS", 0.5)
+    monkeypatch.setattr(supervisor_module, "_limit_log", _fail)
+    monkeypatch.setattr(supervisor_module, "_LAST_DELAY_SECONDS", 0.5)
     supervisor = Supervisor(on_event=_fail)
     supervisor.start()
     try:
@@ -130,7 +130,7 @@ def test_grandchildren_end_with_their_parent(supervisor: Supervisor, tmp_path: P
 
 def test_children_end_when_the_parent_is_killed(tmp_path: Path) -> None:
     code = (
-        "import os, sys, time, pathlib\nfrom cli.supervise import Child, Supervisor\n"
+        "import os, sys, time, pathlib\nfrom cli.up.supervisor import Child, Supervisor\n"
         "s = Supervisor(); s.start()\n"
         f"s.add(Child('one', [sys.executable, '-S', '-c', {_SLEEP!r}], dict(os.environ), "
         f"pathlib.Path({str(tmp_path)!r}) / 'one.log'))\n"
@@ -148,7 +148,7 @@ def test_children_end_when_the_parent_is_killed(tmp_path: Path) -> None:
 def test_full_log_is_set_aside_while_the_child_goes_on_writing(
     supervisor: Supervisor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(supervise, "_LOG_LIMIT_BYTES", 4096)
+    monkeypatch.setattr(supervisor_module, "_LOG_LIMIT_BYTES", 4096)
     code = "import time\nwhile True: print('x' * 99, flush=True); time.sleep(0.01)"
     supervisor.add(_child(tmp_path, "talker", code))
 

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from click.testing import Result
 
-from cli.client import ClientError
-from cli.stack import EmbeddedStack, StackError
+from cli.server.client import ClientError
+from cli.up.stack import EmbeddedStack, StackError
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from click.testing import Result
 
-from cli import checks
+from cli import doctor_checks
 from codec.weights import pull, store
 from codec.weights.manifest import HubSource, Licence, Part, Released
 from codec.weights.released import RELEASED
@@ -227,8 +227,8 @@ def test_verify_names_what_is_damaged(misc: Misc, checkpoint: Path, tmp_path: Pa
 
 
 def test_doctor_tells_damaged_weights(misc: Misc, checkpoint: Path, tmp_path: Path, folder: Path) -> None:
-    def weights() -> checks.Check:
-        return checks._weights()
+    def weights() -> doctor_checks.Check:
+        return doctor_checks._weights()
 
     assert weights().is_well and f"{len(shipped_records())} files come with the program" in weights().detail
     assert "no others are here" in weights().detail

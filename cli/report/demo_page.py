@@ -7,7 +7,7 @@ from pathlib import Path
 from string import Template
 from typing import TYPE_CHECKING, Any
 
-from cli.page import data_url, style
+from cli.report.html_report import data_url, style
 
 if TYPE_CHECKING:
     from PIL import Image

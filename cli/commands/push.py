@@ -12,14 +12,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from cli.encode import PICTURE_SUFFIXES, OnOff
+from cli.commands.encode import PICTURE_SUFFIXES, OnOff
 from cli.errors import FAILED, describe_error, fail_usage, failures, usage_errors
 from cli.output import print_json, progress_bar, say, show
-from cli.remote import KeyOption, ServerOption, connected
+from cli.server.remote import KeyOption, ServerOption, connected
 
 if TYPE_CHECKING:
-    from cli.client import Client
-    from cli.pushed import Pushed
+    from cli.server.client import Client
+    from cli.server.push_history import Pushed
     from codec.captions import Captions
 
 _HELP = """Send pictures to a server, which encodes and keeps them.
@@ -179,7 +179,7 @@ def _task(path: Path, values: dict[str, Any], captions: "Captions | None") -> _T
 
 
 def _run(client: "Client", tasks: list[_Task], batch: str | None, uploads: int, *, wait: bool) -> list[_Outcome]:
-    from cli.pushed import Pushed, default_path
+    from cli.server.push_history import Pushed, default_path
 
     memory = Pushed(default_path())
     more = {"batch_id": _batch_id(client, memory, batch)} if batch is not None else {}
@@ -202,7 +202,7 @@ def _run(client: "Client", tasks: list[_Task], batch: str | None, uploads: int, 
 
 def _batch_id(client: "Client", memory: "Pushed", name: str) -> str:
     """The group of this name that was made from here, or a new one."""
-    from cli.client import ClientError
+    from cli.server.client import ClientError
 
     key = f"batch-{hashlib.sha256(name.encode()).hexdigest()[:40]}"
     known = memory.find(client.server, key)
@@ -228,7 +228,7 @@ def _sent(client: "Client", memory: "Pushed", task: _Task, more: dict[str, Any])
 
 
 def _send(client: "Client", memory: "Pushed", task: _Task, options: dict[str, Any], outcome: _Outcome) -> None:
-    from cli.client import Upload
+    from cli.server.client import Upload
 
     with task.path.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
@@ -256,7 +256,7 @@ def _fresh(key: str) -> str:
 
 def _find(client: "Client", image_id: str) -> dict[str, Any] | None:
     """The image, unless it is gone or came to nothing, in which case sending it again makes sense."""
-    from cli.client import ClientError
+    from cli.server.client import ClientError
 
     try:
         image = client.image(image_id)
@@ -286,7 +286,7 @@ def _note(outcome: _Outcome, image: dict[str, Any]) -> None:
 
 def _recorded(outcome: _Outcome, act: Callable[[], None]) -> None:
     """Do it, and note what went wrong on the input: one bad picture must not stop the rest."""
-    from cli.client import ClientError
+    from cli.server.client import ClientError
 
     try:
         act()

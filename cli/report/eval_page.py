@@ -6,8 +6,8 @@ from pathlib import Path
 from string import Template
 from typing import TYPE_CHECKING, Any
 
-from cli.demo_page import honest_sentence
-from cli.page import data_url, style
+from cli.report.demo_page import honest_sentence
+from cli.report.html_report import data_url, style
 
 if TYPE_CHECKING:
     from codec.metrics.compare import Row

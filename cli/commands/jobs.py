@@ -6,7 +6,7 @@ import typer
 
 from cli.errors import FAILED
 from cli.output import print_json, say, show
-from cli.remote import KeyOption, ServerOption, connected
+from cli.server.remote import KeyOption, ServerOption, connected
 
 _HELP = """List the jobs of a server, look at one, follow it or cancel it.
 

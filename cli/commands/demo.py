@@ -21,9 +21,9 @@ from cli.errors import FAILED, fail_usage, usage_errors
 from cli.output import say, show
 
 if TYPE_CHECKING:
-    from cli.client import Client
-    from cli.demo_page import ShownPicture
-    from cli.stack import EmbeddedStack
+    from cli.report.demo_page import ShownPicture
+    from cli.server.client import Client
+    from cli.up.stack import EmbeddedStack
 
 _HELP = """Send photos through the whole service on this machine and look at what comes back.
 
@@ -70,9 +70,9 @@ def demo(
     ] = None,
 ) -> None:
     """Run the whole of it; the help text is `_HELP`."""
-    from cli.client import ClientError
-    from cli.push import pictures_in
-    from cli.stack import StackError
+    from cli.commands.push import pictures_in
+    from cli.server.client import ClientError
+    from cli.up.stack import StackError
 
     with usage_errors():
         sources = pictures_in(paths) if paths else scikit_photos()
@@ -124,7 +124,7 @@ def _leave(number: int, _frame: object) -> None:
 
 @contextmanager
 def _stack(data: Path | None) -> Iterator["EmbeddedStack"]:
-    from cli.stack import EmbeddedStack
+    from cli.up.stack import EmbeddedStack
 
     folder = Path(tempfile.mkdtemp(prefix="misc-demo-")) if data is None else data
     try:
@@ -155,7 +155,7 @@ def _travel(client: "Client", sources: Sequence[Path]) -> list[_Trip]:
 def _send(client: "Client", trip: _Trip) -> None:
     import secrets
 
-    from cli.client import ClientError, Upload
+    from cli.server.client import ClientError, Upload
 
     try:
         answer = client.submit_picture(Upload(trip.source, trip.source.name, secrets.token_hex(16)), {})
@@ -191,8 +191,8 @@ def _bring_back(client: "Client", trip: _Trip, out: Path) -> "ShownPicture":
     """Fetch the stream and the picture, and hold both against what the service says of them."""
     from PIL import Image
 
-    from cli.client import ClientError
-    from cli.demo_page import ShownPicture
+    from cli.report.demo_page import ShownPicture
+    from cli.server.client import ClientError
     from codec.bitstream import unpack
     from codec.picture.open import open_picture
 
@@ -211,8 +211,8 @@ def _bring_back(client: "Client", trip: _Trip, out: Path) -> "ShownPicture":
 
 
 def _write_page(out: Path, shown: Sequence["ShownPicture"]) -> Path:
-    from cli.demo_page import build_page
-    from cli.plan import write_atomically
+    from cli.local.file_plan import write_atomically
+    from cli.report.demo_page import build_page
 
     page = out / "index.html"
     write_atomically(page, build_page(shown).encode())

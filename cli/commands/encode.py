@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from cli.errors import FAILED, fail_usage, failures, usage_errors
+from cli.local.file_plan import Pair, Plan, died_result, error_result, is_newer, plan_outputs, run_all, write_atomically
 from cli.output import print_json, say, show
-from cli.plan import Pair, Plan, died_result, error_result, is_newer, plan_outputs, run_all, write_atomically
 
 if TYPE_CHECKING:
-    from cli.asking import Outcome
+    from cli.local.describe_remote import Outcome
     from codec.bitstream import Stream
     from codec.captions import Captions
     from codec.encode.coarse.external import Reference
@@ -147,7 +147,7 @@ def _tasks(
     may_skip: bool,
 ) -> list[_Task]:
     """Everything that can be wrong with the call as a whole is found here, before any picture is opened."""
-    from cli.folders import weights_store
+    from cli.local.paths import weights_store
     from codec.encode.pipeline import check_options
     from codec.nets.coarse_networks import record_of
     from codec.options import Describer, EncodeOptions, Mode, parse_options
@@ -175,8 +175,8 @@ def _asked(tasks: list[_Task]) -> list[_Task]:
 
     if not any(needs_model(task.options, has_captions=task.captions is not None) for task in tasks):
         return tasks
-    from cli.asking import ask_all
-    from cli.folders import data_folder
+    from cli.local.describe_remote import ask_all
+    from cli.local.paths import data_folder
     from core.settings import LMMSettings, load
 
     lmm = load(LMMSettings)
@@ -220,7 +220,7 @@ def encode_one(task: _Task) -> dict[str, Any]:
 
 
 def _encode_one(task: _Task) -> dict[str, Any]:
-    from cli.folders import weights_store
+    from cli.local.paths import weights_store
     from codec.encode.equip import equipped
     from codec.encode.parts import EncodeDependencies
     from codec.encode.pipeline import encode as encode_picture
@@ -270,8 +270,8 @@ def _result(pair: Pair, data: bytes, stream: "Stream", bits: Any) -> dict[str, A
 
 def _done_before(task: _Task) -> dict[str, Any] | None:
     """The result of an earlier run, if its file is newer than the picture, whole, and as far as it tells as asked."""
-    from cli.as_asked import is_as_asked
-    from cli.folders import weights_store
+    from cli.local.paths import weights_store
+    from cli.local.up_to_date import is_up_to_date
     from codec.bitstream import unpack
     from codec.errors import StreamError
 
@@ -282,7 +282,7 @@ def _done_before(task: _Task) -> dict[str, Any] | None:
         unpacked = unpack(data)
     except (OSError, StreamError):
         return None
-    if not is_as_asked(unpacked, task.options, task.captions, task.pair.source.name, weights_store()):
+    if not is_up_to_date(unpacked, task.options, task.captions, task.pair.source.name, weights_store()):
         return None
     return _result(task.pair, data, unpacked.stream, unpacked.bits) | {"skipped": True}
 

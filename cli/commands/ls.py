@@ -5,7 +5,7 @@ from typing import Annotated, Any
 import typer
 
 from cli.output import print_json, show
-from cli.remote import KeyOption, ServerOption, connected
+from cli.server.remote import KeyOption, ServerOption, connected
 
 _HELP = """List the images of a server, newest first.
 

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from cli.errors import FAILED, fail_usage, failures, usage_errors
+from cli.local.file_plan import Pair, died_result, error_result, is_newer, plan_outputs, run_all, write_atomically
 from cli.output import print_json, say, show, step_bar
-from cli.plan import Pair, died_result, error_result, is_newer, plan_outputs, run_all, write_atomically
 
 if TYPE_CHECKING:
     from codec.options import DecodeOptions
@@ -96,7 +96,7 @@ def _tasks(
     inputs: list[Path], out: str, values: dict[str, Any], reference: Path | None, format: str, *, may_skip: bool
 ) -> list[_Task]:
     """Everything that can be wrong with the call as a whole is found here, before any file is opened."""
-    from cli.networks import default_profile, restorers
+    from cli.local.networks import default_profile, restorers
     from codec.options import DecodeOptions, parse_options
     from codec.picture.save import MEDIA_TYPES, format_for
 
@@ -132,9 +132,9 @@ def decode_one(task: _Task) -> dict[str, Any]:
 
 
 def _decode_one(task: _Task) -> dict[str, Any]:
-    from cli.folders import find_network
-    from cli.main import software
-    from cli.networks import restorers
+    from cli.local.networks import restorers
+    from cli.local.paths import find_network
+    from cli.version import software
     from codec.bitstream import ExternalCoarse, unpack
     from codec.decode.pipeline import decode as decode_stream
     from codec.picture.save import Provenance, require_format, save_picture

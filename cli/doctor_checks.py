@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from cli.client import Client
+    from cli.server.client import Client
 
 _PROBE_SECONDS = 20.0
 """Longer than a lost wake-up takes to be sent again."""
@@ -58,7 +58,7 @@ def local_checks(data: Path) -> Iterator[Check]:
 
 def server_checks(client: "Client") -> Iterator[Check]:
     """Whether a server is ready, and whether each of its queues is served."""
-    from cli.client import ClientError
+    from cli.server.client import ClientError
 
     try:
         answer = client.get("/readyz", any_status=True)
@@ -165,7 +165,7 @@ def _codec() -> Check:
 
 
 def _painter() -> Check:
-    from cli.networks import restorers
+    from cli.local.networks import restorers
     from codec.options import Profile
 
     advice = "Without it pictures come back by --restorer smooth only."
@@ -181,7 +181,7 @@ def _painter() -> Check:
 
 
 def _redis() -> Check:
-    from cli.stack import StackError, redis_binary
+    from cli.up.stack import StackError, redis_binary
 
     configured = os.environ.get("MISC_BROKER_URL")
     if configured:
@@ -204,7 +204,7 @@ def _redis() -> Check:
 
 
 def _start_redis_once(binary: Path) -> float | None:
-    from cli.stack import redis_answers
+    from cli.up.stack import redis_answers
 
     with tempfile.TemporaryDirectory(prefix="misc-doctor-") as folder:
         path = Path(folder) / "redis.sock"
@@ -279,7 +279,7 @@ def _scratch(data: Path) -> Iterator[Path]:
 
 
 def _weights() -> Check:
-    from cli.weights import weights_folder
+    from cli.commands.weights import weights_folder
     from codec.errors import WeightsError
     from codec.weights.store import State, WeightsStore
     from core.errors import ServiceError
@@ -330,7 +330,7 @@ def _clock_of(date_header: str | None) -> Check:
 
 
 def _probe(client: "Client", queue: str) -> Check:
-    from cli.client import ClientError
+    from cli.server.client import ClientError
 
     started = time.monotonic()
     try:

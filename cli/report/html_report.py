@@ -13,7 +13,7 @@ _SHOWN_PX = 1280
 
 _QUALITY = 90
 
-_STYLE = Path(__file__).with_name("page.css")
+_STYLE = Path(__file__).with_name("html_report.css")
 
 
 def style() -> str:

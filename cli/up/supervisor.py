@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO
 
-from cli import guard
+from cli.up import process_guard
 
 WANTS_RESTART = 75
 """Exit status (EX_TEMPFAIL) by which a child asks to be started again at once."""
@@ -67,7 +67,7 @@ class Supervisor:
     def start(self) -> None:
         """Start the guard and begin to watch; children can be added from now on."""
         self._guard = subprocess.Popen(
-            [sys.executable, "-I", "-S", guard.__file__],
+            [sys.executable, "-I", "-S", process_guard.__file__],
             stdin=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
             start_new_session=True,
@@ -102,7 +102,7 @@ class Supervisor:
             if child.process is not None and child.process.poll() is None
         }
 
-    def stop(self, last: Sequence[str] = (), grace_seconds: float = guard.GRACE_SECONDS) -> list[str]:
+    def stop(self, last: Sequence[str] = (), grace_seconds: float = process_guard.GRACE_SECONDS) -> list[str]:
         """End every child: SIGTERM, then SIGKILL after `grace_seconds`; those named in `last` after the others.
 
         Returns the names of those that had to be killed. Safe to call twice.
@@ -118,7 +118,7 @@ class Supervisor:
             if self._guard is not None and self._guard.stdin is not None:
                 with contextlib.suppress(BrokenPipeError):
                     self._guard.stdin.close()
-                self._guard.wait(timeout=guard.GRACE_SECONDS + 2)
+                self._guard.wait(timeout=process_guard.GRACE_SECONDS + 2)
                 self._guard = None
         return killed
 

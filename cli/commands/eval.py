@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from cli.encode import PICTURE_SUFFIXES
+from cli.commands.encode import PICTURE_SUFFIXES
 from cli.errors import FAILED, describe_error, fail_usage, usage_errors
+from cli.local.file_plan import run_all, write_atomically
 from cli.output import print_json, say, show
-from cli.plan import run_all, write_atomically
 from codec.errors import FeatureUnavailable, OptionError
 
 if TYPE_CHECKING:
@@ -154,7 +154,7 @@ def _asked(
     peers: str | None,
     processes: int,
 ) -> _Asked:
-    from cli.networks import default_profile
+    from cli.local.networks import default_profile
 
     if maps not in ("on", "off"):
         raise fail_usage(f"--maps must be on or off, not {maps}.")
@@ -203,8 +203,8 @@ def _metrics_package() -> Any:
 @lru_cache(maxsize=1)
 def _comparison(asked: _Asked) -> "Comparison":
     """Built once in each process, with its networks."""
-    from cli.folders import weights_store
-    from cli.networks import restorers
+    from cli.local.networks import restorers
+    from cli.local.paths import weights_store
     from codec.captions import load_captions
     from codec.metrics.compare import Comparison
     from codec.metrics.own import OwnCodec, restorer_here, settings_of
@@ -277,7 +277,7 @@ def _keeper(task: _Task) -> "Callable[[str, int, Image.Image], None]":
 
 
 def _page(rows: "list[Row]", summary: list[dict[str, Any]], tasks: list[_Task], comparison: "Comparison") -> str:
-    from cli.eval_page import build_page
+    from cli.report.eval_page import build_page
     from codec.metrics.compare import ORIGINAL
 
     pictures = {}

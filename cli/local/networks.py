@@ -4,7 +4,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cli.folders import weights_store
+from cli.local.paths import weights_store
 
 if TYPE_CHECKING:
     from codec.decode.restorers import Restorers

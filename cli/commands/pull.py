@@ -8,10 +8,10 @@ import typer
 
 from cli.errors import FAILED, describe_error, fail_usage, failures, usage_errors
 from cli.output import print_json, progress_bar, say, show
-from cli.remote import KeyOption, ServerOption, connected
+from cli.server.remote import KeyOption, ServerOption, connected
 
 if TYPE_CHECKING:
-    from cli.client import Client
+    from cli.server.client import Client
 
 _STEM_LIMIT_BYTES = 200
 """File systems take 255 bytes of name; the id, the suffix and those of a file that is being written come on top."""
@@ -87,7 +87,7 @@ def _fetched(
     client: "Client", image: dict[str, Any] | str, out: Path, order: dict[str, Any] | None, *, may_skip: bool
 ) -> dict[str, Any]:
     """Fetch one image; an error becomes part of the result."""
-    from cli.client import ClientError
+    from cli.server.client import ClientError
 
     image_id = image if isinstance(image, str) else image["id"]
     result = {"image": image_id, "output": None, "bytes": None, "reconstruction": None, "skipped": False, "error": None}
@@ -111,7 +111,7 @@ def _fetched(
 
 def _painted(client: "Client", image_id: str, order: dict[str, Any]) -> str:
     """The id of a reconstruction that is ready; raises ClientError with the job's error when it fails."""
-    from cli.client import ClientError
+    from cli.server.client import ClientError
 
     answer = client.order_reconstruction(image_id, order)
     job = client.wait_for_job(answer["job"]["id"])

@@ -10,7 +10,7 @@ from cli.errors import FAILED, fail_usage
 from cli.output import say
 
 if TYPE_CHECKING:
-    from cli.client import Client
+    from cli.server.client import Client
 
 ServerOption = Annotated[
     str | None, typer.Option(envvar="MISC_SERVER", help="Address of the server (http://127.0.0.1:8000).")
@@ -21,7 +21,7 @@ KeyOption = Annotated[str | None, typer.Option(envvar="MISC_API_KEY", help="Key 
 @contextmanager
 def connected(server: str | None, key: str | None) -> Iterator["Client"]:
     """A client for the block; a refusal that the block does not handle is said in one sentence and ends with 1."""
-    from cli.client import Client, ClientError
+    from cli.server.client import Client, ClientError
 
     try:
         client = Client(server, key)

@@ -13,8 +13,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Self
 
-from cli.client import FINAL_STATES, Client
-from cli.supervise import Child, Supervisor, last_lines
+from cli.server.client import FINAL_STATES, Client
+from cli.up.supervisor import Child, Supervisor, last_lines
 
 _SOCKET_PATH_LIMIT_BYTES = 100
 """The kernel takes 108 bytes of socket path on Linux and 104 on macOS."""

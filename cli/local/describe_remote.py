@@ -13,8 +13,8 @@ from pathlib import Path
 
 from PIL import Image
 
-from cli.batch_asking import BatchBuyer
-from cli.local_pace import LocalRateLimiter
+from cli.local.batch_asking import BatchBuyer
+from cli.local.local_pace import LocalRateLimiter
 from cli.output import progress_bar
 from codec.encode.describe.choose import Asked, ask
 from codec.encode.describe.lmm.batch import OpenAIBatches

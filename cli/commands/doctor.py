@@ -9,7 +9,7 @@ from cli.errors import FAILED, fail_usage
 from cli.output import print_json, say, show
 
 if TYPE_CHECKING:
-    from cli.checks import Check
+    from cli.doctor_checks import Check
 
 _HELP = """Say what works here and what to do about the rest.
 
@@ -32,9 +32,9 @@ def doctor(
     as_json: Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")] = False,
 ) -> None:
     """Run every check; the help text is `_HELP`."""
-    from cli.checks import local_checks, server_checks
-    from cli.client import Client, ClientError
-    from cli.up import default_data_folder
+    from cli.commands.up import default_data_folder
+    from cli.doctor_checks import local_checks, server_checks
+    from cli.server.client import Client, ClientError
 
     found: list[Check] = []
 

@@ -49,9 +49,9 @@ def up(
     decode_workers: Annotated[int, typer.Option(min=1, help="Decode worker processes.")] = 1,
 ) -> None:
     """Run until a signal; the help text is `_HELP`."""
-    from cli.client import ClientError
-    from cli.networks import takes_minutes_to_load
-    from cli.stack import EmbeddedStack, StackError
+    from cli.local.networks import takes_minutes_to_load
+    from cli.server.client import ClientError
+    from cli.up.stack import EmbeddedStack, StackError
 
     started = time.monotonic()
     stack = EmbeddedStack(

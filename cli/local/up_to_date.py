@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from codec.weights.store import WeightsStore
 
 
-def is_as_asked(
+def is_up_to_date(
     unpacked: "Unpacked",
     options: "EncodeOptions",
     captions: "Captions | None",

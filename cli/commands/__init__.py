@@ -1,0 +1,1 @@
+"""The subcommands of `misc`, one a module, each with `register(app)`."""

@@ -1,0 +1,1 @@
+"""What commands that work on files of this machine share."""
