@@ -72,7 +72,7 @@ def _decode(file: Path, profile: str) -> dict[str, Any]:
     from codec.bitstream import unpack
     from codec.decode.pipeline import decode
     from codec.metrics.own import restorer_here
-    from codec.nets.coarse_networks import find_in
+    from codec.nets.compression.load import find_in
     from codec.options import DecodeOptions, Profile
 
     imported = time.perf_counter()

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from safetensors.numpy import load_file
 
-from codec.nets.clip_tokenizer import END, PADDING, START, clip_tokenizer
+from codec.nets.clip.tokenizer import END, PADDING, START, clip_tokenizer
 from codec.nets.lite.load import VOCABULARY
 from codec.nets.lite.vocabulary import Vocabulary
 from training.lite_descriptions import Described

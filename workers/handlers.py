@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from codec.errors import CodecError
-from codec.nets.placement import Placement
+from codec.nets.loading.device_config import DeviceConfig
 from codec.options import Profile
 from codec.weights.store import WeightsStore, default_folder
 from core.background import Periodic
@@ -96,8 +96,8 @@ class Handlers:
             from codec.decode.restorers import Restorers
             from workers.decode.handler import Decoder
 
-            placement = Placement(self._network.device, self._network.dtype, self._network.compile)
-            self._restorers = Restorers(self._weights, placement)
+            device_config = DeviceConfig(self._network.device, self._network.dtype, self._network.compile)
+            self._restorers = Restorers(self._weights, device_config)
             preview_seconds = self._worker.preview_interval.total_seconds()
             return self._when_warm(Decoder(self._weights, self._restorers, preview_seconds).decode_image)
         from workers.encode.handler import Encoder
@@ -142,10 +142,10 @@ class Handlers:
 
     def _release_idle(self) -> None:
         from codec.encode.locate import load as locators
-        from codec.nets import coarse_networks
+        from codec.nets.compression import load as coarse_codecs
 
         seconds = self._network.idle.total_seconds()
-        released = coarse_networks.release_idle(seconds) + locators.release_idle(seconds)
+        released = coarse_codecs.release_idle(seconds) + locators.release_idle(seconds)
         if self._restorers is not None:
             released += self._restorers.release_idle(seconds)
         if released:

@@ -149,7 +149,7 @@ def _tasks(
     """Everything that can be wrong with the call as a whole is found here, before any picture is opened."""
     from cli.local.paths import weights_store
     from codec.encode.pipeline import check_options
-    from codec.nets.coarse_networks import record_of
+    from codec.nets.compression.load import record_of
     from codec.options import Describer, EncodeOptions, Mode, parse_options
 
     captions = None

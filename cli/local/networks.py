@@ -8,7 +8,7 @@ from cli.local.paths import weights_store
 
 if TYPE_CHECKING:
     from codec.decode.restorers import Restorers
-    from codec.nets.placement import Placement
+    from codec.nets.loading.device_config import DeviceConfig
     from codec.options import Profile
 
 
@@ -28,16 +28,16 @@ def takes_minutes_to_load() -> bool:
 
 def restorers() -> "Restorers":
     """Those of this process, on the device and in the precision that MISC_NETWORK_* ask for."""
-    from codec.nets.placement import Placement
+    from codec.nets.loading.device_config import DeviceConfig
     from core.settings import NetworkSettings, load
 
     settings = load(NetworkSettings)
-    return _restorers_of(weights_store().path, Placement(settings.device, settings.dtype, settings.compile))
+    return _restorers_of(weights_store().path, DeviceConfig(settings.device, settings.dtype, settings.compile))
 
 
 @lru_cache(maxsize=1)
-def _restorers_of(weights: Path, placement: "Placement") -> "Restorers":
+def _restorers_of(weights: Path, device_config: "DeviceConfig") -> "Restorers":
     from codec.decode.restorers import Restorers
     from codec.weights.store import WeightsStore
 
-    return Restorers(WeightsStore(weights), placement)
+    return Restorers(WeightsStore(weights), device_config)

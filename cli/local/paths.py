@@ -25,6 +25,6 @@ def weights_store() -> "WeightsStore":
 
 def find_network(prefix: bytes) -> "CoarseNetwork":
     """The learned codec that a stream names; raises WeightsMissing, which says how to get it."""
-    from codec.nets.coarse_networks import load_coarse_network
+    from codec.nets.compression.load import load_coarse_network
 
     return load_coarse_network(weights_store(), prefix=prefix)

@@ -75,7 +75,7 @@ def _given(options: "EncodeOptions", captions: "Captions | None", source_name: s
 
 
 def _has_network(stream: "Stream", scale: int, options: "EncodeOptions", store: "WeightsStore") -> bool:
-    from codec.nets.coarse_networks import record_of
+    from codec.nets.compression.load import record_of
 
     wanted = record_of(store, name=options.network, profile=options.profile, rate=options.rate)
     if scale != (options.scale or wanted.scale or 1):

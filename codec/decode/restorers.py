@@ -16,8 +16,8 @@ from codec.bitstream.stream import Texts
 from codec.decode.restore import NEEDS_NETWORKS, Restorer, RestoreRequest, get_restorer
 from codec.nets.diffbir.load import NetworkFiles, find_files, load_diffbir
 from codec.nets.lite.load import find_lite, load_lite
-from codec.nets.loaded import Loaded
-from codec.nets.placement import Placement
+from codec.nets.loading.device_config import DeviceConfig
+from codec.nets.loading.model_cache import ModelCache
 from codec.options import DecodeOptions, Profile, RestorerName
 from codec.weights.index import Record
 from codec.weights.store import WeightsStore
@@ -42,9 +42,9 @@ class Restorers:
     The networks of one set are kept; a request for another set loads that one and lets the first go when it is free.
     """
 
-    def __init__(self, store: WeightsStore, placement: Placement | None = None) -> None:
-        self._store, self._placement = store, placement or Placement()
-        self._painting: Loaded[Restorer] = Loaded(most=1, on_release=self._free_memory)
+    def __init__(self, store: WeightsStore, device_config: DeviceConfig | None = None) -> None:
+        self._store, self._device_config = store, device_config or DeviceConfig()
+        self._painting: ModelCache[Restorer] = ModelCache(most=1, on_release=self._free_memory)
 
     def check(self, options: DecodeOptions) -> None:
         """Raise what `use` would raise because the files of networks are not here, without loading any."""
@@ -96,13 +96,13 @@ class Restorers:
         return get_restorer(name, painters.load())
 
     def _lite(self, record: Record) -> "Networks":
-        network, vocabulary = load_lite(self._store, record, self._placement)
+        network, vocabulary = load_lite(self._store, record, self._device_config)
         from codec.decode.diffusion.lite import LiteNetworks
 
         return LiteNetworks(network, vocabulary)
 
     def _diffbir(self, files: NetworkFiles) -> "Networks":
-        network = load_diffbir(self._store, files, self._placement)
+        network = load_diffbir(self._store, files, self._device_config)
         from codec.decode.diffusion.diffbir import DiffBIRNetworks
 
         return DiffBIRNetworks(network)
@@ -111,7 +111,7 @@ class Restorers:
         # Modules refer to each other in circles, which only the collector takes apart.
         gc.collect()
         torch = sys.modules["torch"]
-        if self._placement.is_compiled:
+        if self._device_config.is_compiled:
             torch.compiler.reset()
         if torch.cuda.is_initialized():
             torch.cuda.empty_cache()

@@ -23,7 +23,7 @@ def equipped(
 
         locator = load_locator(store)
     if options.mode is Mode.NET:
-        from codec.nets.coarse_networks import load_coarse_network
+        from codec.nets.compression.load import load_coarse_network
 
         coarse_network = load_coarse_network(store, name=options.network, profile=options.profile, rate=options.rate)
     return replace(parts, locator=locator, coarse_network=coarse_network)

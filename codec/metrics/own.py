@@ -16,7 +16,7 @@ from codec.encode.parts import EncodeDependencies
 from codec.encode.pipeline import Encoded
 from codec.encode.pipeline import encode as encode_picture
 from codec.errors import FeatureUnavailable, WeightsError
-from codec.nets.coarse_networks import find_in, record_of
+from codec.nets.compression.load import find_in, record_of
 from codec.options import DecodeOptions, EncodeOptions, Mode, Profile, RestorerName, parse_options
 from codec.weights.store import WeightsStore
 

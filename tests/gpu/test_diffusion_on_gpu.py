@@ -15,7 +15,7 @@ from codec.decode.diffusion.restorer import DiffusionRestorer
 from codec.decode.restore import RestoreRequest
 from codec.errors import OutOfMemory
 from codec.nets.diffbir.config import Prediction
-from codec.nets.placement import Placement
+from codec.nets.loading.device_config import DeviceConfig
 from tests.unit.decode.tiny_networks import ask, quarter_maps, smooth, textured, tiny_network
 
 pytestmark = [pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")]
@@ -100,6 +100,6 @@ def test_a_gpu_without_room_is_a_typed_error_and_serves_the_next_request(room) -
 
 
 def test_auto_takes_the_gpu_in_bfloat16_where_it_has_that() -> None:
-    device, dtype = Placement().resolve()
+    device, dtype = DeviceConfig().resolve()
     assert device.type == "cuda"
     assert dtype == (torch.bfloat16 if torch.cuda.is_bf16_supported(including_emulation=False) else torch.float32)

@@ -14,10 +14,10 @@ import pytest
 import torch
 
 from codec.encode.locate.masks import masks_from_maps
-from codec.nets.clip_prompts import PROMPT_TEMPLATES
-from codec.nets.clip_surgery import CLIPSurgery, ensemble_feature, feature_surgery, similarity_maps
-from codec.nets.clip_tokenizer import clip_tokenizer
-from codec.nets.clip_weights import Details, clip_from_tensors
+from codec.nets.clip.prompts import PROMPT_TEMPLATES
+from codec.nets.clip.surgery import CLIPSurgery, ensemble_feature, feature_surgery, similarity_maps
+from codec.nets.clip.tokenizer import clip_tokenizer
+from codec.nets.clip.weights import Details, clip_from_tensors
 from tests.parity.weights import hashed, uniform
 
 FOLDER = Path(os.environ.get("MISC_PARITY_DIR", Path(__file__).parent / "data"))

@@ -8,7 +8,7 @@ from weights import uniform
 
 from codec.decode.diffusion.ddpm import SpacedDDPM
 from codec.decode.restore.colour import fix_colours
-from codec.nets.clip_tokenizer import clip_tokenizer
+from codec.nets.clip.tokenizer import clip_tokenizer
 from codec.nets.diffbir.network import LATENT_PX, DiffBIR
 
 ABOUT, FIGURES = figures("diffbir")

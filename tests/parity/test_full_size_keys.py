@@ -10,7 +10,7 @@ from codec.errors import WeightsCorrupt
 from codec.nets.diffbir.checkpoints import Source, base_file, carry_over, control_file, swinir_file, whole
 from codec.nets.diffbir.config import V1
 from codec.nets.diffbir.network import DiffBIR
-from codec.nets.key_rules import Conversion, as_linear, thirds
+from codec.nets.loading.key_rules import Conversion, as_linear, thirds
 
 KEYS: dict[str, list[int]] = figures("full_size_keys")[0]
 

@@ -8,7 +8,7 @@ from codec.decode.pipeline import decode
 from codec.decode.restore import RestoreState
 from codec.decode.restorers import Restorers
 from codec.limits import MAX_REFERENCE_BYTES, MAX_STREAM_BYTES
-from codec.nets.coarse_networks import find_in
+from codec.nets.compression.load import find_in
 from codec.options import DecodeOptions, parse_options
 from codec.picture.save import Provenance, require_format, save_picture
 from codec.weights.store import WeightsStore

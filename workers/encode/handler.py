@@ -17,7 +17,7 @@ from codec.encode.equip import equipped
 from codec.encode.pipeline import Encoded, check_options, encode
 from codec.errors import StreamCorrupt
 from codec.limits import MAX_REFERENCE_BYTES, MAX_STREAM_BYTES
-from codec.nets.coarse_networks import find_in
+from codec.nets.compression.load import find_in
 from codec.options import EncodeOptions, parse_options
 from codec.picture.open import open_picture
 from core.archive import images, object_lifecycle

@@ -7,7 +7,7 @@ import torch
 from codec.decode.diffusion.networks import Stage
 from codec.decode.diffusion.sampling import Sampling
 from codec.decode.diffusion.steered import Steered
-from codec.nets.clip_tokenizer import clip_tokenizer
+from codec.nets.clip.tokenizer import clip_tokenizer
 from codec.nets.diffbir.config import Prediction
 from codec.nets.diffbir.network import LATENT_PX, DiffBIR
 

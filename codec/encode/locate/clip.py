@@ -10,10 +10,10 @@ import torch
 from PIL import Image
 
 from codec.encode.locate.masks import SimilarityMap
-from codec.nets.clip_prompts import PROMPT_TEMPLATES
-from codec.nets.clip_surgery import CLIPSurgery, ensemble_feature, feature_surgery, similarity_maps
-from codec.nets.clip_tokenizer import clip_tokenizer
-from codec.nets.clip_weights import load_clip
+from codec.nets.clip.prompts import PROMPT_TEMPLATES
+from codec.nets.clip.surgery import CLIPSurgery, ensemble_feature, feature_surgery, similarity_maps
+from codec.nets.clip.tokenizer import clip_tokenizer
+from codec.nets.clip.weights import load_clip
 
 _MEAN = np.array([0.48145466, 0.4578275, 0.40821073], dtype=np.float32)
 _DEVIATION = np.array([0.26862954, 0.26130258, 0.27577711], dtype=np.float32)

@@ -3,12 +3,12 @@
 import importlib.util
 
 from codec.encode.parts import Locator
-from codec.nets.loaded import Loaded
+from codec.nets.loading.model_cache import ModelCache
 from codec.weights.index import Record
 from codec.weights.manifest import Part
 from codec.weights.store import WeightsStore
 
-_loaded: Loaded[Locator] = Loaded(most=1)
+_loaded: ModelCache[Locator] = ModelCache(most=1)
 
 
 def load_locator(store: WeightsStore) -> Locator | None:

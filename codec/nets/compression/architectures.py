@@ -14,7 +14,7 @@ from torch import nn
 
 from codec.errors import FeatureUnavailable, WeightsCorrupt
 from codec.nets.compression.checkpoint_layouts import State
-from codec.nets.compression.exact import (
+from codec.nets.compression.fixed_point import (
     LEAKY_SLOPE,
     LIMIT,
     UNIT,

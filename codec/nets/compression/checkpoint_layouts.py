@@ -10,7 +10,7 @@ from typing import Any
 from torch import Tensor
 
 from codec.errors import WeightsCorrupt
-from codec.nets.checkpoint import unwrap_state
+from codec.nets.loading.checkpoint import unwrap_state
 
 State = dict[str, Tensor]
 

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from codec.nets.compression import crew, rans
-from codec.nets.compression.exact import LIMIT, UNIT, ExactConvolution, Fixed, Floats, Whole
+from codec.nets.compression.fixed_point import LIMIT, UNIT, ExactConvolution, Fixed, Floats, Whole
 from codec.nets.compression.tables import Integers, Tables, gaussian_tables, scale_table
 from codec.nets.compression.wavefront import ContextModel
 

@@ -14,7 +14,7 @@ from codec.errors import StreamLimitExceeded
 from codec.limits import MAX_PIXELS
 from codec.nets.compression.architectures import Codec, build_codec
 from codec.nets.compression.checkpoint_layouts import plain_state
-from codec.nets.compression.exact import UNIT
+from codec.nets.compression.fixed_point import UNIT
 from codec.nets.compression.latents import Analysis, Latents, read_latents, write_latents
 from codec.nets.compression.tiles import STRIDE, Span, tile_spans
 from codec.picture.resize import reduce_by

@@ -13,8 +13,8 @@ import numpy as np
 import numpy.typing as npt
 
 from codec.errors import WeightsCorrupt
-from codec.nets.compression import steady
-from codec.nets.compression.steady import Floats
+from codec.nets.compression import portable_math
+from codec.nets.compression.portable_math import Floats
 
 Integers = npt.NDArray[np.int64]
 
@@ -79,7 +79,7 @@ def lookup(starts: list[int]) -> Lookup:
 def scale_table() -> Floats:
     """(64,) the standard deviations that tables exist for, ascending from 0.11 to 256."""
     step = (_GREATEST_SCALE_LOG - _LEAST_SCALE_LOG) / (SCALES - 1)
-    return steady.exp(_LEAST_SCALE_LOG + np.arange(SCALES, dtype=np.float64) * step)
+    return portable_math.exp(_LEAST_SCALE_LOG + np.arange(SCALES, dtype=np.float64) * step)
 
 
 @lru_cache(maxsize=1)
@@ -87,7 +87,7 @@ def gaussian_tables() -> Tables:
     """One table a scale, for whole numbers around a mean of 0."""
     masses, lows = [], []
     for scale in scale_table():
-        edges = steady.normal_mass((np.arange(_LEARNED_REACH * 4, dtype=np.float64) + 0.5) / scale)
+        edges = portable_math.normal_mass((np.arange(_LEARNED_REACH * 4, dtype=np.float64) + 0.5) / scale)
         side = edges[1:] - edges[:-1]
         reach = _reach(side)
         side = side[:reach]
@@ -102,9 +102,9 @@ def learned_tables(weights: Mapping[str, Floats], medians: Floats) -> Tables:
     `weights`: matrices.0 (C, 3, 1) to matrices.4 (C, 1, 3), biases.0 to .4 and factors.0 to .3 alike, float64;
     `medians`: (C,). Raises WeightsCorrupt when they are no distribution.
     """
-    matrices = [steady.softplus(weights[f"matrices.{layer}"]) for layer in range(_LAYERS)]
+    matrices = [portable_math.softplus(weights[f"matrices.{layer}"]) for layer in range(_LAYERS)]
     biases = [weights[f"biases.{layer}"] for layer in range(_LAYERS)]
-    factors = [steady.tanh(weights[f"factors.{layer}"]) for layer in range(_LAYERS - 1)]
+    factors = [portable_math.tanh(weights[f"factors.{layer}"]) for layer in range(_LAYERS - 1)]
     offsets = np.arange(-_LEARNED_REACH, _LEARNED_REACH + 2, dtype=np.float64) - 0.5
     masses, lows = [], []
     # A few channels at a time bound what the intermediate values take.
@@ -134,8 +134,8 @@ def _cumulative(places: Floats, matrices: list[Floats], biases: list[Floats], fa
         if not np.isfinite(values).all():
             raise WeightsCorrupt("The entropy bottleneck of the weights is no distribution: its values are not finite.")
         if layer < len(factors):
-            values = values + factors[layer] * steady.tanh(values)
-    return steady.sigmoid(values[:, 0, :])
+            values = values + factors[layer] * portable_math.tanh(values)
+    return portable_math.sigmoid(values[:, 0, :])
 
 
 def _reach(masses: Floats) -> int:

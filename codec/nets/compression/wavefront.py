@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from codec.nets.compression.crew import Beside, once_asked_for
-from codec.nets.compression.exact import LIMIT, UNIT, ExactLinear, Fixed, Floats, product
+from codec.nets.compression.fixed_point import LIMIT, UNIT, ExactLinear, Fixed, Floats, product
 from codec.nets.compression.tables import Integers
 
 SLOPE = 3

@@ -12,7 +12,6 @@ from pathlib import Path
 import torch
 
 from codec.errors import WeightsCorrupt, WeightsMissing
-from codec.nets.checkpoint import read_tensors
 from codec.nets.diffbir.config import V1, DiffBIRConfig
 from codec.nets.diffbir.network import DiffBIR
 from codec.nets.diffbir.rules import (
@@ -24,8 +23,9 @@ from codec.nets.diffbir.rules import (
     vae_decoder_rules,
     vae_encoder_rules,
 )
-from codec.nets.key_rules import Conversion, Rule, Tensors, convert, ignore, move, under
-from codec.nets.swinir import SWINIR_RULES
+from codec.nets.diffbir.swinir import SWINIR_RULES
+from codec.nets.loading.checkpoint import read_tensors
+from codec.nets.loading.key_rules import Conversion, Rule, Tensors, convert, ignore, move, under
 
 _ALIGNMENT_BYTES = 64
 """Tensors mapped from safetensors lie anywhere. On a CPU sums run in another order then, and the same weights out of

@@ -7,7 +7,7 @@ import math
 
 from codec.errors import WeightsCorrupt
 from codec.nets.diffbir.config import DiffBIRConfig, Prediction, SwinIRConfig, TextConfig, UNetConfig, VAEConfig
-from codec.nets.key_rules import Tensors
+from codec.nets.loading.key_rules import Tensors
 
 _HEAD_WIDTH = 64
 """Channels of an attention head in Stable Diffusion 2 and in OpenCLIP's ViT-H."""

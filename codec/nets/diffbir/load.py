@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from codec.errors import FeatureUnavailable
 from codec.nets.diffbir.config import Prediction
-from codec.nets.placement import Placement, cannot_paint
+from codec.nets.loading.device_config import DeviceConfig, cannot_paint
 from codec.options import Profile
 from codec.weights.index import Record
 from codec.weights.manifest import Part
@@ -90,7 +90,7 @@ def _complete(here: list[Record]) -> Iterator[NetworkFiles]:
                     yield NetworkFiles(architecture, base=base, control=control, swinir=swinir)
 
 
-def load_diffbir(store: WeightsStore, files: NetworkFiles, placement: Placement) -> "DiffBIR":
+def load_diffbir(store: WeightsStore, files: NetworkFiles, device_config: DeviceConfig) -> "DiffBIR":
     """The networks of a set on a device, ready to paint; each file is hashed before it is read.
 
     With weights in bfloat16 PyTorch still sums inside norms, softmax and attention in float32. Raises WeightsMissing,
@@ -99,12 +99,12 @@ def load_diffbir(store: WeightsStore, files: NetworkFiles, placement: Placement)
     try:
         import torch
 
-        from codec.nets.checkpoint import read_tensors
         from codec.nets.diffbir import checkpoints
         from codec.nets.diffbir.dimensions import dimensions_of
+        from codec.nets.loading.checkpoint import read_tensors
     except ImportError as error:
         raise cannot_paint(error) from None
-    device, dtype = placement.resolve()
+    device, dtype = device_config.resolve()
     tensors = {
         record.part: read_tensors(store.checked(record))
         for record in (files.whole, files.base, files.control, files.swinir)
@@ -135,7 +135,7 @@ def load_diffbir(store: WeightsStore, files: NetworkFiles, placement: Placement)
     if device.type == "cuda":
         # Convolutions on tensor cores want the channels last; on a CPU it makes no difference worth a copy.
         network.to(memory_format=torch.channels_last)
-    if placement.is_compiled:
+    if device_config.is_compiled:
         for part in (network.unet, network.control):
             part.compile(dynamic=True)
     return network

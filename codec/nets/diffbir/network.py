@@ -8,7 +8,7 @@ from torch import nn
 from codec.nets.diffbir.build import build_text_encoder, build_vae
 from codec.nets.diffbir.config import DiffBIRConfig
 from codec.nets.diffbir.control import SteeredUNet
-from codec.nets.swinir import SwinIR
+from codec.nets.diffbir.swinir import SwinIR
 
 LATENT_PX = 8
 """Pixels along the edge of one latent."""

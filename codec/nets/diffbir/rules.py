@@ -5,7 +5,7 @@ transformers. Each function gives the rules of one network, without the prefix t
 """
 
 from codec.nets.diffbir.config import TextConfig, UNetConfig, VAEConfig
-from codec.nets.key_rules import Names, Rule, as_linear, ignore, move, placed, thirds, under
+from codec.nets.loading.key_rules import Names, Rule, as_linear, ignore, move, placed, thirds, under
 
 _RESIDUAL = (
     move("in_layers.0.{p}", "norm1.{p}"),

@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING
 
 from codec.errors import WeightsCorrupt
-from codec.nets.placement import Placement, cannot_paint
+from codec.nets.loading.device_config import DeviceConfig, cannot_paint
 from codec.options import Profile
 from codec.weights.index import Record
 from codec.weights.manifest import Part
@@ -33,7 +33,7 @@ def find_lite(store: WeightsStore) -> Record:
     return store.find(name=chosen, part=Part.RESTORER, profile=Profile.LITE)
 
 
-def load_lite(store: WeightsStore, record: Record, placement: Placement) -> "tuple[LiteRestorer, Vocabulary]":
+def load_lite(store: WeightsStore, record: Record, device_config: DeviceConfig) -> "tuple[LiteRestorer, Vocabulary]":
     """The networks on a device, ready to paint, and their vocabulary; the file is hashed before it is read.
 
     Raises WeightsMissing, WeightsCorrupt, and FeatureUnavailable where the libraries or the device are not there.
@@ -41,12 +41,12 @@ def load_lite(store: WeightsStore, record: Record, placement: Placement) -> "tup
     try:
         import torch
 
-        from codec.nets.checkpoint import read_tensors
         from codec.nets.lite.network import LiteRestorer
         from codec.nets.lite.vocabulary import Vocabulary
+        from codec.nets.loading.checkpoint import read_tensors
     except ImportError as error:
         raise cannot_paint(error) from None
-    device, dtype = placement.resolve()
+    device, dtype = device_config.resolve()
     tensors = read_tensors(store.checked(record))
     known = tensors.pop(VOCABULARY, None)
     is_list = known is not None and known.dtype == torch.int32 and known.ndim == 1 and len(known) > 0
@@ -59,7 +59,7 @@ def load_lite(store: WeightsStore, record: Record, placement: Placement) -> "tup
         raise WeightsCorrupt(f"{record.name} is no lite restorer: {str(error).splitlines()[-1].strip()}") from None
     # Files hold halves of the size; a CPU computes faster and closer in float32.
     network.to(device, dtype).to(memory_format=torch.channels_last)
-    if placement.is_compiled:
+    if device_config.is_compiled:
         for part in (network.unet, network.control):
             part.compile(dynamic=True)
     return network, vocabulary

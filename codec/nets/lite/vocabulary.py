@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from codec.nets.clip_tokenizer import CONTEXT_LENGTH, clip_tokenizer
+from codec.nets.clip.tokenizer import CONTEXT_LENGTH, clip_tokenizer
 
 UNKNOWN = 0
 """The id of every token outside the vocabulary."""

@@ -16,13 +16,13 @@ from codec.decode.diffusion.restorer import DiffusionRestorer
 from codec.decode.restorers import Restorers
 from codec.errors import WeightsCorrupt
 from codec.nets.lite.load import find_lite, load_lite
-from codec.nets.placement import Placement
+from codec.nets.loading.device_config import DeviceConfig
 from codec.options import DecodeOptions, Profile, Schedule, Solver
 from codec.weights.index import Record
 from codec.weights.manifest import Part
 from codec.weights.store import WeightsStore
 
-CPU = Placement("cpu", "float32")
+CPU = DeviceConfig("cpu", "float32")
 
 
 @pytest.fixture(scope="module")
@@ -101,7 +101,7 @@ def test_picture_keeps_to_what_the_coarse_one_shows(restorer: DiffusionRestorer)
 def test_half_precision_paints_nearly_the_same(networks: LiteNetworks, tmp_path: Path) -> None:
     store = WeightsStore(tmp_path)
     record = store.find(part=Part.RESTORER, profile=Profile.LITE)
-    halves = LiteNetworks(*load_lite(store, record, Placement("cpu", "bfloat16")))
+    halves = LiteNetworks(*load_lite(store, record, DeviceConfig("cpu", "bfloat16")))
     picture = torch.rand(1, 3, 64, 64, generator=torch.Generator().manual_seed(0))
     outputs = []
     for each in (networks, halves):

@@ -11,7 +11,7 @@ from codec.bitstream.container import pack
 from codec.decode.pipeline import decode
 from codec.decode.restorers import Restorers
 from codec.errors import WeightsCorrupt, WeightsMissing
-from codec.nets.placement import Placement
+from codec.nets.loading.device_config import DeviceConfig
 from codec.options import DecodeOptions, Profile, RestorerName
 from codec.weights.store import WeightsStore
 from tests.tiny.diffbir import add_single
@@ -37,7 +37,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> WeightsStore:
 
 @pytest.fixture(scope="module")
 def restorers(store: WeightsStore) -> Restorers:
-    return Restorers(store, Placement("cpu"))
+    return Restorers(store, DeviceConfig("cpu"))
 
 
 def painted(restorers: Restorers, options: DecodeOptions = OPTIONS) -> bytes:
@@ -81,7 +81,7 @@ def test_stages_of_painting_are_timed(restorers: Restorers) -> None:
 
 
 def test_warm_restorer_has_its_networks_before_the_first_request(store: WeightsStore) -> None:
-    restorers = Restorers(store, Placement("cpu"))
+    restorers = Restorers(store, DeviceConfig("cpu"))
     for profile in Profile:
         restorers.warm_up(profile)
         assert restorers.release_idle(0) == 1

@@ -12,8 +12,8 @@ from safetensors.torch import save_file
 from codec.encode.locate.clip import CLIPLocator
 from codec.encode.locate.masks import masks_from_maps
 from codec.errors import WeightsMissing
-from codec.nets.clip_surgery import CLIPSurgery
-from codec.nets.clip_weights import clip_from_tensors
+from codec.nets.clip.surgery import CLIPSurgery
+from codec.nets.clip.weights import clip_from_tensors
 from tests.unit.nets.tiny_clip import openai_tensors
 
 NAMES = ["astronaut helmet", "blue hair", "orange paint splatter"]

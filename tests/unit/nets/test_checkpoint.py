@@ -21,7 +21,7 @@ import torch
 from safetensors.torch import save_file
 
 from codec.errors import WeightsCorrupt, WeightsMissing
-from codec.nets.checkpoint import read_checkpoint, read_tensors, unwrap_state
+from codec.nets.loading.checkpoint import read_checkpoint, read_tensors, unwrap_state
 
 STATE = {
     "g_a.0.weight": torch.arange(24, dtype=torch.float32).reshape(2, 3, 2, 2),

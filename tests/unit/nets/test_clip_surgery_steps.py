@@ -4,10 +4,10 @@ import pytest
 import torch
 from transformers import CLIPModel
 
-from codec.nets.clip_prompts import PROMPT_TEMPLATES
-from codec.nets.clip_surgery import CLIPSurgery, ensemble_feature, feature_surgery, similarity_maps
-from codec.nets.clip_tokenizer import clip_tokenizer
-from codec.nets.clip_weights import clip_from_tensors
+from codec.nets.clip.prompts import PROMPT_TEMPLATES
+from codec.nets.clip.surgery import CLIPSurgery, ensemble_feature, feature_surgery, similarity_maps
+from codec.nets.clip.tokenizer import clip_tokenizer
+from codec.nets.clip.weights import clip_from_tensors
 from tests.parity.weights import uniform
 from tests.unit.nets.tiny_clip import PICTURE_PX, SHARED, openai_tensors
 
@@ -39,7 +39,7 @@ def test_texts_that_share_beginnings_give_what_each_gives_alone(clip: CLIPModel,
 def test_texts_too_many_for_one_pass_give_the_same(surgery: CLIPSurgery, monkeypatch: pytest.MonkeyPatch) -> None:
     sequences = clip_tokenizer().encode([template.format("a b c") for template in PROMPT_TEMPLATES])
     at_once = surgery.text_features(sequences)
-    monkeypatch.setattr("codec.nets.clip_surgery._MAX_TREE_TOKENS", 40)
+    monkeypatch.setattr("codec.nets.clip.surgery._MAX_TREE_TOKENS", 40)
     assert (surgery.text_features(sequences) - at_once).abs().max() < 1e-5
 
 

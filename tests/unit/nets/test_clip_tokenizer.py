@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from codec.errors import FeatureUnavailable, WeightsCorrupt
-from codec.nets.clip_tokenizer import END, START, clip_tokenizer
+from codec.nets.clip.tokenizer import END, START, clip_tokenizer
 
 
 @pytest.fixture
@@ -57,7 +57,7 @@ def test_padding_comes_after_the_end() -> None:
 
 @pytest.mark.usefixtures("unread")
 def test_missing_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("codec.nets.clip_tokenizer._PACKAGE", "no-such-package")
+    monkeypatch.setattr("codec.nets.clip.tokenizer._PACKAGE", "no-such-package")
     with pytest.raises(FeatureUnavailable, match="pip install no-such-package"):
         clip_tokenizer()
 

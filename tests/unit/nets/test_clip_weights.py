@@ -10,7 +10,7 @@ from safetensors.torch import save_file
 from transformers import CLIPModel
 
 from codec.errors import WeightsCorrupt, WeightsMissing
-from codec.nets.clip_weights import Details, clip_from_tensors, load_clip
+from codec.nets.clip.weights import Details, clip_from_tensors, load_clip
 from tests.unit.nets.tiny_clip import PICTURE_PX, SHARED, WIDTH, openai_tensors
 
 Tensors = dict[str, torch.Tensor]

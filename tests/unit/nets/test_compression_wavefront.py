@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from codec.nets.compression.exact import UNIT, Floats, exact_linear
+from codec.nets.compression.fixed_point import UNIT, Floats, exact_linear
 from codec.nets.compression.tables import Integers
 from codec.nets.compression.wavefront import TAPS, ContextModel
 

@@ -12,7 +12,7 @@ from codec.nets.diffbir.config import V1, Prediction
 from codec.nets.diffbir.dimensions import dimensions_of
 from codec.nets.diffbir.load import find_files, load_diffbir
 from codec.nets.diffbir.network import DiffBIR
-from codec.nets.placement import Placement
+from codec.nets.loading.device_config import DeviceConfig
 from codec.options import Profile
 from codec.weights.index import Record
 from codec.weights.manifest import Part
@@ -20,7 +20,7 @@ from codec.weights.store import WeightsStore
 from tests.tiny import diffbir as tiny
 
 FULL_SIZE = Path(__file__).parents[2] / "parity" / "data" / "full_size_keys.json"
-CPU = Placement("cpu")
+CPU = DeviceConfig("cpu")
 
 
 @pytest.fixture(scope="module")
@@ -38,8 +38,8 @@ def stub(store: WeightsStore, folder: Path, name: str, part: Part, architecture:
     return store.add(path, name=name, part=part, architecture=architecture, profiles=(Profile.SD21,))
 
 
-def loaded(store: WeightsStore, placement: Placement = CPU) -> DiffBIR:
-    return load_diffbir(store, find_files(store, Profile.SD21), placement)
+def loaded(store: WeightsStore, device_config: DeviceConfig = CPU) -> DiffBIR:
+    return load_diffbir(store, find_files(store, Profile.SD21), device_config)
 
 
 def predicted(network: DiffBIR) -> torch.Tensor:
@@ -95,7 +95,7 @@ def test_single_file_and_parts_give_the_same_network(store: WeightsStore, tmp_pa
 
 
 def test_networks_on_a_cpu_are_float32_and_in_halves_close_to_that(store: WeightsStore) -> None:
-    exact, halves = loaded(store), loaded(store, Placement("cpu", "bfloat16"))
+    exact, halves = loaded(store), loaded(store, DeviceConfig("cpu", "bfloat16"))
 
     assert {parameter.dtype for parameter in exact.parameters()} == {torch.float32}
     assert {parameter.dtype for parameter in halves.swinir.parameters()} == {torch.float32}
@@ -167,7 +167,7 @@ def test_damaged_file_is_told_by_name_before_it_is_read(tmp_path: Path) -> None:
 
 
 def test_gpu_that_is_not_there_is_told() -> None:
-    missing = Placement(f"cuda:{torch.cuda.device_count()}")
+    missing = DeviceConfig(f"cuda:{torch.cuda.device_count()}")
     with pytest.raises(FeatureUnavailable, match="MISC_NETWORK_DEVICE"):
         missing.resolve()
     assert replace(missing, device="cpu").resolve() == (torch.device("cpu"), torch.float32)

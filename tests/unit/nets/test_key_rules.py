@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from codec.errors import WeightsCorrupt
-from codec.nets.key_rules import Names, Rule, as_linear, convert, ignore, move, placed, thirds, under
+from codec.nets.loading.key_rules import Names, Rule, as_linear, convert, ignore, move, placed, thirds, under
 
 
 def shapes(**named: tuple[int, ...]) -> dict[str, torch.Size]:

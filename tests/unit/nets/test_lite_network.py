@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from codec.nets.clip_tokenizer import END, PADDING, START, clip_tokenizer
+from codec.nets.clip.tokenizer import END, PADDING, START, clip_tokenizer
 from codec.nets.lite.config import FIRST_TIME, LiteConfig
 from codec.nets.lite.network import LiteRestorer
 from codec.nets.lite.vocabulary import UNKNOWN, Vocabulary

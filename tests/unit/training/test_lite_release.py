@@ -12,7 +12,7 @@ from codec.nets.lite.config import LiteConfig
 from codec.nets.lite.load import load_lite
 from codec.nets.lite.network import LiteRestorer
 from codec.nets.lite.vocabulary import Vocabulary
-from codec.nets.placement import Placement
+from codec.nets.loading.device_config import DeviceConfig
 from codec.weights.index import read_index
 from codec.weights.store import WeightsStore
 from training import lite_release
@@ -52,7 +52,7 @@ def test_restorer_alone_is_replaced_and_can_be_loaded(
     assert set(after) == {*before, "lite-restorer"}
     assert {name: after[name] for name in before} == before
     store = WeightsStore(tmp_path / "store", shipped=tmp_path / "lite")
-    _, vocabulary = load_lite(store, after["lite-restorer"], Placement("cpu"))
+    _, vocabulary = load_lite(store, after["lite-restorer"], DeviceConfig("cpu"))
     assert vocabulary.known.tolist() == [3, 5, 8, 11, 12]
     assert sorted(path.name for path in (tmp_path / "lite").iterdir() if not path.name.startswith(".")) == [
         "index.json", "lite-coarse-1.safetensors", "lite-coarse-2.safetensors", "lite-coarse-3.safetensors",

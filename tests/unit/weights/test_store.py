@@ -258,7 +258,7 @@ def test_index_is_read_by_others_while_it_changes(store: WeightsStore, tmp_path:
 
 
 def test_looking_for_weights_needs_neither_networks_nor_a_network() -> None:
-    modules = "codec.weights.store, codec.weights.pull, codec.nets.coarse_networks, codec.encode.locate.load"
+    modules = "codec.weights.store, codec.weights.pull, codec.nets.compression.load, codec.encode.locate.load"
     heavy = "{'torch', 'transformers', 'compressai', 'httpx', 'safetensors'}"
     program = f"import sys, {modules}; sys.exit(sorted({heavy} & set(sys.modules)) or 0)"
 

@@ -10,8 +10,8 @@ import pytest
 import torch
 
 from codec.errors import WeightsCorrupt
-from codec.nets.clip_archive import read_torchscript_tensors
-from codec.nets.clip_weights import clip_from_tensors, load_clip
+from codec.nets.clip.weights import clip_from_tensors, load_clip
+from codec.nets.loading.torchscript import read_torchscript_tensors
 from tests.unit.nets.tiny_clip import openai_tensors
 
 

@@ -17,8 +17,8 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 
 from codec.errors import WeightsCorrupt
-from codec.nets.clip_archive import read_torchscript_tensors
-from codec.nets.pickle_names import RefusedPickle, check_names, loading_names
+from codec.nets.loading.pickle_names import RefusedPickle, check_names, loading_names
+from codec.nets.loading.torchscript import read_torchscript_tensors
 from codec.weights.digest import Identity
 
 LAYOUTS = ("network", "state_dict", "model_state_dict")

@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from codec.nets.loaded import Loaded
+from codec.nets.loading.model_cache import ModelCache
 
 
 class Network:
@@ -16,7 +16,7 @@ class Network:
 
 def test_many_threads_get_one_network_that_is_loaded_once() -> None:
     loads: list[int] = []
-    kept: Loaded[Network] = Loaded(most=1)
+    kept: ModelCache[Network] = ModelCache(most=1)
     ready = threading.Barrier(8)
 
     def _load() -> Network:
@@ -34,7 +34,7 @@ def test_many_threads_get_one_network_that_is_loaded_once() -> None:
 
 
 def test_error_of_loading_reaches_the_caller_and_the_next_one_tries_again() -> None:
-    kept: Loaded[str] = Loaded(most=1)
+    kept: ModelCache[str] = ModelCache(most=1)
 
     with pytest.raises(ValueError, match="broken"):
         kept.get("a", lambda: (_ for _ in ()).throw(ValueError("broken")))
@@ -42,8 +42,8 @@ def test_error_of_loading_reaches_the_caller_and_the_next_one_tries_again() -> N
     assert kept.get("a", lambda: "whole") == "whole"
 
 
-def test_least_used_is_let_go_but_never_one_in_use() -> None:
-    kept: Loaded[str] = Loaded(most=2)
+def test_least_used_is_evict_but_never_one_in_use() -> None:
+    kept: ModelCache[str] = ModelCache(most=2)
     with kept.use("a", lambda: "a1"):
         for key in "bcd":
             kept.get(key, lambda key=key: f"{key}1")
@@ -54,7 +54,7 @@ def test_least_used_is_let_go_but_never_one_in_use() -> None:
 
 def test_idle_network_is_freed_and_loaded_again_at_the_next_request() -> None:
     freed: list[bool] = []
-    kept: Loaded[Network] = Loaded(most=1, on_release=lambda: freed.append(True))
+    kept: ModelCache[Network] = ModelCache(most=1, on_release=lambda: freed.append(True))
     watched = weakref.ref(kept.get("a", Network))
 
     assert kept.release_idle(60) == 0 and watched() is not None
@@ -64,8 +64,8 @@ def test_idle_network_is_freed_and_loaded_again_at_the_next_request() -> None:
     assert isinstance(kept.get("a", Network), Network)
 
 
-def test_network_is_not_let_go_under_a_running_request() -> None:
-    kept: Loaded[Network] = Loaded(most=1)
+def test_network_is_not_evict_under_a_running_request() -> None:
+    kept: ModelCache[Network] = ModelCache(most=1)
     with kept.use("a", Network) as network:
         assert kept.release_idle(0) == 0
         kept.release()
@@ -74,7 +74,7 @@ def test_network_is_not_let_go_under_a_running_request() -> None:
 
 
 def test_failing_request_gives_its_network_back() -> None:
-    kept: Loaded[Network] = Loaded(most=1)
+    kept: ModelCache[Network] = ModelCache(most=1)
     with pytest.raises(RuntimeError), kept.use("a", Network):
         raise RuntimeError
 
@@ -82,7 +82,7 @@ def test_failing_request_gives_its_network_back() -> None:
 
 
 def test_network_stays_the_same_for_a_request_while_others_come_and_go() -> None:
-    kept: Loaded[Network] = Loaded(most=1)
+    kept: ModelCache[Network] = ModelCache(most=1)
 
     def _request(_: int) -> bool:
         with kept.use("a", Network) as network:

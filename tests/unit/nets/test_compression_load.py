@@ -11,8 +11,8 @@ from compressai.models import FactorizedPrior
 from PIL import Image
 
 from codec.errors import WeightsCorrupt, WeightsMissing
-from codec.nets.coarse_networks import find_in, load_coarse_network, release_idle
-from codec.nets.loaded import Loaded
+from codec.nets.compression.load import find_in, load_coarse_network, release_idle
+from codec.nets.loading.model_cache import ModelCache
 from codec.options import Profile
 from codec.weights.manifest import Part
 from codec.weights.store import WeightsStore
@@ -70,7 +70,7 @@ def test_file_that_was_changed_is_never_read(store: WeightsStore) -> None:
 
 
 def test_threads_that_want_the_same_wait_for_one_load() -> None:
-    kept: Loaded[object] = Loaded(most=2)
+    kept: ModelCache[object] = ModelCache(most=2)
     loads: list[int] = []
 
     def load() -> object:
@@ -88,8 +88,8 @@ def test_threads_that_want_the_same_wait_for_one_load() -> None:
     assert (len(loads), len(set(map(id, found)))) == (1, 1)
 
 
-def test_least_used_is_let_go_and_a_failed_load_leaves_nothing() -> None:
-    kept: Loaded[object] = Loaded(most=2)
+def test_least_used_is_evict_and_a_failed_load_leaves_nothing() -> None:
+    kept: ModelCache[object] = ModelCache(most=2)
     first = kept.get("a", object)
     second = kept.get("b", object)
     assert kept.get("a", object) is first

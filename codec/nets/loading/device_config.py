@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Placement:
+class DeviceConfig:
     """`device`: "auto", "cpu", "cuda" or "cuda:1"; `dtype`: "auto", "float32" or "bfloat16".
 
     "auto" takes a GPU where there is one, and bfloat16 on a GPU that computes in it; on a CPU it is slower than

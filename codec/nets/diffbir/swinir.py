@@ -11,7 +11,7 @@ import torch.nn.functional as F  # noqa: N812
 from torch import nn
 
 from codec.nets.diffbir.config import SwinIRConfig
-from codec.nets.key_rules import ignore, move, under
+from codec.nets.loading.key_rules import ignore, move, under
 
 _MEAN = (0.4488, 0.4371, 0.4040)
 """Mean colour of DIV2K, which every published SwinIR subtracts."""

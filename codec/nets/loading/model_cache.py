@@ -1,6 +1,6 @@
-"""Networks that a process has loaded: each once, shared by all threads, let go when nobody wanted it for a while.
+"""Cache of the networks that a process has loaded: each once, shared by all threads, evicted when long unused.
 
-Loads nothing itself, knows no network, and has no thread of its own: who keeps one of these decides when to look.
+It loads nothing itself, knows no network and has no thread: its owner decides when to evict.
 """
 
 import threading
@@ -21,11 +21,11 @@ class _Entry(Generic[Network]):
     last_used: float
 
 
-class Loaded(Generic[Network]):
-    """Networks by key. What is let go lives on for those who still hold it."""
+class ModelCache(Generic[Network]):
+    """Networks by key. An evicted network lives on for those who still hold it."""
 
     def __init__(self, most: int, on_release: Callable[[], None] = lambda: None) -> None:
-        """At most `most` are kept, those in use apart; `on_release` is called after some were let go."""
+        """At most `most` are kept beside those in use; `on_release` is called after an eviction."""
         self._most, self._on_release = most, on_release
         self._kept: OrderedDict[Hashable, _Entry[Network]] = OrderedDict()
         self._loading: dict[Hashable, threading.Lock] = {}
@@ -54,18 +54,18 @@ class Loaded(Generic[Network]):
                 entry.last_used = time.monotonic()
 
     def release_idle(self, seconds: float) -> int:
-        """Let go of what nobody uses and nobody asked for in so many seconds; returns how many those were."""
+        """Evict what nobody uses and nobody wanted for `seconds`; return the count."""
         latest = time.monotonic() - seconds
         with self._lock:
             idle = [key for key, entry in self._kept.items() if not entry.users and entry.last_used <= latest]
             for key in idle:
-                self._let_go(key)
+                self._evict(key)
         if idle:
             self._on_release()
         return len(idle)
 
     def release(self) -> None:
-        """Let go of all that nobody uses."""
+        """Evict all that nobody uses."""
         self.release_idle(0.0)
 
     def _enter(self, key: Hashable, load: Callable[[], Network]) -> _Entry[Network]:
@@ -83,10 +83,10 @@ class Loaded(Generic[Network]):
                 entry = self._kept[key] = _Entry(network, 1, time.monotonic())
                 unused = [other for other, kept in self._kept.items() if not kept.users]
                 for other in unused[: max(0, len(self._kept) - self._most)]:
-                    self._let_go(other)
+                    self._evict(other)
             return entry
 
-    def _let_go(self, key: Hashable) -> None:
+    def _evict(self, key: Hashable) -> None:
         """The lock must be held."""
         del self._kept[key]
         self._loading.pop(key, None)

@@ -5,7 +5,7 @@ Importing it costs nothing; PyTorch is imported with the first network.
 
 from codec.errors import FeatureUnavailable
 from codec.nets.interface import CoarseNetwork, FindNetwork
-from codec.nets.loaded import Loaded
+from codec.nets.loading.model_cache import ModelCache
 from codec.options import Profile
 from codec.weights.index import Record
 from codec.weights.manifest import Part
@@ -14,7 +14,7 @@ from codec.weights.store import WeightsStore
 _MOST_LOADED = 4
 """The three rates of a profile and one more; each takes some 100 MB."""
 
-_loaded: Loaded[CoarseNetwork] = Loaded(_MOST_LOADED)
+_loaded: ModelCache[CoarseNetwork] = ModelCache(_MOST_LOADED)
 
 
 def load_coarse_network(
@@ -61,8 +61,8 @@ def release_idle(seconds: float) -> int:
 
 def _load(store: WeightsStore, record: Record) -> CoarseNetwork:
     try:
-        from codec.nets.checkpoint import read_checkpoint
         from codec.nets.compression.network import load_network
+        from codec.nets.loading.checkpoint import read_checkpoint
     except ImportError as error:
         raise FeatureUnavailable(
             f"A learned codec needs PyTorch and CompressAI ({error.name} is missing): pip install 'misc-archive[nets]'."

@@ -13,9 +13,9 @@ import torch
 from transformers import CLIPConfig, CLIPModel
 
 from codec.errors import WeightsCorrupt, WeightsMissing
-from codec.nets.checkpoint import read_tensors
-from codec.nets.clip_tokenizer import VOCABULARY_SIZE
-from codec.nets.key_rules import Rule, Tensors, convert, ignore, move, thirds, under
+from codec.nets.clip.tokenizer import VOCABULARY_SIZE
+from codec.nets.loading.checkpoint import read_tensors
+from codec.nets.loading.key_rules import Rule, Tensors, convert, ignore, move, thirds, under
 
 _WEIGHTS_NAMES = ("model.safetensors", "pytorch_model.bin")
 """What transformers calls the file in a model's folder, preferred first."""

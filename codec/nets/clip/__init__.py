@@ -1,0 +1,1 @@
+"""CLIP with the second path of CLIP Surgery: its tokeniser, prompts, network and checkpoints."""
