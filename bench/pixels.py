@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from codec.bitstream.pixels import decode_pixels, encode_pixels, standard_grid
+from codec.bitstream.pixels.payload import decode_pixels, encode_pixels, standard_grid
 from codec.bitstream.stream import PixelCoarse
 
 _SUFFIXES = {".jpeg", ".jpg", ".png", ".webp"}

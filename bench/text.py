@@ -15,9 +15,9 @@ import zlib
 from collections.abc import Callable
 from pathlib import Path
 
-from codec.bitstream.prior import load_prior
 from codec.bitstream.stream import Texts
-from codec.bitstream.text import decode_texts, encode_texts
+from codec.bitstream.text.payload import decode_texts, encode_texts
+from codec.bitstream.text.prior import load_prior
 
 _ROOT = Path(__file__).resolve().parents[1]
 _CAPTIONS = _ROOT / "training" / "captions"

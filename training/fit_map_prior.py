@@ -1,4 +1,4 @@
-"""Fit codec/bitstream/maps_prior.py: how often a bit of a map is set, by what stands around it.
+"""Fit codec/bitstream/maps/prior.py: how often a bit of a map is set, by what stands around it.
 
     python -m training.fit_map_prior PICTURES OUT.py
 
@@ -14,7 +14,7 @@ import numpy as np
 from scipy.optimize import minimize
 from scipy.special import betaln
 
-from codec.bitstream.maps import CONTEXTS, COUNT_UNIT, bits_in_contexts
+from codec.bitstream.maps.payload import CONTEXTS, COUNT_UNIT, bits_in_contexts
 from codec.bitstream.stream import Maps
 from codec.encode.describe.local import describe_locally
 from codec.encode.locate.masks import masks_from_maps

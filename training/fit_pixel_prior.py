@@ -1,4 +1,4 @@
-"""Fit codec/bitstream/pixels_prior.bin: two sets of small networks and the scales of the plain model.
+"""Fit codec/bitstream/text/prior.bin: two sets of small networks and the scales of the plain model.
 
     python -m training.fit_pixel_prior PICTURES OUT.bin [--networks KEPT.pkl]
 
@@ -14,8 +14,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from codec.bitstream import pixels_plain, pixels_prior
-from codec.bitstream.pixels_prior import COMPONENTS, OUTPUTS
+from codec.bitstream.pixels import plain, prior
+from codec.bitstream.pixels.prior import COMPONENTS, OUTPUTS
 from training.pixel_features import features, pictures_in, thumbnail, training_thumbnails
 
 # The units of the stored integers, as fractions of the networks' own: see docs/bitstream.md.
@@ -37,7 +37,7 @@ Network = dict[str, np.ndarray]
 def fit_networks(thumbnails: list[np.ndarray], hidden: tuple[int, int], epochs: float) -> list[Network]:
     """Train the three networks by Adam on the bits that they would spend."""
     generator, chooser = np.random.default_rng(3), random.Random(2)
-    inputs = pixels_prior.BASE_INPUTS
+    inputs = prior.BASE_INPUTS
     networks = [_new_network(generator, inputs + channel, *hidden) for channel in range(3)]
     moments = [{name: np.zeros((2, *w.shape), np.float32) for name, w in net.items()} for net in networks]
     total, done, step = int(len(thumbnails) * epochs), 0, 0
@@ -181,7 +181,7 @@ def fit_plain_scales(thumbnails: list[np.ndarray]) -> bytes:
 
 
 def _plain_errors(samples: np.ndarray, count: int) -> list[tuple[np.ndarray, np.ndarray]]:
-    """Errors in quarters of a bin and buckets of activity for G, R, B, as pixels_plain.py finds them."""
+    """Errors in quarters of a bin and buckets of activity for G, R, B, as plain.py finds them."""
     samples = samples.astype(np.int64)[:, :, [1, 0, 2]]
     rows, columns, _ = samples.shape
     padded = np.full((rows + 1, columns + 2, 3), count >> 1, np.int64)
@@ -197,13 +197,13 @@ def _plain_errors(samples: np.ndarray, count: int) -> list[tuple[np.ndarray, np.
         if channel == 0:
             active = active + np.abs(north - east)[:, :, 0]
         elif channel == 1:
-            guess = guess + (pixels_plain.GREEN_TO_RED * errors[0] >> 4)
+            guess = guess + (plain.GREEN_TO_RED * errors[0] >> 4)
         else:
-            guess = guess + (pixels_plain.GREEN_TO_BLUE * errors[0] + pixels_plain.RED_TO_BLUE * errors[1] >> 4)
+            guess = guess + (plain.GREEN_TO_BLUE * errors[0] + plain.RED_TO_BLUE * errors[1] >> 4)
         if channel:
             active = active + (np.abs(errors[channel - 1]) >> 2)
         errors.append(4 * samples[:, :, channel] - np.clip(guess, 0, 4 * (count - 1)))
-        found.append((errors[channel], np.array(pixels_plain.BUCKETS)[active]))
+        found.append((errors[channel], np.array(plain.BUCKETS)[active]))
     return found
 
 
@@ -220,10 +220,10 @@ def write_prior(fine: list[Network], quick: list[Network], plain_scales: bytes) 
             out += _integers(net["b1"], _SUM_1_UNIT, "<i4")
             out += _integers(net["w2"], _SECOND_UNIT, "<i2") + _integers(net["b2"], _SUM_UNIT, "<i4")
             out += _integers(net["w3"], _THIRD_UNIT, "<i2") + _integers(net["b3"], _SUM_UNIT, "<i4")
-    edge = pixels_prior.SIGMOID_RANGE * pixels_prior.SIGMOID_STEPS
-    out += _integers(_sigmoid(np.arange(-edge, edge + 1) / pixels_prior.SIGMOID_STEPS), 2**22, "<u4")
-    out += _integers(np.exp(-np.arange(pixels_prior.EXP_SIZE) / 32), 4096, "<u2")
-    scales = _GREYS * np.exp(np.arange(-103, -103 + pixels_prior.SCALE_SIZE) / 32)
+    edge = prior.SIGMOID_RANGE * prior.SIGMOID_STEPS
+    out += _integers(_sigmoid(np.arange(-edge, edge + 1) / prior.SIGMOID_STEPS), 2**22, "<u4")
+    out += _integers(np.exp(-np.arange(prior.EXP_SIZE) / 32), 4096, "<u2")
+    scales = _GREYS * np.exp(np.arange(-103, -103 + prior.SCALE_SIZE) / 32)
     return bytes(out + _integers(1 / scales, 65_536, "<u4") + plain_scales)
 
 

@@ -1,4 +1,4 @@
-"""Makes codec/bitstream/prior_1.bin from the captions beside this file; the same captions give the same bytes.
+"""Makes codec/bitstream/text/prior_1.bin from the captions beside this file; the same captions give the same bytes.
 
     python training/fit_text_prior.py             write the prior and print its digest (about three minutes)
     python training/fit_text_prior.py --check     make it again and compare it with the one that is shipped
@@ -16,10 +16,11 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from codec.bitstream import prior as priors
-from codec.bitstream import textmodel
-from codec.bitstream.mixing import LIMIT, SQUASH, UNIT
-from codec.bitstream.prior import BEGIN_OVERALL, END_DETAIL, END_OVERALL, ESCAPE, SYMBOLS, Prior, Tables
+from codec.bitstream.coding.mixing import LIMIT, SQUASH, UNIT
+from codec.bitstream.text import model as text_model
+from codec.bitstream.text import prior as priors
+from codec.bitstream.text.model import TextModel
+from codec.bitstream.text.prior import BEGIN_OVERALL, END_DETAIL, END_OVERALL, ESCAPE, SYMBOLS, Prior, Tables
 from training.vocabulary import inflected
 
 HERE = Path(__file__).resolve().parent
@@ -28,7 +29,7 @@ VOCABULARY = CAPTIONS / "vocabulary.txt"
 # Texts of the built-in describer, all of one pattern. They belong to the statistics but are never left out to be
 # predicted from the others: nothing that is trained so would suit them or anybody's own words.
 LOCAL_DESCRIBER = CAPTIONS / "local_describer.txt"
-OUTPUT = HERE.parent / "codec" / "bitstream" / f"prior_{priors.PRIOR_VERSION}.bin"
+OUTPUT = HERE.parent / "codec" / "bitstream" / "text" / f"prior_{priors.PRIOR_VERSION}.bin"
 
 # What people and language models write besides ASCII. The rest of Unicode is coded by code point.
 _EXTRA = "\néèàçêïôöüñäø°\u2013\u2014\u2018\u2019\u201c\u201d…·\u00d7€£½"
@@ -153,7 +154,7 @@ def statistics(entries: list[Entry], words: list[bytes]) -> Prior:
     base, totals = base_scores(index)
     sources = len(priors.SOURCES) * priors.TOTAL_BINS * priors.DISTINCT_BINS * 2
     evidence = [
-        textmodel.evidence_of(times, against) if times or against else 0
+        text_model.evidence_of(times, against) if times or against else 0
         for _ in range(len(priors.EVIDENCE) * priors.RANKS)
         for times in range(priors.MAX_FOR + 1)
         for against in range(priors.MAX_AGAINST + 1)
@@ -166,7 +167,7 @@ class Position:
     """One place in a left-out text: everything the model knows there, and what came."""
 
     symbol: int
-    place: textmodel.Place
+    place: text_model.Place
     sources: list[priors.Counts]
     tables: Tables
     """Of the prior without this text; only the base matters."""
@@ -180,7 +181,7 @@ def observe(left_out: list[Entry], known: Prior) -> Observed:
     """Return what a model of the prior `known` sees at each position of each entry."""
     observed = []
     for entry in left_out:
-        model = textmodel.TextModel(known)
+        model = TextModel(known)
         positions = []
         for number, (part, end) in enumerate(zip(entry, ENDS, strict=True)):
             for symbol in (*(known.codes.get(c, ESCAPE) for c in part), end):
@@ -203,7 +204,7 @@ def fit_ratios(observed: Observed) -> list[int]:
         symbol, (kind, previous, *_) = position.symbol, position.place
         row = kind * SYMBOLS + previous
         seen = [
-            (textmodel.ratio_cell(source, len(counts), count, kind), counts.get(symbol, 0) / count)
+            (text_model.ratio_cell(source, len(counts), count, kind), counts.get(symbol, 0) / count)
             for source, (counts, count) in enumerate(position.sources)
             if count
         ]
@@ -238,19 +239,19 @@ def decisions(observed: Observed, ratios: list[int]) -> "array[int]":
     for position in (p for entry in observed for p in entry):
         kind, previous, order, word = position.place
         tables = Tables(position.tables.base, position.tables.base_totals, ratios, [], [], [], [])
-        scores = textmodel.blend(tables, kind, previous, position.sources)
-        length_row, word_row = textmodel.rows_of(kind, order, word)
+        scores = text_model.blend(tables, kind, previous, position.sources)
+        length_row, word_row = text_model.rows_of(kind, order, word)
         remaining = [position.sources[source][1] for source in sources_of]
         rest = sum(scores)
         for rank in range(SYMBOLS):
             best = max(scores)
             symbol = scores.index(best)
-            blended = textmodel.STRETCH[(best << 12) // (rest + 1)]
+            blended = text_model.STRETCH[(best << 12) // (rest + 1)]
             capped = min(rank, 7)
             rows = (
                 length_row + capped,
                 symbol * 4 + min(rank, 3),
-                word_row + 8 * textmodel.confidence_of(blended) + capped,
+                word_row + 8 * text_model.confidence_of(blended) + capped,
             )
             features = []
             for i, source in enumerate(sources_of):
@@ -264,7 +265,7 @@ def decisions(observed: Observed, ratios: list[int]) -> "array[int]":
                     cell = times * (priors.MAX_AGAINST + 1) + remaining[i]
                     features += [table * priors.EVIDENCE_CELLS + cell, 0]
                 else:
-                    features += [-1, textmodel.evidence_of(times, remaining[i])]
+                    features += [-1, text_model.evidence_of(times, remaining[i])]
             out.extend(((rows[0] << 1) | (symbol == position.symbol), blended, *rows[1:], *features))
             if symbol == position.symbol:
                 break
@@ -282,7 +283,7 @@ def fit_mixing(steps: "array[int]", untrained: Tables, ratios: list[int]) -> Tab
     words = [[0.0] * priors.INPUTS for _ in range(priors.WORD_ROWS)]
     squash = [p / 65536.0 for p in SQUASH]
     inputs = [0.0] * priors.INPUTS
-    inputs[-1] = float(textmodel.CONSTANT)
+    inputs[-1] = float(text_model.CONSTANT)
     every = range(priors.INPUTS)
     for number in range(_MIX_PASSES):
         rate = 0.002 / UNIT / (1 + number)

@@ -13,8 +13,8 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from codec.bitstream import textmodel
-from codec.bitstream.prior import ESCAPE, Tables
+from codec.bitstream.text.model import TextModel
+from codec.bitstream.text.prior import ESCAPE, Tables
 from training.fit_text_prior import (
     ENDS,
     LOCAL_DESCRIBER,
@@ -47,7 +47,7 @@ def _measure_file(job: tuple[list[Entry], list[Entry], list[bytes], Tables]) -> 
     known = replace(known, tables=tables)
     bits = [0.0, 0.0]
     for entry in left_out:
-        model, meter = textmodel.TextModel(known), _Meter()
+        model, meter = TextModel(known), _Meter()
         for number, (part, end) in enumerate(zip(entry, ENDS, strict=True)):
             before = meter.bits
             for character in part:

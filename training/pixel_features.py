@@ -1,6 +1,6 @@
 """What the pixel networks see, for whole thumbnails at once, and the thumbnails they are trained on.
 
-The numbers must be those that codec/bitstream/pixels_inputs.py gives the networks; a test compares the two.
+The numbers must be those that codec/bitstream/pixels/inputs.py gives the networks; a test compares the two.
 """
 
 import random
@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from codec.bitstream.pixels import standard_grid
+from codec.bitstream.pixels.payload import standard_grid
 
 NEIGHBOURS = ((-1, 0), (0, -1), (-1, -1), (1, -1), (-2, 0), (0, -2), (1, -2), (-1, -2), (2, -1), (-2, -1))
 """Columns and rows from the block to its neighbours, as in the codec."""

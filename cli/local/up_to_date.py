@@ -49,7 +49,7 @@ def _has_coarse(unpacked: "Unpacked", options: "EncodeOptions", store: "WeightsS
 
 
 def _has_grid(stream: "Stream", coarse: "PixelCoarse", options: "EncodeOptions") -> bool:
-    from codec.bitstream.pixels import standard_grid
+    from codec.bitstream.pixels.payload import standard_grid
     from codec.encode.coarse.pixel import published_grid
 
     width, height = stream.width, stream.height

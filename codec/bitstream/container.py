@@ -6,14 +6,14 @@ Layout and limits are normative in docs/bitstream.md. Everything here is checked
 import zlib
 from dataclasses import dataclass
 
-from codec.bitstream.external import EXTERNAL_MODE, decode_external, encode_external
-from codec.bitstream.maps import decode_maps, encode_maps
-from codec.bitstream.net import NET_MODE, decode_net, encode_net
-from codec.bitstream.pixels import PIXEL_MODE, decode_pixels, encode_pixels
-from codec.bitstream.reference import decode_reference, encode_reference
+from codec.bitstream.coarse.external import EXTERNAL_MODE, decode_external, encode_external
+from codec.bitstream.coarse.net import NET_MODE, decode_net, encode_net
+from codec.bitstream.coarse.reference import decode_reference, encode_reference
+from codec.bitstream.coding.varint import read_varint, write_varint
+from codec.bitstream.maps.payload import decode_maps, encode_maps
+from codec.bitstream.pixels.payload import PIXEL_MODE, decode_pixels, encode_pixels
 from codec.bitstream.stream import Bits, Coarse, ExternalCoarse, NetCoarse, PixelCoarse, Stream, Texts
-from codec.bitstream.text import decode_texts, encode_texts
-from codec.bitstream.varint import read_varint, write_varint
+from codec.bitstream.text.payload import decode_texts, encode_texts
 from codec.errors import (
     StreamCorrupt,
     StreamError,

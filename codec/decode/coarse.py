@@ -5,7 +5,7 @@ import hashlib
 import numpy as np
 from PIL import Image
 
-from codec.bitstream.reference import coded_size
+from codec.bitstream.coarse.reference import coded_size
 from codec.bitstream.stream import ExternalCoarse, NetCoarse, PixelCoarse, RefCoarse, Stream
 from codec.errors import NetworkMismatch, PictureError, ReferenceMissing, StreamCorrupt
 from codec.nets.interface import CoarseNetwork, FindNetwork

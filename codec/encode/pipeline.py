@@ -6,8 +6,8 @@ from dataclasses import dataclass, field, replace
 
 from PIL import Image
 
+from codec.bitstream.coarse.external import DIGEST_BYTES
 from codec.bitstream.container import Packed, pack
-from codec.bitstream.external import DIGEST_BYTES
 from codec.bitstream.stream import Bits, Coarse, ExternalCoarse, Maps, Stream, Texts
 from codec.captions import Captions
 from codec.description import Description

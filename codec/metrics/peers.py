@@ -15,7 +15,7 @@ from typing import Any
 import PIL
 from PIL import Image, features
 
-from codec.bitstream.reference import SCALES, coded_size, encode_reference
+from codec.bitstream.coarse.reference import SCALES, coded_size, encode_reference
 from codec.bitstream.stream import RefCoarse
 from codec.errors import CodecError, FeatureUnavailable
 from codec.metrics.registry import Judge

@@ -9,7 +9,7 @@ from PIL.Image import Image as Picture
 from sqlalchemy.orm import Session
 
 from codec.bitstream import MEDIA_TYPE, RefCoarse, Stream
-from codec.bitstream.reference import encode_reference
+from codec.bitstream.coarse.reference import encode_reference
 from codec.decode.coarse import rebuild_coarse
 from codec.encode.coarse.external import Reference
 from codec.encode.describe.choose import Asked, ask, needs_model

@@ -7,8 +7,8 @@ override the sequence's size, so the size that is checked here is the size that 
 
 from dataclasses import dataclass
 
-from codec.bitstream.bits import BitReader, BitWriter
-from codec.bitstream.varint import read_varint, write_varint
+from codec.bitstream.coding.bits import BitReader, BitWriter
+from codec.bitstream.coding.varint import read_varint, write_varint
 from codec.errors import StreamCorrupt, StreamError, StreamTruncated, StreamUnsupported
 
 _OBU_SEQUENCE_HEADER, _OBU_TEMPORAL_DELIMITER, _OBU_FRAME, _OBU_PADDING = 1, 2, 6, 15

@@ -4,7 +4,7 @@ Layout: ITU-T T.81. Quantisation tables are the standard's examples scaled as li
 baseline scan, 4:2:0, eight bits: nothing else is read.
 """
 
-from codec.bitstream.bits import BitReader, BitWriter
+from codec.bitstream.coding.bits import BitReader, BitWriter
 from codec.bitstream.wrappers.jpeg_tables import CHROMA, HUFFMAN, LUMA
 from codec.errors import StreamCorrupt, StreamTruncated, StreamUnsupported
 

@@ -5,7 +5,7 @@ another area than the picture, or carries splines or patches is refused: its cos
 size.
 """
 
-from codec.bitstream.bits import BitReader
+from codec.bitstream.coding.bits import BitReader
 from codec.errors import StreamCorrupt, StreamTruncated, StreamUnsupported
 
 _SIGNATURE = b"\xff\x0a"

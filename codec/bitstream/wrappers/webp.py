@@ -3,7 +3,7 @@
 Layout: RFC 6386 section 9.1 (frame tag and start code) and the WebP container specification.
 """
 
-from codec.bitstream.varint import read_varint, write_varint
+from codec.bitstream.coding.varint import read_varint, write_varint
 from codec.errors import StreamCorrupt, StreamTruncated, StreamUnsupported
 
 _START_CODE = b"\x9d\x01\x2a"

@@ -4,7 +4,7 @@ import hashlib
 import math
 from dataclasses import dataclass
 
-from codec.bitstream.external import DIGEST_BYTES
+from codec.bitstream.coarse.external import DIGEST_BYTES
 from codec.bitstream.stream import ExternalCoarse
 from codec.errors import OptionError
 from codec.picture.open import open_picture

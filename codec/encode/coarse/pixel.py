@@ -3,7 +3,7 @@
 import numpy as np
 from PIL import Image
 
-from codec.bitstream.pixels import standard_grid
+from codec.bitstream.pixels.payload import standard_grid
 from codec.bitstream.stream import PixelCoarse
 from codec.limits import MAX_BLOCKS
 

@@ -10,7 +10,7 @@ from fractions import Fraction
 
 from PIL import Image
 
-from codec.bitstream.reference import SCALES, coded_size, encode_reference
+from codec.bitstream.coarse.reference import SCALES, coded_size, encode_reference
 from codec.bitstream.stream import RefCoarse
 from codec.encode.coarse.score import Luma, luma_for_score, structural_score
 from codec.errors import BudgetUnreachable, StreamUnsupported

@@ -14,9 +14,9 @@ from codec.bitstream import (
     pack,
     unpack,
 )
+from codec.bitstream.coding.varint import write_varint
 from codec.bitstream.container import MAGIC
-from codec.bitstream.pixels import standard_grid
-from codec.bitstream.varint import write_varint
+from codec.bitstream.pixels.payload import standard_grid
 from codec.errors import (
     StreamCorrupt,
     StreamError,

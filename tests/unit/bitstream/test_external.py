@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from codec.bitstream.external import decode_external, encode_external
+from codec.bitstream.coarse.external import decode_external, encode_external
 from codec.bitstream.stream import ExternalCoarse
 from codec.errors import StreamCorrupt, StreamError, StreamTruncated, StreamUnsupported
 

@@ -14,10 +14,10 @@ from PIL import Image
 from skimage import data as photos
 
 from codec.bitstream import ExternalCoarse, Maps, PixelCoarse, RefCoarse, Stream, Texts, pack, unpack
+from codec.bitstream.coarse.reference import coded_size
+from codec.bitstream.coding.varint import write_varint
 from codec.bitstream.container import MAGIC
-from codec.bitstream.pixels import standard_grid
-from codec.bitstream.reference import coded_size
-from codec.bitstream.varint import write_varint
+from codec.bitstream.pixels.payload import standard_grid
 from codec.decode.pipeline import rebuild_coarse
 from codec.errors import CodecError, StreamError, StreamLimitExceeded
 from codec.limits import MAX_STREAM_BYTES

@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 from PIL import Image
 from skimage import data
 
-from codec.bitstream.maps import CONTEXTS, decode_maps, encode_maps
-from codec.bitstream.maps_prior import COUNTS
+from codec.bitstream.maps.payload import CONTEXTS, decode_maps, encode_maps
+from codec.bitstream.maps.prior import COUNTS
 from codec.bitstream.stream import Maps
 from codec.encode.describe.local import describe_locally
 from codec.encode.locate.masks import masks_from_maps

@@ -10,17 +10,16 @@ from hypothesis import strategies as st
 from PIL import Image
 from skimage import data
 
-from codec.bitstream.pixels import MAX_NETWORK_SAMPLES, decode_pixels, encode_pixels, standard_grid
-from codec.bitstream.pixels_network import BLOCKS_TOGETHER, MAX_FINE_SAMPLES, networks_for
-from codec.bitstream.pixels_plain import RangeWriter
-from codec.bitstream.pixels_prior import load_prior
-from codec.bitstream.pixels_samples import decisions_and_odds, inputs_of, read_samples
-from codec.bitstream.pixels_tables import OUTPUT_REACH
+from codec.bitstream.pixels import prior
+from codec.bitstream.pixels.network import BLOCKS_TOGETHER, MAX_FINE_SAMPLES, networks_for
+from codec.bitstream.pixels.payload import MAX_NETWORK_SAMPLES, decode_pixels, encode_pixels, standard_grid
+from codec.bitstream.pixels.plain import RangeWriter
+from codec.bitstream.pixels.prior import load_prior
+from codec.bitstream.pixels.samples import decisions_and_odds, inputs_of, read_samples
+from codec.bitstream.pixels.tables import OUTPUT_REACH
 from codec.bitstream.stream import PixelCoarse
 from codec.errors import StreamCorrupt, StreamError, StreamLimitExceeded, StreamTruncated, StreamUnsupported
 from training.pixel_features import features
-
-PRIOR_SHA256 = "ab3ae92c69896fa83188f463245ffe3093e9c22b9de5be30f4097c5df4b91378"
 
 
 def blocks_of(picture: Image.Image, blocks: int, level: int) -> PixelCoarse:
@@ -177,8 +176,14 @@ def test_blocks_that_contradict_themselves_cannot_be_encoded(coarse: PixelCoarse
 
 
 def test_prior_is_the_one_of_version_1() -> None:
-    prior = files("codec.bitstream").joinpath("pixels_prior.bin").read_bytes()
-    assert hashlib.sha256(prior).hexdigest() == PRIOR_SHA256
+    data = files("codec.bitstream.pixels").joinpath("prior.bin").read_bytes()
+    assert hashlib.sha256(data).hexdigest() == "ab3ae92c69896fa83188f463245ffe3093e9c22b9de5be30f4097c5df4b91378"
+
+
+def test_damaged_prior_is_refused_on_loading(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(prior, "PRIOR_SHA256", "0" * 64)
+    with pytest.raises(RuntimeError, match="damaged"):
+        load_prior.__wrapped__()
 
 
 def test_large_grids_leave_the_networks() -> None:

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from codec.bitstream.reference import CODECS, coded_size, decode_reference, encode_reference
+from codec.bitstream.coarse.reference import CODECS, coded_size, decode_reference, encode_reference
 from codec.bitstream.stream import RefCoarse
 from codec.errors import StreamCorrupt, StreamError, StreamLimitExceeded, StreamTruncated, StreamUnsupported
 from codec.limits import MAX_REFERENCE_BYTES

@@ -12,12 +12,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from codec.bitstream import escapes, mixing, prior, rangecoder, text, textmodel
-from codec.bitstream.prior import END_DETAIL, load_prior
-from codec.bitstream.rangecoder import Encoder
+from codec.bitstream.coding import mixing, rangecoder
+from codec.bitstream.coding.rangecoder import Encoder
 from codec.bitstream.stream import Texts
-from codec.bitstream.text import decode_texts, encode_texts
-from codec.bitstream.textmodel import MAX_DECISIONS, TextModel
+from codec.bitstream.text import escapes, model, payload, prior
+from codec.bitstream.text.model import MAX_DECISIONS, TextModel
+from codec.bitstream.text.payload import decode_texts, encode_texts
+from codec.bitstream.text.prior import END_DETAIL, load_prior
 from codec.errors import StreamCorrupt, StreamError, StreamLimitExceeded, StreamUnsupported, TextError
 from codec.limits import MAX_TEXT_CHARS, MAX_TEXTS_CHARS
 
@@ -194,7 +195,7 @@ def test_plain_codings_keep_to_the_limits(payload: bytes, error: type[StreamErro
 def test_a_modelled_text_past_the_limit_stops_there() -> None:
     encoder = Encoder()
     encoder.encode(1, 0xFC00)
-    text._code_shape(encoder, (True,))
+    payload._code_shape(encoder, (True,))
     model = TextModel(load_prior())
     model.end_text(overall_next=True)
     for _ in range(MAX_TEXT_CHARS + 1):
@@ -207,12 +208,12 @@ def test_a_modelled_text_past_the_limit_stops_there() -> None:
 def test_a_payload_of_unlikely_characters_stops_at_the_limit_of_decisions() -> None:
     encoder = Encoder()
     encoder.encode(1, 0xFC00)
-    text._code_shape(encoder, (True, True, True, True))
+    payload._code_shape(encoder, (True, True, True, True))
     model = TextModel(load_prior())
     with pytest.raises(StreamLimitExceeded):
         # The least likely symbol each time: no text of the model's own would ever take this many decisions.
         for _ in range(MAX_TEXT_CHARS):
-            scores = textmodel.blend(load_prior().tables, 0, model.place().previous, model.sources())
+            scores = model.blend(load_prior().tables, 0, model.place().previous, model.sources())
             symbol = min((score, s) for s, score in enumerate(scores) if score and s != END_DETAIL)[1]
             model.code(encoder, symbol)
     assert MAX_DECISIONS < model.decisions <= MAX_DECISIONS + 1
@@ -256,7 +257,7 @@ def test_many_threads_share_the_prior() -> None:
     assert wrong == []
 
 
-@pytest.mark.parametrize("module", [escapes, mixing, prior, rangecoder, text, textmodel])
+@pytest.mark.parametrize("module", [escapes, mixing, model, payload, prior, rangecoder])
 def test_nothing_that_selects_a_probability_uses_floats(module: object) -> None:
     path = Path(str(module.__file__))  # type: ignore[attr-defined]
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):

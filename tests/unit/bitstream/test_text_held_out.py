@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from codec.bitstream.stream import Texts
-from codec.bitstream.text import decode_texts, encode_texts
+from codec.bitstream.text.payload import decode_texts, encode_texts
 
 FILE = Path(__file__).with_name("texts_held_out.json")
 

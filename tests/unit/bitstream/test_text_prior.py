@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from codec.bitstream.mixing import LIMIT, SQUASH, STRETCH, UNIT, log_table
-from codec.bitstream.prior import (
+from codec.bitstream.coding.mixing import LIMIT, SQUASH, STRETCH, UNIT, log_table
+from codec.bitstream.text.model import TextModel, blend
+from codec.bitstream.text.prior import (
     END_DETAIL,
     END_OVERALL,
     ESCAPE,
@@ -22,12 +23,11 @@ from codec.bitstream.prior import (
     read_prior,
     write_prior,
 )
-from codec.bitstream.textmodel import TextModel, blend
 
 training = pytest.importorskip("training.fit_text_prior", reason="the training is not part of an installation")
 
 TEN_ENTRIES = training.read_captions(training.caption_files()[0])[:10]
-PRIOR = resources.files("codec.bitstream").joinpath("prior_1.bin").read_bytes()
+PRIOR = resources.files("codec.bitstream.text").joinpath("prior_1.bin").read_bytes()
 
 
 def counted(history: list[int], symbols: list[int], order: int) -> Counts:
@@ -52,7 +52,7 @@ def test_a_prior_is_written_as_it_was_read() -> None:
 
 def test_loading_takes_less_than_a_second_in_a_fresh_process() -> None:
     program = (
-        "import time; from codec.bitstream.prior import load_prior;"
+        "import time; from codec.bitstream.text.prior import load_prior;"
         "start = time.process_time(); load_prior(); print(time.process_time() - start)"
     )
     root = Path(__file__).parents[3]

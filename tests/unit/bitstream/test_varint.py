@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from codec.bitstream.varint import read_varint, write_varint
+from codec.bitstream.coding.varint import read_varint, write_varint
 from codec.errors import StreamCorrupt, StreamError, StreamTruncated
 
 

@@ -7,7 +7,7 @@ the prior was frozen.
 import pytest
 
 from codec.bitstream.stream import Texts
-from codec.bitstream.text import decode_texts, encode_texts
+from codec.bitstream.text.payload import decode_texts, encode_texts
 
 MOST_BITS = 1_280
 

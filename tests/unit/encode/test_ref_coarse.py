@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from codec.bitstream.reference import CODECS, encode_reference
+from codec.bitstream.coarse.reference import CODECS, encode_reference
 from codec.encode.coarse.ref import choose_reference, most_bits
 from codec.encode.coarse.score import luma_for_score, structural_score
 from codec.errors import BudgetUnreachable, Cancelled

@@ -7,7 +7,7 @@ from typing import Generic, Protocol, TypeVar
 
 import numpy as np
 
-from codec.bitstream.pixels_prior import (
+from codec.bitstream.pixels.prior import (
     EXP_SIZE,
     SCALE_ZERO,
     SIGMOID_RANGE,

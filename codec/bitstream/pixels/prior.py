@@ -1,8 +1,9 @@
-"""The frozen numbers behind pixel blocks, read once from pixels_prior.bin; layout in docs/bitstream.md.
+"""The frozen numbers behind pixel blocks, read once from prior.bin; layout in docs/bitstream.md.
 
 They are part of format version 1: another set of numbers would be another version.
 """
 
+import hashlib
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib.resources import files
@@ -64,14 +65,24 @@ class PixelPrior:
     plain_scale: tuple[int, ...]
 
 
+PRIOR_SHA256 = "ab3ae92c69896fa83188f463245ffe3093e9c22b9de5be30f4097c5df4b91378"
+"""Digest of prior.bin. Another file would decode blocks to other samples, so it is checked on loading."""
+
+
 @lru_cache(maxsize=1)
 def load_prior() -> PixelPrior:
-    """The prior; takes some hundredths of a second the first time and nothing afterwards."""
-    return parse_prior(files("codec.bitstream").joinpath("pixels_prior.bin").read_bytes())
+    """Return the prior of this version, read once in a process, which takes some hundredths of a second.
+
+    Raises RuntimeError when the shipped file is not the one that the format is defined by.
+    """
+    data = files("codec.bitstream.pixels").joinpath("prior.bin").read_bytes()
+    if hashlib.sha256(data).hexdigest() != PRIOR_SHA256:
+        raise RuntimeError("pixels/prior.bin is damaged: its SHA-256 is not the pinned one; install again")
+    return parse_prior(data)
 
 
 def parse_prior(data: bytes) -> PixelPrior:
-    """Read the layout of pixels_prior.bin; raises ValueError when it is another file."""
+    """Read the layout of prior.bin; raises ValueError when it is another file."""
     reader = _Reader(data)
     levels, channels, activities = PLAIN_SHAPE
     prior = PixelPrior(
@@ -119,4 +130,4 @@ class _Reader:
 
     def expect_end(self) -> None:
         if self._position != len(self._data):
-            raise ValueError("pixels_prior.bin has bytes after its last table")
+            raise ValueError("pixels/prior.bin has bytes after its last table")

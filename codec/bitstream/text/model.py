@@ -8,8 +8,9 @@ from bisect import bisect_right
 from operator import add
 from typing import NamedTuple, TypeVar
 
-from codec.bitstream.mixing import LIMIT, SQUASH, STRETCH, UNIT, log_table
-from codec.bitstream.prior import (
+from codec.bitstream.coding.mixing import LIMIT, SQUASH, STRETCH, UNIT, log_table
+from codec.bitstream.coding.rangecoder import Decoder, Encoder
+from codec.bitstream.text.prior import (
     BEGIN_OVERALL,
     DISTINCT_BINS,
     DISTINCT_STEPS,
@@ -31,7 +32,6 @@ from codec.bitstream.prior import (
     Prior,
     Tables,
 )
-from codec.bitstream.rangecoder import Decoder, Encoder
 from codec.errors import StreamCorrupt, StreamLimitExceeded
 
 MAX_DECISIONS = 25_000

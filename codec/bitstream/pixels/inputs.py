@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from codec.bitstream.pixels_prior import Integers
-from codec.bitstream.pixels_tables import Number, Tables, log16
+from codec.bitstream.pixels.prior import Integers
+from codec.bitstream.pixels.tables import Number, Tables, log16
 
 CHANNEL_ORDER = (1, 0, 2)
 """Green first: it is the best guide to the other two."""

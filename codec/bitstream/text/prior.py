@@ -276,7 +276,7 @@ def load_prior() -> Prior:
     """
     with _lock:
         if not _loaded:
-            data = resources.files("codec.bitstream").joinpath(f"prior_{PRIOR_VERSION}.bin").read_bytes()
+            data = resources.files("codec.bitstream.text").joinpath(f"prior_{PRIOR_VERSION}.bin").read_bytes()
             if hashlib.sha256(data).hexdigest() != PRIOR_SHA256:
                 raise RuntimeError("prior_1.bin is damaged: its SHA-256 is not the pinned one; install again")
             _loaded.append(read_prior(data))

@@ -3,8 +3,8 @@
 The picture itself is never inside the stream, so this payload is honest about what it does not count.
 """
 
+from codec.bitstream.coding.varint import MAX_VARINT_BITS, read_varint, write_varint
 from codec.bitstream.stream import ExternalCoarse
-from codec.bitstream.varint import MAX_VARINT_BITS, read_varint, write_varint
 from codec.errors import StreamCorrupt, StreamError, StreamTruncated, StreamUnsupported
 
 EXTERNAL_MODE = 2

@@ -5,11 +5,11 @@ Knows nothing of sections, checksums or where texts come from. Normative text: d
 
 import zlib
 
-from codec.bitstream.escapes import ESCAPE_WEIGHT, EscapeModel
-from codec.bitstream.prior import END_DETAIL, END_OVERALL, ESCAPE, FIRST_CHARACTER, load_prior
-from codec.bitstream.rangecoder import REGISTER_BYTES, Decoder, Encoder
+from codec.bitstream.coding.rangecoder import REGISTER_BYTES, Decoder, Encoder
 from codec.bitstream.stream import Texts
-from codec.bitstream.textmodel import TextModel
+from codec.bitstream.text.escapes import ESCAPE_WEIGHT, EscapeModel
+from codec.bitstream.text.model import TextModel
+from codec.bitstream.text.prior import END_DETAIL, END_OVERALL, ESCAPE, FIRST_CHARACTER, load_prior
 from codec.errors import StreamCorrupt, StreamLimitExceeded, StreamTruncated, StreamUnsupported, TextError
 from codec.limits import MAX_ITEMS, MAX_TEXT_CHARS, MAX_TEXTS_CHARS
 

@@ -6,7 +6,8 @@ and a test holds their odds against each other.
 
 import numpy as np
 
-from codec.bitstream.pixels_inputs import (
+from codec.bitstream.coding.rangecoder import Decoder, Encoder
+from codec.bitstream.pixels.inputs import (
     CHANNEL_ORDER,
     FIRST_ERROR,
     GREY,
@@ -18,7 +19,7 @@ from codec.bitstream.pixels_inputs import (
     place_inputs,
     with_sides,
 )
-from codec.bitstream.pixels_network import (
+from codec.bitstream.pixels.network import (
     EVEN_ODDS,
     LEAST_ODDS,
     MOST_ODDS,
@@ -28,9 +29,8 @@ from codec.bitstream.pixels_network import (
     mixture,
     networks_for,
 )
-from codec.bitstream.pixels_prior import Integers
-from codec.bitstream.pixels_tables import CURVE_REACH, tables_for_many, tables_for_one
-from codec.bitstream.rangecoder import Decoder, Encoder
+from codec.bitstream.pixels.prior import Integers
+from codec.bitstream.pixels.tables import CURVE_REACH, tables_for_many, tables_for_one
 
 
 def write_samples(columns: int, rows: int, level: int, samples: bytes) -> bytes:

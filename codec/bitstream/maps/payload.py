@@ -6,8 +6,8 @@ map before it, and from how often the same surroundings went either way in this 
 
 from collections.abc import Iterable, Iterator
 
-from codec.bitstream.maps_prior import COUNTS
-from codec.bitstream.rangecoder import Decoder, Encoder
+from codec.bitstream.coding.rangecoder import Decoder, Encoder
+from codec.bitstream.maps.prior import COUNTS
 from codec.bitstream.stream import Maps
 from codec.errors import StreamCorrupt, StreamError
 from codec.limits import MAX_ITEMS, MAX_MAP_EDGE, MIN_MAP_EDGE

@@ -5,7 +5,7 @@ The networks would take many seconds for 256x256 blocks; this stays within the t
 
 from bisect import bisect_right
 
-from codec.bitstream.pixels_prior import PLAIN_SHAPE, SIGMOID_RANGE, SIGMOID_STEPS, PixelPrior, load_prior
+from codec.bitstream.pixels.prior import PLAIN_SHAPE, SIGMOID_RANGE, SIGMOID_STEPS, PixelPrior, load_prior
 from codec.errors import StreamCorrupt
 
 GREEN_TO_RED, GREEN_TO_BLUE, RED_TO_BLUE = 15, 15, 1

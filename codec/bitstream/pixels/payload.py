@@ -4,10 +4,10 @@ Small grids go through the networks of pixels_network.py, large ones through pix
 fixed by the number of samples, so that no grid takes a decoder much over half a second.
 """
 
-from codec.bitstream.pixels_network import MAX_FINE_SAMPLES
-from codec.bitstream.pixels_plain import read_plain, write_plain
-from codec.bitstream.pixels_samples import read_samples, write_samples
-from codec.bitstream.rangecoder import Decoder
+from codec.bitstream.coding.rangecoder import Decoder
+from codec.bitstream.pixels.network import MAX_FINE_SAMPLES
+from codec.bitstream.pixels.plain import read_plain, write_plain
+from codec.bitstream.pixels.samples import read_samples, write_samples
 from codec.bitstream.stream import PixelCoarse
 from codec.errors import StreamCorrupt, StreamError, StreamLimitExceeded, StreamTruncated, StreamUnsupported
 from codec.limits import MAX_BLOCKS

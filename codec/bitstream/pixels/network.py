@@ -10,10 +10,10 @@ from functools import lru_cache
 import numpy as np
 import numpy.typing as npt
 
-from codec.bitstream.pixels_inputs import NEIGHBOURS
-from codec.bitstream.pixels_prior import OUTPUTS, ChannelNetwork, Integers, load_prior
-from codec.bitstream.pixels_tables import Number, Table, Tables
-from codec.bitstream.rangecoder import PROBABILITY_BITS
+from codec.bitstream.coding.rangecoder import PROBABILITY_BITS
+from codec.bitstream.pixels.inputs import NEIGHBOURS
+from codec.bitstream.pixels.prior import OUTPUTS, ChannelNetwork, Integers, load_prior
+from codec.bitstream.pixels.tables import Number, Table, Tables
 
 Floats = npt.NDArray[np.float64]
 

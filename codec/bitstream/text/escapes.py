@@ -3,7 +3,7 @@
 Adapts to the scripts that a payload uses and starts from nothing; knows nothing of the corpus.
 """
 
-from codec.bitstream.rangecoder import Decoder, Encoder
+from codec.bitstream.coding.rangecoder import Decoder, Encoder
 from codec.errors import StreamCorrupt
 
 ESCAPE_WEIGHT = 4

@@ -1,0 +1,1 @@
+"""The coarse payloads of other codecs: learned, reference, external."""

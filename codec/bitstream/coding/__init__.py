@@ -1,0 +1,1 @@
+"""Bits, integers and the entropy coder that every payload shares."""

@@ -1,0 +1,1 @@
+"""The map payload: where each item is."""

@@ -1,0 +1,1 @@
+"""The pixel payload: block averages, losslessly coded."""

@@ -1,0 +1,1 @@
+"""The text payload: texts coded by a frozen prior."""
