@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 from codec.bitstream.coding import mixing, rangecoder
 from codec.bitstream.coding.rangecoder import Encoder
 from codec.bitstream.stream import Texts
-from codec.bitstream.text import escapes, model, payload, prior
+from codec.bitstream.text import escapes, payload, prior
+from codec.bitstream.text import model as text_model
 from codec.bitstream.text.model import MAX_DECISIONS, TextModel
 from codec.bitstream.text.payload import decode_texts, encode_texts
 from codec.bitstream.text.prior import END_DETAIL, load_prior
@@ -213,7 +214,7 @@ def test_a_payload_of_unlikely_characters_stops_at_the_limit_of_decisions() -> N
     with pytest.raises(StreamLimitExceeded):
         # The least likely symbol each time: no text of the model's own would ever take this many decisions.
         for _ in range(MAX_TEXT_CHARS):
-            scores = model.blend(load_prior().tables, 0, model.place().previous, model.sources())
+            scores = text_model.blend(load_prior().tables, 0, model.place().previous, model.sources())
             symbol = min((score, s) for s, score in enumerate(scores) if score and s != END_DETAIL)[1]
             model.code(encoder, symbol)
     assert MAX_DECISIONS < model.decisions <= MAX_DECISIONS + 1
@@ -257,7 +258,7 @@ def test_many_threads_share_the_prior() -> None:
     assert wrong == []
 
 
-@pytest.mark.parametrize("module", [escapes, mixing, model, payload, prior, rangecoder])
+@pytest.mark.parametrize("module", [escapes, mixing, payload, prior, rangecoder, text_model])
 def test_nothing_that_selects_a_probability_uses_floats(module: object) -> None:
     path = Path(str(module.__file__))  # type: ignore[attr-defined]
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
