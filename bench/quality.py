@@ -30,10 +30,10 @@ from bench.quality_claims import (
 )
 from bench.quality_picture import Plan, Task, comparison_of, measure_picture
 from bench.quality_speed import speed_of
-from cli.commands.encode import PICTURE_SUFFIXES
 from cli.commands.eval import as_json
 from cli.local.file_plan import run_all
 from cli.local.paths import weights_store
+from codec.media import PICTURE_SUFFIXES
 from codec.metrics.compare import OURS, OURS_COARSE, Row
 from codec.metrics.peers import PEERS, peers_here
 from codec.metrics.sqz import find_weights

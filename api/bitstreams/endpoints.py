@@ -18,9 +18,10 @@ from api.openapi import IDEMPOTENCY_PARAMETER
 from api.replay import Keep, answer_of, answered_once
 from api.services import Services, ServicesDependency
 from api.uploads import UploadedFile, is_form, plain_name, received_form
-from codec.bitstream import MEDIA_TYPE, ExternalCoarse, Unpacked, unpack
+from codec.bitstream import ExternalCoarse, Unpacked, unpack
 from codec.errors import StreamLimitExceeded, StreamTruncated
 from codec.limits import MAX_STREAM_BYTES
+from codec.media import MISC
 from core.archive import images, object_lifecycle
 from core.errors import RequestInvalid
 from core.idempotency import StoredAnswer
@@ -31,12 +32,12 @@ from models.pending_deletion import PendingDeletion
 
 router = APIRouter(prefix="/v1/bitstreams", tags=["bitstreams"])
 
-_BINARY: dict[str, Any] = {"type": "string", "contentMediaType": MEDIA_TYPE}
+_BINARY: dict[str, Any] = {"type": "string", "contentMediaType": MISC}
 _BODY = {
     "requestBody": {
         "required": True,
         "content": {
-            MEDIA_TYPE: {"schema": _BINARY},
+            MISC: {"schema": _BINARY},
             "multipart/form-data": {
                 "schema": {
                     "type": "object",
@@ -130,7 +131,7 @@ def _take(
 ) -> StoredAnswer:
     key = bitstream_key(arrival.sha256)
     object_lifecycle.reserve(services.database, key)
-    services.storage.put(key, arrival.data, content_type=MEDIA_TYPE, sha256=arrival.sha256)
+    services.storage.put(key, arrival.data, content_type=MISC, sha256=arrival.sha256)
     if reference is not None:
         references.store(services, reference)
     while True:

@@ -25,7 +25,7 @@ from api.openapi import IDEMPOTENCY_PARAMETER, form_body, inlined_schema
 from api.replay import Keep, answer_of, answered_once
 from api.services import Services, ServicesDependency
 from api.uploads import received_form
-from codec.bitstream import MEDIA_TYPE
+from codec.media import MISC
 from codec.options import parse_options
 from core.archive import batches, images
 from core.broker import ENCODE
@@ -149,8 +149,8 @@ def delete_image(services: ServicesDependency, image_id: ImageId) -> Response:
     summary="Fetch the stream",
     response_class=Response,
     responses={
-        200: {"content": {MEDIA_TYPE: {}}, "description": "The `.misc` file."},
-        206: {"content": {MEDIA_TYPE: {}}, "description": "The range that was asked for."},
+        200: {"content": {MISC: {}}, "description": "The `.misc` file."},
+        206: {"content": {MISC: {}}, "description": "The range that was asked for."},
         304: {"description": "The caller has it already."},
         307: {"description": "An address at the object store, if `redirect` was asked for and there is one."},
     },
@@ -167,7 +167,7 @@ async def fetch_bitstream(
         key=bitstream_key(image.bitstream_sha256),
         sha256=image.bitstream_sha256,
         size_bytes=image.bitstream_bytes,
-        media_type=MEDIA_TYPE,
+        media_type=MISC,
         name=renamed(image.name, "misc"),
     )
     return await send_object(request, services.storage, download, redirect=redirect)

@@ -8,10 +8,10 @@ from functools import partial
 from anyio import to_thread
 from sqlalchemy.orm import Session
 
-from api.images.extensions import EXTENSIONS
 from api.images.references import Reference
 from api.services import Services
 from api.uploads import UploadedFile
+from codec.media import suffix_of
 from codec.options import EncodeOptions
 from codec.picture.open import PictureInfo, check_picture
 from core.archive import images, object_lifecycle
@@ -35,7 +35,7 @@ class Arrival:
     @property
     def key(self) -> str:
         """Where the original lies."""
-        return original_key(self.image_id, EXTENSIONS[self.info.media_type])
+        return original_key(self.image_id, suffix_of(self.info.media_type)[1:])
 
 
 async def check_upload(services: Services, file: UploadedFile) -> Arrival:

@@ -5,12 +5,12 @@ from functools import partial
 
 from anyio import to_thread
 
-from api.images.extensions import EXTENSIONS
 from api.images.schemas import SubmitOptions
 from api.services import Services
 from api.uploads import UploadedFile
 from codec.errors import OptionError, ReferenceMissing
 from codec.limits import MAX_REFERENCE_BYTES
+from codec.media import suffix_of
 from codec.options import Mode
 from codec.picture.open import PictureInfo, check_picture
 from core.archive import object_lifecycle
@@ -28,7 +28,7 @@ class Reference:
     @property
     def key(self) -> str:
         """Where it lies."""
-        return reference_key(self.file.sha256, EXTENSIONS[self.info.media_type])
+        return reference_key(self.file.sha256, suffix_of(self.info.media_type)[1:])
 
 
 def check_options(options: SubmitOptions, file: UploadedFile | None) -> None:

@@ -19,6 +19,7 @@ from api.reconstructions.schemas import (
 from api.replay import Keep, answer_of, answered_once, keep_nothing
 from api.services import Services, ServicesDependency
 from api.uploads import read_json_object
+from codec.media import AVIF, PNG, WEBP, media_type_of
 from codec.options import parse_options
 from core.archive import images, reconstructions
 from core.broker import DECODE
@@ -29,8 +30,6 @@ from models.image import Image
 from models.reconstruction import Reconstruction, ReconstructionState
 
 router = APIRouter(prefix="/v1", tags=["reconstructions"])
-
-_MEDIA_TYPES = {"png": "image/png", "webp": "image/webp", "avif": "image/avif", "jpeg": "image/jpeg"}
 
 
 @router.post(
@@ -66,7 +65,7 @@ def get_reconstruction(services: ServicesDependency, reconstruction_id: Reconstr
     summary="Fetch the picture",
     response_class=Response,
     responses={
-        200: {"content": {kind: {} for kind in ("image/png", "image/webp", "image/avif")}, "description": "It."},
+        200: {"content": {kind: {} for kind in (PNG, WEBP, AVIF)}, "description": "It."},
         307: {"description": "An address at the object store, if `redirect` was asked for and there is one."},
     },
 )
@@ -83,7 +82,7 @@ async def fetch_content(
         key=row.object_key,
         sha256=row.sha256,
         size_bytes=row.size_bytes or 0,
-        media_type=_MEDIA_TYPES.get(row.format, "application/octet-stream"),
+        media_type=media_type_of(row.object_key),
         name=renamed(name, row.format),
         inline=True,
     )

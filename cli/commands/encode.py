@@ -12,6 +12,7 @@ import typer
 from cli.errors import FAILED, fail_usage, failures, usage_errors
 from cli.local.file_plan import Pair, Plan, died_result, error_result, is_newer, plan_outputs, run_all, write_atomically
 from cli.output import print_json, say, show
+from codec.media import PICTURE_SUFFIXES
 
 if TYPE_CHECKING:
     from cli.local.describe_remote import Outcome
@@ -19,12 +20,6 @@ if TYPE_CHECKING:
     from codec.captions import Captions
     from codec.encode.coarse.external import Reference
     from codec.options import EncodeOptions
-
-PICTURE_SUFFIXES = frozenset(
-    {".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".apng", ".webp", ".avif", ".gif", ".tif", ".tiff", ".bmp"}
-    | {".heic", ".heif", ".hif", ".jxl"}
-)
-"""What is taken from a folder; a file that is named is opened whatever its suffix."""
 
 _KEYS = ("bytes", "bpp", "bits", "seconds", "describer")
 

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from cli.commands.encode import PICTURE_SUFFIXES
 from cli.errors import FAILED, describe_error, fail_usage, usage_errors
 from cli.local.file_plan import run_all, write_atomically
 from cli.output import print_json, say, show
 from codec.errors import FeatureUnavailable, OptionError
+from codec.media import PICTURE_SUFFIXES
 
 if TYPE_CHECKING:
     from PIL import Image

@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from cli.commands.encode import PICTURE_SUFFIXES, OnOff
+from cli.commands.encode import OnOff
 from cli.errors import FAILED, describe_error, fail_usage, failures, usage_errors
 from cli.output import print_json, progress_bar, say, show
 from cli.server.remote import KeyOption, ServerOption, connected
+from codec.media import PICTURE_SUFFIXES
 
 if TYPE_CHECKING:
     from cli.server.client import Client

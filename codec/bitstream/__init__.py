@@ -3,7 +3,7 @@
 Python and numpy over whole numbers: no torch, and nothing whose rounding could differ between machines.
 """
 
-from codec.bitstream.container import MEDIA_TYPE, Unpacked, pack, unpack
+from codec.bitstream.container import Unpacked, pack, unpack
 from codec.bitstream.stream import (
     Bits,
     Coarse,
@@ -18,7 +18,6 @@ from codec.bitstream.stream import (
 )
 
 __all__ = [
-    "MEDIA_TYPE",
     "Bits",
     "Coarse",
     "CoarseKind",

@@ -23,9 +23,6 @@ from codec.errors import (
 )
 from codec.limits import MAX_PIXELS, MAX_SIDE_PX, MAX_STREAM_BYTES
 
-MEDIA_TYPE = "application/vnd.misc-archive"
-"""What HTTP calls a `.misc` file."""
-
 MAGIC = b"\x8dMI"
 """The first byte is no ASCII, so that a transfer that mangles eight-bit bytes is noticed at once."""
 

@@ -11,6 +11,7 @@ from typing import IO
 
 from PIL import Image
 
+from codec import media
 from codec.errors import FeatureUnavailable
 
 HEAD_BYTES = 64
@@ -67,25 +68,23 @@ def _is_webp(head: bytes) -> bool:
 
 
 FORMATS = (
-    Format("JPEG", "image/jpeg", lambda head: head.startswith(b"\xff\xd8\xff"), "PIL.JpegImagePlugin", "JpegImageFile"),
+    Format("JPEG", media.JPEG, lambda head: head.startswith(b"\xff\xd8\xff"), "PIL.JpegImagePlugin", "JpegImageFile"),
+    Format("PNG", media.PNG, lambda head: head.startswith(b"\x89PNG\r\n\x1a\n"), "PIL.PngImagePlugin", "PngImageFile"),
+    Format("WebP", media.WEBP, _is_webp, "PIL.WebPImagePlugin", "WebPImageFile"),
+    Format("AVIF", media.AVIF, _is_avif, "PIL.AvifImagePlugin", "AvifImageFile"),
     Format(
-        "PNG", "image/png", lambda head: head.startswith(b"\x89PNG\r\n\x1a\n"), "PIL.PngImagePlugin", "PngImageFile"
-    ),
-    Format("WebP", "image/webp", _is_webp, "PIL.WebPImagePlugin", "WebPImageFile"),
-    Format("AVIF", "image/avif", _is_avif, "PIL.AvifImagePlugin", "AvifImageFile"),
-    Format(
-        "GIF", "image/gif", lambda head: head.startswith((b"GIF87a", b"GIF89a")), "PIL.GifImagePlugin", "GifImageFile"
+        "GIF", media.GIF, lambda head: head.startswith((b"GIF87a", b"GIF89a")), "PIL.GifImagePlugin", "GifImageFile"
     ),
     Format(
         "TIFF",
-        "image/tiff",
+        media.TIFF,
         lambda head: head.startswith((b"II\x2a\x00", b"MM\x00\x2a", b"II\x2b\x00", b"MM\x00\x2b")),
         "PIL.TiffImagePlugin",
         "TiffImageFile",
     ),
-    Format("BMP", "image/bmp", lambda head: head.startswith(b"BM"), "PIL.BmpImagePlugin", "BmpImageFile"),
-    Format("HEIC", "image/heic", _is_heic, "pillow_heif.as_plugin", "HeifImageFile", "pillow-heif"),
-    Format("JPEG XL", "image/jxl", _is_jxl, "pillow_jxl.JpegXLImagePlugin", "JXLImageFile", "pillow-jxl-plugin"),
+    Format("BMP", media.BMP, lambda head: head.startswith(b"BM"), "PIL.BmpImagePlugin", "BmpImageFile"),
+    Format("HEIC", media.HEIC, _is_heic, "pillow_heif.as_plugin", "HeifImageFile", "pillow-heif"),
+    Format("JPEG XL", media.JXL, _is_jxl, "pillow_jxl.JpegXLImagePlugin", "JXLImageFile", "pillow-jxl-plugin"),
 )
 
 

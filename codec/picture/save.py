@@ -4,29 +4,23 @@ Bytes are deterministic: no dates, no machine names, no thread-dependent tiling.
 """
 
 import io
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 from xml.sax.saxutils import quoteattr
 
 from PIL import Image, PngImagePlugin, features
 
+from codec import media
 from codec.errors import FeatureUnavailable, OptionError
 
 PictureFormat = Literal["png", "webp", "avif", "jpeg"]
 
-MEDIA_TYPES: dict[str, str] = {
-    "png": "image/png",
-    "webp": "image/webp",
-    "avif": "image/avif",
-    "jpeg": "image/jpeg",
-}
-
-SUFFIXES: dict[str, PictureFormat] = {
-    ".png": "png",
-    ".webp": "webp",
-    ".avif": "avif",
-    ".jpg": "jpeg",
-    ".jpeg": "jpeg",
+MEDIA_TYPES: Mapping[PictureFormat, str] = {
+    "png": media.PNG,
+    "webp": media.WEBP,
+    "avif": media.AVIF,
+    "jpeg": media.JPEG,
 }
 
 _SOURCE_TYPES = "http://cv.iptc.org/newscodes/digitalsourcetype/"
@@ -96,13 +90,13 @@ class Provenance:
 
 def format_for(suffix: str) -> PictureFormat:
     """The format that a file name's suffix (".png", any case) asks for. Raises OptionError for all others."""
-    try:
-        return SUFFIXES[suffix.lower()]
-    except KeyError:
-        raise OptionError(
-            f"Reconstructions cannot be written as {suffix or 'a file without a suffix'}; "
-            f"use one of {', '.join(SUFFIXES)}."
-        ) from None
+    for format, media_type in MEDIA_TYPES.items():
+        if suffix.lower() in media.SUFFIXES[media_type]:
+            return format
+    raise OptionError(
+        f"Reconstructions cannot be written as {suffix or 'a file without a suffix'}; "
+        f"use one of {', '.join(map(media.suffix_of, MEDIA_TYPES.values()))}."
+    )
 
 
 def require_format(format: PictureFormat, width: int, height: int) -> None:

@@ -6,6 +6,7 @@ from sqlalchemy import delete, or_, select
 from sqlalchemy.orm import Session
 
 from codec.bitstream import Bits, ExternalCoarse, Stream, Texts
+from codec.media import BINARY
 from codec.options import EncodeOptions
 from core.archive import object_lifecycle
 from core.broker import ENCODE
@@ -82,7 +83,7 @@ def import_bitstream(session: Session, *, name: str, stream: Stream, bits: Bits,
         name=name,
         width=stream.width,
         height=stream.height,
-        media_type="application/octet-stream",
+        media_type=BINARY,
         options={},
         keep_original=False,
     )

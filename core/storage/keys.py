@@ -24,22 +24,6 @@ _KEY = re.compile(
 )
 _PREFIX = re.compile(r"(?:bitstreams|originals|reconstructions|references|requests)/[0-9a-z_-]{0,64}")
 
-_CONTENT_TYPES = {
-    "avif": "image/avif",
-    "bmp": "image/bmp",
-    "gif": "image/gif",
-    "heic": "image/heic",
-    "jpeg": "image/jpeg",
-    "jpg": "image/jpeg",
-    "jsonl": "application/jsonl",
-    "jxl": "image/jxl",
-    "misc": "application/vnd.misc",
-    "png": "image/png",
-    "tif": "image/tiff",
-    "tiff": "image/tiff",
-    "webp": "image/webp",
-}
-
 
 def bitstream_key(sha256: str) -> str:
     """Key of the `.misc` stream with this digest."""
@@ -91,8 +75,3 @@ def fan_out(key: str) -> str:
     digest = digest_in(key)
     # Identifiers begin with the time: their own first digits would put a whole year into one folder.
     return (digest or hashlib.sha256(key.encode()).hexdigest())[:2]
-
-
-def content_type_of(key: str) -> str:
-    """Media type by the key's extension, for a backend that keeps no types of its own."""
-    return _CONTENT_TYPES.get(key.rpartition(".")[2], "application/octet-stream")

@@ -11,9 +11,10 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import BinaryIO
 
+from codec.media import media_type_of
 from core.errors import ObjectCorrupt, ObjectNotFound, StorageDenied, StorageUnavailable
 from core.storage import CHUNK_BYTES, ObjectInfo, ObjectReader
-from core.storage.keys import check_key, check_prefix, content_type_of, digest_in, fan_out
+from core.storage.keys import check_key, check_prefix, digest_in, fan_out
 
 _INCOMING = ".incoming"
 """Half-written files lie here, on the same file system as the objects so that they can be renamed into place."""
@@ -230,6 +231,6 @@ def _info(key: str, status: os.stat_result) -> ObjectInfo:
         key=key,
         size_bytes=status.st_size,
         modified_at=datetime.fromtimestamp(status.st_mtime, UTC),
-        content_type=content_type_of(key),
+        content_type=media_type_of(key),
         sha256=digest_in(key),
     )

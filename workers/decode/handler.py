@@ -8,13 +8,14 @@ from codec.decode.pipeline import decode
 from codec.decode.restore import RestoreState
 from codec.decode.restorers import Restorers
 from codec.limits import MAX_REFERENCE_BYTES, MAX_STREAM_BYTES
+from codec.media import media_type_of
 from codec.nets.compression.load import find_in
 from codec.options import DecodeOptions, parse_options
 from codec.picture.save import Provenance, require_format, save_picture
 from codec.weights.store import WeightsStore
 from core.archive import object_lifecycle
 from core.errors import LeaseLost
-from core.storage.keys import bitstream_key, content_type_of, digest_in, reconstruction_key
+from core.storage.keys import bitstream_key, digest_in, reconstruction_key
 from models.image import Image
 from models.reconstruction import Reconstruction, ReconstructionState
 from workers.context import Record, WorkContext
@@ -77,7 +78,7 @@ class Decoder:
         sha256 = hashlib.sha256(file).hexdigest()
         key = reconstruction_key(sha256, reconstruction.format)
         object_lifecycle.reserve(context.database, key)
-        context.storage.put(key, file, content_type=content_type_of(key), sha256=sha256)
+        context.storage.put(key, file, content_type=media_type_of(key), sha256=sha256)
 
         def _record(session: Session) -> dict[str, float]:
             stored = session.get(Reconstruction, reconstruction.id, with_for_update=True)

@@ -8,7 +8,7 @@ from dataclasses import asdict, replace
 from PIL.Image import Image as Picture
 from sqlalchemy.orm import Session
 
-from codec.bitstream import MEDIA_TYPE, RefCoarse, Stream
+from codec.bitstream import RefCoarse, Stream
 from codec.bitstream.coarse.reference import encode_reference
 from codec.decode.coarse import rebuild_coarse
 from codec.encode.coarse.external import Reference
@@ -17,6 +17,7 @@ from codec.encode.equip import equipped
 from codec.encode.pipeline import Encoded, check_options, encode
 from codec.errors import StreamCorrupt
 from codec.limits import MAX_REFERENCE_BYTES, MAX_STREAM_BYTES
+from codec.media import JSON_LINES, MISC
 from codec.nets.compression.load import find_in
 from codec.options import EncodeOptions, parse_options
 from codec.picture.open import open_picture
@@ -25,7 +26,7 @@ from core.describing import llm_batches
 from core.errors import LeaseLost
 from core.jobs import repository as jobs
 from core.storage import Storage
-from core.storage.keys import bitstream_key, content_type_of, digest_in, request_key
+from core.storage.keys import bitstream_key, digest_in, request_key
 from models.description import DescriptionRecord
 from models.image import Image
 from workers.context import JobDeferred, Record, WorkContext, fetched
@@ -139,7 +140,7 @@ class Encoder:
         sha256 = hashlib.sha256(line.data).hexdigest()
         key = request_key(sha256)
         object_lifecycle.reserve(context.database, key)
-        context.storage.put(key, line.data, content_type=content_type_of(key), sha256=sha256)
+        context.storage.put(key, line.data, content_type=JSON_LINES, sha256=sha256)
         request = llm_batches.Line(line.key, key, len(line.data), line.cost)
         raise JobDeferred(lambda session: llm_batches.put_off(session, claim, request, patience))
 
@@ -169,7 +170,7 @@ def _reference(storage: Storage, image: Image) -> Reference | None:
 def _store(context: WorkContext, sha256: str, data: bytes) -> None:
     key = bitstream_key(sha256)
     object_lifecycle.reserve(context.database, key)
-    context.storage.put(key, data, content_type=MEDIA_TYPE, sha256=sha256)
+    context.storage.put(key, data, content_type=MISC, sha256=sha256)
 
 
 def _as_coded(stream: Stream) -> Stream:

@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 from pydantic import SecretStr
 
+from codec.media import MISC
 from core.errors import ObjectCorrupt, ObjectNotFound, StorageDenied, StorageUnavailable
 from core.settings import StorageSettings
 from core.storage import CHUNK_BYTES, Storage, open_storage
@@ -23,8 +24,6 @@ from core.storage.keys import bitstream_key, original_key, reconstruction_key
 from core.storage.s3 import S3Storage
 from tests.s3_server.fixture import new_bucket, new_client, settings_for
 from tests.s3_server.process import S3Server
-
-MISC = "application/vnd.misc"
 
 
 def digest(data: bytes) -> str:

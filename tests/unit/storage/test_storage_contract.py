@@ -6,11 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from codec.media import MISC
 from core.errors import ObjectCorrupt, ObjectNotFound
 from core.storage import CHUNK_BYTES, Storage
 from core.storage.keys import bitstream_key, original_key, reconstruction_key
-
-MISC = "application/vnd.misc"
 
 
 def digest(data: bytes) -> str:

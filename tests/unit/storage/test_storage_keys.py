@@ -4,6 +4,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from codec.media import media_type_of
 from core.storage import keys
 
 DIGEST = "0123456789abcdef" * 4
@@ -86,7 +87,7 @@ def test_prefixes_outside_the_four_folders_are_refused(prefix: str) -> None:
 
 
 def test_content_types_follow_the_extension() -> None:
-    assert keys.content_type_of(keys.bitstream_key(DIGEST)) == "application/vnd.misc"
-    assert keys.content_type_of(keys.reconstruction_key(DIGEST, "avif")) == "image/avif"
-    assert keys.content_type_of(keys.original_key("img_1")) == "application/octet-stream"
-    assert keys.content_type_of(keys.original_key("img_1", "xyz")) == "application/octet-stream"
+    assert media_type_of(keys.bitstream_key(DIGEST)) == "application/vnd.misc-archive"
+    assert media_type_of(keys.reconstruction_key(DIGEST, "avif")) == "image/avif"
+    assert media_type_of(keys.original_key("img_1")) == "application/octet-stream"
+    assert media_type_of(keys.original_key("img_1", "xyz")) == "application/octet-stream"

@@ -11,13 +11,13 @@ from pathlib import Path
 
 import pytest
 
+from codec.media import MISC
 from core.errors import ObjectCorrupt, ObjectNotFound, StorageDenied, StorageUnavailable
 from core.settings import StorageSettings
 from core.storage import open_storage
 from core.storage.keys import bitstream_key, original_key
 from core.storage.local import LocalStorage
 
-MISC = "application/vnd.misc"
 DATA = b"stream" * 1000
 SHA256 = hashlib.sha256(DATA).hexdigest()
 KEY = bitstream_key(SHA256)

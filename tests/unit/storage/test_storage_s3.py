@@ -13,13 +13,13 @@ from botocore.stub import ANY, Stubber
 from moto import mock_aws
 from pydantic import SecretStr
 
+from codec.media import MISC
 from core.errors import ObjectCorrupt, ObjectNotFound, ServiceError, StorageDenied, StorageUnavailable
 from core.settings import StorageBackend, StorageSettings
 from core.storage import open_storage
 from core.storage.keys import bitstream_key
 from core.storage.s3 import S3Storage
 
-MISC = "application/vnd.misc"
 DATA = b"stream" * 500
 SHA256 = hashlib.sha256(DATA).hexdigest()
 KEY = bitstream_key(SHA256)
