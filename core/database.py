@@ -5,14 +5,16 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
-from sqlalchemy import Connection, Engine, Executable, create_engine, event, make_url, text
+from sqlalchemy import Connection, Engine, Executable, Table, create_engine, event, make_url, text
+from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import DBAPIError, DisconnectionError, OperationalError, TimeoutError
 from sqlalchemy.orm import Session, sessionmaker
 
 from core.errors import DatabaseUnavailable
 from core.settings import DatabaseSettings
+from models.base import Base
 
 _WRITES = "misc_writes"
 _LAST_USED = "misc_last_used"
@@ -97,6 +99,15 @@ class Database:
     def close(self) -> None:
         """Give every connection back."""
         self.engine.dispose()
+
+
+def insert_into(bind: Engine | Session, table: Table | type[Base]) -> postgresql.Insert:
+    """An INSERT in the dialect of this engine, with `on_conflict_do_nothing` and `on_conflict_do_update`.
+
+    SQLite and PostgreSQL have the same two, and SQLAlchemy a class for each.
+    """
+    dialect = (bind if isinstance(bind, Engine) else bind.get_bind()).dialect.name
+    return postgresql.insert(table) if dialect == "postgresql" else cast(postgresql.Insert, sqlite.insert(table))
 
 
 @contextmanager

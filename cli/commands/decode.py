@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from cli.errors import FAILED, fail_usage, failures, usage_errors
-from cli.local.file_plan import Pair, died_result, error_result, is_newer, plan_outputs, run_all, write_atomically
+from cli.local.file_plan import Pair, died_result, error_result, is_newer, plan_outputs, run_all
 from cli.output import print_json, say, show, step_bar
+from codec.atomic_files import write_atomically
 
 if TYPE_CHECKING:
     from codec.options import DecodeOptions

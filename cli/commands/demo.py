@@ -211,8 +211,8 @@ def _bring_back(client: "Client", trip: _Trip, out: Path) -> "ShownPicture":
 
 
 def _write_page(out: Path, shown: Sequence["ShownPicture"]) -> Path:
-    from cli.local.file_plan import write_atomically
     from cli.report.demo_page import build_page
+    from codec.atomic_files import write_atomically
 
     page = out / "index.html"
     write_atomically(page, build_page(shown).encode())

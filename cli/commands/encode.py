@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from cli.errors import FAILED, fail_usage, failures, usage_errors
-from cli.local.file_plan import Pair, Plan, died_result, error_result, is_newer, plan_outputs, run_all, write_atomically
+from cli.local.file_plan import Pair, Plan, died_result, error_result, is_newer, plan_outputs, run_all
 from cli.output import print_json, say, show
+from codec.atomic_files import write_atomically
 from codec.media import PICTURE_SUFFIXES
 
 if TYPE_CHECKING:

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from cli.errors import FAILED, describe_error, fail_usage, usage_errors
-from cli.local.file_plan import run_all, write_atomically
+from cli.local.file_plan import run_all
 from cli.output import print_json, say, show
+from codec.atomic_files import write_atomically
 from codec.errors import FeatureUnavailable, OptionError
 from codec.media import PICTURE_SUFFIXES
 

@@ -10,8 +10,8 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-from cli.local.file_plan import write_atomically
 from cli.output import say
+from codec.atomic_files import write_atomically
 from codec.encode.describe.lmm.batch import OpenAIBatches
 from codec.encode.describe.lmm.batch_state import MAX_FILE_BYTES, MAX_LINES, BatchLine, BatchState
 from codec.encode.describe.lmm.ports import Answer, AnswerBook

@@ -89,18 +89,6 @@ def is_newer(target: Path, source: Path) -> bool:
         return False
 
 
-def write_atomically(target: Path, data: bytes) -> None:
-    """Write a file so that it is there whole or not at all; missing folders are made."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    part = target.with_name(f".{target.name}.{os.getpid()}.part")
-    try:
-        part.write_bytes(data)
-        part.replace(target)
-    finally:
-        with contextlib.suppress(FileNotFoundError):
-            part.unlink()
-
-
 TaskT = TypeVar("TaskT")
 
 

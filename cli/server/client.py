@@ -14,6 +14,8 @@ from typing import Any, Self
 
 import httpx
 
+from codec.atomic_files import replacing
+
 DEFAULT_SERVER = "http://127.0.0.1:8000"
 
 _ATTEMPTS = 5
@@ -129,24 +131,19 @@ class Client:
 
     def download(self, path: str, target: Path) -> int:
         """Fetch a stream or a picture into a file, whole or not at all; returns its bytes."""
-        part = target.with_name(f".{target.name}.{os.getpid()}.part")
 
         def _fetch() -> httpx.Response:
-            with self._http.stream("GET", path, follow_redirects=True) as answer:
-                if not answer.is_success:
-                    answer.read()
-                    return answer
+            with self._http.stream("GET", path, follow_redirects=True) as response:
+                if not response.is_success:
+                    response.read()
+                    return response
                 with part.open("wb") as file:
-                    for chunk in answer.iter_bytes():
+                    for chunk in response.iter_bytes():
                         file.write(chunk)
-                return answer
+                return response
 
-        target.parent.mkdir(parents=True, exist_ok=True)
-        try:
+        with replacing(target) as part:
             self._send(_fetch, may_repeat=True)
-            part.replace(target)
-        finally:
-            part.unlink(missing_ok=True)
         return target.stat().st_size
 
     def create_batch(self, name: str) -> dict[str, Any]:

@@ -6,10 +6,10 @@ A search over peers runs hundreds of encodings a picture; with another budget it
 import base64
 import hashlib
 import json
-import os
-import threading
 from pathlib import Path
 from typing import Any
+
+from codec.atomic_files import write_atomically
 
 _VERSION = 1
 """Raised when what is kept, or how it comes about, changes."""
@@ -41,10 +41,7 @@ class Trials:
             return
         if "file" in values:
             values = values | {"file": base64.b64encode(values["file"]).decode("ascii")}
-        path = self._path(key)
-        part = path.with_name(f"{path.name}.{os.getpid()}.{threading.get_ident()}")
-        part.write_text(json.dumps(values))
-        part.replace(path)
+        write_atomically(self._path(key), json.dumps(values).encode())
 
     def _path(self, key: tuple[Any, ...]) -> Path:
         assert self._folder is not None

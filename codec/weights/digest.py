@@ -8,9 +8,11 @@ import os
 import shutil
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from codec.atomic_files import write_atomically
 from codec.errors import WeightsCorrupt, WeightsError, WeightsMissing
 
 CHUNK_BYTES = 1024 * 1024
@@ -88,14 +90,10 @@ def remember(path: Path, sha256: str) -> None:
     identity = Identity.of(path)
     with _known_lock:
         _known[identity.path, identity.size, identity.mtime_ns] = sha256
-    note = _note_beside(path)
-    part = note.with_name(f"{note.name}.{os.getpid()}.{threading.get_ident()}.part")
-    try:
-        part.write_text(json.dumps({"sha256": sha256, "bytes": identity.size, "mtime_ns": identity.mtime_ns}))
-        part.replace(note)
-    except OSError:
-        # A read-only folder: other processes hash for themselves.
-        return
+    note = {"sha256": sha256, "bytes": identity.size, "mtime_ns": identity.mtime_ns}
+    # In a read-only folder other processes hash for themselves.
+    with suppress(OSError):
+        write_atomically(_note_beside(path), json.dumps(note).encode())
 
 
 def copy_hashed(file: Path, target: Path, progress: Callable[[int], None] = lambda _: None) -> str:

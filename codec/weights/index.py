@@ -2,14 +2,13 @@
 
 import fcntl
 import json
-import os
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from codec.atomic_files import write_atomically
 from codec.errors import WeightsCorrupt, WeightsError
 from codec.options import Profile
 from codec.weights.manifest import Licence, Part
@@ -68,15 +67,7 @@ def changing_index(folder: Path) -> Iterator[dict[str, Record]]:
         records = read_index(folder)
         yield records
         document = {"version": VERSION, "weights": {name: _fields(records[name]) for name in sorted(records)}}
-        part = folder / f".index.{os.getpid()}.{threading.get_ident()}.part"
-        try:
-            with part.open("w") as file:
-                json.dump(document, file, indent=1)
-                file.flush()
-                os.fsync(file.fileno())
-            part.replace(_path(folder))
-        finally:
-            part.unlink(missing_ok=True)
+        write_atomically(_path(folder), json.dumps(document, indent=1).encode(), durable=True)
 
 
 @contextmanager

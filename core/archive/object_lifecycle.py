@@ -8,10 +8,9 @@ for other rows that refer to the object while it holds the row that reservations
 from datetime import datetime, timedelta
 
 from sqlalchemy import ColumnElement, delete, exists, or_, select
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
-from core.database import Database
+from core.database import Database, insert_into
 from core.errors import ServiceError, StorageUnavailable
 from core.logging import get_logger
 from core.storage import Storage
@@ -104,8 +103,7 @@ def _sweep_one(database: Database, storage: Storage, key: str, moment: datetime)
 
 def _postpone(session: Session, key: str, due_at: datetime) -> None:
     """Insert the row, or move its time to a later one; waits while a sweep holds it."""
-    insert = postgresql.insert if session.get_bind().dialect.name == "postgresql" else sqlite.insert
-    statement = insert(PendingDeletion).values(key=key, due_at=due_at)
+    statement = insert_into(session, PendingDeletion).values(key=key, due_at=due_at)
     session.execute(
         statement.on_conflict_do_update(
             index_elements=[PendingDeletion.key],

@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from cli.local.file_plan import Pair, died_result, plan_outputs, run_all, write_atomically
+from cli.local.file_plan import Pair, died_result, plan_outputs, run_all
+from codec.atomic_files import write_atomically
 from codec.errors import OptionError
 
 
