@@ -7,6 +7,7 @@ from pydantic import ValidationError
 
 from api.app import create_app
 from api.auth import check_listening
+from api.connections import bounded_protocol
 from api.services import Services
 from core.errors import ServiceError
 from core.logging import configure_logging, get_logger
@@ -50,6 +51,8 @@ def main() -> int:
             log_config=None,
             access_log=False,
             server_header=False,
+            http=bounded_protocol(settings.max_connections),
+            ws="none",
             timeout_graceful_shutdown=_LAST_REQUESTS_SECONDS,
         )
     )
