@@ -1,6 +1,5 @@
 """`misc eval`: rate and quality of this codec and its peers over a folder of pictures. `codec.metrics` compares."""
 
-import contextlib
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -64,7 +63,6 @@ class _Task:
     number: int
     asked: _Asked
     folder: Path | None
-    keeps_all: bool
 
 
 def register(app: typer.Typer) -> None:
@@ -104,18 +102,15 @@ def evaluate(
             require_plots(plot)
     for metric, reason in comparison.metrics.left_out.items():
         say(f"{metric} is left out: {reason}.")
-    keeps_all = bool(comparison.metrics.sets)
     with tempfile.TemporaryDirectory(prefix="misc-eval-") as kept:
-        kept_in = Path(kept) if page is not None or keeps_all else None
-        tasks = [
-            _Task(source, name, number, asked, kept_in, keeps_all) for number, (source, name) in enumerate(sources)
-        ]
+        kept_in = Path(kept) if page is not None else None
+        tasks = [_Task(source, name, number, asked, kept_in) for number, (source, name) in enumerate(sources)]
         if processes == 1:
             with usage_errors(OSError):
                 comparison.own.warm_up(comparison.settings)
         results = run_all(evaluate_one, tasks, jobs, "Comparing", _died)
         rows = [row for result in results for row in result["rows"]]
-        document = _document(rows, results, comparison, kept_in)
+        document = _document(rows, comparison)
         for image in document["images"]:
             if image["error"] is not None:
                 say(f"{image['source']} ({image['codec']}): {image['error']['message']}")
@@ -265,10 +260,10 @@ def _died(task: _Task) -> dict[str, Any]:
 
 
 def _keeper(task: _Task) -> "Callable[[str, int, Image.Image], None]":
-    """Writes what a page or a metric over the whole set will need, each picture under its number."""
+    """Writes what a page will need, each picture under its number."""
 
     def keep(codec: str, rate: int, picture: "Image.Image") -> None:
-        if task.folder is None or not (task.keeps_all or task.number < _SHOWN_PICTURES):
+        if task.folder is None or task.number >= _SHOWN_PICTURES:
             return
         folder = kept_folder(task.folder, codec, rate)
         folder.mkdir(parents=True, exist_ok=True)
@@ -297,34 +292,14 @@ def kept_folder(folder: Path, codec: str, rate: int) -> Path:
     return folder / f"{codec}-{rate}"
 
 
-def _document(
-    rows: "list[Row]", results: list[dict[str, Any]], comparison: "Comparison", kept: Path | None
-) -> dict[str, Any]:
+def _document(rows: "list[Row]", comparison: "Comparison") -> dict[str, Any]:
     from codec.metrics.summary import summarise
 
-    summary = summarise(rows)
-    is_whole = all(row.error is None for row in rows)
-    if kept is not None:
-        for entry in summary:
-            _add_set_figures(entry, comparison, kept, is_whole)
     return {
         "images": [as_json(row) for row in rows],
-        "summary": summary,
+        "summary": summarise(rows),
         "left_out": comparison.metrics.left_out,
     }
-
-
-def _add_set_figures(entry: dict[str, Any], comparison: "Comparison", kept: Path, is_whole: bool) -> None:
-    """Metrics over all pictures together, which mean nothing where some are missing."""
-    from codec.metrics.compare import ORIGINAL
-    from codec.metrics.metric import Undefined
-
-    folders = kept_folder(kept, ORIGINAL, 0), kept_folder(kept, entry["codec"], entry["rate"])
-    for metric in comparison.metrics.sets:
-        entry["metrics"][metric.name] = None
-        if is_whole:
-            with contextlib.suppress(Undefined):
-                entry["metrics"][metric.name] = metric.over(*map(str, folders))
 
 
 def as_json(row: "Row") -> dict[str, Any]:

@@ -89,8 +89,10 @@ def own_rows(
     coarse_seconds = time.perf_counter() - begun
     keep(OURS, setting.rate, decoded.picture)
     keep(OURS_COARSE, setting.rate, coarse)
+    mode = setting.encode.mode
+    assert mode is not None, "the options choose the profile's own"
     details = {
-        "mode": setting.encode.mode.value,
+        "mode": mode.value,
         "restorer": decoded.restorer,
         "describer": encoded.describer,
         "bits": {part: getattr(encoded.bits, part) for part in ("container", "text", "maps", "coarse")},

@@ -52,17 +52,6 @@ class Metric(Protocol):
         """The figure for a candidate of the original's size. Raises Undefined where there is none."""
 
 
-class SetMetric(Protocol):
-    """A figure for many pictures together."""
-
-    @property
-    def name(self) -> str:
-        """As reports call it."""
-
-    def over(self, originals: str, candidates: str) -> float:
-        """The figure for two folders of PNG files with the same names. Raises Undefined where there is none."""
-
-
 def require_side(original: View, least_px: int) -> None:
     """Raise Undefined when the picture's shorter side has fewer pixels."""
     if original.short_side_px < least_px:

@@ -13,14 +13,20 @@ from PIL import Image
 
 from codec.encode.coarse.score import luma_for_score, structural_score
 from codec.errors import FeatureUnavailable
-from codec.metrics.deep import SqzMetric
+from codec.metrics.deep import DeepMetric
+from codec.metrics.dists import DISTS
 from codec.metrics.fidelity import MSSSIM, PSNR
 from codec.metrics.gradients import GMSD, HaarPSI
-from codec.metrics.metric import Metric, SetMetric, Undefined, View
-from codec.metrics.sqz import WEIGHTS_VARIABLE, find_weights
-from codec.metrics.toolbox import toolbox_metrics
+from codec.metrics.image_features import ALEXNET, VGG16
+from codec.metrics.lpips import LPIPS
+from codec.metrics.metric import Metric, Undefined, View
+from codec.metrics.perceptual_weights import REMEDY, WEIGHTS_VARIABLE, Arrays, load_perceptual_arrays
+from codec.metrics.sqz import MIN_SIDE_PX, SqzDistance, find_weights
+from codec.metrics.sqz import WEIGHTS_VARIABLE as SQZ_WEIGHTS_VARIABLE
+from codec.metrics.weave import Weave
 
-_JUDGES = ("sqz-dist", "ms-ssim-rgb")
+_SQZ = "sqz-dist"
+_JUDGES = ("lpips-alex", _SQZ, "ms-ssim-rgb")
 """By which of two pictures is called the better one: the first that is defined."""
 
 _LAST_JUDGE = "ms-ssim-luma"
@@ -48,7 +54,6 @@ class Metrics:
     """Those that can be computed here, and why the others cannot."""
 
     each: tuple[Metric, ...]
-    sets: tuple[SetMetric, ...] = ()
     left_out: dict[str, str] = field(default_factory=dict)
 
     @property
@@ -75,7 +80,8 @@ class Metrics:
         return Measured(values, undefined)
 
     def judge(self, original: View) -> Judge:
-        """sqz-dist where it is there and defined, else MS-SSIM over RGB, else MS-SSIM over luma at any size."""
+        """LPIPS over AlexNet where it is there and defined, else sqz-dist, else MS-SSIM over RGB, else over luma, which
+        has a figure at any size."""
         known = {metric.name: metric for metric in self.each}
         for name in _JUDGES:
             if name in known and _is_defined(known[name], original):
@@ -101,31 +107,57 @@ _UNREADABLE = (OSError, ValueError, KeyError, EOFError, TypeError, zipfile.BadZi
 """What NumPy raises for files that are cut off, empty, or of another kind."""
 
 
-def load_metrics(sqz_weights: Path | None = None) -> Metrics:
-    """All metrics of this machine; sqz-dist by the given file, else by the one that MISC_SQZ_WEIGHTS names.
+_PERCEPTUAL: dict[str, tuple[str, Callable[[Arrays], DeepMetric]]] = {
+    "lpips-alex": (
+        "alex.lin0",
+        lambda arrays: DeepMetric("lpips-alex", LPIPS("alex", arrays), min_side_px=ALEXNET.min_side_px),
+    ),
+    "lpips-vgg": ("vgg.lin0", lambda arrays: _over_vgg("lpips-vgg", LPIPS("vgg", arrays))),
+    "dists": ("dists.alpha", lambda arrays: _over_vgg("dists", DISTS(arrays))),
+}
+"""By name: an array that only this metric needs, and how it is made."""
 
-    Raises FeatureUnavailable when the file of sqz-dist cannot be used.
+_VGG_MAX_PIXELS = 2_000_000
+"""VGG16's first layers take 1 GB a megapixel, and the original's features as much again."""
+
+
+def _over_vgg(name: str, distance: LPIPS | DISTS) -> DeepMetric:
+    return DeepMetric(name, distance, min_side_px=VGG16.min_side_px, max_pixels=_VGG_MAX_PIXELS)
+
+
+def load_metrics(sqz_weights: Path | None = None, perceptual_weights: Path | None = None) -> Metrics:
+    """All metrics of this machine; sqz-dist by the given file, else by the one that MISC_SQZ_WEIGHTS names, LPIPS and
+    DISTS as `load_perceptual_arrays` finds their weights.
+
+    Raises FeatureUnavailable when a file of weights cannot be used.
     """
-    each: list[Metric] = [PSNR()]
+    each: list[Metric] = []
     left_out: dict[str, str] = {}
+    arrays = load_perceptual_arrays(perceptual_weights)
+    for name, (needed, make) in _PERCEPTUAL.items():
+        if needed in arrays:
+            each.append(make(arrays))
+        else:
+            left_out[name] = f"its weights are not here; {REMEDY}, or name a file with {WEIGHTS_VARIABLE}"
+    sqz = sqz_weights or find_weights()
+    if sqz is None:
+        left_out[_SQZ] = f"its weights are not here; {SQZ_WEIGHTS_VARIABLE} names their file"
+    else:
+        try:
+            each.append(DeepMetric(_SQZ, SqzDistance(sqz), min_side_px=MIN_SIDE_PX))
+        except _UNREADABLE as error:
+            raise FeatureUnavailable(f"{sqz} does not hold the weights of sqz-dist ({error}).") from None
+    each.append(PSNR())
     if _is_installed("pytorch_msssim"):
         each.append(MSSSIM())
     else:
         left_out[MSSSIM.name] = "pytorch-msssim is not installed"
     if _is_installed("piq"):
-        each += [GMSD(), HaarPSI()]
+        each += [HaarPSI(), GMSD()]
     else:
-        left_out |= dict.fromkeys((GMSD.name, HaarPSI.name), "piq is not installed")
-    weights = sqz_weights or find_weights()
-    if weights is None:
-        left_out[SqzMetric.name] = f"its weights are not here; {WEIGHTS_VARIABLE} names their file"
-    else:
-        try:
-            each.append(SqzMetric(weights))
-        except _UNREADABLE as error:
-            raise FeatureUnavailable(f"{weights} does not hold the weights of sqz-dist ({error}).") from None
-    metrics, sets, reasons = toolbox_metrics()
-    return Metrics((*each, *metrics), tuple(sets), left_out | reasons)
+        left_out |= dict.fromkeys((HaarPSI.name, GMSD.name), "piq is not installed")
+    each.append(Weave())
+    return Metrics(tuple(each), left_out)
 
 
 def _is_installed(module: str) -> bool:
