@@ -3,8 +3,8 @@
 import hashlib
 import hmac
 import ipaddress
-from collections.abc import Iterable
-from urllib.parse import urlsplit
+import re
+from collections.abc import Iterable, Sequence
 
 from pydantic import SecretStr
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -19,6 +19,11 @@ ANYBODY = "anybody"
 _OPEN_PATHS = frozenset({"/", "/healthz", "/readyz", "/docs", "/openapi.json"})
 _OPEN_PREFIX = "/web/"
 _SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
+_OWN_SITES = frozenset({"same-origin", "none"})
+"""What a browser says of requests by this service's own pages, and of those that its user typed."""
+
+_HOST = re.compile(r"(?P<name>\[[0-9a-f:.]+\]|[a-z0-9.-]+)(?::[0-9]{1,5})?", re.IGNORECASE)
+"""A Host header as this service's own clients send it; a name before an @ would be the user's, not the host's."""
 
 
 class AuthMiddleware:
@@ -33,9 +38,9 @@ class AuthMiddleware:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        headers = {name: value.decode("latin-1") for name, value in scope["headers"]}
+        headers = scope["headers"]
         if self._digests:
-            caller = self._caller(headers.get(b"authorization", ""))
+            caller = self._caller(next(iter(_values(headers, b"authorization")), ""))
             if caller is None and not _is_open(scope["path"]):
                 error = Unauthorized("Send one of the configured keys as 'Authorization: Bearer KEY'.")
                 await problem_of(scope, error)(scope, receive, send)
@@ -82,25 +87,25 @@ def _is_open(path: str) -> bool:
     return path in _OPEN_PATHS or path.startswith(_OPEN_PREFIX)
 
 
-def _foreign(method: str, headers: dict[bytes, str]) -> str | None:
+def _foreign(method: str, headers: Sequence[tuple[bytes, bytes]]) -> str | None:
     """Why a request without a key is not from this machine's own user; None when it is.
 
     A page from elsewhere can make a browser call 127.0.0.1: under a name of its own that resolves to it (the Host
-    header gives that away), or as a form that needs nobody's permission (the Origin header does).
+    header gives that away), or as a form that needs nobody's permission (Origin and Sec-Fetch-Site do). Another
+    program's page on this machine is from elsewhere too, so an origin has to be this service's own, port included.
     """
-    host = _host_of(f"//{headers.get(b'host', '')}")
-    if host is None or not is_loopback(host):
+    hosts = _values(headers, b"host")
+    match = _HOST.fullmatch(hosts[0]) if len(hosts) == 1 else None
+    if match is None or not is_loopback(match["name"]):
         return "Without keys the service answers to localhost only. Use http://127.0.0.1, or configure MISC_API_KEYS."
-    origin = headers.get(b"origin")
-    if method not in _SAFE_METHODS and origin is not None:
-        origin_host = _host_of(origin)
-        if origin_host is None or not is_loopback(origin_host):
+    if method not in _SAFE_METHODS:
+        origins = [origin.lower() for origin in _values(headers, b"origin")]
+        own_origins = {f"{scheme}://{hosts[0].lower()}" for scheme in ("http", "https")}
+        sites = {site.lower() for site in _values(headers, b"sec-fetch-site")}
+        if not own_origins.issuperset(origins) or not _OWN_SITES.issuperset(sites):
             return "Pages from elsewhere may not use this service; configure MISC_API_KEYS and send a key."
     return None
 
 
-def _host_of(address: str) -> str | None:
-    try:
-        return urlsplit(address).hostname
-    except ValueError:
-        return None
+def _values(headers: Sequence[tuple[bytes, bytes]], name: bytes) -> list[str]:
+    return [value.decode("latin-1").strip() for key, value in headers if key == name]

@@ -52,7 +52,17 @@ def test_keys_themselves_are_not_kept(guarded: TestClient) -> None:
 
 
 @pytest.mark.parametrize(
-    "host", ["evil.example", "localhost.evil.example", "192.168.1.7", "", "127.0.0.1.nip.io", "[::2]"]
+    "host",
+    [
+        "evil.example",
+        "localhost.evil.example",
+        "192.168.1.7",
+        "",
+        "127.0.0.1.nip.io",
+        "[::2]",
+        "evil@127.0.0.1",
+        "127.0.0.1:80:80",
+    ],
 )
 def test_foreign_host_name_is_refused_without_keys(client: TestClient, host: str) -> None:
     answer = client.get("/v1/jobs", headers={"Host": host})
@@ -65,10 +75,25 @@ def test_this_machines_names_are_let_in(client: TestClient, host: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("origin", "status"), [("http://evil.example", 421), ("null", 421), ("http://localhost:8000", 202)]
+    ("headers", "status"),
+    [
+        ({"Origin": "http://evil.example"}, 421),
+        ({"Origin": "null"}, 421),
+        ({"Origin": "http://localhost:3000"}, 421),
+        ({"Origin": "http://evil@localhost:8000"}, 421),
+        ({"Sec-Fetch-Site": "cross-site"}, 421),
+        ({"Sec-Fetch-Site": "same-site"}, 421),
+        ({"Origin": "http://localhost:8000", "Sec-Fetch-Site": "same-origin"}, 202),
+        ({"Origin": "https://localhost:8000"}, 202),
+        ({"Sec-Fetch-Site": "none"}, 202),
+        ({}, 202),
+    ],
 )
-def test_form_of_a_foreign_page_is_refused_without_keys(client: TestClient, origin: str, status: int) -> None:
-    assert client.post("/v1/probes", json={"queue": "encode"}, headers={"Origin": origin}).status_code == status
+def test_post_of_a_foreign_page_is_refused_without_keys(
+    client: TestClient, headers: dict[str, str], status: int
+) -> None:
+    headers = {"Host": "localhost:8000"} | headers
+    assert client.post("/v1/probes", json={"queue": "encode"}, headers=headers).status_code == status
 
 
 def test_no_answer_opens_the_service_to_other_pages(client: TestClient) -> None:
