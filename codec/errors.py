@@ -40,6 +40,12 @@ class PictureTooLarge(PictureError):
     code = "picture_too_large"
 
 
+class PictureTooCostly(PictureError):
+    """Opening the picture took more processor time or memory than a picture of its size may."""
+
+    code = "picture_too_costly"
+
+
 class StreamError(CodecError):
     """A `.misc` stream cannot be read."""
 

@@ -91,6 +91,23 @@ def check_picture(source: Path | bytes, *, max_pixels: int = MAX_PIXELS) -> Pict
         return PictureInfo(width, height, format_.media_type)
 
 
+def claimed_size(source: Path | bytes, *, max_pixels: int = MAX_PIXELS) -> tuple[int, int]:
+    """Width and height in pixels that a picture file's header claims, before any pixel is decoded; errors as above."""
+    file: IO[bytes] = io.BytesIO(source) if isinstance(source, bytes) else source.open("rb")
+    with file:
+        if _is_jxl(file.read(HEAD_BYTES)) and (claim := jxl.claimed_size(file)) is not None:
+            # Its reader decodes as it opens.
+            _check_size(claim, max_pixels)
+            return claim
+    with _opened(source, max_pixels) as (image, _):
+        return image.size
+
+
+def _is_jxl(head: bytes) -> bool:
+    format_ = recognise(head)
+    return format_ is not None and format_.name == "JPEG XL"
+
+
 @contextmanager
 def _opened(source: Path | bytes, max_pixels: int) -> Iterator[tuple[Image.Image, Format]]:
     """The file with its header parsed and its claims checked; pixels are not decoded yet."""
