@@ -13,7 +13,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from core.broker import QUEUES
 from core.database import Database
 from core.errors import DatabaseUnavailable
-from core.jobs import repository
+from core.jobs import queries
 from core.logging import get_logger
 from models.job import JobState
 from models.outbox import OutboxRow
@@ -66,7 +66,7 @@ class _OpenJobs(Collector):
         answers = GaugeMetricFamily("misc_database_up", "Whether the database answered this scrape.")
         try:
             with self._database.read() as session:
-                counts = repository.count_open(session)
+                counts = queries.count_open(session)
                 unsent = session.scalar(select(func.count()).select_from(OutboxRow)) or 0
         except DatabaseUnavailable as error:
             _log.warning("jobs_not_counted", error=str(error))

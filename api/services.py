@@ -33,7 +33,7 @@ class Services:
     settings: APISettings
     database: Database
     storage: Storage
-    wake_ups: Broker
+    broker: Broker
     outbox_sender: OutboxSender
     events: EventLog
     event_reader: EventReader
@@ -47,23 +47,24 @@ class Services:
         cls,
         settings: APISettings,
         database: DatabaseSettings,
-        broker: BrokerSettings,
+        broker_settings: BrokerSettings,
         storage: StorageSettings,
         worker: WorkerSettings,
         profile: Profile = Profile.LITE,
         is_stopping: Callable[[], bool] = lambda: False,
     ) -> Self:
         """Open everything that the settings name; raises ServiceError when the storage folder cannot be used."""
-        opened = Database(database)
-        wake_ups = Broker(broker)
+        events = EventLog(broker_settings)
+        opened = Database(database, events.publish)
+        broker = Broker(broker_settings)
         return cls(
             settings=settings,
             database=opened,
             storage=open_storage(storage),
-            wake_ups=wake_ups,
-            outbox_sender=OutboxSender(opened, wake_ups),
-            events=EventLog(broker),
-            event_reader=EventReader(broker),
+            broker=broker,
+            outbox_sender=OutboxSender(opened, broker),
+            events=events,
+            event_reader=EventReader(broker_settings),
             max_attempts=worker.max_attempts,
             profile=profile,
             is_stopping=is_stopping,
@@ -85,7 +86,7 @@ class Services:
         self.outbox_sender.close()
         await self.event_reader.close()
         self.events.close()
-        self.wake_ups.close()
+        self.broker.close()
         self.storage.close()
         self.database.close()
 

@@ -24,7 +24,7 @@ from rich.table import Table
 from bench.bare_celery import NOOP_TASK, QUEUE, bare_app
 from core.broker import MAINTENANCE, connect_redis
 from core.database import Database
-from core.jobs import repository
+from core.jobs import queries
 from core.settings import BrokerSettings, DatabaseSettings
 
 _READY_SECONDS = 30
@@ -128,7 +128,7 @@ class _Service:
         seconds = _in_threads(_submit, jobs, clients)
         while True:
             with self._database.read() as session:
-                if not repository.count_open(session):
+                if not queries.count_open(session):
                     break
             time.sleep(0.01)
         return jobs / (time.perf_counter() - started), seconds

@@ -56,14 +56,14 @@ def make_celery(settings: BrokerSettings) -> Celery:
 
 
 class Broker:
-    """Sends wake-ups, and tells how many wait in a queue."""
+    """Sends wake-ups, counts those that wait in a queue, and elects a leader among processes."""
 
     def __init__(self, settings: BrokerSettings, app: Celery | None = None) -> None:
         self._app = app or make_celery(settings)
         self._redis = connect_redis(settings)
 
-    def send(self, job_ids: Iterable[str], queue: str) -> None:
-        """Hand the ids to the broker; raises BrokerUnavailable, after which some may have been handed over."""
+    def notify(self, job_ids: Iterable[str], queue: str) -> None:
+        """Send a wake-up for each job; raises BrokerUnavailable, after which some may have been sent."""
         try:
             with self._app.producer_pool.acquire(block=True, timeout=10) as producer:
                 for job_id in job_ids:
@@ -80,8 +80,8 @@ class Broker:
         except _VENDOR_ERRORS as error:
             raise BrokerUnavailable(f"Redis did not answer: {error}") from error
 
-    def lead(self, name: str, holder: str, seconds: float) -> bool:
-        """True for one holder at a time. Only saves work: what is led must be safe when two do it."""
+    def acquire_leadership(self, name: str, holder: str, seconds: float) -> bool:
+        """True for one holder at a time, which asks again to keep it. Saves work only: two leaders must do no harm."""
         key = f"misc:lead:{name}"
         try:
             if self._redis.set(key, holder, nx=True, px=int(seconds * 1000)):

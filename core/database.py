@@ -2,7 +2,7 @@
 
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, cast
@@ -16,7 +16,11 @@ from core.errors import DatabaseUnavailable
 from core.settings import DatabaseSettings
 from models.base import Base
 
+Publish = Callable[[str, str, dict[str, Any]], None]
+"""Takes a job's id, the name of an event and its data, as `core.events.EventLog.publish` does; must not raise."""
+
 _WRITES = "misc_writes"
+_ANNOUNCEMENTS = "misc_announcements"
 _LAST_USED = "misc_last_used"
 _PING_AFTER_SECONDS = 5.0
 
@@ -32,7 +36,9 @@ lease keepers and requests would hang. What the URL says wins."""
 class Database:
     """One engine a process. `read` and `write` give sessions that end with the block they open."""
 
-    def __init__(self, settings: DatabaseSettings) -> None:
+    def __init__(self, settings: DatabaseSettings, publish: Publish = lambda _job_id, _name, _data: None) -> None:
+        """`publish` is given what a transaction announced, after its commit."""
+        self.publish = publish
         url = make_url(settings.url)
         options: dict[str, Any] = {}
         if url.get_backend_name() == "sqlite":
@@ -72,6 +78,8 @@ class Database:
         """A session whose block is one transaction: committed at its end, rolled back when it raises."""
         with _vendor_errors(), self._taken_turn(), self._write() as session, session.begin():
             yield session
+        for announcement in session.info.pop(_ANNOUNCEMENTS, ()):
+            self.publish(*announcement)
 
     @contextmanager
     def _taken_turn(self) -> Iterator[None]:
@@ -108,6 +116,11 @@ def insert_into(bind: Engine | Session, table: Table | type[Base]) -> postgresql
     """
     dialect = (bind if isinstance(bind, Engine) else bind.get_bind()).dialect.name
     return postgresql.insert(table) if dialect == "postgresql" else cast(postgresql.Insert, sqlite.insert(table))
+
+
+def announce(session: Session, job_id: str, name: str, data: dict[str, Any]) -> None:
+    """Have an event published once the transaction of this session is committed, and not at all if it is not."""
+    session.info.setdefault(_ANNOUNCEMENTS, []).append((job_id, name, data))
 
 
 @contextmanager

@@ -13,9 +13,9 @@ from sqlalchemy.orm import Session
 from core.database import Database
 from core.errors import DatabaseUnavailable, ObjectCorrupt
 from core.events import EventLog
-from core.jobs import repository
+from core.jobs import transitions
+from core.jobs.job import Claim
 from core.jobs.lease import LeasedJob
-from core.jobs.repository import Claim
 from core.storage import Storage
 from core.temp_files import FETCHED
 
@@ -68,7 +68,7 @@ class WorkContext:
             self._last_asked = now
             # While the database cannot be asked the job goes on: the lease keeper logs it and knows when to give up.
             with suppress(DatabaseUnavailable):
-                self._held.cancel_requested |= repository.is_cancel_requested(self.database, self.claim)
+                self._held.cancel_requested |= transitions.is_cancel_requested(self.database, self.claim)
         return self._held.must_stop
 
 

@@ -42,8 +42,8 @@ class Handlers:
         self,
         database: Database,
         storage: Storage,
-        wake_ups: Broker,
-        broker: BrokerSettings,
+        broker: Broker,
+        broker_settings: BrokerSettings,
         lmm: LMMSettings,
         worker: WorkerSettings,
         weights: WeightsSettings,
@@ -51,8 +51,8 @@ class Handlers:
         profile: Profile,
     ) -> None:
         """`profile` is that of requests which name none."""
-        self._database, self._storage, self._wake_ups = database, storage, wake_ups
-        self._broker, self._lmm, self._worker = broker, lmm, worker
+        self._database, self._storage, self._broker = database, storage, broker
+        self._broker_settings, self._lmm, self._worker = broker_settings, lmm, worker
         self._weights = WeightsStore(weights.path or default_folder())
         self._network, self._profile = network, profile
         self._restorers: Restorers | None = None
@@ -103,7 +103,7 @@ class Handlers:
         from workers.encode.handler import Encoder
         from workers.encode.resources import EncodeResources
 
-        self._shop = EncodeResources(self._database, self._broker, self._lmm, self._worker, self._weights)
+        self._shop = EncodeResources(self._database, self._broker_settings, self._lmm, self._worker, self._weights)
         self._carrier = self._carry_lots(self._shop)
         return self._when_warm(Encoder(self._shop).encode_image)
 
@@ -161,7 +161,7 @@ class Handlers:
         carrier = BatchDispatcher(
             self._database,
             self._storage,
-            self._wake_ups,
+            self._broker,
             shop.batches,
             shop.answers,
             ledger_of(self._database, self._lmm),

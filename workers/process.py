@@ -48,34 +48,34 @@ EXIT_RESTART = 75
 def run_worker(queues: list[str], concurrency: int | None = None) -> int:
     """Consume the queues until a signal says stop; returns the exit status."""
     settings = load(WorkerSettings)
-    broker = load(BrokerSettings)
+    broker_settings = load(BrokerSettings)
     configure_logging(load(LogSettings), f"worker-{queues[0]}")
     # A receiver of this signal keeps Celery from setting up logging its own way.
     signals.setup_logging.connect(lambda **_: None, weak=False)
     # Messages carry an id as JSON and are never unpickled, which is what Celery warns of; containers run as root.
     warnings.filterwarnings("ignore", category=SecurityWarning)
-    app = make_celery(broker)
+    app = make_celery(broker_settings)
     threads = concurrency or _concurrency(settings, queues[0])
-    database = Database(_with_connections_for(threads, load(DatabaseSettings)))
+    events = EventLog(broker_settings)
+    database = Database(_with_connections_for(threads, load(DatabaseSettings)), events.publish)
     storage = open_storage(load(StorageSettings))
-    wake_ups = Broker(broker, app)
-    events = EventLog(broker)
+    broker = Broker(broker_settings, app)
     keeper = LeaseKeeper(database, settings.lease)
-    reconciler = Reconciler(database, wake_ups, storage, settings)
+    reconciler = Reconciler(database, broker, storage, settings)
     name = f"{queues[0]}@{socket.gethostname()}:{os.getpid()}"
     bench = Handlers(
         database,
         storage,
-        wake_ups,
         broker,
+        broker_settings,
         load(LMMSettings),
         settings,
         load(WeightsSettings),
         load(NetworkSettings),
         load(ProfileSettings).profile,
     )
-    runner = Runner(name, bench, database, storage, wake_ups, events, keeper, settings)
-    watch = StallWatchdog(wake_ups, keeper, runner, queues, settings.stuck_after)
+    runner = Runner(name, bench, database, storage, broker, events, keeper, settings)
+    watch = StallWatchdog(broker, keeper, runner, queues, settings.stuck_after)
 
     if removed := remove_stale_temp_files(FETCHED):
         _log.info("left_behind_removed", files=removed)

@@ -2,23 +2,22 @@
 
 import time
 from collections.abc import Callable
-from datetime import timedelta
 
 import structlog
+from sqlalchemy.orm import Session
 
 from codec.errors import Cancelled, CodecError
 from core.broker import Broker
 from core.database import Database
 from core.errors import DatabaseUnavailable, LeaseLost, ServiceError
 from core.events import EventLog
-from core.jobs import outbox, repository
+from core.jobs import outbox, transitions
+from core.jobs.job import Claim
 from core.jobs.lease import LeasedJob, LeaseKeeper
-from core.jobs.records import put_back, update_owner
-from core.jobs.repository import Claim
+from core.jobs.retry import NEVER, RetryPolicy
 from core.logging import get_logger
 from core.settings import WorkerSettings
 from core.storage import Storage
-from models.job import JobState
 from workers.context import JobDeferred, WorkContext
 from workers.handlers import Handlers
 
@@ -40,14 +39,15 @@ class Runner:
         bench: Handlers,
         database: Database,
         storage: Storage,
-        wake_ups: Broker,
+        broker: Broker,
         events: EventLog,
         keeper: LeaseKeeper,
         settings: WorkerSettings,
     ) -> None:
         self._name, self._bench = name[:48], bench
-        self._database, self._storage, self._wake_ups = database, storage, wake_ups
+        self._database, self._storage, self._broker = database, storage, broker
         self._events, self._keeper, self._settings = events, keeper, settings
+        self._retry = RetryPolicy(settings.retry_delay)
         self._last_wake_up = time.monotonic()
 
     @property
@@ -59,7 +59,7 @@ class Runner:
         """Claim the job and do it; returns quietly when it is not to be had. Never raises for what a job did."""
         self._last_wake_up = time.monotonic()
         try:
-            claim = repository.claim(self._database, job_id, self._name, self._settings.lease)
+            claim = transitions.claim(self._database, job_id, self._name, self._settings.lease)
         except DatabaseUnavailable as error:
             # The job is still queued there; the reconciler wakes somebody once the database is back.
             _log.warning("claim_failed", job_id=job_id, error=str(error))
@@ -67,112 +67,81 @@ class Runner:
         if claim is None:
             return
         with structlog.contextvars.bound_contextvars(job_id=claim.job_id, request_id=claim.request_id):
-            held = self._keeper.hold(claim)
+            job = self._keeper.hold(claim)
             try:
-                self._attempt(held)
+                self._attempt(job)
             finally:
-                self._keeper.release(held)
+                self._keeper.release(job)
                 self._last_wake_up = time.monotonic()
 
-    def _attempt(self, held: LeasedJob) -> None:
-        claim = held.claim
+    def _attempt(self, job: LeasedJob) -> None:
+        claim = job.claim
         started = time.perf_counter()
-        self._announce(claim, JobState.RUNNING)
         try:
-            record = self._bench.work_for(claim.kind)(WorkContext(held, self._database, self._storage, self._events))
+            record = self._bench.work_for(claim.kind)(WorkContext(job, self._database, self._storage, self._events))
 
-            def _finish() -> None:
+            def _succeed() -> None:
                 if record is None:
-                    repository.succeed_alone(self._database, claim, {"job": time.perf_counter() - started})
+                    transitions.succeed_alone(self._database, claim, {"job": time.perf_counter() - started})
                     return
                 with self._database.write() as session:
-                    repository.hold(session, claim)
+                    transitions.lock(session, claim)
                     seconds = record(session)
-                    repository.succeed(session, claim, seconds | {"job": time.perf_counter() - started})
+                    transitions.succeed(session, claim, seconds | {"job": time.perf_counter() - started})
 
-            self._settle(claim, JobState.SUCCEEDED, _finish)
-        except JobDeferred as wait:
-            self._put_off(claim, wait)
+            self._settle(_succeed)
+        except JobDeferred as deferral:
+            self._settle_in_transaction(deferral.record)
         except Cancelled:
-            self._stop(held)
+            self._stop(job)
         except LeaseLost:
             _log.warning("result_dropped", reason="lease lost")
         except ServiceError as error:
-            self._give_up(claim, error.code, str(error), try_again=error.transient)
+            self._fail(claim, error.code, str(error), self._retry if error.transient else NEVER)
         except CodecError as error:
-            self._give_up(claim, error.code, str(error), try_again=False)
+            self._fail(claim, error.code, str(error), NEVER)
         except Exception as error:  # noqa: BLE001 - a defect must end as a failed job, not as a lost one
             _log.exception("job_crashed", kind=claim.kind)
-            self._give_up(claim, INTERNAL_ERROR, f"{type(error).__name__}: {error}", try_again=True)
+            self._fail(claim, INTERNAL_ERROR, f"{type(error).__name__}: {error}", self._retry)
 
-    def _put_off(self, claim: Claim, wait: JobDeferred) -> None:
-        def _queue() -> None:
-            with self._database.write() as session:
-                wait.record(session)
-
-        self._settle(claim, JobState.QUEUED, _queue)
-
-    def _stop(self, held: LeasedJob) -> None:
-        """End a job that was told to stop, according to who told it."""
-        claim = held.claim
-        if held.lost:
+    def _stop(self, job: LeasedJob) -> None:
+        """End a job that did not go on, according to who stopped it."""
+        claim = job.claim
+        if job.lost:
             _log.warning("result_dropped", reason="lease lost")
-        elif held.cancel_requested:
-
-            def _cancel() -> None:
-                with self._database.write() as session:
-                    repository.cancel_running(session, claim)
-                    update_owner(session, claim, JobState.CANCELLED)
-
-            self._settle(claim, JobState.CANCELLED, _cancel)
+        elif job.cancel_requested:
+            self._settle_in_transaction(lambda session: transitions.cancel_running(session, claim))
         else:
-            self._put_back(claim, timedelta(0), None, None, count_attempt=False)
+            self._settle_in_transaction(lambda session: transitions.requeue(session, claim, count_attempt=False))
+            self._flush_outbox()
 
-    def _give_up(self, claim: Claim, code: str, message: str, *, try_again: bool) -> None:
+    def _fail(self, claim: Claim, code: str, message: str, policy: RetryPolicy) -> None:
         _log.warning("attempt_failed", code=code, error=message, attempt=claim.attempt)
-        if try_again and not claim.is_last_attempt:
-            delay = self._settings.retry_delay * 2 ** (claim.attempt - 1)
-            self._put_back(claim, delay, code, message, count_attempt=True)
-            return
+        self._settle_in_transaction(lambda session: transitions.retry(session, claim, policy, code, message))
 
-        def _fail() -> None:
+    def _flush_outbox(self) -> None:
+        try:
+            outbox.flush_outbox(self._database, self._broker)
+        except ServiceError as error:
+            _log.warning("wake_ups_delayed", error=str(error))  # the reconciler sends them
+
+    def _settle_in_transaction(self, write: Callable[[Session], None]) -> None:
+        def _write() -> None:
             with self._database.write() as session:
-                repository.fail(session, claim, code, message)
-                update_owner(session, claim, JobState.FAILED)
+                write(session)
 
-        self._settle(claim, JobState.FAILED, _fail, {"error": {"code": code, "message": message[:1000]}})
+        self._settle(_write)
 
-    def _put_back(
-        self, claim: Claim, delay: timedelta, code: str | None, message: str | None, *, count_attempt: bool
-    ) -> None:
-        def _queue() -> None:
-            with self._database.write() as session:
-                put_back(session, claim, delay=delay, code=code, message=message, count_attempt=count_attempt)
-
-        self._settle(claim, JobState.QUEUED, _queue)
-        if not delay:
-            try:
-                outbox.flush_outbox(self._database, self._wake_ups)
-            except ServiceError as error:
-                _log.warning("wake_ups_delayed", error=str(error))  # the reconciler sends them
-
-    def _settle(
-        self, claim: Claim, state: JobState, write: Callable[[], None], news: dict[str, object] | None = None
-    ) -> None:
+    def _settle(self, write: Callable[[], None]) -> None:
         """Write the end of an attempt, through a short outage of the database."""
         for attempt in range(1, _SETTLE_ATTEMPTS + 1):
             try:
                 write()
-                break
+                return
             except LeaseLost:
                 _log.warning("result_dropped", reason="lease lost")
                 return
             except DatabaseUnavailable as error:
                 _log.warning("end_not_recorded", attempt=attempt, error=str(error))
-                if attempt == _SETTLE_ATTEMPTS:
-                    return  # the lease expires, and the job is done again
-                time.sleep(2 ** (attempt - 1) * 0.5)
-        self._announce(claim, state, news)
-
-    def _announce(self, claim: Claim, state: JobState, news: dict[str, object] | None = None) -> None:
-        self._events.publish(claim.job_id, "state", {"state": str(state), "attempt": claim.attempt} | (news or {}))
+                if attempt < _SETTLE_ATTEMPTS:  # otherwise the lease expires, and the job is done again
+                    time.sleep(2 ** (attempt - 1) * 0.5)

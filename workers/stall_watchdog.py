@@ -20,9 +20,9 @@ class StallWatchdog:
     """Ends the process, for its supervisor to start afresh, when it idles beside a queue that is not empty."""
 
     def __init__(
-        self, wake_ups: Broker, keeper: LeaseKeeper, runner: Runner, queues: Sequence[str], stuck_after: timedelta
+        self, broker: Broker, keeper: LeaseKeeper, runner: Runner, queues: Sequence[str], stuck_after: timedelta
     ) -> None:
-        self._wake_ups, self._keeper, self._runner = wake_ups, keeper, runner
+        self._broker, self._keeper, self._runner = broker, keeper, runner
         self._queues, self._stuck_after = queues, stuck_after
         self._thread = Periodic("consumption-watch", _CHECK_SECONDS, self._check)
         self._idle_checks = 0
@@ -47,4 +47,4 @@ class StallWatchdog:
     def _is_stuck(self) -> bool:
         if self._keeper.running or self._runner.idle_seconds < self._stuck_after.total_seconds():
             return False
-        return any(self._wake_ups.waiting(queue) for queue in self._queues)
+        return any(self._broker.waiting(queue) for queue in self._queues)

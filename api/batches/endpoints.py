@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from functools import partial
 
 from fastapi import APIRouter, Request, Response
-from sqlalchemy import select
 from starlette.concurrency import run_in_threadpool
 
 from api.batches.schemas import (
@@ -33,8 +32,8 @@ from core.archive import batches
 from core.broker import ENCODE
 from core.errors import RequestInvalid, UploadTooLarge
 from core.idempotency import StoredAnswer
-from core.jobs import records
-from models.job import Job, JobState
+from core.jobs import queries, transitions
+from models.job import JobState
 
 router = APIRouter(prefix="/v1/batches", tags=["batches"])
 
@@ -212,7 +211,7 @@ def _submit(
             body = SubmittedBatch(**dict(told), images=members, rejected=rejected)
             answer = answer_of(202, body, told.links.self)
             keep(session, answer)
-    services.outbox_sender.committed([member.job_id for member in members], ENCODE)
+    services.outbox_sender.notify([member.job_id for member in members], ENCODE)
     return answer
 
 
@@ -228,22 +227,14 @@ def _cancel(services: Services, batch_id: str) -> CancelledBatch:
     cancelled = stopping = 0
     with services.database.read() as session:
         batches.get(session, batch_id)
-        open_jobs = session.scalars(
-            select(Job.id)
-            .where(Job.batch_id == batch_id, Job.state.in_((JobState.QUEUED, JobState.RUNNING)))
-            .order_by(Job.id)
-        ).all()
+        open_jobs = queries.open_ids(session, batch_id=batch_id)
     for start in range(0, len(open_jobs), _CANCELLED_AT_ONCE):
-        ended = []
         with services.database.write() as session:
             for job_id in open_jobs[start : start + _CANCELLED_AT_ONCE]:
-                if records.cancel(session, job_id).state == JobState.CANCELLED:
-                    ended.append(job_id)
+                if transitions.cancel(session, job_id).state == JobState.CANCELLED:
+                    cancelled += 1
                 else:
                     stopping += 1
-        cancelled += len(ended)
-        for job_id in ended:
-            services.events.publish(job_id, "state", {"state": JobState.CANCELLED.value})
     with services.database.read() as session:
         told = describe_batch(batches.get(session, batch_id), batches.count(session, batch_id))
     return CancelledBatch(**dict(told), cancelled=cancelled, stopping=stopping)

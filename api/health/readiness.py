@@ -51,7 +51,7 @@ class ReadinessCheck:
             failed["storage"] = error.code
             _log.warning("not_ready", part="storage", code=error.code, error=str(error))
         try:
-            self._services.wake_ups.check()
+            self._services.broker.check()
         except ServiceError as error:
             degraded.append("broker")
             _log.warning("degraded", part="broker", code=error.code, error=str(error))

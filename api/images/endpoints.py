@@ -1,10 +1,9 @@
 """`/v1/images`: hand in, list, look, fetch, delete."""
 
 from functools import partial
-from typing import Any
 
 from fastapi import APIRouter, Request, Response
-from sqlalchemy import func, select
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 from starlette.concurrency import run_in_threadpool
 
@@ -31,11 +30,9 @@ from core.archive import batches, images
 from core.broker import ENCODE
 from core.errors import NotFound, NotReady
 from core.idempotency import StoredAnswer
-from core.jobs import records
-from core.jobs import repository as jobs
+from core.jobs import queries, transitions
 from core.storage.keys import bitstream_key
 from models.image import Image, ImageState
-from models.job import Job, JobState
 from models.reconstruction import Reconstruction
 
 router = APIRouter(prefix="/v1/images", tags=["images"])
@@ -113,8 +110,8 @@ def get_image(services: ServicesDependency, image_id: ImageId) -> ImageDetail:
     """Sizes, bits per pixel and their breakdown, description, maps, timings, the latest job and reconstructions."""
     with services.database.read() as session:
         image = images.get(session, image_id)
-        job = session.scalars(select(Job).where(Job.image_id == image_id).order_by(Job.id.desc()).limit(1)).first()
-        told = describe_job(job, jobs.queue_position(session, job)) if job is not None else None
+        job = queries.latest_by_image(session, [image_id]).get(image_id)
+        told = describe_job(job, queries.queue_position(session, job)) if job is not None else None
         answer = describe_image(image, image.description, told)
         rows = session.scalars(
             select(Reconstruction)
@@ -130,16 +127,9 @@ def delete_image(services: ServicesDependency, image_id: ImageId) -> Response:
     """Cancels its jobs and deletes its stream, its original and its reconstructions, unless another image has them."""
     with services.database.write() as session:
         # Locks are taken in one order everywhere: jobs, then the image, then loose objects.
-        open_jobs = session.scalars(
-            select(Job.id)
-            .where(Job.image_id == image_id, Job.state.in_((JobState.QUEUED, JobState.RUNNING)))
-            .order_by(Job.id)
-        ).all()
-        for job_id in open_jobs:
-            records.cancel(session, job_id)
+        for job_id in queries.open_ids(session, image_id=image_id):
+            transitions.cancel(session, job_id)
         images.delete_image(session, image_id)
-    for job_id in open_jobs:
-        services.events.publish(job_id, "state", {"state": JobState.CANCELLED.value})
     return Response(status_code=204)
 
 
@@ -230,17 +220,15 @@ def _submit(
                 reference=reference,
                 reference_bpp=options.reference_bpp,
             )
-            job = jobs.get(session, job_id)
-            told = describe_job(job, jobs.queue_position(session, job))
+            job = queries.get(session, job_id)
+            told = describe_job(job, queries.queue_position(session, job))
             body = SubmittedImage(image=describe_image(image, None, told), job=told)
             answer = answer_of(202, body, told.links.self)
             keep(session, answer)
-    services.outbox_sender.committed([job_id], ENCODE)
+    services.outbox_sender.notify([job_id], ENCODE)
     return answer
 
 
 def _latest_jobs(session: Session, image_ids: list[str]) -> dict[str, JobAnswer]:
     """The latest job of each image, in two statements for a whole page."""
-    newest: Any = select(func.max(Job.id)).where(Job.image_id.in_(image_ids)).group_by(Job.image_id)
-    rows = session.scalars(select(Job).where(Job.id.in_(newest)))
-    return {row.image_id: describe_job(row) for row in rows if row.image_id is not None}
+    return {image_id: describe_job(job) for image_id, job in queries.latest_by_image(session, image_ids).items()}

@@ -6,7 +6,7 @@ from starlette.concurrency import run_in_threadpool
 from api.identifiers import BatchFilter, ImageFilter, JobCursor, JobId, Limit
 from api.jobs.schemas import JobAnswer, JobPage, describe_job
 from api.services import Services, ServicesDependency
-from core.jobs import records, repository
+from core.jobs import queries, transitions
 from models.job import JobKind, JobState
 
 router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
@@ -24,7 +24,7 @@ def list_jobs(
 ) -> JobPage:
     """A page of jobs. Lists stay stable while jobs are added."""
     with services.database.read() as session:
-        rows = repository.list_jobs(
+        rows = queries.list_jobs(
             session,
             limit=limit + 1,
             before=cursor,
@@ -54,14 +54,10 @@ async def cancel_job(services: ServicesDependency, job_id: JobId) -> JobAnswer:
 def read_job(services: Services, job_id: str) -> JobAnswer:
     """The job as it is now, with its place in the queue; raises NotFound."""
     with services.database.read() as session:
-        job = repository.get(session, job_id)
-        return describe_job(job, repository.queue_position(session, job))
+        job = queries.get(session, job_id)
+        return describe_job(job, queries.queue_position(session, job))
 
 
 def _cancel(services: Services, job_id: str) -> JobAnswer:
     with services.database.write() as session:
-        answer = describe_job(records.cancel(session, job_id))
-    if answer.state == JobState.CANCELLED:
-        # Whoever runs the job tells its end; a job that nobody ran is ours to tell.
-        services.events.publish(job_id, "state", {"state": JobState.CANCELLED.value})
-    return answer
+        return describe_job(transitions.cancel(session, job_id))

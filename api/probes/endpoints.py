@@ -14,7 +14,8 @@ from api.uploads import read_json_object
 from core.broker import QUEUES
 from core.errors import RequestInvalid
 from core.idempotency import StoredAnswer
-from core.jobs import repository as jobs
+from core.jobs import transitions
+from core.jobs.job import JobSpec
 from models.job import JobKind
 
 router = APIRouter(prefix="/v1/probes", tags=["probes"])
@@ -43,12 +44,13 @@ async def submit_probe(request: Request, services: ServicesDependency) -> Respon
 
 
 def _submit(services: Services, queue: str, request_id: str | None, keep: Keep) -> StoredAnswer:
+    spec = JobSpec(JobKind.PROBE, queue, request_id=request_id, max_attempts=services.max_attempts)
     with services.database.write() as session:
-        job_id = jobs.create(session, JobKind.PROBE, queue, max_attempts=services.max_attempts, request_id=request_id)
+        job_id = transitions.create(session, spec)
         if keep is not keep_nothing:
             # Without a key the answer is made after the transaction, which others may be waiting for.
             keep(session, _answer(job_id, queue))
-    services.outbox_sender.committed([job_id], queue)
+    services.outbox_sender.notify([job_id], queue)
     return _answer(job_id, queue)
 
 

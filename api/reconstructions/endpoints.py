@@ -25,7 +25,7 @@ from core.archive import images, reconstructions
 from core.broker import DECODE
 from core.errors import NotFound, NotReady, ObjectNotFound
 from core.idempotency import StoredAnswer
-from core.jobs import repository as jobs
+from core.jobs import queries
 from models.image import Image
 from models.reconstruction import Reconstruction, ReconstructionState
 
@@ -110,14 +110,14 @@ def _order(
                 request_id=request_id,
             )
             is_ready = row.state == ReconstructionState.READY
-            job = jobs.get(session, job_id)
-            told = describe_job(job, jobs.queue_position(session, job))
+            job = queries.get(session, job_id)
+            told = describe_job(job, queries.queue_position(session, job))
             body = OrderedReconstruction(reconstruction=describe_reconstruction(row), job=told)
             answer = answer_of(200 if is_ready else 202, body, told.links.self)
             if not is_ready:
                 keep(session, answer)
         if is_new:
-            services.outbox_sender.committed([job_id], DECODE)
+            services.outbox_sender.notify([job_id], DECODE)
         if not is_ready:
             return answer
         # The storage is asked without a transaction that others would wait for.

@@ -2,7 +2,7 @@
 
 from dataclasses import asdict
 
-from sqlalchemy import delete, or_, select
+from sqlalchemy import delete, select
 from sqlalchemy.orm import Session
 
 from codec.bitstream import Bits, ExternalCoarse, Stream, Texts
@@ -11,13 +11,14 @@ from codec.options import EncodeOptions
 from core.archive import object_lifecycle
 from core.broker import ENCODE
 from core.errors import NotFound
-from core.jobs import repository as jobs
+from core.jobs import transitions
+from core.jobs.job import JobSpec
 from core.paging import Page
 from core.storage.keys import bitstream_key
 from models.base import new_id
 from models.description import DescriptionRecord
 from models.image import Image, ImageState
-from models.job import Job, JobKind
+from models.job import JobKind
 from models.reconstruction import Reconstruction
 
 
@@ -64,16 +65,15 @@ def submit(
         object_lifecycle.keep(session, reference_key)
     session.add(image)
     session.flush()
-    job_id = jobs.create(
-        session,
+    spec = JobSpec(
         JobKind.ENCODE,
         ENCODE,
-        max_attempts=max_attempts,
         image_id=image.id,
         batch_id=batch_id,
         request_id=request_id,
+        max_attempts=max_attempts,
     )
-    return image, job_id
+    return image, transitions.create(session, spec)
 
 
 def import_bitstream(session: Session, *, name: str, stream: Stream, bits: Bits, sha256: str) -> Image:
@@ -159,7 +159,7 @@ def delete_image(session: Session, image_id: str) -> None:
     # In one order, so that two transactions that share objects cannot wait for each other.
     for key in sorted(key for key in shared if key is not None):
         object_lifecycle.discard(session, key, shared=True)
-    session.execute(delete(Job).where(or_(Job.image_id == image_id, Job.reconstruction_id.in_(own_ids))))
+    transitions.delete_of_image(session, image_id)
     session.execute(delete(Reconstruction).where(Reconstruction.id.in_(own_ids)))
     session.execute(delete(DescriptionRecord).where(DescriptionRecord.image_id == image_id))
     session.expunge(image)

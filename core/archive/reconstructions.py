@@ -9,7 +9,8 @@ from sqlalchemy.orm import Session
 from codec.options import DecodeOptions
 from core.broker import DECODE
 from core.errors import NotFound, NotReady
-from core.jobs import repository as jobs
+from core.jobs import transitions
+from core.jobs.job import JobSpec
 from models.image import Image, ImageState
 from models.job import Job, JobKind
 from models.reconstruction import Reconstruction, ReconstructionState
@@ -56,16 +57,15 @@ def submit(
     )
     session.add(reconstruction)
     session.flush()
-    job_id = jobs.create(
-        session,
+    spec = JobSpec(
         JobKind.DECODE,
         DECODE,
-        max_attempts=max_attempts,
         image_id=image.id,
         reconstruction_id=reconstruction.id,
         request_id=request_id,
+        max_attempts=max_attempts,
     )
-    return reconstruction, job_id, True
+    return reconstruction, transitions.create(session, spec), True
 
 
 def get(session: Session, reconstruction_id: str) -> Reconstruction:

@@ -16,8 +16,8 @@ from sqlalchemy.orm import Session
 from core.archive import object_lifecycle
 from core.database import Database
 from core.describing.budget import Reservation
-from core.jobs import records
-from core.jobs.repository import Claim
+from core.jobs import transitions
+from core.jobs.job import Claim
 from models.base import JSONObject, new_id, utc_now
 from models.batch_waiter import BatchWaiter
 from models.cached_description import CachedDescription
@@ -82,8 +82,7 @@ def put_off(session: Session, held: Claim, line: Line, patience: timedelta) -> N
         select(exists().where(CachedDescription.key == line.key, CachedDescription.content.is_not(None)))
     )
     delay = timedelta(0) if is_answered else patience
-    records.put_back(session, held, delay=delay, code=None, message=None, count_attempt=False)
-    session.execute(update(Job).where(Job.id == held.job_id).values(stage="describe"), execution_options=_PLAIN)
+    transitions.requeue(session, held, delay=delay, count_attempt=False, stage="describe")
     session.add(BatchWaiter(job_id=held.job_id, key=line.key))
     session.flush()
     object_lifecycle.keep(session, line.object_key)
@@ -265,11 +264,9 @@ def _end_chunk(session: Session, keys: Sequence[str], outcomes: Mapping[str, JSO
         if usage is not None and key not in told:
             charged[job_id] = usage
         told.add(key)
-    records.wake(session, [job_id for _, job_id in rows])
+    transitions.wake(session, [job_id for _, job_id in rows])
     for job_id, usage in sorted(charged.items()):
-        session.execute(
-            update(Job).where(Job.id == job_id, Job.usage.is_(None)).values(usage=usage), execution_options=_PLAIN
-        )
+        transitions.charge(session, job_id, usage)
     for object_key in sorted({object_key for _, object_key in ended}):
         object_lifecycle.discard(session, object_key, shared=True)
 

@@ -1,4 +1,4 @@
-"""Keeps the leases of the jobs that run in this process, and learns from the database that one should stop."""
+"""Renews the leases of the jobs that run in this process, and learns from the database that one should stop."""
 
 import threading
 import time
@@ -7,14 +7,14 @@ from datetime import timedelta
 from core.background import Periodic
 from core.database import Database
 from core.errors import DatabaseUnavailable
-from core.jobs import repository
-from core.jobs.repository import Claim, Renewal
+from core.jobs import transitions
+from core.jobs.job import Claim, Renewal
 from core.logging import get_logger
 
 _log = get_logger(__name__)
 
 CHECK_SECONDS = 1.0
-"""How often the leases are renewed and asked about cancellation: one small transaction a second for each process."""
+"""How often leases are renewed and cancellations read: one small transaction a second for each process."""
 
 
 class LeasedJob:
@@ -30,16 +30,16 @@ class LeasedJob:
 
     @property
     def must_stop(self) -> bool:
-        """True when going on would be work for nothing."""
+        """True when the rest of the work would be for nothing."""
         return self.cancel_requested or self.lost or self.handed_over
 
 
 class LeaseKeeper:
-    """One thread a process that renews every held lease."""
+    """One thread a process that renews the lease of every running job."""
 
     def __init__(self, database: Database, lease: timedelta) -> None:
         self._database, self._lease = database, lease
-        self._held: dict[str, LeasedJob] = {}
+        self._jobs: dict[str, LeasedJob] = {}
         self._lock = threading.Lock()
         self._thread = Periodic("lease-keeper", CHECK_SECONDS, self._renew_all)
 
@@ -49,27 +49,27 @@ class LeaseKeeper:
 
     def hold(self, claim: Claim) -> LeasedJob:
         """Keep this claim's lease until it is released."""
-        held = LeasedJob(claim)
+        job = LeasedJob(claim)
         with self._lock:
-            self._held[claim.token] = held
-        return held
+            self._jobs[claim.token] = job
+        return job
 
-    def release(self, held: LeasedJob) -> None:
+    def release(self, job: LeasedJob) -> None:
         """Stop renewing; the job's end is the caller's to record."""
         with self._lock:
-            self._held.pop(held.claim.token, None)
+            self._jobs.pop(job.claim.token, None)
 
     @property
     def running(self) -> int:
         """How many jobs run in this process."""
         with self._lock:
-            return len(self._held)
+            return len(self._jobs)
 
     def hand_over(self) -> None:
         """Ask every running job to stop at its next step so that another process can have it."""
         with self._lock:
-            for held in self._held.values():
-                held.handed_over = True
+            for job in self._jobs.values():
+                job.handed_over = True
 
     def wait_until_idle(self, timeout: timedelta) -> bool:
         """Wait for the running jobs to end; False when some are still running after `timeout`."""
@@ -86,25 +86,24 @@ class LeaseKeeper:
 
     def _renew_all(self) -> None:
         with self._lock:
-            held_now = list(self._held.values())
-        if not held_now:
+            jobs = list(self._jobs.values())
+        if not jobs:
             return
-        renewals = [Renewal(held.claim, held.stage, held.progress) for held in held_now]
+        renewals = [Renewal(job.claim, job.stage, job.progress) for job in jobs]
         try:
-            answers = repository.renew(self._database, renewals, self._lease)
+            must_stop = transitions.renew(self._database, renewals, self._lease)
         except DatabaseUnavailable as error:
             _log.warning("leases_not_renewed", count=len(renewals), error=str(error))
             return
-        for held in held_now:
-            must_stop = answers.get(held.claim.job_id)
-            if must_stop is None:
-                self._note_loss(held)
+        for job in jobs:
+            if job.claim.job_id in must_stop:
+                job.cancel_requested |= must_stop[job.claim.job_id]
             else:
-                held.cancel_requested |= must_stop
+                self._note_loss(job)
 
-    def _note_loss(self, held: LeasedJob) -> None:
+    def _note_loss(self, job: LeasedJob) -> None:
         with self._lock:
-            still_held = held.claim.token in self._held
-        if still_held:
-            held.lost = True
-            _log.warning("lease_lost", job_id=held.claim.job_id)
+            still_runs = job.claim.token in self._jobs
+        if still_runs:
+            job.lost = True
+            _log.warning("lease_lost", job_id=job.claim.job_id)

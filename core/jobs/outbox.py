@@ -1,9 +1,9 @@
-"""Promised wake-ups: written with the job, sent after commit, deleted when the broker has them.
+"""Wake-ups on their way to the broker: written with the job, sent after commit, deleted when the broker has them.
 
 A process that dies in between leaves the row behind, and the reconciler sends it.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 from typing import cast
 
@@ -17,23 +17,28 @@ from models.base import utc_now
 from models.outbox import OutboxRow
 
 _OUTBOX = cast(Table, OutboxRow.__table__)
-_PROMISE = insert(_OUTBOX)
+_ENQUEUE = insert(_OUTBOX)
 _BATCH = 500
 
 _GATHER_SECONDS = 0.005
-"""Promises that are made within this time are sent in one go."""
+"""Wake-ups that are committed within this time are sent in one go."""
 
 _CLEAN_SECONDS = 0.25
-"""Sent promises wait this long for others to be deleted with; a crash meanwhile only sends them once more."""
+"""Rows that were sent wait this long for others to be deleted with; a crash meanwhile only sends them once more."""
 
 
-def promise(session: Session, job_id: str, to_queue: str, due_at: datetime) -> None:
-    """Write the row, in the transaction of the job's own change."""
-    session.execute(_PROMISE, {"job_id": job_id, "queue": to_queue, "due_at": due_at})
+def enqueue(session: Session, job_id: str, queue: str, due_at: datetime) -> None:
+    """Write the wake-up, in the transaction of the job's own change."""
+    session.execute(_ENQUEUE, {"job_id": job_id, "queue": queue, "due_at": due_at})
 
 
-def flush_outbox(database: Database, wake_ups: Broker, *, older_than: timedelta = timedelta(0)) -> int:
-    """Send every row that is due for `older_than` and delete it; returns how many. Raises BrokerUnavailable."""
+def withdraw(session: Session, job_ids: Sequence[str]) -> None:
+    """Delete the wake-ups of these jobs that were not sent yet."""
+    session.execute(delete(_OUTBOX).where(_OUTBOX.c.job_id.in_(job_ids)))
+
+
+def flush_outbox(database: Database, broker: Broker, *, older_than: timedelta = timedelta(0)) -> int:
+    """Send every wake-up that is due for `older_than` and delete it; returns how many. Raises BrokerUnavailable."""
     sent = 0
     while True:
         with database.read() as session:
@@ -45,27 +50,23 @@ def flush_outbox(database: Database, wake_ups: Broker, *, older_than: timedelta 
             ).all()
         if not rows:
             return sent
-        by_queue: dict[str, list[str]] = {}
-        for _, job_id, to_queue in rows:
-            by_queue.setdefault(to_queue, []).append(job_id)
-        for to_queue, job_ids in by_queue.items():
-            wake_ups.send(job_ids, to_queue)
+        _notify(broker, [(job_id, queue) for _, job_id, queue in rows])
         with database.write() as session:
             session.execute(delete(OutboxRow).where(OutboxRow.id.in_([row[0] for row in rows])))
         sent += len(rows)
 
 
 class OutboxSender:
-    """Sends fresh promises from one thread, so that submitting waits for the database only.
+    """Sends fresh wake-ups from one thread, so that submitting waits for the database only.
 
-    Many promises that were made at about the same time share one deletion.
+    Many wake-ups that were committed at about the same time share one deletion.
     """
 
-    def __init__(self, database: Database, wake_ups: Broker) -> None:
-        self._database, self._wake_ups = database, wake_ups
+    def __init__(self, database: Database, broker: Broker) -> None:
+        self._database, self._broker = database, broker
         self._fresh: MicroBatcher[tuple[str, str]] = MicroBatcher("outbox-sender", _GATHER_SECONDS, _BATCH, self._send)
         self._sent: MicroBatcher[tuple[str, datetime]] = MicroBatcher(
-            "outbox-cleaner", _CLEAN_SECONDS, _BATCH, self._forget
+            "outbox-cleaner", _CLEAN_SECONDS, _BATCH, self._delete
         )
 
     def start(self) -> None:
@@ -73,10 +74,10 @@ class OutboxSender:
         self._fresh.start()
         self._sent.start()
 
-    def committed(self, job_ids: Iterable[str], to_queue: str) -> None:
-        """Say that these jobs are in the database now. Returns at once."""
+    def notify(self, job_ids: Iterable[str], queue: str) -> None:
+        """Send the wake-ups of jobs that are committed. Returns at once."""
         for job_id in job_ids:
-            self._fresh.put((job_id, to_queue))
+            self._fresh.put((job_id, queue))
 
     def close(self) -> None:
         """Send what is left, then end."""
@@ -84,21 +85,26 @@ class OutboxSender:
         self._sent.close()
 
     def _send(self, batch: list[tuple[str, str]]) -> None:
-        by_queue: dict[str, list[str]] = {}
-        for job_id, to_queue in batch:
-            by_queue.setdefault(to_queue, []).append(job_id)
         moment = utc_now()
         # When the broker or the database is away the rows stay, and the reconciler sends them later.
-        for to_queue, job_ids in by_queue.items():
-            self._wake_ups.send(job_ids, to_queue)
+        _notify(self._broker, batch)
         for job_id, _ in batch:
             self._sent.put((job_id, moment))
 
-    def _forget(self, batch: list[tuple[str, datetime]]) -> None:
+    def _delete(self, batch: list[tuple[str, datetime]]) -> None:
         by_moment: dict[datetime, list[str]] = {}
         for job_id, moment in batch:
             by_moment.setdefault(moment, []).append(job_id)
         for moment, job_ids in by_moment.items():
-            # A worker may have promised its next attempt meanwhile, which is due later.
-            kept_promises = delete(_OUTBOX).where(_OUTBOX.c.job_id.in_(job_ids), _OUTBOX.c.due_at <= moment)
-            self._database.execute_alone(kept_promises)
+            # A worker may have enqueued the job's next attempt meanwhile, which is due later.
+            self._database.execute_alone(
+                delete(_OUTBOX).where(_OUTBOX.c.job_id.in_(job_ids), _OUTBOX.c.due_at <= moment)
+            )
+
+
+def _notify(broker: Broker, wake_ups: Iterable[tuple[str, str]]) -> None:
+    by_queue: dict[str, list[str]] = {}
+    for job_id, queue in wake_ups:
+        by_queue.setdefault(queue, []).append(job_id)
+    for queue, job_ids in by_queue.items():
+        broker.notify(job_ids, queue)

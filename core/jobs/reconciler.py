@@ -1,25 +1,23 @@
-"""Repairs what was lost: unsent promises, wake-ups that the broker forgot, leases of dead workers, loose objects.
+"""Repairs what was lost: unsent wake-ups, wake-ups that the broker forgot, leases of dead workers, loose objects.
 
-Every pass is safe to run anywhere and at any time, twice at once included; one process leads only to save work.
+A pass may be made by any process at any time, also by two at once; one process leads only to save work.
 """
 
 import time
 from datetime import timedelta
-
-from sqlalchemy import update
 
 from core.archive import object_lifecycle
 from core.background import Periodic
 from core.broker import QUEUES, Broker
 from core.database import Database
 from core.errors import DatabaseUnavailable, LeaseLost, WorkerLost
-from core.jobs import outbox, repository
-from core.jobs.records import put_back, update_owner
+from core.jobs import outbox, queries, transitions
+from core.jobs.job import Claim
+from core.jobs.retry import AT_ONCE
 from core.logging import get_logger
 from core.settings import WorkerSettings
 from core.storage import Storage
 from models.base import new_id, utc_now
-from models.job import Job, JobState
 
 _log = get_logger(__name__)
 
@@ -28,7 +26,7 @@ _GRACE = timedelta(seconds=5)
 the claim."""
 
 _OUTBOX_GRACE = timedelta(seconds=2)
-"""A promise younger than this is still in the hands of the process that made it. Sending it twice does no harm."""
+"""The process that committed a wake-up younger than this is about to send it. Sending it twice does no harm."""
 
 _RENEWAL_SECONDS = 5.0
 """Several times what a lease keeper needs to renew everything it holds."""
@@ -39,8 +37,8 @@ _BATCH = 1000
 class Reconciler:
     """Makes a pass, and a sweep of loose objects, every interval while it leads."""
 
-    def __init__(self, database: Database, wake_ups: Broker, storage: Storage, settings: WorkerSettings) -> None:
-        self._database, self._wake_ups, self._storage = database, wake_ups, storage
+    def __init__(self, database: Database, broker: Broker, storage: Storage, settings: WorkerSettings) -> None:
+        self._database, self._broker, self._storage = database, broker, storage
         self._settings = settings
         self._holder = new_id("rcn")
         self._last_look = time.time()
@@ -64,8 +62,8 @@ class Reconciler:
     def make_pass(self) -> None:
         """One repair of everything; raises ServiceError when the database or Redis is away."""
         if time.time() >= self._trust_leases_at:
-            self._take_back_expired_leases()
-        outbox.flush_outbox(self._database, self._wake_ups, older_than=_OUTBOX_GRACE)
+            self._requeue_expired()
+        outbox.flush_outbox(self._database, self._broker, older_than=_OUTBOX_GRACE)
         for queue in QUEUES:
             self._wake_again(queue)
 
@@ -85,7 +83,9 @@ class Reconciler:
             object_lifecycle.sweep(self._database, self._storage)
 
     def _leads(self, what: str) -> bool:
-        return self._wake_ups.lead(what, self._holder, self._settings.reconcile_interval.total_seconds() * 2.5)
+        return self._broker.acquire_leadership(
+            what, self._holder, self._settings.reconcile_interval.total_seconds() * 2.5
+        )
 
     def _notice_gap(self) -> None:
         now = time.time()
@@ -97,45 +97,35 @@ class Reconciler:
         """After a suspended machine or an absent database every lease looks expired: their keepers go first."""
         self._trust_leases_at = time.time() + _RENEWAL_SECONDS
 
-    def _take_back_expired_leases(self) -> None:
+    def _requeue_expired(self) -> None:
         with self._database.read() as session:
-            claims = repository.expired(session, _BATCH)
+            claims = queries.expired(session, _BATCH)
         for claim in claims:
             try:
                 with self._database.write() as session:
-                    if claim.is_last_attempt:
-                        message = f"Its worker died or fell silent in each of {claim.attempt} attempts."
-                        repository.fail(session, claim, WorkerLost.code, message)
-                        update_owner(session, claim, JobState.FAILED)
-                    else:
-                        put_back(
-                            session,
-                            claim,
-                            delay=timedelta(0),
-                            code=WorkerLost.code,
-                            message="Its worker died or fell silent; it is tried again.",
-                            count_attempt=True,
-                        )
+                    transitions.retry(session, claim, AT_ONCE, WorkerLost.code, _silence_message(claim))
             except LeaseLost:
                 continue  # it ended, or somebody else took it back, since we looked
             _log.warning("lease_expired", job_id=claim.job_id, attempt=claim.attempt, last=claim.is_last_attempt)
         if claims:
-            outbox.flush_outbox(self._database, self._wake_ups)
+            outbox.flush_outbox(self._database, self._broker)
 
     def _wake_again(self, queue: str) -> None:
         """Send new wake-ups when the broker holds fewer messages than there are jobs that wait for one."""
         with self._database.read() as session:
-            missing = repository.count_due(session, queue) - self._wake_ups.waiting(queue)
+            missing = queries.count_due(session, queue) - self._broker.waiting(queue)
             if missing <= 0:
                 return
             # Queues are first in, first out: what has waited longest is what was lost.
-            waiting = repository.waiting_since(session, queue, utc_now() - _GRACE, min(missing, _BATCH))
+            waiting = queries.waiting_since(session, queue, utc_now() - _GRACE, min(missing, _BATCH))
         if not waiting:
             return
-        self._wake_ups.send(waiting, queue)
-        with self._database.write() as session:
-            session.execute(
-                update(Job).where(Job.id.in_(waiting)).values(woken_at=utc_now()),
-                execution_options={"synchronize_session": False},
-            )
+        self._broker.notify(waiting, queue)
+        transitions.note_wake_ups(self._database, waiting)
         _log.warning("wake_ups_sent_again", queue=queue, count=len(waiting))
+
+
+def _silence_message(claim: Claim) -> str:
+    if claim.is_last_attempt:
+        return f"Its worker died or fell silent in each of {claim.attempt} attempts."
+    return "Its worker died or fell silent; it is tried again."

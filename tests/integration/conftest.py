@@ -81,8 +81,8 @@ def broker_settings(tmp_path: Path) -> Iterator[BrokerSettings]:
 
 
 @pytest.fixture
-def wake_ups(broker_settings: BrokerSettings) -> Iterator[Broker]:
+def broker(broker_settings: BrokerSettings) -> Iterator[Broker]:
     """The queue on that Redis."""
-    wake_ups = Broker(broker_settings)
-    yield wake_ups
-    wake_ups.close()
+    broker = Broker(broker_settings)
+    yield broker
+    broker.close()

@@ -24,7 +24,7 @@ from codec.picture.open import open_picture
 from core.archive import images, object_lifecycle
 from core.describing import llm_batches
 from core.errors import LeaseLost
-from core.jobs import repository as jobs
+from core.jobs import queries, transitions
 from core.storage import Storage
 from core.storage.keys import bitstream_key, digest_in, request_key
 from models.description import DescriptionRecord
@@ -76,7 +76,7 @@ class Encoder:
                 raise LeaseLost("The image was deleted.")
             images.record_stream(session, stored, encoded.stream, encoded.bits, sha256)
             stored.seconds, stored.notes = dict(encoded.seconds), list(encoded.notes)
-            stored.usage = jobs.usage_of(session, context.claim)
+            stored.usage = queries.usage_of(session, context.claim)
             session.merge(DescriptionRecord(image_id=image.id, describer=encoded.describer, content=_content(encoded)))
             if not stored.keep_original and stored.original_key is not None:
                 object_lifecycle.discard(session, stored.original_key, shared=False)
@@ -108,7 +108,7 @@ class Encoder:
             asked = ask(shown, parts, context.cancelled)
             ask_seconds = time.perf_counter() - started
             if asked.answer is not None:
-                jobs.record_usage(context.database, context.claim, asdict(asked.answer.usage))
+                transitions.record_usage(context.database, context.claim, asdict(asked.answer.usage))
 
         def _on_stage(stage: str, fraction: float) -> None:
             start, end = _STAGE_SHARES.get(stage, (0.05, 0.9))

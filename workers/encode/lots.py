@@ -48,7 +48,7 @@ class BatchDispatcher:
         self,
         database: Database,
         storage: Storage,
-        wake_ups: Broker,
+        broker: Broker,
         batches: OpenAIBatches,
         answers: DescriptionCache,
         ledger: Budget | None,
@@ -57,7 +57,7 @@ class BatchDispatcher:
         lease: timedelta,
     ) -> None:
         """A process that is silent for the lease is taken for dead, and another one goes on with its lot."""
-        self._database, self._storage, self._wake_ups = database, storage, wake_ups
+        self._database, self._storage, self._broker = database, storage, broker
         self._batches, self._answers, self._ledger, self._settings = batches, answers, ledger, settings
         self._lease = lease
         self._name = new_id("car")
@@ -82,7 +82,9 @@ class BatchDispatcher:
                     self._advance(lot)
 
     def _lead_pass(self) -> None:
-        if not self._wake_ups.lead("description-lots", self._name, self._settings.batch_poll.total_seconds() * 2.5):
+        if not self._broker.acquire_leadership(
+            "description-lots", self._name, self._settings.batch_poll.total_seconds() * 2.5
+        ):
             return
         try:
             self.make_pass()

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from core.jobs import repository
-from core.jobs.repository import Claim
+from core.jobs import queries, transitions
+from core.jobs.job import Claim
 from core.settings import BrokerSettings
 from models import JobState
 from tests.integration.api.conftest import Running
@@ -25,14 +25,14 @@ def _probe(running: Running) -> str:
 
 
 def _claim(running: Running, job_id: str) -> Claim:
-    claim = repository.claim(running.services.database, job_id, "tester:1", timedelta(seconds=30))
+    claim = transitions.claim(running.services.database, job_id, "tester:1", timedelta(seconds=30))
     assert claim is not None
     return claim
 
 
 def _succeed(running: Running, claim: Claim) -> None:
     with running.services.database.write() as session:
-        repository.succeed(session, claim, {"job": 0.1})
+        transitions.succeed(session, claim, {"job": 0.1})
 
 
 @dataclass(frozen=True)
@@ -69,12 +69,10 @@ def test_watcher_sees_each_step_and_the_stream_ends(running: Running) -> None:
         seen.append(event)
         if len(seen) == 1:
             claim = _claim(running, job_id)
-            publish(job_id, "state", {"state": "running", "attempt": 1})
         elif len(seen) == 2:
             publish(job_id, "progress", {"stage": "describe", "progress": 0.25, "state": "running"})
         elif len(seen) == 3:
             _succeed(running, claim)
-            publish(job_id, "state", {"state": "succeeded", "attempt": 1})
     assert [_told(event) for event in seen] == [
         ("state", "queued"),
         ("state", "running"),
@@ -92,11 +90,9 @@ def test_watcher_goes_on_after_the_last_event_it_saw(running: Running) -> None:
     publish = running.services.events.publish
     first = next(_follow(running, job_id))
     claim = _claim(running, job_id)
-    publish(job_id, "state", {"state": "running"})
     for step in range(3):
         publish(job_id, "progress", {"stage": "pack", "progress": step / 4, "state": "running"})
     _succeed(running, claim)
-    publish(job_id, "state", {"state": "succeeded"})
     time.sleep(0.2)
     # From the start: the state is told as it is now, which ends the stream; nothing is told of what was.
     assert [_told(event) for event in _follow(running, job_id)] == [("state", "succeeded")]
@@ -117,11 +113,12 @@ def test_watcher_misses_no_progress_between_two_connections(running: Running) ->
     stream.close()
     threading.Timer(0.3, _succeed, (running, claim)).start()
     rest = list(_follow(running, job_id, **{"Last-Event-ID": half[-1].id}))
-    assert [_told(event)[1] for event in half + rest] == [0.0, 0.25, 0.5, 0.75, "running", "succeeded"]
+    assert [_told(event)[1] for event in half + rest] == ["running", 0.0, 0.25, 0.5, 0.75, "running", "succeeded"]
 
 
 def test_watcher_is_told_the_end_when_the_news_of_it_was_lost(running: Running) -> None:
     job_id = _probe(running)
+    running.services.database.publish = lambda *_: None
     seen = []
     for event in _follow(running, job_id):
         seen.append(_told(event))
@@ -158,10 +155,10 @@ def test_open_stream_does_not_hold_the_server_up(running: Running) -> None:
     assert time.monotonic() - started < 3
 
 
-def test_wake_up_reaches_the_queue_and_its_promise_is_kept(running: Running, broker_settings: BrokerSettings) -> None:
+def test_wake_up_reaches_the_queue_and_its_outbox_row_goes(running: Running, broker_settings: BrokerSettings) -> None:
     _probe(running)
     deadline = time.monotonic() + 5
-    while running.services.wake_ups.waiting("encode") < 1:
+    while running.services.broker.waiting("encode") < 1:
         assert time.monotonic() < deadline
         time.sleep(0.01)
     while "misc_outbox_rows 0.0" not in running.client.get("/metrics").text:
@@ -169,7 +166,7 @@ def test_wake_up_reaches_the_queue_and_its_promise_is_kept(running: Running, bro
         time.sleep(0.05)
     assert running.client.get("/readyz").json() == {"status": "ready", "failed": {}, "degraded": []}
     with running.services.database.read() as session:
-        assert repository.count_open(session) == {("encode", JobState.QUEUED): 1}
+        assert queries.count_open(session) == {("encode", JobState.QUEUED): 1}
 
 
 @pytest.mark.parametrize("nul", ["%00", "\\u0000"])

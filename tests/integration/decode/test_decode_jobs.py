@@ -15,7 +15,8 @@ from codec.options import DecodeOptions
 from core.database import Database
 from core.errors import LeaseLost
 from core.events import EventLog
-from core.jobs import repository
+from core.jobs import transitions
+from core.jobs.job import JobSpec
 from core.jobs.lease import LeasedJob
 from core.settings import BrokerSettings
 from core.storage.local import LocalStorage
@@ -29,8 +30,8 @@ DATA = pack(Stream(64, 48, PixelCoarse(4, 3, 3, bytes(range(12)) * 3))).data
 def context(database: Database, broker_settings: BrokerSettings, tmp_path: Path) -> Iterator[WorkContext]:
     """Of a running job whose lease nobody renews, so that news comes by no other way."""
     with database.write() as session:
-        job_id = repository.create(session, JobKind.PROBE, "decode")
-    claim = repository.claim(database, job_id, "tester:1", timedelta(seconds=30))
+        job_id = transitions.create(session, JobSpec(JobKind.PROBE, "decode"))
+    claim = transitions.claim(database, job_id, "tester:1", timedelta(seconds=30))
     assert claim is not None
     events = EventLog(broker_settings)
     yield WorkContext(LeasedJob(claim), database, LocalStorage(tmp_path / "objects"), events)
@@ -55,7 +56,7 @@ class Slow:
         self.steps_done += 1
         if self.steps_done == 7:
             with self._context.database.write() as session:
-                repository.request_cancel(session, self._context.claim.job_id)
+                transitions.cancel(session, self._context.claim.job_id)
 
     def preview(self) -> Image.Image:
         return Image.new("RGB", (64, 48), "grey")
@@ -80,7 +81,7 @@ def test_job_that_was_taken_back_is_not_gone_on_with(context: WorkContext, monke
     monkeypatch.setattr("workers.context._ASK_SECONDS", 0.0)
     assert not context.check_cancelled()
     with context.database.write() as session:
-        repository.put_back(session, context.claim, delay=timedelta(0), code=None, message=None, count_attempt=True)
+        transitions.requeue(session, context.claim, delay=timedelta(0), code=None, message=None, count_attempt=True)
     slow = Slow(context)
 
     with pytest.raises(LeaseLost):

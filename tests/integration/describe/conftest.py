@@ -15,7 +15,7 @@ from core.archive import images, object_lifecycle
 from core.broker import Broker
 from core.database import Database
 from core.events import EventLog
-from core.jobs import repository
+from core.jobs import queries
 from core.jobs.lease import LeaseKeeper
 from core.settings import BrokerSettings, LMMSettings, NetworkSettings, WeightsSettings, WorkerSettings
 from core.storage.keys import original_key
@@ -46,12 +46,12 @@ class Desk:
         settings = WorkerSettings(encode_slots=1)
         self._keeper = LeaseKeeper(database, settings.lease)
         self._events = EventLog(broker)
-        self._wake_ups = Broker(broker)
+        self._broker = Broker(broker)
         lmm_settings, weights = LMMSettings(**lmm), WeightsSettings(path=folder / "no-weights")
         self.bench = Handlers(
             database,
             self.storage,
-            self._wake_ups,
+            self._broker,
             broker,
             lmm_settings,
             settings,
@@ -60,7 +60,7 @@ class Desk:
             Profile.LITE,
         )
         self._runner = Runner(
-            "test", self.bench, database, self.storage, self._wake_ups, self._events, self._keeper, settings
+            "test", self.bench, database, self.storage, self._broker, self._events, self._keeper, settings
         )
         self._keeper.start()
 
@@ -99,13 +99,13 @@ class Desk:
     def look(self, job_id: str) -> tuple[Job, Image]:
         """The job and its image."""
         with self.database.read() as session:
-            job = repository.get(session, job_id)
+            job = queries.get(session, job_id)
             assert job.image_id is not None
             return job, images.get(session, job.image_id)
 
     def close(self) -> None:
         """Give everything back."""
-        for part in (self.bench, self._keeper, self._events, self._wake_ups):
+        for part in (self.bench, self._keeper, self._events, self._broker):
             part.close()
 
 

@@ -11,7 +11,7 @@ from sqlalchemy import func, select, update
 from core.archive import object_lifecycle
 from core.database import Database
 from core.describing import llm_batches as lots
-from core.jobs import records
+from core.jobs import transitions
 from models import DescriptionRequest, Image, Job, JobState, LLMBatch, OutboxRow, PendingDeletion, Spending
 from models.base import utc_now
 from tests.integration.describe.conftest import Desk, OpenDesk, one_database, picture
@@ -253,14 +253,14 @@ def test_cancelled_jobs_are_not_paid_for(desk: Desk, lmm_server: LMMTestServer) 
     lmm_server.state.set_script({"batch": {"polls": 0}})
     job_ids = _wait_for_batch(desk, range(2))
     with desk.database.write() as session:
-        assert records.cancel(session, job_ids[0]).state == JobState.CANCELLED
+        assert transitions.cancel(session, job_ids[0]).state == JobState.CANCELLED
     _carrier(desk).make_pass()
     _ended(desk, job_ids[1:])
     assert [batch.values["request_counts"]["total"] for batch in lmm_server.state.batches.values()] == [1]
     assert desk.look(job_ids[0])[0].state == JobState.CANCELLED
 
 
-def test_woken_job_has_its_wake_up_promised_now(desk: Desk, lmm_server: LMMTestServer) -> None:
+def test_woken_job_has_its_wake_up_enqueued_now(desk: Desk, lmm_server: LMMTestServer) -> None:
     lmm_server.state.set_script({"batch": {"polls": 0}})
     (job_id,) = _wait_for_batch(desk, range(1))
 
@@ -269,7 +269,7 @@ def test_woken_job_has_its_wake_up_promised_now(desk: Desk, lmm_server: LMMTestS
             rows = session.execute(select(OutboxRow.due_at).where(OutboxRow.job_id == job_id)).scalars()
             return [moment > utc_now() for moment in rows]
 
-    # The promise of its creation was never sent in this test.
+    # The wake-up of its creation was never sent in this test.
     assert sorted(due()) == [False, True]
     _carrier(desk).make_pass()
     assert due() == [False]

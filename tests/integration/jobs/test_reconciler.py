@@ -1,4 +1,4 @@
-"""Lost wake-ups, forgotten promises and dead workers, on both databases and a real Redis."""
+"""Lost wake-ups, unsent wake-ups and dead workers, on both databases and a real Redis."""
 
 from datetime import timedelta
 from pathlib import Path
@@ -9,7 +9,8 @@ from sqlalchemy import delete, func, select, update
 from core.broker import MAINTENANCE, Broker, connect_redis
 from core.database import Database
 from core.errors import BrokerUnavailable
-from core.jobs import outbox, repository
+from core.jobs import outbox, queries, transitions
+from core.jobs.job import JobSpec
 from core.jobs.reconciler import Reconciler
 from core.settings import BrokerSettings, WorkerSettings
 from core.storage.local import LocalStorage
@@ -20,13 +21,13 @@ LONG_AGO = timedelta(minutes=5)
 
 
 @pytest.fixture
-def reconciler(database: Database, wake_ups: Broker, tmp_path: Path) -> Reconciler:
-    return Reconciler(database, wake_ups, LocalStorage(tmp_path / "objects"), WorkerSettings())
+def reconciler(database: Database, broker: Broker, tmp_path: Path) -> Reconciler:
+    return Reconciler(database, broker, LocalStorage(tmp_path / "objects"), WorkerSettings())
 
 
 def _queued(database: Database, count: int) -> list[str]:
     with database.write() as session:
-        return [repository.create(session, JobKind.PROBE, MAINTENANCE) for _ in range(count)]
+        return [transitions.create(session, JobSpec(JobKind.PROBE, MAINTENANCE)) for _ in range(count)]
 
 
 def _age(database: Database) -> None:
@@ -41,74 +42,74 @@ def _outbox_size(database: Database) -> int:
         return session.scalar(select(func.count(OutboxRow.id))) or 0
 
 
-def test_promise_of_a_process_that_died_before_sending_is_kept(
-    database: Database, wake_ups: Broker, reconciler: Reconciler
+def test_wake_up_of_a_process_that_died_before_sending_it_is_sent(
+    database: Database, broker: Broker, reconciler: Reconciler
 ) -> None:
     _queued(database, 3)
     reconciler.make_pass()
-    assert wake_ups.waiting(MAINTENANCE) == 0, "fresh promises belong to the process that made them"
+    assert broker.waiting(MAINTENANCE) == 0, "fresh wake-ups belong to the process that committed them"
     _age(database)
     reconciler.make_pass()
-    assert wake_ups.waiting(MAINTENANCE) == 3
+    assert broker.waiting(MAINTENANCE) == 3
     assert _outbox_size(database) == 0
 
 
 def test_wake_ups_lost_with_redis_are_sent_again_once(
-    database: Database, wake_ups: Broker, reconciler: Reconciler, broker_settings: BrokerSettings
+    database: Database, broker: Broker, reconciler: Reconciler, broker_settings: BrokerSettings
 ) -> None:
     _queued(database, 50)
-    outbox.flush_outbox(database, wake_ups)
+    outbox.flush_outbox(database, broker)
     _age(database)
     reconciler.make_pass()
-    assert wake_ups.waiting(MAINTENANCE) == 50, "nothing is lost yet, so nothing is sent again"
+    assert broker.waiting(MAINTENANCE) == 50, "nothing is lost yet, so nothing is sent again"
     connect_redis(broker_settings).flushall()
     reconciler.make_pass()
     reconciler.make_pass()
-    assert wake_ups.waiting(MAINTENANCE) == 50
+    assert broker.waiting(MAINTENANCE) == 50
 
 
 def test_job_of_a_dead_worker_is_queued_again_and_fails_after_its_last_attempt(
-    database: Database, wake_ups: Broker, reconciler: Reconciler
+    database: Database, broker: Broker, reconciler: Reconciler
 ) -> None:
     with database.write() as session:
-        job_id = repository.create(session, JobKind.PROBE, MAINTENANCE, max_attempts=2)
+        job_id = transitions.create(session, JobSpec(JobKind.PROBE, MAINTENANCE, max_attempts=2))
         session.execute(delete(OutboxRow))
     for expected in (JobState.QUEUED, JobState.FAILED):
-        assert repository.claim(database, job_id, "dead", timedelta(seconds=-1)) is not None
+        assert transitions.claim(database, job_id, "dead", timedelta(seconds=-1)) is not None
         reconciler.make_pass()
         with database.read() as session:
-            job = repository.get(session, job_id)
+            job = queries.get(session, job_id)
         assert (job.state, job.error_code) == (expected, "worker_lost")
-    assert wake_ups.waiting(MAINTENANCE) == 1
+    assert broker.waiting(MAINTENANCE) == 1
 
 
 def test_sender_survives_a_broker_that_is_away(database: Database, tmp_path: Path) -> None:
     away = Broker(BrokerSettings(url=f"redis+socket://{tmp_path}/nobody.sock"))
     sender = outbox.OutboxSender(database, away)
     sender.start()
-    sender.committed(_queued(database, 2), MAINTENANCE)
+    sender.notify(_queued(database, 2), MAINTENANCE)
     sender.close()
-    assert _outbox_size(database) == 2, "the promises stay until a broker has them"
+    assert _outbox_size(database) == 2, "the rows stay until a broker has the wake-ups"
     with pytest.raises(BrokerUnavailable):
         outbox.flush_outbox(database, away)
 
 
-def test_sender_forgets_what_it_sent_and_no_later_promise(database: Database, wake_ups: Broker) -> None:
-    """The job may have been claimed, have failed and be promised again before its first promise is forgotten."""
+def test_sender_deletes_what_it_sent_and_no_later_wake_up(database: Database, broker: Broker) -> None:
+    """The job may have been claimed, have failed and be queued again before its first wake-up is deleted."""
     (job_id,) = _queued(database, 1)
     with database.write() as session:
-        outbox.promise(session, job_id, MAINTENANCE, utc_now() + timedelta(minutes=1))
-    sender = outbox.OutboxSender(database, wake_ups)
+        outbox.enqueue(session, job_id, MAINTENANCE, utc_now() + timedelta(minutes=1))
+    sender = outbox.OutboxSender(database, broker)
     sender.start()
-    sender.committed([job_id], MAINTENANCE)
+    sender.notify([job_id], MAINTENANCE)
     sender.close()
-    assert wake_ups.waiting(MAINTENANCE) == 1
+    assert broker.waiting(MAINTENANCE) == 1
     with database.read() as session:
         (left,) = session.scalars(select(OutboxRow))
     assert left.due_at > utc_now()
 
 
-def test_one_process_leads_at_a_time(wake_ups: Broker) -> None:
-    assert wake_ups.lead("test", "a", 5)
-    assert wake_ups.lead("test", "a", 5)
-    assert not wake_ups.lead("test", "b", 5)
+def test_one_process_leads_at_a_time(broker: Broker) -> None:
+    assert broker.acquire_leadership("test", "a", 5)
+    assert broker.acquire_leadership("test", "a", 5)
+    assert not broker.acquire_leadership("test", "b", 5)

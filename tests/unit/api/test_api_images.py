@@ -106,7 +106,7 @@ def test_transaction_that_fails_takes_the_original_away_again(
     def _break(*_: object, **__: object) -> None:
         raise RuntimeError("a defect")
 
-    monkeypatch.setattr(images.jobs, "create", _break)
+    monkeypatch.setattr(images.transitions, "create", _break)
     with pytest.raises(RuntimeError):
         client.post("/v1/images", files={"file": ("a.png", picture())})
     assert_nothing_left()
@@ -118,7 +118,7 @@ def test_database_lost_at_commit_leaves_the_original_to_the_sweep(
     def _lose(*_: object, **__: object) -> None:
         raise DatabaseUnavailable("the connection was lost")
 
-    monkeypatch.setattr(images.jobs, "create", _lose)
+    monkeypatch.setattr(images.transitions, "create", _lose)
     answer = client.post("/v1/images", files={"file": ("a.png", picture())})
     assert (answer.status_code, answer.json()["code"]) == (503, "database_unavailable")
     assert "nothing was changed" not in answer.text

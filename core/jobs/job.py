@@ -1,0 +1,46 @@
+"""Jobs as values that are handed through whole: what is ordered, the right to do one attempt, and its renewal."""
+
+from dataclasses import dataclass
+
+from models.job import JobKind
+
+
+@dataclass(frozen=True)
+class JobSpec:
+    """An order for a job: what it does, for which rows, on behalf of which request, and how often it is tried."""
+
+    kind: JobKind
+    queue: str
+    image_id: str | None = None
+    reconstruction_id: str | None = None
+    batch_id: str | None = None
+    request_id: str | None = None
+    max_attempts: int = 3
+
+
+@dataclass(frozen=True)
+class Claim:
+    """The right to do one attempt of a job. Whoever holds an older token can record nothing."""
+
+    job_id: str
+    kind: JobKind
+    token: str
+    attempt: int
+    max_attempts: int
+    image_id: str | None
+    reconstruction_id: str | None
+    request_id: str | None
+
+    @property
+    def is_last_attempt(self) -> bool:
+        """True when a failure of this attempt is final."""
+        return self.attempt >= self.max_attempts
+
+
+@dataclass(frozen=True)
+class Renewal:
+    """A claim whose lease is to be prolonged, and how far its job is: `progress` is in [0, 1]."""
+
+    claim: Claim
+    stage: str | None
+    progress: float

@@ -1,0 +1,124 @@
+"""Reading jobs. Every function works in the caller's session and changes nothing."""
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from sqlalchemy import and_, func, literal, or_, select
+from sqlalchemy.orm import Session
+
+from core.errors import NotFound
+from core.jobs.job import Claim
+from models.base import JSONObject, utc_now
+from models.job import Job, JobKind, JobState
+
+# Written into the statement as they are, so that the planner can see that the partial index of open jobs serves.
+QUEUED = literal(JobState.QUEUED, Job.state.type, literal_execute=True)
+RUNNING = literal(JobState.RUNNING, Job.state.type, literal_execute=True)
+
+
+def get(session: Session, job_id: str) -> Job:
+    """The job; raises NotFound."""
+    job = session.get(Job, job_id)
+    if job is None:
+        raise NotFound(f"There is no job {job_id!r}.")
+    return job
+
+
+def list_jobs(
+    session: Session,
+    *,
+    limit: int,
+    before: str | None = None,
+    state: JobState | None = None,
+    kind: JobKind | None = None,
+    image_id: str | None = None,
+    batch_id: str | None = None,
+) -> list[Job]:
+    """Newest first; `before` is the id that the last page ended with."""
+    wanted = {
+        Job.state: state,
+        Job.kind: kind,
+        Job.image_id: image_id,
+        Job.batch_id: batch_id,
+    }
+    query = select(Job).where(*(column == value for column, value in wanted.items() if value is not None))
+    if before is not None:
+        query = query.where(Job.id < before)
+    return list(session.scalars(query.order_by(Job.id.desc()).limit(limit)))
+
+
+def latest_by_image(session: Session, image_ids: Sequence[str]) -> dict[str, Job]:
+    """The latest job of each image that has one, by the image's id."""
+    newest = select(func.max(Job.id)).where(Job.image_id.in_(image_ids)).group_by(Job.image_id)
+    rows = session.scalars(select(Job).where(Job.id.in_(newest)))
+    return {row.image_id: row for row in rows if row.image_id is not None}
+
+
+def open_ids(session: Session, *, image_id: str | None = None, batch_id: str | None = None) -> list[str]:
+    """Ids of the jobs of an image or batch that have not ended, in the order in which their rows are to be locked."""
+    owner = Job.image_id == image_id if image_id is not None else Job.batch_id == batch_id
+    query = select(Job.id).where(owner, Job.state.in_((JobState.QUEUED, JobState.RUNNING))).order_by(Job.id)
+    return list(session.scalars(query))
+
+
+def queue_position(session: Session, job: Job) -> int | None:
+    """How many jobs of the same queue were there before this one and still wait; None when it does not wait."""
+    if job.state != JobState.QUEUED:
+        return None
+    # Deferred jobs are ahead of nobody.
+    ahead = select(func.count()).where(
+        Job.queue == job.queue, Job.state == QUEUED, Job.id < job.id, Job.due_at <= utc_now()
+    )
+    return session.scalar(ahead) or 0
+
+
+def usage_of(session: Session, claim: Claim) -> JSONObject | None:
+    """What a language model's answer cost this job, in this attempt or an earlier one."""
+    usage: JSONObject | None = session.scalar(select(Job.usage).where(Job.id == claim.job_id))
+    return usage
+
+
+def expired(session: Session, limit: int) -> list[Claim]:
+    """Claims whose worker was silent for longer than its lease."""
+    rows = session.execute(
+        select(
+            Job.id,
+            Job.kind,
+            func.coalesce(Job.lease_token, ""),
+            Job.attempts,
+            Job.max_attempts,
+            Job.image_id,
+            Job.reconstruction_id,
+            Job.request_id,
+        )
+        .where(Job.state == RUNNING, Job.lease_expires_at < utc_now())
+        .limit(limit)
+    )
+    return [Claim(*row) for row in rows]
+
+
+def count_open(session: Session) -> dict[tuple[str, JobState], int]:
+    """How many jobs wait for a worker or run, by queue and state; what autoscaling and metrics read.
+
+    A deferred job waits for no worker, so it calls for none.
+    """
+    is_open = or_(and_(Job.state == QUEUED, Job.due_at <= utc_now()), Job.state == RUNNING)
+    rows = session.execute(select(Job.queue, Job.state, func.count()).where(is_open).group_by(Job.queue, Job.state))
+    return {(queue, state): count for queue, state, count in rows}
+
+
+def count_due(session: Session, queue: str) -> int:
+    """How many jobs of a queue wait for a worker now."""
+    query = select(func.count()).where(Job.queue == queue, Job.state == QUEUED, Job.due_at <= utc_now())
+    return session.scalar(query) or 0
+
+
+def waiting_since(session: Session, queue: str, before: datetime, limit: int) -> list[str]:
+    """Queued jobs of a queue that are due and were last woken before that moment, oldest first."""
+    query = (
+        select(Job.id)
+        .where(Job.queue == queue, Job.state == QUEUED, Job.woken_at < before, Job.due_at <= utc_now())
+        .order_by(Job.id)
+        .limit(limit)
+    )
+    return list(session.scalars(query))
