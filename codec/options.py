@@ -72,7 +72,7 @@ class RestorerName(StrEnum):
     SMOOTH = "smooth"
     """Edge-aware enlargement; no network, invents nothing."""
     DIFFUSION = "diffusion"
-    """Paints it again by a diffusion model; needs the networks of a profile."""
+    """Reconstructs it by a diffusion model; needs the networks of a profile."""
 
 
 _OWN_MODES = {Profile.LITE: Mode.REF, Profile.SD21: Mode.PIXEL}
@@ -193,19 +193,19 @@ class DecodeOptions(_Options):
 
     restorer: RestorerName | None = Field(default=None, description="Default: diffusion, by the profile's networks.")
     schedule: Schedule = Schedule.FAST
-    steps: int | None = Field(default=None, ge=1, le=200, description="Looks of the network; default by schedule.")
+    steps: int | None = Field(default=None, ge=1, le=200, description="Network evaluations; default by schedule.")
     guidance: float | None = Field(default=None, ge=0, le=30, description="How strongly the text pulls.")
     solver: Solver | None = Field(default=None, description="Default: dpmpp-2m, and ddpm in the staged schedule.")
     strength: float = Field(default=1.0, ge=0, le=2, description="How strongly the coarse picture holds; 1 as trained.")
     res: int | None = Field(
-        default=None, ge=64, le=2048, description="Pixels that the short edge is raised to while painting."
+        default=None, ge=64, le=2048, description="Pixels that the short edge is raised to while restoring."
     )
     seed: int | None = Field(default=None, ge=0, lt=2**63, description="Default: derived from the stream.")
     profile: Profile = Field(default=Profile.LITE, description=_PROFILE)
 
     @property
-    def painter(self) -> RestorerName:
-        """Who paints: the restorer that was asked for, or else the networks of the profile."""
+    def restorer_name(self) -> RestorerName:
+        """The restorer that was asked for, or else the one by the networks of the profile."""
         return self.restorer or RestorerName.DIFFUSION
 
 

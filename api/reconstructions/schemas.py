@@ -30,7 +30,7 @@ class OrderOptions(DecodeOptions):
     def decode_options(self) -> DecodeOptions:
         """The part that the codec knows, with the restorer by name: one that is left out is the same order."""
         known = self.model_dump(include=set(DecodeOptions.model_fields))
-        return DecodeOptions.model_validate(known | {"restorer": self.painter})
+        return DecodeOptions.model_validate(known | {"restorer": self.restorer_name})
 
 
 class ReconstructionLinks(BaseModel):

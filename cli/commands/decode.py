@@ -121,7 +121,7 @@ def _processes(options: "DecodeOptions") -> int:
     """Networks fill the device, or all processors, from one process; and each process would load its own."""
     from codec.decode.restore import NEEDS_NETWORKS
 
-    return 1 if options.painter in NEEDS_NETWORKS else os.cpu_count() or 1
+    return 1 if options.restorer_name in NEEDS_NETWORKS else os.cpu_count() or 1
 
 
 def decode_one(task: _Task) -> dict[str, Any]:
@@ -213,7 +213,7 @@ def _done_before(task: _Task, data: bytes) -> dict[str, Any] | None:
     seed = task.options.seed if task.options.seed is not None else seed_from(data)
     marks = (
         f'misc:StreamSHA256="{hashlib.sha256(data).hexdigest()}"',
-        f'misc:Restorer="{task.options.painter}"',
+        f'misc:Restorer="{task.options.restorer_name}"',
         f'misc:Settings="{settings_of(task.options)}"',
         f'misc:Seed="{seed}"',
     )

@@ -332,7 +332,7 @@ def _write(document: dict[str, Any], comparison: "Comparison", plot: Path | None
         plot_rates(plot, summary, comparison.metrics.is_distance, f"{count} pictures, means")
     if compressai is not None and summary:
         setting = comparison.settings[0]
-        words = f"mode {setting.encode.mode.value}, restorer {setting.decode.painter.value}, {count} pictures"
+        words = f"mode {setting.encode.mode.value}, restorer {setting.decode.restorer_name.value}, {count} pictures"
         for codec in dict.fromkeys(entry["codec"] for entry in summary):
             path = compressai if codec == OURS else compressai.with_name(f"{compressai.stem}-{codec}.json")
             within = words if codec.startswith(OURS) else f"within the bytes of {OURS}, {words}"

@@ -1,4 +1,7 @@
-"""From a `.misc` file to a picture: unpack, rebuild the coarse picture, restore step by step."""
+"""From a `.misc` file to a picture in three parts: prepare the request, drive its steps, finish.
+
+`decode` drives one request alone. Whoever drives many together calls `prepare` and `finish` around steps of their own.
+"""
 
 import hashlib
 import time
@@ -25,7 +28,7 @@ OnStep = Callable[[RestoreState], None]
 
 _RESTORE_START = 0.1
 
-__all__ = ["Decoded", "decode", "rebuild_coarse", "seed_from", "settings_of"]
+__all__ = ["Decoded", "PreparedDecode", "decode", "finish", "prepare", "rebuild_coarse", "seed_from", "settings_of"]
 
 
 @dataclass(frozen=True)
@@ -33,7 +36,7 @@ class Decoded:
     """A reconstruction: an RGB picture of the stream's size, and all that made it.
 
     `generative` says that the restorer may have invented detail. `settings` are the options that had a part in it, in
-    words. `seconds` has coarse, restore and total, and `restore_` with each stage that the restorer tells of.
+    words. `seconds` has coarse, restore and total, and `restore_` with each stage that the restorer has timed.
     """
 
     picture: Image.Image
@@ -45,6 +48,28 @@ class Decoded:
     generative: bool
     settings: str = ""
     seconds: dict[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class PreparedDecode:
+    """A request between `prepare` and `finish`: what its picture will be labelled with, and the state to be stepped.
+
+    `restorer` began `state`, and only it may advance it. `begun` and `coarse_done` are `time.perf_counter` readings.
+    """
+
+    stream: Stream
+    stream_sha256: str
+    options: DecodeOptions
+    seed: int
+    restorer: Restorer
+    state: RestoreState
+    begun: float
+    coarse_done: float
+
+    @property
+    def progress(self) -> float:
+        """Progress of the whole decode in [0, 1]; may fall when the restorer goes on in smaller steps."""
+        return _RESTORE_START + (1 - _RESTORE_START) * self.state.steps_done / (self.state.steps_total + 1)
 
 
 def decode(
@@ -60,37 +85,86 @@ def decode(
 ) -> Decoded:
     """Decode a `.misc` file. The same file and options give the same picture on one machine.
 
-    `reference` is the picture beside an external stream; `restorer` replaces the one that `options` name, for a
-    caller that keeps one loaded; `find_network` fetches the learned codec that a stream of mode net names. Raises
-    StreamError, ReferenceMissing, WeightsError, OptionError, FeatureUnavailable; `cancelled` is asked between stages
-    and before each step, and Cancelled is raised on True.
+    Raises what `prepare` and `finish` raise; `cancelled` is asked between stages and before each step, and Cancelled
+    is raised on True.
     """
     report = on_progress or (lambda stage, progress: None)
     is_cancelled = cancelled or (lambda: False)
-    begun = time.perf_counter()
-    restorer = restorer or get_restorer(options.painter)
     _check(is_cancelled)
     report("coarse", 0.0)
+    prepared = prepare(data, options, reference=reference, restorer=restorer, find_network=find_network)
+    _check(is_cancelled)
+    progress = _RESTORE_START
+    report("restore", progress)
+    state = prepared.state
+    while not state.is_done:
+        _check(is_cancelled)
+        prepared.restorer.step([state])
+        if state.failure is not None:
+            raise state.failure
+        if on_step is not None:
+            on_step(state)
+        progress = max(progress, prepared.progress)
+        report("restore", progress)
+    decoded = finish(prepared)
+    report("done", 1.0)
+    return decoded
+
+
+def prepare(
+    data: bytes,
+    options: DecodeOptions,
+    *,
+    reference: bytes | None = None,
+    restorer: Restorer | None = None,
+    find_network: FindNetwork | None = None,
+) -> PreparedDecode:
+    """Unpack a `.misc` file, rebuild its coarse picture and begin its restoration, without taking a step.
+
+    `reference` is the picture beside an external stream; `restorer` replaces the one that `options` name, for a
+    caller that keeps one loaded; `find_network` fetches the learned codec that a stream of mode net names. Raises
+    StreamError, ReferenceMissing, WeightsError, OptionError, OutOfMemory, FeatureUnavailable.
+    """
+    begun = time.perf_counter()
+    restorer = restorer or get_restorer(options.restorer_name)
     stream = unpack(data).stream
     seed = options.seed if options.seed is not None else seed_from(data)
-    coarse = rebuild_coarse(stream, reference=reference, find_network=find_network)
+    coarse = np.asarray(rebuild_coarse(stream, reference=reference, find_network=find_network))
     coarse_done = time.perf_counter()
-    request = RestoreRequest(np.asarray(coarse), stream.texts, map_arrays(stream.maps), options, seed, stream.coarse)
-    del coarse
-    picture, stages = _restore(restorer, request, report, on_step or (lambda state: None), is_cancelled)
-    ended = time.perf_counter()
-    report("done", 1.0)
-    return Decoded(
-        picture=picture,
+    request = RestoreRequest(coarse, stream.texts, map_arrays(stream.maps), options, seed, stream.coarse)
+    return PreparedDecode(
         stream=stream,
         stream_sha256=hashlib.sha256(data).hexdigest(),
-        schedule=options.schedule.value,
+        options=options,
         seed=seed,
+        restorer=restorer,
+        state=restorer.begin(request),
+        begun=begun,
+        coarse_done=coarse_done,
+    )
+
+
+def finish(prepared: PreparedDecode) -> Decoded:
+    """The picture of a request whose steps are taken, with its provenance; raises the failure of its state."""
+    restorer, state = prepared.restorer, prepared.state
+    picture = restorer.finish(state)
+    ended = time.perf_counter()
+    stages = {f"restore_{stage}": seconds for stage, seconds in state.seconds.items()}
+    return Decoded(
+        picture=picture,
+        stream=prepared.stream,
+        stream_sha256=prepared.stream_sha256,
+        schedule=prepared.options.schedule.value,
+        seed=prepared.seed,
         restorer=restorer.name,
         generative=restorer.generative,
-        settings=settings_of(options),
-        seconds={"coarse": coarse_done - begun, "restore": ended - coarse_done, "total": ended - begun}
-        | {f"restore_{stage}": seconds for stage, seconds in stages.items()},
+        settings=settings_of(prepared.options),
+        seconds={
+            "coarse": prepared.coarse_done - prepared.begun,
+            "restore": ended - prepared.coarse_done,
+            "total": ended - prepared.begun,
+            **stages,
+        },
     )
 
 
@@ -100,37 +174,14 @@ def seed_from(data: bytes) -> int:
 
 
 def settings_of(options: DecodeOptions) -> str:
-    """All options that change what a restorer with networks paints, seed apart, in words; "" for other restorers.
+    """All options that change the picture of a restorer with networks, seed apart, in words; "" for other restorers.
 
     Two decodes of one file with the same words, seed and weights give the same picture.
     """
-    if options.painter not in NEEDS_NETWORKS:
+    if options.restorer_name not in NEEDS_NETWORKS:
         return ""
     values = options.model_dump(mode="json", exclude={"restorer", "seed"}, exclude_none=True)
     return ", ".join(f"{name} {value}" for name, value in values.items())
-
-
-def _restore(
-    restorer: Restorer,
-    request: RestoreRequest,
-    report: OnProgress,
-    on_step: OnStep,
-    is_cancelled: Callable[[], bool],
-) -> tuple[Image.Image, dict[str, float]]:
-    """The picture, and the seconds of each of the restorer's stages."""
-    _check(is_cancelled)
-    share = _RESTORE_START
-    report("restore", share)
-    state = restorer.begin(request)
-    while state.steps_done < state.steps_total:
-        _check(is_cancelled)
-        restorer.step([state])
-        on_step(state)
-        # A restorer that runs out of memory goes on in smaller and therefore more steps.
-        share = max(share, _RESTORE_START + (1 - _RESTORE_START) * state.steps_done / (state.steps_total + 1))
-        report("restore", share)
-    picture = restorer.finish(state)
-    return picture, {str(stage): seconds for stage, seconds in state.seconds.items()}
 
 
 def _check(is_cancelled: Callable[[], bool]) -> None:

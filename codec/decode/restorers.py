@@ -1,6 +1,6 @@
 """The restorers of one process: each made once, with its networks, and shared by all requests.
 
-Decides who paints for which options; how is the restorers' matter.
+Decides which restorer serves which options; how it restores is its own matter.
 """
 
 import gc
@@ -29,8 +29,8 @@ _WARM_UP_PX = 64
 
 
 @dataclass(frozen=True)
-class _Painters:
-    """One complete set of networks that is here: the digests of its files, and what loads them."""
+class _NetworkSet:
+    """One complete set of networks on this machine: the digests of its files, and what loads them."""
 
     digests: tuple[str, ...]
     load: "Callable[[], Networks]"
@@ -39,17 +39,17 @@ class _Painters:
 class Restorers:
     """Restorers by what a request asks for. Safe for many threads.
 
-    The networks of one set are kept; a request for another set loads that one and lets the first go when it is free.
+    The networks of one set are kept; a request for another set loads that one and evicts the first when it is free.
     """
 
     def __init__(self, store: WeightsStore, device_config: DeviceConfig | None = None) -> None:
         self._store, self._device_config = store, device_config or DeviceConfig()
-        self._painting: ModelCache[Restorer] = ModelCache(most=1, on_release=self._free_memory)
+        self._cache: ModelCache[Restorer] = ModelCache(most=1, on_release=self._free_memory)
 
     def check(self, options: DecodeOptions) -> None:
         """Raise what `use` would raise because the files of networks are not here, without loading any."""
-        if options.painter in NEEDS_NETWORKS:
-            self._painters_of(options.profile)
+        if options.restorer_name in NEEDS_NETWORKS:
+            self._network_set(options.profile)
 
     @contextmanager
     def use(self, options: DecodeOptions) -> Iterator[Restorer]:
@@ -58,12 +58,12 @@ class Restorers:
         Raises WeightsMissing and WeightsCorrupt, which name the file and the command that fetches it, and
         FeatureUnavailable where a library or device is not there.
         """
-        name = options.painter
+        name = options.restorer_name
         if name not in NEEDS_NETWORKS:
             yield get_restorer(name)
             return
-        painters = self._painters_of(options.profile)
-        with self._painting.use((name, painters.digests), lambda: self._load(name, painters)) as restorer:
+        network_set = self._network_set(options.profile)
+        with self._cache.use((name, network_set.digests), lambda: self._load(name, network_set)) as restorer:
             yield restorer
 
     def warm_up(self, profile: Profile) -> None:
@@ -80,20 +80,20 @@ class Restorers:
                 restorer.finish(restorer.begin(RestoreRequest(coarse, texts, maps, options, seed=0)))
 
     def release_idle(self, seconds: float) -> int:
-        """Give the memory of networks back that nobody asked for in so many seconds; returns how many those were."""
-        return self._painting.release_idle(seconds)
+        """Evict the networks that nobody wanted for `seconds`; return the count."""
+        return self._cache.release_idle(seconds)
 
-    def _painters_of(self, profile: Profile) -> _Painters:
+    def _network_set(self, profile: Profile) -> _NetworkSet:
         if profile is Profile.LITE:
             record = find_lite(self._store)
-            return _Painters((record.sha256,), lambda: self._lite(record))
+            return _NetworkSet((record.sha256,), lambda: self._lite(record))
         files = find_files(self._store, profile)
-        return _Painters(files.digests, lambda: self._diffbir(files))
+        return _NetworkSet(files.digests, lambda: self._diffbir(files))
 
-    def _load(self, name: RestorerName, painters: _Painters) -> Restorer:
+    def _load(self, name: RestorerName, network_set: _NetworkSet) -> Restorer:
         # Two sets at once may be more than the device has.
-        self._painting.release_idle(0.0)
-        return get_restorer(name, painters.load())
+        self._cache.release_idle(0.0)
+        return get_restorer(name, network_set.load())
 
     def _lite(self, record: Record) -> "Networks":
         network, vocabulary = load_lite(self._store, record, self._device_config)

@@ -31,7 +31,7 @@ for words in (["encode", photo, "-o", stream], ["decode", stream, "-o", picture,
 refused = misc("decode", stream, "-o", painted)
 assert (refused.exit_code, refused.stdout) == (1, ""), refused.output
 assert len(refused.stderr.splitlines()) == 1, refused.stderr
-assert "Painting needs PyTorch" in refused.stderr and "pip install 'misc-archive[nets]'" in refused.stderr
+assert "Restoring by networks needs PyTorch" in refused.stderr and "pip install 'misc-archive[nets]'" in refused.stderr
 print("ran")
 """
 

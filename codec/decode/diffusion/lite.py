@@ -13,7 +13,7 @@ from codec.nets.lite.network import LiteRestorer
 from codec.nets.lite.vocabulary import Vocabulary
 
 _RES_PX = 64
-"""Pictures are painted at their own size; only tiny ones are raised, so that there is something to see."""
+"""Pictures are restored at their own size; only tiny ones are raised, so that there is something to see."""
 
 _VALUES_PER_PX = {Stage.CLEAN: 4, Stage.ENCODE: 12, Stage.DIFFUSE: 136, Stage.DECODE: 12}
 """Values that live at one time for each pixel of a sample, weights aside: the growth of a process's peak memory in one

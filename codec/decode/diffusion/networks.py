@@ -20,7 +20,7 @@ class Stage(StrEnum):
     ENCODE = "encode"
     """The cleaned picture becomes the condition latent."""
     DIFFUSE = "diffuse"
-    """The denoising network looks at the noisy latent."""
+    """The denoising network is evaluated on the noisy latent."""
     DECODE = "decode"
     """The latent becomes a picture, with the colours of the cleaned one."""
 
@@ -60,7 +60,7 @@ class Networks(Protocol):
 
     @property
     def sampling(self) -> Sampling:
-        """How it is to be asked where the caller does not say."""
+        """Steps, guidance and first noise where the caller does not say."""
 
     @property
     def device(self) -> torch.device:
@@ -88,7 +88,7 @@ class Networks(Protocol):
         strength: float = 1.0,
         regions: torch.Tensor | None = None,
     ) -> torch.Tensor:
-        """What `prediction` says about `noisy`, (B, C, h, w), at `times`, (B,) timesteps of training.
+        """The `prediction` for `noisy`, (B, C, h, w), at `times`, (B,) timesteps of training.
 
         `texts`: (B, R, T, C), R texts for each sample; `regions`: (B, R, h, w), how much each text holds where, adding
         up to 1 everywhere; only None when R is 1. `strength`: how strongly the condition steers, 1 as trained.

@@ -1,4 +1,4 @@
-"""What a request's passes are, by its schedule, and how large the picture is while it is painted. Needs no PyTorch."""
+"""What a request's passes are, by its schedule, and how large the picture is while it is restored. Needs no PyTorch."""
 
 import math
 from dataclasses import dataclass
@@ -82,7 +82,7 @@ def _with_enough_steps(passes: tuple[Pass, ...]) -> tuple[Pass, ...]:
 
 @dataclass(frozen=True)
 class WorkingSize:
-    """Sides in pixels while painting: `width` x `height` is the picture, the rest up to `padded_*` is padding."""
+    """Sides in pixels while restoring: `width` x `height` is the picture, the rest up to `padded_*` is padding."""
 
     width: int
     height: int

@@ -32,21 +32,21 @@ def lowered(decoded: torch.Tensor, cleaned: torch.Tensor, size: WorkingSize, wid
     Both are (1, 3, padded height, padded width) float32 in main memory; values are cut to [0, 1] and to whole levels
     without rounding, as published. Works in strips, whose result is that of the whole.
     """
-    painted = np.empty((size.height, size.width, 3), np.uint8)
+    restored = np.empty((size.height, size.width, 3), np.uint8)
     strip_rows = max(_COLOUR_REACH_PX, _STRIP_PIXELS // size.padded_width)
     for top in range(0, size.height, strip_rows):
         bottom = min(size.height, top + strip_rows)
         first, last = max(0, top - _COLOUR_REACH_PX), min(size.padded_height, bottom + _COLOUR_REACH_PX)
         fixed = fix_colours(decoded[:, :, first:last], cleaned[:, :, first:last])
         inner = fixed[0, :, top - first : bottom - first, : size.width]
-        painted[top:bottom] = (inner.clamp(0, 1) * 255).permute(1, 2, 0).to(torch.uint8).numpy()
+        restored[top:bottom] = (inner.clamp(0, 1) * 255).permute(1, 2, 0).to(torch.uint8).numpy()
     if (size.width, size.height) == (width, height):
-        return painted
-    return np.asarray(Image.fromarray(painted).resize((width, height), Image.Resampling.BICUBIC))
+        return restored
+    return np.asarray(Image.fromarray(restored).resize((width, height), Image.Resampling.BICUBIC))
 
 
-def blended(picture: Bytes, painted: Bytes, mask: npt.NDArray[np.uint8]) -> Bytes:
-    """`painted` inside the map and `picture` outside, both (H, W, 3), with soft borders at the picture's own shape."""
+def blended(picture: Bytes, restored: Bytes, mask: npt.NDArray[np.uint8]) -> Bytes:
+    """`restored` inside the map and `picture` outside, both (H, W, 3), with soft borders at the picture's own shape."""
     height, width = picture.shape[:2]
     inside = scale_map(mask, width, height)
     result = np.empty_like(picture)
@@ -54,6 +54,6 @@ def blended(picture: Bytes, painted: Bytes, mask: npt.NDArray[np.uint8]) -> Byte
     for top in range(0, height, strip_rows):
         rows = slice(top, top + strip_rows)
         below = picture[rows].astype(np.float32)
-        mixed = below + inside[rows, :, None] * (painted[rows] - below)
+        mixed = below + inside[rows, :, None] * (restored[rows] - below)
         result[rows] = np.rint(mixed).astype(np.uint8)
     return result

@@ -1,4 +1,4 @@
-"""The restorer that paints a picture again: runs what its requests ask for, many in one call of the network.
+"""The restorer by diffusion: evaluates the network calls of its requests, many requests in one evaluation.
 
 It knows nothing of schedules and tiles, which are the requests' own, nor of files that networks come from.
 """
@@ -7,6 +7,7 @@ import math
 import time
 from collections import defaultdict
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import torch
 from PIL import Image
@@ -15,9 +16,9 @@ from codec.decode.diffusion.memory import call_budget_bytes, free_host_bytes, is
 from codec.decode.diffusion.networks import Networks, Stage
 from codec.decode.diffusion.passes import WorkingSize, plan_passes
 from codec.decode.diffusion.preview import LatentColours
-from codec.decode.diffusion.state import Call, DiffusionState
+from codec.decode.diffusion.state import DiffusionState, NetworkCall
 from codec.decode.diffusion.tiles import smallest_tile_pixels
-from codec.decode.restore import RestoreRequest
+from codec.decode.restore import RestoreRequest, run_to_end
 from codec.errors import OutOfMemory
 
 _TILE_EDGES_PX = (256, 320, 384, 512, 640, 768, 1024, 1280, 1536, 2048)
@@ -25,16 +26,23 @@ _TILE_EDGES_PX = (256, 320, 384, 512, 640, 768, 1024, 1280, 1536, 2048)
 would change the picture."""
 
 _LARGEST_EDGE_PX = {Stage.CLEAN: 2048, Stage.ENCODE: 2048, Stage.DIFFUSE: 1536, Stage.DECODE: 2048}
-"""Larger ones gain nothing: attention grows with the square of a tile, and Stable Diffusion repeats what it paints
-when it sees much more than the 512 pixels that it was trained on."""
+"""Larger ones gain nothing: attention grows with the square of a tile, and Stable Diffusion repeats itself when
+it sees much more than the 512 pixels that it was trained on."""
 
 _HOST_BYTES_PER_PX = 64
 """Of main memory for each pixel at the working size: two float32 pictures, and a few of 8 bits; 59 were measured as the
 growth of a process's peak memory over a picture of 12 megapixels, with networks that take none."""
 
 
+class _Step(NamedTuple):
+    """A state and the call that advances it, built once a step."""
+
+    state: DiffusionState
+    call: NetworkCall
+
+
 class DiffusionRestorer:
-    """Paints by `networks`. One instance serves all requests of a process; steps may come from several threads.
+    """Restores by diffusion with `networks`. One instance serves all requests of a process, from several threads.
 
     Tiles are as large as the memory that is free when it is made allows. `tile_px` fixes the edge of the largest tile
     instead, which makes pictures independent of what else runs on the machine.
@@ -58,7 +66,7 @@ class DiffusionRestorer:
         needed, free = _HOST_BYTES_PER_PX * size.padded_pixels, free_host_bytes()
         if needed > free:
             raise OutOfMemory(
-                f"Painting {size.padded_width} x {size.padded_height} pixels needs {needed >> 20} MB of main memory; "
+                f"Restoring {size.padded_width} x {size.padded_height} pixels needs {needed >> 20} MB of main memory; "
                 f"{free >> 20} MB are free."
             )
         samples = max(1 if each.guidance == 1 else 2 for each in passes)
@@ -71,24 +79,25 @@ class DiffusionRestorer:
     def step(self, states: Sequence[DiffusionState]) -> None:
         """One call of a network for each state: one tile of one stage, so that no step is long.
 
-        States that denoise tiles of one shape share a call. Raises OutOfMemory when a state's smallest tile does not
-        fit; it is kept as that state's `failure`, and all other states have been advanced.
+        States that denoise tiles of one shape share a call. A state that cannot go on keeps the reason as its
+        `failure` - OutOfMemory when its smallest tile does not fit - and all others are advanced.
         """
-        groups = defaultdict(list)
-        for state in states:
-            if state.failure is None and not state.is_done:
-                groups[self._group(state)].append(state)
+        batches: dict[object, list[_Step]] = defaultdict(list)
         with torch.inference_mode():
-            for group in groups.values():
-                self._advance(group)
-        for state in states:
-            if state.failure is not None:
-                raise state.failure
+            for state in states:
+                if state.failure is None and not state.is_done:
+                    try:
+                        step = _Step(state, state.next_call())
+                    except Exception as error:  # noqa: BLE001 - it ends its own request, never a neighbour's
+                        _fail(state, state.stage, error)
+                    else:
+                        batches[step.call.batch_key or id(state)].append(step)
+            for batch in batches.values():
+                self._advance(batch)
 
     def finish(self, state: DiffusionState) -> Image.Image:
-        """The painted picture; takes the steps that have not been taken."""
-        while not state.is_done:
-            self.step([state])
+        """The restored picture; takes the steps that have not been taken."""
+        run_to_end(self, state)
         return state.picture
 
     def _max_tile_pixels(self, stage: Stage, samples: int) -> int:
@@ -98,43 +107,38 @@ class DiffusionRestorer:
         edges = [edge for edge in _TILE_EDGES_PX if edge <= min(fitting, _LARGEST_EDGE_PX[stage])]
         return edges[-1] ** 2 if edges else smallest_tile_pixels(self._networks.multiple_px)
 
-    def _group(self, state: DiffusionState) -> tuple[object, ...]:
-        """What states must have in common to share a call."""
-        if state.stage is not Stage.DIFFUSE:
-            return (id(state),)
-        call = state.call()
-        assert call.values is not None and call.vectors is not None
-        return (*call.values.shape[1:], call.vectors.shape[1:], call.regions is None, call.strength)
-
-    def _advance(self, states: Sequence[DiffusionState]) -> None:
-        """Advance states that can share a call, in as few calls as memory allows."""
+    def _advance(self, batch: Sequence[_Step]) -> None:
+        """Advance states whose calls can be one evaluation, in as few evaluations as memory allows."""
         begun = time.perf_counter()
-        calls = [state.call() for state in states]
-        outputs = self._outputs(calls) if self._fits(calls) else None
+        outputs, error = self._outputs(batch)
         if outputs is None:
             # Outside of the error's handler, whose traceback holds on to what did not fit.
-            del calls
             release(self._networks.device)
-            self._advance_in_smaller_pieces(states)
+            self._advance_in_pieces(batch, error)
             return
-        for state, call, output in zip(states, calls, outputs, strict=True):
+        for step, output in zip(batch, outputs, strict=True):
             try:
-                state.take(output)
-            except MemoryError:
-                state.failure = _too_small(call.stage)
-            state.seconds[call.stage] = state.seconds.get(call.stage, 0.0) + time.perf_counter() - begun
+                step.state.apply_output(output)
+            except Exception as fault:  # noqa: BLE001 - it ends its own request, never a neighbour's
+                _fail(step.state, step.call.stage, fault)
+            spent = step.state.seconds.get(step.call.stage, 0.0) + time.perf_counter() - begun
+            step.state.seconds[step.call.stage] = spent
 
-    def _advance_in_smaller_pieces(self, states: Sequence[DiffusionState]) -> None:
-        if len(states) > 1:
-            half = len(states) // 2
-            self._advance(states[:half])
-            self._advance(states[half:])
-        elif states[0].shrink():
-            self._advance(states)
+    def _advance_in_pieces(self, batch: Sequence[_Step], error: Exception | None) -> None:
+        """Halve a batch that did not fit or failed with `error`, down to the request that is the cause."""
+        state = batch[0].state
+        if len(batch) > 1:
+            half = len(batch) // 2
+            self._advance(batch[:half])
+            self._advance(batch[half:])
+        elif error is not None:
+            state.failure = error
+        elif state.shrink():
+            self._advance([_Step(state, state.next_call())])
         else:
-            states[0].failure = _too_small(states[0].stage)
+            state.failure = _too_small(state.stage)
 
-    def _fits(self, calls: Sequence[Call]) -> bool:
+    def _fits(self, calls: Sequence[NetworkCall]) -> bool:
         """Whether several requests together stay within what one call may take; one alone is always tried."""
         if len(calls) == 1:
             return True
@@ -142,20 +146,20 @@ class DiffusionRestorer:
         needed = pixels * self._networks.latent_px**2 * self._networks.bytes_per_px[Stage.DIFFUSE]
         return needed <= self._budget_bytes
 
-    def _outputs(self, calls: Sequence[Call]) -> list[torch.Tensor] | None:
-        """What the network says to each call, or None when memory ran out."""
-        try:
-            outputs = self._look(calls)
-            if self._networks.device.type == "cuda":
-                # So that time is counted where it is spent, and an error shows up here.
-                torch.cuda.synchronize(self._networks.device)
-            return outputs
-        except (RuntimeError, MemoryError) as error:
-            if not is_exhaustion(error):
-                raise
-            return None
+    def _outputs(self, batch: Sequence[_Step]) -> tuple[list[torch.Tensor] | None, Exception | None]:
+        """The network's output for each call, or None and what went wrong, which is None where memory is too small.
 
-    def _look(self, calls: Sequence[Call]) -> list[torch.Tensor]:
+        The device is not waited for: on a GPU a call's seconds count where its output is first needed.
+        """
+        calls = [step.call for step in batch]
+        if not self._fits(calls):
+            return None, None
+        try:
+            return self._evaluate(calls), None
+        except Exception as error:  # noqa: BLE001 - it ends the requests that cause it, never their neighbours
+            return None, None if is_exhaustion(error) else error
+
+    def _evaluate(self, calls: Sequence[NetworkCall]) -> list[torch.Tensor]:
         first = calls[0]
         if first.stage is Stage.EMBED:
             return [self._networks.embed(first.texts)]
@@ -177,6 +181,10 @@ class DiffusionRestorer:
 def _joined(parts: Sequence[torch.Tensor | None]) -> torch.Tensor:
     present = [part for part in parts if part is not None]
     return present[0] if len(present) == 1 else torch.cat(present)
+
+
+def _fail(state: DiffusionState, stage: Stage, error: Exception) -> None:
+    state.failure = _too_small(stage) if is_exhaustion(error) else error
 
 
 def _too_small(stage: Stage) -> OutOfMemory:

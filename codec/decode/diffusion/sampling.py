@@ -1,4 +1,4 @@
-"""How a set of networks is asked where the caller does not say. Needs no PyTorch."""
+"""How a set of networks is sampled where the caller does not say. Needs no PyTorch."""
 
 from dataclasses import dataclass
 
@@ -8,8 +8,8 @@ class Sampling:
     """The defaults are those of Stable Diffusion steered by DiffBIR.
 
     The steps and guidances of the staged schedule, for an item's pass and for the overall one, are MISC's (the
-    `sr_pipe` calls of its published notebook). `fast_steps`: looks of the fast schedule. `first_time`: the timestep of
-    training that a pass begins at.
+    `sr_pipe` calls of its published notebook). `fast_steps`: network evaluations of the fast schedule. `first_time`:
+    the timestep of training that a pass begins at.
     """
 
     fast_steps: int = 12

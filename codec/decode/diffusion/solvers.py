@@ -1,7 +1,6 @@
-"""The ways from noise to a clean latent, as values that a request carries along. They call no network.
+"""Samplers as per-request state machines: each yields the next (timestep, latents) and consumes the prediction.
 
-A trajectory says at which timestep the network should look at which latents, and is told what it said. Each request
-has its own, because requests that share a call of the network are at different places of their ways.
+They evaluate no network. Each request has its own, because requests that share a call are at different timesteps.
 """
 
 import math
@@ -17,27 +16,27 @@ from codec.nets.diffbir.config import Prediction
 from codec.options import Solver
 
 _KNOTS = (999, 850, 736, 645, 545, 455, 343, 233, 124, 24, 0)
-"""Where ten looks and the end lie on Stable Diffusion's schedule so that DPM-Solver++ strays least from the exact way
-(Sabour et al., "Align Your Steps", arXiv 2404.14507; the list for Stable Diffusion in diffusers' `AysSchedules`)."""
+"""Timesteps of ten evaluations and of the end with which DPM-Solver++ strays least from the exact path (Sabour et al.,
+"Align Your Steps", arXiv 2404.14507; the list for Stable Diffusion in diffusers' `AysSchedules`)."""
 
 
 class Trajectory(Protocol):
     """One pass from noise to a clean latent."""
 
     steps: int
-    """Looks of the network from noise to the end."""
+    """Network evaluations from noise to the end."""
     steps_done: int
     latents: torch.Tensor
     """Where the pass stands, (1, C, h, w) float32; the result once `steps` are done."""
     clean: torch.Tensor | None
-    """The clean latents that the last look implied; for previews."""
+    """The clean latents that the last prediction implied; for previews."""
 
     @property
     def time(self) -> int:
-        """The timestep of training at which the network should look next."""
+        """The timestep of training of the next evaluation."""
 
     def advance(self, predicted: torch.Tensor) -> None:
-        """Go one step, given what the network said about `latents` at `time`."""
+        """Go one step, given the prediction for `latents` at `time`."""
 
 
 def start(
@@ -166,7 +165,7 @@ class ODETrajectory:
         return self._moved(self.latents, here, clean)
 
     def _corrected(self, before: torch.Tensor, clean: torch.Tensor) -> torch.Tensor:
-        """The present latents once more, now that it is known what the network says about them.
+        """The present latents once more, given the prediction for them.
 
         `before`: the latents one level up, of which the prediction was made. The weights solve the order conditions
         of the paper's equation 9 for the points that the prediction used and the present one.
@@ -189,7 +188,7 @@ class ODETrajectory:
         """Whether a step from this level can have order 2."""
         if self._solver is Solver.EULER or level == 0 or level + 1 == self.steps:
             return False
-        # Many looks over few timesteps come to the same one twice, between which there is no slope.
+        # Many evaluations over few timesteps come to the same one twice, between which there is no slope.
         above, here, below = self._picture[level - 1 : level + 2]
         return 0 < above < here < below
 

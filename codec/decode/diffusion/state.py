@@ -1,5 +1,5 @@
-"""One request on its way through its passes, tile by tile. It says what a network should look at next, and is told
-what came out; it calls no network itself, so that many requests can be served by one call."""
+"""One request on its way through its passes, tile by tile, as a state machine: it yields the next network call and
+consumes its output. It evaluates no network itself, so that many requests can be served by one call."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -15,7 +15,6 @@ from codec.decode.diffusion.preview import LatentColours
 from codec.decode.diffusion.solvers import Trajectory, start
 from codec.decode.diffusion.tiles import Sweep, Tiling, smallest_tile_pixels
 from codec.decode.restore import RestoreRequest
-from codec.errors import CodecError
 
 _PREVIEW_EDGE_PX = 512
 _HOST = torch.device("cpu")
@@ -25,8 +24,8 @@ _TILED = (Stage.CLEAN, Stage.ENCODE, Stage.DIFFUSE, Stage.DECODE)
 
 
 @dataclass(frozen=True)
-class Call:
-    """What a state wants a network to look at.
+class NetworkCall:
+    """The inputs of one network evaluation.
 
     `texts` in the stage EMBED; else `values`, (S, C, H, W), and in the stage DIFFUSE also the rest, for S samples:
     the guided half, and the unguided one where there is guidance.
@@ -40,6 +39,13 @@ class Call:
     condition: torch.Tensor | None = None
     regions: torch.Tensor | None = None
     strength: float = 1.0
+
+    @property
+    def batch_key(self) -> tuple[object, ...] | None:
+        """What calls must have in common to be one evaluation; None for a call that is always made alone."""
+        if self.values is None or self.vectors is None:
+            return None
+        return (*self.values.shape[1:], *self.vectors.shape[1:], self.regions is None, self.strength)
 
 
 class DiffusionState:
@@ -59,7 +65,7 @@ class DiffusionState:
         max_tile_pixels: Mapping[Stage, int],
     ) -> None:
         self.seconds: dict[Stage, float] = {}
-        self.failure: CodecError | None = None
+        self.failure: Exception | None = None
         self.steps_done = 0
         self.max_tile_pixels = dict(max_tile_pixels)
         self._request = request
@@ -71,6 +77,7 @@ class DiffusionState:
         # On the CPU, so that noise is the same whatever the device and whoever shares a call.
         self._generator = torch.Generator().manual_seed(request.seed)
         self._picture = request.coarse
+        self._texts = tuple(dict.fromkeys((*(text for each in passes for text in each.texts), NEGATIVE_TEXT)))
         self._vectors: dict[str, torch.Tensor] = {}
         self._tilings = {stage: self._cut(stage) for stage in _TILED}
         self._trajectory: Trajectory | None = None
@@ -98,25 +105,24 @@ class DiffusionState:
         """Where the present pass stands, once it has latents."""
         return None if self._trajectory is None else self._trajectory.latents
 
-    def call(self) -> Call:
-        """What a network should look at for the next step. Changes nothing."""
+    def next_call(self) -> NetworkCall:
+        """The network evaluation of the next step. Changes nothing."""
         if self._stage is Stage.EMBED:
-            texts = [text for each in self._passes for text in each.texts]
-            return Call(Stage.EMBED, texts=tuple(dict.fromkeys((*texts, NEGATIVE_TEXT))))
+            return NetworkCall(Stage.EMBED, texts=self._texts)
         tile, latent_px = self._sweep.tile, self._networks.latent_px
         if self._stage is Stage.CLEAN:
-            return Call(Stage.CLEAN, values=tile.of(self._raised, 1).float() / 255)
+            return NetworkCall(Stage.CLEAN, values=tile.of(self._raised, 1).float() / 255)
         if self._stage is Stage.ENCODE:
-            return Call(Stage.ENCODE, values=tile.of(self._cleaned, 1))
+            return NetworkCall(Stage.ENCODE, values=tile.of(self._cleaned, 1))
         assert self._trajectory is not None
         noisy = tile.of(self._trajectory.latents, latent_px)
         if self._stage is Stage.DECODE:
-            return Call(Stage.DECODE, values=noisy)
+            return NetworkCall(Stage.DECODE, values=noisy)
         samples = self._guidance_vectors.shape[0]
         regions = None
         if self._regions is not None:
             regions = tile.of(self._regions, latent_px).expand(samples, -1, -1, -1)
-        return Call(
+        return NetworkCall(
             Stage.DIFFUSE,
             values=noisy.expand(samples, -1, -1, -1),
             times=torch.full((samples,), self._trajectory.time, device=noisy.device),
@@ -126,17 +132,17 @@ class DiffusionState:
             strength=self._request.options.strength,
         )
 
-    def take(self, output: torch.Tensor) -> None:
-        """What the network made of `call`, and everything that follows from it until the next call."""
+    def apply_output(self, output: torch.Tensor) -> None:
+        """Consume the output of `next_call`, and do all that follows from it until the call after it."""
         self.steps_done += 1
         if self._stage is Stage.EMBED:
-            self._vectors = dict(zip(self.call().texts, torch.split(output, 1), strict=True))
+            self._vectors = dict(zip(self._texts, torch.split(output, 1), strict=True))
             self._begin_stage(Stage.CLEAN)
             return
         if self._stage is Stage.DIFFUSE and output.shape[0] == 2:
             guided, unguided = torch.split(output, 1)
             output = unguided + self._pass.guidance * (guided - unguided)
-        self._sweep.take(output)
+        self._sweep.add(output)
         if self._sweep.is_done:
             self._end_sweep(self._sweep.result)
 
@@ -248,9 +254,9 @@ class DiffusionState:
 
     def _end_pass(self, decoded: torch.Tensor) -> None:
         height, width = self._picture.shape[:2]
-        painted = lowered(decoded, self._cleaned, self._size, width, height)
+        restored = lowered(decoded, self._cleaned, self._size, width, height)
         mask = self._pass.blend
-        self._picture = painted if mask is None else blended(self._picture, painted, mask)
+        self._picture = restored if mask is None else blended(self._picture, restored, mask)
         del self._cleaned, self._condition, self._sweep
         self._trajectory = None
         self._pass_index += 1

@@ -1,4 +1,4 @@
-"""What networks of DiffBIR's wiring have in common as the diffusion restorer's: one look. Knows no other stage."""
+"""What networks of DiffBIR's wiring have in common in the diffusion restorer: one evaluation of the U-Net."""
 
 from typing import Generic, TypeVar
 
@@ -31,7 +31,7 @@ class Steered(Generic[Network]):
         strength: float = 1.0,
         regions: torch.Tensor | None = None,
     ) -> torch.Tensor:
-        """What the U-Net says, steered by the control network; both attend to the texts by their regions."""
+        """The U-Net's prediction, steered by the control network; both attend to the texts by their regions."""
         attention = None
         if regions is not None:
             attention = {"regions": level_weights(self._own(regions), self._levels)}

@@ -140,7 +140,7 @@ class Sweep:
 
     @property
     def is_done(self) -> bool:
-        """Whether every tile was taken."""
+        """Whether every tile was added."""
         return self.tiles_done == len(self.tiling)
 
     @property
@@ -148,8 +148,8 @@ class Sweep:
         """The tile whose turn it is."""
         return self.tiling[self.tiles_done]
 
-    def take(self, output: torch.Tensor) -> None:
-        """What the network made of `tile`. A single tile becomes the result as it is."""
+    def add(self, output: torch.Tensor) -> None:
+        """Blend the network's output for `tile` into the result. A single tile becomes the result as it is."""
         row, column = divmod(self.tiles_done, len(self._columns))
         part = self.tile.of(self.result, self._unit)
         down = torch.from_numpy(self._rows[row]).float().to(part.device)

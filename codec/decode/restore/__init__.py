@@ -41,6 +41,13 @@ class RestoreRequest:
 class RestoreState(Protocol):
     """One request under way. Only its restorer knows what else is in it."""
 
+    failure: Exception | None
+    """Why the request cannot be finished; a state that has one is advanced no further."""
+
+    @property
+    def is_done(self) -> bool:
+        """Whether all steps are taken."""
+
     @property
     def steps_done(self) -> int:
         """Steps taken so far."""
@@ -72,10 +79,17 @@ class Restorer(Protocol):
         """Check the request and prepare its state. Raises OptionError for options that cannot be met."""
 
     def step(self, states: Sequence[Any]) -> None:
-        """Advance every state, each begun by this restorer, by one step."""
+        """Advance every state, each begun by this restorer, by one step.
+
+        Raises nothing for a request that cannot go on: its state's `failure` says why, and its neighbours are advanced
+        all the same. States that are done or have failed stay as they are.
+        """
 
     def finish(self, state: Any) -> Image.Image:
-        """The finished picture, mode RGB, of the coarse picture's size."""
+        """The finished picture, mode RGB, of the coarse picture's size; takes the steps that have not been taken.
+
+        Raises the state's `failure`.
+        """
 
 
 _KNOWN = {
@@ -85,11 +99,19 @@ _KNOWN = {
 """Name to module and class. Imported on first use, so that a light restorer never loads a heavy one's libraries."""
 
 NEEDS_NETWORKS = {RestorerName.DIFFUSION}
-"""Those that paint by the networks of a profile."""
+"""Those that restore by the networks of a profile."""
+
+
+def run_to_end(restorer: Restorer, state: RestoreState) -> None:
+    """Take all steps of one request alone; raises its failure."""
+    while not state.is_done and state.failure is None:
+        restorer.step([state])
+    if state.failure is not None:
+        raise state.failure
 
 
 def get_restorer(name: RestorerName, networks: "Networks | None" = None) -> Restorer:
-    """The restorer of this name, painting by `networks` if it is one that needs some.
+    """The restorer of this name, on `networks` if it is one that needs some.
 
     Making one of those takes a moment, and it serves any number of requests: keep it. Raises FeatureUnavailable where
     networks are needed and none are given.

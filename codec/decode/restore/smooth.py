@@ -6,8 +6,8 @@ codecs are hardly touched. Deterministic: the seed, the texts and the maps of a 
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,9 +15,7 @@ from PIL import Image
 from scipy.ndimage import gaussian_filter1d, maximum_filter, minimum_filter
 
 from codec.bitstream.stream import ExternalCoarse, NetCoarse, PixelCoarse, RefCoarse
-
-if TYPE_CHECKING:
-    from codec.decode.restore import RestoreRequest
+from codec.decode.restore import RestoreRequest, run_to_end
 
 Floats = NDArray[np.float32]
 Bytes = NDArray[np.uint8]
@@ -85,34 +83,46 @@ class Smooth:
         return _CleaningState(request.coarse, _cleaning(payload, width * height), reduction)
 
     def step(self, states: Sequence[SmoothState]) -> None:
-        """Advance each state by one step; a state that is complete stays as it is."""
+        """Advance each state that is neither done nor failed by one step."""
         for state in states:
-            if state.steps_done < state.steps_total:
-                state.advance()
+            if not state.is_done and state.failure is None:
+                try:
+                    state.advance()
+                except Exception as error:  # noqa: BLE001 - it ends its own request, never a neighbour's
+                    state.failure = error
 
     def finish(self, state: SmoothState) -> Image.Image:
-        """The restored picture at full size; runs the steps that have not been run."""
-        while state.steps_done < state.steps_total:
-            state.advance()
+        """The restored picture at full size; takes the steps that have not been taken."""
+        run_to_end(self, state)
         return Image.fromarray(state.restored)
 
 
-class SmoothState(Protocol):
+class SmoothState(ABC):
     """One picture on its way through this restorer."""
 
-    steps_done: int
-    steps_total: int
-    seconds: dict[str, float]
     restored: Bytes
 
+    def __init__(self, steps_total: int) -> None:
+        self.steps_total = steps_total
+        self.steps_done = 0
+        self.seconds: dict[str, float] = {}
+        self.failure: Exception | None = None
+
+    @property
+    def is_done(self) -> bool:
+        """Whether `restored` is complete."""
+        return self.steps_done >= self.steps_total
+
+    @abstractmethod
     def advance(self) -> None:
         """Do one step of the work, at most about a second of it."""
 
+    @abstractmethod
     def preview(self) -> Image.Image:
         """The picture as far as it has come, with a long edge of at most about 1024 pixels."""
 
 
-class _BlockState:
+class _BlockState(SmoothState):
     """Pixel blocks: first a small surface of a few cells a block, then its enlargement strip by strip.
 
     The surface minimises (approximately) its total variation over the three channels together, under the condition
@@ -136,11 +146,9 @@ class _BlockState:
         self._rounds = max(1, round(6 * (max(self._cells_x, self._cells_y) / _CELLS_PER_BLOCK) ** 2))
         self._surface = self._spread(self._target)
         self._strip_rows = _strip_rows(width)
-        self.restored: Bytes = np.zeros((0, width, 3), np.uint8)
+        self.restored = np.zeros((0, width, 3), np.uint8)
         self._height, self._width = height, width
-        self.steps_done = 0
-        self.seconds: dict[str, float] = {}
-        self.steps_total = _SURFACE_STEPS + -(-height // self._strip_rows)
+        super().__init__(_SURFACE_STEPS + -(-height // self._strip_rows))
 
     def advance(self) -> None:
         if self.steps_done < _SURFACE_STEPS:
@@ -205,7 +213,7 @@ class _BlockState:
             self.restored[top:bottom, :, channel] = _as_bytes(np.asarray(strip))
 
 
-class _CleaningState:
+class _CleaningState(SmoothState):
     """A finished or reduced picture of another codec, cleaned of ringing strip by strip."""
 
     def __init__(self, coarse: Bytes, cleaning: float, reduction: int) -> None:
@@ -215,10 +223,8 @@ class _CleaningState:
         self._halo = 2 * _RINGING_ROUNDS + int(4 * self._sharpening_sigma + 0.5)
         height, width = coarse.shape[:2]
         self._strip_rows = _strip_rows(width)
-        self.restored: Bytes = np.empty_like(coarse)
-        self.steps_done = 0
-        self.seconds: dict[str, float] = {}
-        self.steps_total = -(-height // self._strip_rows)
+        self.restored = np.empty_like(coarse)
+        super().__init__(-(-height // self._strip_rows))
 
     def advance(self) -> None:
         height = self._coarse.shape[0]

@@ -55,7 +55,7 @@ def find_in(store: WeightsStore) -> FindNetwork:
 
 
 def release_idle(seconds: float) -> int:
-    """Give the memory of networks back that nobody asked for in so many seconds; returns how many those were."""
+    """Evict the networks that nobody wanted for `seconds`; return the count."""
     return _loaded.release_idle(seconds)
 
 

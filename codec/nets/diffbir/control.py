@@ -75,14 +75,14 @@ class SteeredUNet(nn.Module):
         control_scale: float = 1.0,
         attention: dict[str, Any] | None = None,
     ) -> torch.Tensor:
-        """What the networks were trained to say about `noisy`, of its shape.
+        """The networks' prediction for `noisy`, of its shape.
 
         `times`: (B,) timesteps of training, 0 to 999, one per sample; `texts`: from the text encoder; `condition`: a
         latent of the coarse picture; `control_scale`: how strongly it steers, 1 as trained; `attention`: what the
         attention processors of both networks are handed besides.
         """
-        added = [residual * control_scale for residual in self.control(noisy, times, texts, condition, attention)]
-        said = self.unet(
+        added = [each * control_scale for each in self.control(noisy, times, texts, condition, attention)]
+        residual = self.unet(
             noisy,
             times,
             texts,
@@ -91,8 +91,8 @@ class SteeredUNet(nn.Module):
             mid_block_additional_residual=added[-1],
             return_dict=False,
         )[0]
-        return self._meant(said, condition)
+        return self._to_clean(residual, condition)
 
-    def _meant(self, said: torch.Tensor, condition: torch.Tensor) -> torch.Tensor:
-        """What the U-Net's output stands for beside its condition."""
-        return said
+    def _to_clean(self, residual: torch.Tensor, condition: torch.Tensor) -> torch.Tensor:
+        """The prediction that the U-Net's output stands for, given its condition."""
+        return residual

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from codec.errors import FeatureUnavailable
 from codec.nets.diffbir.config import Prediction
-from codec.nets.loading.device_config import DeviceConfig, cannot_paint
+from codec.nets.loading.device_config import DeviceConfig, library_missing
 from codec.options import Profile
 from codec.weights.index import Record
 from codec.weights.manifest import Part
@@ -36,7 +36,7 @@ _KINDS = {
     "diffbir-v2": _Kind("sd21", "sd21-base"),
     "diffbir-v1": _Kind("sd21", "sd21-base"),
 }
-"""By architecture of the control network or of the single file; the newest, which paint best, come first."""
+"""By architecture of the control network or of the single file; the newest, which restore best, come first."""
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ class NetworkFiles:
 
 
 def find_files(store: WeightsStore, profile: Profile) -> NetworkFiles:
-    """The files that paint for a profile: of the complete sets that are here, the newest.
+    """The files that restore for a profile: of the complete sets that are here, the newest.
 
     Raises WeightsMissing, which names a file that would help, its digest and the command that fetches it, and
     FeatureUnavailable when what is here is of an architecture that is not known.
@@ -73,7 +73,7 @@ def find_files(store: WeightsStore, profile: Profile) -> NetworkFiles:
             store.find(name=_KINDS[record.architecture].base)
     record = store.find(part=Part.RESTORER, profile=profile)
     raise FeatureUnavailable(
-        f"{record.name} has the architecture {record.architecture}; those that paint here are {', '.join(_KINDS)}."
+        f"{record.name} has the architecture {record.architecture}; those known here are {', '.join(_KINDS)}."
     )
 
 
@@ -91,7 +91,7 @@ def _complete(here: list[Record]) -> Iterator[NetworkFiles]:
 
 
 def load_diffbir(store: WeightsStore, files: NetworkFiles, device_config: DeviceConfig) -> "DiffBIR":
-    """The networks of a set on a device, ready to paint; each file is hashed before it is read.
+    """The networks of a set on a device, ready to restore; each file is hashed before it is read.
 
     With weights in bfloat16 PyTorch still sums inside norms, softmax and attention in float32. Raises WeightsMissing,
     WeightsCorrupt, and FeatureUnavailable where the libraries or the device are not there.
@@ -103,7 +103,7 @@ def load_diffbir(store: WeightsStore, files: NetworkFiles, device_config: Device
         from codec.nets.diffbir.dimensions import dimensions_of
         from codec.nets.loading.checkpoint import read_tensors
     except ImportError as error:
-        raise cannot_paint(error) from None
+        raise library_missing(error) from None
     device, dtype = device_config.resolve()
     tensors = {
         record.part: read_tensors(store.checked(record))

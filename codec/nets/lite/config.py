@@ -1,4 +1,4 @@
-"""The dimensions of the lite networks, and at which noise they were trained to look. Needs no PyTorch."""
+"""The dimensions of the lite networks, and at which noise they were trained. Needs no PyTorch."""
 
 from dataclasses import dataclass
 
@@ -9,7 +9,7 @@ LATENT_PX = 4
 
 FIRST_TIME = 99
 """The noisiest timestep of training. A tenth of the variance is noise there: the coarse picture says so much already
-that starting further away would only cost looks."""
+that starting further away would only cost evaluations."""
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING
 
 from codec.errors import WeightsCorrupt
-from codec.nets.loading.device_config import DeviceConfig, cannot_paint
+from codec.nets.loading.device_config import DeviceConfig, library_missing
 from codec.options import Profile
 from codec.weights.index import Record
 from codec.weights.manifest import Part
@@ -21,8 +21,8 @@ VOCABULARY = "vocabulary"
 
 
 def find_lite(store: WeightsStore) -> Record:
-    """The file that paints for the profile lite: one that was taken in, of several the last by name, else the one that
-    comes with the program. Raises WeightsMissing.
+    """The file of the profile lite: one that was taken in, of several the last by name, else the one that comes with
+    the program. Raises WeightsMissing.
     """
     here = [
         name
@@ -34,7 +34,7 @@ def find_lite(store: WeightsStore) -> Record:
 
 
 def load_lite(store: WeightsStore, record: Record, device_config: DeviceConfig) -> "tuple[LiteRestorer, Vocabulary]":
-    """The networks on a device, ready to paint, and their vocabulary; the file is hashed before it is read.
+    """The networks on a device, ready to restore, and their vocabulary; the file is hashed before it is read.
 
     Raises WeightsMissing, WeightsCorrupt, and FeatureUnavailable where the libraries or the device are not there.
     """
@@ -45,7 +45,7 @@ def load_lite(store: WeightsStore, record: Record, device_config: DeviceConfig) 
         from codec.nets.lite.vocabulary import Vocabulary
         from codec.nets.loading.checkpoint import read_tensors
     except ImportError as error:
-        raise cannot_paint(error) from None
+        raise library_missing(error) from None
     device, dtype = device_config.resolve()
     tensors = read_tensors(store.checked(record))
     known = tensors.pop(VOCABULARY, None)

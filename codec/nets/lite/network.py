@@ -44,9 +44,9 @@ class LiteRestorer(SteeredUNet):
         """The picture as a latent. Sides must be multiples of 4."""
         return F.pixel_unshuffle(2 * picture - 1, LATENT_PX)
 
-    def _meant(self, said: torch.Tensor, condition: torch.Tensor) -> torch.Tensor:
+    def _to_clean(self, residual: torch.Tensor, condition: torch.Tensor) -> torch.Tensor:
         # So a network that knows nothing gives the coarse picture back.
-        return condition + said
+        return condition + residual
 
     def decode(self, latents: torch.Tensor) -> torch.Tensor:
         """The picture that latents stand for, float32; values may leave [0, 1] a little."""

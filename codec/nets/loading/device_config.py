@@ -39,9 +39,9 @@ class DeviceConfig:
         return device, torch.bfloat16 if computes_in_halves else torch.float32
 
 
-def cannot_paint(error: ImportError) -> FeatureUnavailable:
-    """What to raise where a library that painting needs is not installed."""
+def library_missing(error: ImportError) -> FeatureUnavailable:
+    """The error to raise where a library that restoring by networks needs is not installed."""
     return FeatureUnavailable(
-        f"Painting needs PyTorch, diffusers and transformers ({error.name} is missing): "
+        f"Restoring by networks needs PyTorch, diffusers and transformers ({error.name} is missing): "
         "pip install 'misc-archive[nets]'."
     )

@@ -9,7 +9,7 @@ from PIL import Image
 
 from codec.bitstream import Maps, PixelCoarse, Stream, Texts
 from codec.bitstream.container import pack
-from codec.decode.pipeline import decode, seed_from, settings_of
+from codec.decode.pipeline import decode, finish, prepare, seed_from, settings_of
 from codec.decode.restore import RestoreRequest, get_restorer
 from codec.errors import Cancelled, FeatureUnavailable, OptionError, StreamError
 from codec.options import DecodeOptions, Profile, RestorerName, parse_options
@@ -37,6 +37,11 @@ class _Noise:
             self.sum = request.coarse.astype(np.int32)
             self.steps_done, self.steps_total = 0, 3
             self.seconds = {"shake": 0.0}
+            self.failure: Exception | None = None
+
+        @property
+        def is_done(self) -> bool:
+            return self.steps_done == self.steps_total
 
         def preview(self) -> Image.Image:
             return Image.fromarray(np.clip(self.sum, 0, 255).astype(np.uint8))
@@ -105,6 +110,19 @@ def test_cancelling_stops_between_two_steps() -> None:
     assert len(seen) == 3
 
 
+def test_steps_may_be_driven_by_somebody_else_between_prepare_and_finish() -> None:
+    alone = decode(DATA, DecodeOptions(), restorer=_Noise())
+    restorer = _Noise()
+    prepared = [prepare(DATA, DecodeOptions(seed=seed), restorer=restorer) for seed in (None, 5)]
+    assert [each.progress for each in prepared] == [0.1, 0.1]
+    while not all(each.state.is_done for each in prepared):
+        restorer.step([each.state for each in prepared])
+    driven, other = (finish(each) for each in prepared)
+    assert driven.picture.tobytes() == alone.picture.tobytes() != other.picture.tobytes()
+    assert (driven.seed, driven.stream_sha256, driven.restorer) == (alone.seed, alone.stream_sha256, "noise")
+    assert other.seed == 5 and set(driven.seconds) == set(alone.seconds)
+
+
 def test_each_step_can_be_looked_at() -> None:
     looks: list[tuple[int, int, bytes]] = []
     decoded = decode(
@@ -118,14 +136,14 @@ def test_each_step_can_be_looked_at() -> None:
     assert decoded.seconds["restore_shake"] == 0.75
 
 
-def test_profile_says_who_paints_unless_the_caller_does() -> None:
-    painters = [
-        DecodeOptions().painter,
-        DecodeOptions(profile=Profile.SD21).painter,
-        DecodeOptions(profile=Profile.SD21, restorer=RestorerName.SMOOTH).painter,
-        DecodeOptions(restorer=RestorerName.DIFFUSION).painter,
+def test_profile_names_the_restorer_unless_the_caller_does() -> None:
+    names = [
+        DecodeOptions().restorer_name,
+        DecodeOptions(profile=Profile.SD21).restorer_name,
+        DecodeOptions(profile=Profile.SD21, restorer=RestorerName.SMOOTH).restorer_name,
+        DecodeOptions(restorer=RestorerName.DIFFUSION).restorer_name,
     ]
-    assert painters == ["diffusion", "diffusion", "smooth", "diffusion"]
+    assert names == ["diffusion", "diffusion", "smooth", "diffusion"]
 
 
 def test_settings_are_told_where_they_change_the_picture() -> None:

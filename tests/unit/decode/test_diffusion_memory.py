@@ -11,6 +11,7 @@ from codec.decode.diffusion.diffbir import DiffBIRNetworks
 from codec.decode.diffusion.networks import Stage
 from codec.decode.diffusion.preview import LatentColours
 from codec.decode.diffusion.restorer import DiffusionRestorer
+from codec.decode.restore import RestoreRequest
 from codec.errors import OutOfMemory
 from codec.nets.diffbir.config import V1
 from codec.nets.diffbir.network import DiffBIR
@@ -45,8 +46,9 @@ def test_when_the_smallest_tile_does_not_fit_that_is_a_typed_error() -> None:
     with pytest.raises(OutOfMemory, match="stage clean") as caught:
         restorer.finish(state)
     assert caught.value.code == "out_of_memory" and state.failure is caught.value
-    with pytest.raises(OutOfMemory):
-        restorer.step([state])
+    calls = len(networks.calls)
+    restorer.step([state])
+    assert len(networks.calls) == calls and not state.is_done, "a request that failed is left as it is"
 
 
 def test_requests_that_do_not_fit_together_are_served_one_by_one() -> None:
@@ -66,13 +68,25 @@ def test_a_request_that_fails_does_not_hold_up_the_others() -> None:
     # The smallest tile, 128 x 128, does not fit; the small picture is less than that.
     networks.too_large_px = 128 * 128
     large, small = restorer.begin(ask(smooth(192, 192), steps=2)), restorer.begin(ask(textured(64, 64), steps=2))
-    failures = 0
     while not small.is_done:
-        try:
-            restorer.step([large, small])
-        except OutOfMemory:
-            failures += 1
-    assert failures and large.failure is not None and small.failure is None
+        restorer.step([large, small])
+    assert isinstance(large.failure, OutOfMemory) and small.failure is None
+
+
+def test_an_error_in_a_shared_call_ends_only_the_request_that_causes_it() -> None:
+    restorer = DiffusionRestorer(tiny_networks())
+    requests = [ask(textured(64, 64, seed=seed), steps=3, seed=seed) for seed in (1, 2, 3)]
+    alone = [np.asarray(restorer.finish(restorer.begin(each))).astype(int) for each in requests]
+    networks = PoisonedNetworks(poisoned=requests[1])
+    restorer = DiffusionRestorer(networks)
+    states = [restorer.begin(each) for each in requests]
+    while not all(state.is_done or state.failure for state in states):
+        restorer.step(states)
+    assert [str(state.failure) for state in states] == ["None", "the device met a value it cannot use", "None"]
+    for index in (0, 2):
+        assert np.abs(np.asarray(restorer.finish(states[index])) - alone[index]).max() <= 1
+    with pytest.raises(RuntimeError, match="cannot use"):
+        restorer.finish(states[1])
 
 
 def test_other_errors_are_not_mistaken_for_it() -> None:
@@ -87,7 +101,7 @@ def test_other_errors_are_not_mistaken_for_it() -> None:
 def test_a_picture_that_main_memory_cannot_hold_is_refused_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     restorer = DiffusionRestorer(WatchedNetworks())
     monkeypatch.setattr("codec.decode.diffusion.restorer.free_host_bytes", lambda: 1 << 20)
-    with pytest.raises(OutOfMemory, match=r"Painting 256 x 192 pixels needs 3 MB of main memory; 1 MB"):
+    with pytest.raises(OutOfMemory, match=r"Restoring 256 x 192 pixels needs 3 MB of main memory; 1 MB"):
         restorer.begin(ask(smooth(150, 256)))
 
 
@@ -136,6 +150,21 @@ def test_a_fixed_tile_makes_pictures_independent_of_free_memory(monkeypatch: pyt
         restorer = DiffusionRestorer(tiny_networks(), tile_px=128)
         pictures.append(np.asarray(restorer.finish(restorer.begin(ask(smooth(128, 192), steps=2)))))
     assert np.array_equal(*pictures)
+
+
+class PoisonedNetworks(WatchedNetworks):
+    """Fails in every evaluation that has a part of one request's condition in it."""
+
+    def __init__(self, *, poisoned: RestoreRequest) -> None:
+        super().__init__()
+        picture = torch.from_numpy(poisoned.coarse.transpose(2, 0, 1)[None] / np.float32(255))
+        with torch.inference_mode():
+            self._poison = self._networks.encode(self._networks.clean(picture))
+
+    def predict(self, noisy, times, texts, condition, strength=1.0, regions=None):
+        if any(torch.allclose(sample, self._poison[0], atol=1e-4) for sample in condition):
+            raise RuntimeError("the device met a value it cannot use")
+        return super().predict(noisy, times, texts, condition, strength, regions)
 
 
 class _ColourNetworks:

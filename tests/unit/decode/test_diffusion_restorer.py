@@ -21,7 +21,7 @@ from codec.decode.diffusion.restorer import DiffusionRestorer
 from codec.decode.diffusion.state import DiffusionState
 from codec.decode.pipeline import decode
 from codec.decode.restore import RestoreRequest, get_restorer
-from codec.errors import Cancelled, OptionError
+from codec.errors import Cancelled, OptionError, OutOfMemory
 from codec.options import DecodeOptions, RestorerName, Solver, parse_options
 from codec.picture.save import Provenance, save_picture
 
@@ -49,7 +49,7 @@ def restorer(networks: WatchedNetworks) -> DiffusionRestorer:
     return made
 
 
-def test_fast_looks_twelve_times_with_all_regions_in_two_samples(
+def test_fast_evaluates_the_network_twelve_times_with_all_regions_in_two_samples(
     restorer: DiffusionRestorer, networks: WatchedNetworks
 ) -> None:
     state = restorer.begin(ask(textured(64, 64), maps=quarter_maps()))
@@ -62,7 +62,7 @@ def test_fast_looks_twelve_times_with_all_regions_in_two_samples(
     assert networks.texts == [TEXTS.overall, *TEXTS.details, NEGATIVE_TEXT]
 
 
-def test_staged_looks_three_times_an_item_and_forty_times_at_the_whole(
+def test_staged_evaluates_it_three_times_an_item_and_forty_times_for_the_whole(
     restorer: DiffusionRestorer, networks: WatchedNetworks
 ) -> None:
     run(restorer, ask(textured(64, 64), schedule="staged", maps=quarter_maps()))
@@ -139,6 +139,42 @@ def test_requests_of_other_shapes_do_not_share_a_call(restorer: DiffusionRestore
     while not all(state.is_done for state in states):
         restorer.step(states)
     assert {shape[0] for shape in networks.shapes(Stage.DIFFUSE)} == {2}
+
+
+def test_a_request_that_is_dropped_leaves_the_others_the_pictures_they_get_alone(restorer: DiffusionRestorer) -> None:
+    kept, dropped = ask(textured(64, 64, seed=1), steps=4), ask(textured(64, 128, seed=2), steps=4)
+    alone = run(restorer, kept)
+    states = [restorer.begin(kept), restorer.begin(dropped)]
+    for _ in range(4):
+        restorer.step(states)
+    while not states[0].is_done:
+        restorer.step(states[:1])
+    assert np.array_equal(np.asarray(restorer.finish(states[0])), alone)
+    assert states[1].steps_done == 4 and states[1].failure is None
+
+
+def test_a_request_too_large_leaves_the_others_the_pictures_they_get_alone(
+    restorer: DiffusionRestorer, networks: WatchedNetworks
+) -> None:
+    small = ask(textured(64, 64, seed=1), steps=4)
+    alone = run(restorer, small)
+    # The smallest tile, 128 x 128, does not fit; the small picture is less than that.
+    networks.too_large_px = 128 * 128
+    states = [restorer.begin(ask(smooth(192, 192), steps=4)), restorer.begin(small)]
+    while not states[1].is_done:
+        restorer.step(states)
+    assert isinstance(states[0].failure, OutOfMemory)
+    assert np.array_equal(np.asarray(restorer.finish(states[1])), alone)
+
+
+def test_each_call_is_built_once_a_step(restorer: DiffusionRestorer, monkeypatch: pytest.MonkeyPatch) -> None:
+    built: list[DiffusionState] = []
+    next_call = DiffusionState.next_call
+    monkeypatch.setattr(DiffusionState, "next_call", lambda state: (built.append(state), next_call(state))[1])
+    states = [restorer.begin(ask(textured(64, 64, seed=seed), steps=2)) for seed in (1, 2)]
+    while not all(state.is_done for state in states):
+        restorer.step(states)
+    assert len(built) == sum(state.steps_done for state in states) == 12
 
 
 def test_no_call_is_made_for_more_requests_than_memory_is_there_for() -> None:

@@ -62,7 +62,7 @@ def sweep_with(
     channels = network(tiling[0].of(values, unit_in)).shape[1]
     sweep = Sweep(tiling, channels, unit_out, CPU)
     while not sweep.is_done:
-        sweep.take(network(sweep.tile.of(values, unit_in)))
+        sweep.add(network(sweep.tile.of(values, unit_in)))
     return sweep.result, tiling
 
 
