@@ -16,6 +16,7 @@ from api.health.endpoints import service_version
 from api.health.readiness import ReadinessCheck
 from api.images.endpoints import router as images
 from api.jobs.endpoints import router as jobs
+from api.jobs.events import StreamLimit
 from api.jobs.events import router as job_events
 from api.metrics import Metrics, MetricsMiddleware
 from api.openapi import install_openapi
@@ -53,6 +54,7 @@ def create_app(services: Services) -> FastAPI:
     )
     app.state.services = services
     app.state.metrics = metrics
+    app.state.stream_limit = StreamLimit(services.settings.max_event_streams)
     app.state.readiness = ReadinessCheck(services)
     install_error_handlers(app)
     # Routes are tried in this order: what is asked most often comes first.

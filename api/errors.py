@@ -41,6 +41,7 @@ _STATUS: Mapping[type[Exception], HTTPStatus] = {
     core_errors.RequestInvalid: HTTPStatus.BAD_REQUEST,
     core_errors.UploadTooLarge: HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
     core_errors.Unauthorized: HTTPStatus.UNAUTHORIZED,
+    core_errors.LimitReached: HTTPStatus.TOO_MANY_REQUESTS,
     core_errors.StorageDenied: HTTPStatus.SERVICE_UNAVAILABLE,
     core_errors.StorageUnavailable: HTTPStatus.SERVICE_UNAVAILABLE,
     core_errors.BrokerUnavailable: HTTPStatus.SERVICE_UNAVAILABLE,
@@ -145,7 +146,7 @@ def problem(
     answer_headers = dict(headers or {})
     if status == HTTPStatus.UNAUTHORIZED:
         answer_headers["WWW-Authenticate"] = 'Bearer realm="misc"'
-    if status == HTTPStatus.SERVICE_UNAVAILABLE:
+    if status in (HTTPStatus.SERVICE_UNAVAILABLE, HTTPStatus.TOO_MANY_REQUESTS):
         answer_headers["Retry-After"] = _RETRY_AFTER_SECONDS
     return Response(body, status, answer_headers, MEDIA_TYPE)
 

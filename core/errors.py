@@ -56,6 +56,13 @@ class Unauthorized(ServiceError):
     code = "unauthorized"
 
 
+class LimitReached(ServiceError):
+    """The caller, or all callers together, have as much under way as is allowed; later it works again."""
+
+    code = "limit_reached"
+    transient = True
+
+
 class LeaseLost(ServiceError):
     """The job was taken back, finished or deleted by somebody else; this claim may record nothing."""
 

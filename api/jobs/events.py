@@ -1,12 +1,14 @@
-"""`/v1/jobs/{id}/events`: a job's news as server-sent events. News may be lost, so the database is asked as well."""
+"""`/v1/jobs/{id}/events`: a job's events as they happen. Events may be lost, so the database is asked as well."""
 
 import re
 import time
-from collections.abc import AsyncIterable, AsyncIterator
+from collections import Counter
+from collections.abc import AsyncIterable, AsyncIterator, Iterator
+from contextlib import contextmanager
 from typing import Annotated
 
 import anyio
-from fastapi import APIRouter, Depends, Header
+from fastapi import APIRouter, Depends, Header, Request
 from fastapi.sse import EventSourceResponse, ServerSentEvent
 from starlette.concurrency import run_in_threadpool
 
@@ -14,7 +16,7 @@ from api.identifiers import JobId
 from api.jobs.endpoints import read_job
 from api.jobs.schemas import JobAnswer
 from api.services import Services, ServicesDependency
-from core.errors import NotFound, RequestInvalid, ServiceError
+from core.errors import LimitReached, NotFound, RequestInvalid, ServiceError
 from core.logging import get_logger
 
 router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
@@ -38,14 +40,40 @@ async def _last_event_id(
     return last_event_id.strip()
 
 
+class StreamLimit:
+    """How many event streams are open: over all callers, and a quarter of that for each of them."""
+
+    def __init__(self, most: int) -> None:
+        self._most, self._most_each = most, max(1, most // 4)
+        self._open: Counter[str] = Counter()
+
+    @contextmanager
+    def one(self, caller: str) -> Iterator[None]:
+        """Count one stream while the block runs; raises LimitReached."""
+        if self._open.total() >= self._most or self._open[caller] >= self._most_each:
+            raise LimitReached("Too many event streams are open. Close some, or ask for the job's state instead.")
+        self._open[caller] += 1
+        try:
+            yield
+        finally:
+            self._open[caller] -= 1
+            self._open += Counter()  # forgets callers that have none
+
+
 async def _begin(
-    services: ServicesDependency, job_id: JobId, last_id: Annotated[str | None, Depends(_last_event_id)]
-) -> "_Watch":
+    request: Request,
+    services: ServicesDependency,
+    job_id: JobId,
+    last_id: Annotated[str | None, Depends(_last_event_id)],
+) -> AsyncIterator["_Watch"]:
     """Look at the job before the answer begins, so that an unknown one is a 404 and no broken stream."""
-    # The news is asked first: what happens between the two questions is then told twice rather than never.
-    after = last_id or await services.event_reader.latest(job_id)
-    job = await run_in_threadpool(read_job, services, job_id)
-    return _Watch(services, job_id, after, job, is_resumed=last_id is not None)
+    limit: StreamLimit = request.app.state.stream_limit
+    address = request.client.host if request.client is not None else ""
+    with limit.one(f"{request.scope.get('misc.caller')} {address}"):
+        # Events come before the state: what happens between the two is then sent twice rather than never.
+        after = last_id or await services.event_reader.latest(job_id)
+        job = await run_in_threadpool(read_job, services, job_id)
+        yield _Watch(services, job_id, after, job, is_resumed=last_id is not None)
 
 
 @router.get(
@@ -78,11 +106,11 @@ class _Watch:
     async def events(self) -> AsyncIterator[ServerSentEvent]:
         poll_seconds = self._services.settings.events_poll.total_seconds()
         wait_seconds = _DRAIN_SECONDS if self._is_resumed else poll_seconds
-        told: JobAnswer | None = None
+        last_sent: JobAnswer | None = None
         if not self._is_resumed:
-            told = self._job
-            yield self._state(told)
-        while told is None or not told.state.is_final:
+            last_sent = self._job
+            yield self._state(last_sent)
+        while last_sent is None or not last_sent.state.is_final:
             began = time.monotonic()
             async for event in self._services.event_reader.follow(self._job_id, self._after, wait_seconds):
                 self._after = event.id
@@ -92,9 +120,9 @@ class _Watch:
                 now = await self._look()
                 if now is None:
                     return
-                told = now
-                yield self._state(told)
-                if told.state.is_final:
+                last_sent = now
+                yield self._state(last_sent)
+                if last_sent.state.is_final:
                     return
             if self._services.is_stopping():
                 return
@@ -104,9 +132,9 @@ class _Watch:
             now = await self._look()
             if now is None:
                 return
-            if told is None or _differs(now, told):
-                told = now
-                yield self._state(told)
+            if last_sent is None or _differs(now, last_sent):
+                last_sent = now
+                yield self._state(last_sent)
 
     def _state(self, job: JobAnswer) -> ServerSentEvent:
         return ServerSentEvent(event="state", id=self._after, data=job)
@@ -122,11 +150,11 @@ class _Watch:
         return self._job
 
 
-def _differs(now: JobAnswer, told: JobAnswer) -> bool:
-    """True when something changed that no progress event tells."""
+def _differs(now: JobAnswer, last_sent: JobAnswer) -> bool:
+    """True when something changed that no progress event carries."""
     return (now.state, now.queue_position, now.attempts, now.cancel_requested) != (
-        told.state,
-        told.queue_position,
-        told.attempts,
-        told.cancel_requested,
+        last_sent.state,
+        last_sent.queue_position,
+        last_sent.attempts,
+        last_sent.cancel_requested,
     )

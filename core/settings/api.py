@@ -24,6 +24,7 @@ class APISettings(BaseSettings):
     max_connections: int = Field(
         4000, ge=16, description="Most connections at a time; a new one takes the place of one that waits idle"
     )
+    max_event_streams: int = Field(1000, ge=1, description="Most event streams at a time; a caller may have a quarter")
     max_upload_bytes: int = Field(128 * _MIB, ge=1, description="Largest request body for one picture")
     max_batch_bytes: int = Field(1024 * _MIB, ge=1, description="Largest request body for one batch")
     max_batch_images: int = Field(1000, ge=1, description="Most pictures in one batch request")

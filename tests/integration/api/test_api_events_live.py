@@ -1,5 +1,6 @@
 """Event streams of jobs that really change, over a real socket and through a real Redis."""
 
+import asyncio
 import json
 import threading
 import time
@@ -10,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from api.jobs.events import StreamLimit
 from core.jobs import queries, transitions
 from core.jobs.job import Claim
 from core.settings import BrokerSettings
@@ -197,3 +199,63 @@ def test_many_at_once_with_one_key_make_one_job(running: Running) -> None:
     assert {answer.status_code for answer in answers} <= {202, 409}
     assert len({answer.json()["job"]["id"] for answer in answers if answer.status_code == 202}) == 1
     assert len(running.client.get("/v1/jobs").json()["items"]) == 1
+
+
+def test_hundreds_of_watchers_see_every_step_over_few_connections(running: Running) -> None:
+    job_ids = [_probe(running) for _ in range(6)]
+    reader = running.services.event_reader
+    publish = running.services.events.publish
+
+    async def _progress(job_id: str) -> list[float]:
+        return [event.data["progress"] async for event in reader.follow(job_id, "0", 3.0)]
+
+    async def _watch_all() -> list[list[float]]:
+        watchers = [asyncio.create_task(_progress(job_id)) for job_id in job_ids for _ in range(60)]
+        await asyncio.sleep(0.5)
+        for step in range(5):
+            for job_id in job_ids:
+                publish(job_id, "progress", {"progress": step / 4})
+        return await asyncio.gather(*watchers)
+
+    assert asyncio.run(_watch_all()) == [[0.0, 0.25, 0.5, 0.75, 1.0]] * 360
+
+
+def test_later_watcher_of_a_watched_job_starts_from_its_own_place(running: Running) -> None:
+    job_id = _probe(running)
+    reader = running.services.event_reader
+    publish = running.services.events.publish
+
+    async def _watch() -> tuple[list[int], list[int]]:
+        async def _steps(seconds: float) -> list[int]:
+            return [event.data["step"] async for event in reader.follow(job_id, "0", seconds)]
+
+        first = asyncio.create_task(_steps(2.0))
+        publish(job_id, "progress", {"step": 1})
+        await asyncio.sleep(0.6)
+        second = asyncio.create_task(_steps(1.5))
+        await asyncio.sleep(0.2)
+        publish(job_id, "progress", {"step": 2})
+        return await first, await second
+
+    assert asyncio.run(_watch()) == ([1, 2], [1, 2])
+
+
+def test_streams_beyond_the_limit_are_refused_and_freed_when_they_end(running: Running) -> None:
+    running.server.config.app.state.stream_limit = StreamLimit(8)  # type: ignore[union-attr]
+    job_id = _probe(running)
+    streams = [_follow(running, job_id) for _ in range(2)]
+    for stream in streams:
+        assert next(stream).name == "state"
+    refused = running.client.get(f"/v1/jobs/{job_id}/events")
+    assert (refused.status_code, refused.json()["code"]) == (429, "limit_reached")
+    assert int(refused.headers["retry-after"]) > 0
+    streams[0].close()
+    deadline = time.monotonic() + 10
+    while running.client.get("/v1/jobs/" + job_id).status_code == 200:
+        third = _follow(running, job_id)
+        try:
+            assert next(third).name == "state"
+            break
+        except AssertionError:
+            assert time.monotonic() < deadline
+            time.sleep(0.2)
