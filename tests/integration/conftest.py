@@ -1,5 +1,6 @@
 """Real services for the tests beside this file: PostgreSQL and SQLite, each migrated by Alembic, and Redis."""
 
+import contextlib
 import os
 import subprocess
 import tempfile
@@ -33,6 +34,19 @@ def postgres_url() -> Iterator[str]:
         server.cleanup()
 
 
+@contextlib.contextmanager
+def new_postgres_database(server_url: str) -> Iterator[str]:
+    """The URL of an empty database, which goes with the block."""
+    server = create_engine(server_url, isolation_level="AUTOCOMMIT")
+    name = f"test_{uuid.uuid4().hex}"
+    with server.connect() as connection:
+        connection.execute(text(f"CREATE DATABASE {name}"))
+    yield server.url.set(database=name).render_as_string(hide_password=False)
+    with server.connect() as connection:
+        connection.execute(text(f"DROP DATABASE {name} WITH (FORCE)"))
+    server.dispose()
+
+
 @pytest.fixture(params=["sqlite", "postgresql"])
 def database_settings(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[DatabaseSettings]:
     """A migrated database of its own for each test, on both engines."""
@@ -41,16 +55,10 @@ def database_settings(request: pytest.FixtureRequest, tmp_path: Path) -> Iterato
         upgrade(settings)
         yield settings
         return
-    server = create_engine(request.getfixturevalue("postgres_url"), isolation_level="AUTOCOMMIT")
-    name = f"test_{uuid.uuid4().hex}"
-    with server.connect() as connection:
-        connection.execute(text(f"CREATE DATABASE {name}"))
-    settings = DatabaseSettings(url=server.url.set(database=name).render_as_string(hide_password=False))
-    upgrade(settings)
-    yield settings
-    with server.connect() as connection:
-        connection.execute(text(f"DROP DATABASE {name} WITH (FORCE)"))
-    server.dispose()
+    with new_postgres_database(request.getfixturevalue("postgres_url")) as url:
+        settings = DatabaseSettings(url=url)
+        upgrade(settings)
+        yield settings
 
 
 @pytest.fixture

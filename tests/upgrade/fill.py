@@ -4,7 +4,6 @@ Runs in a checkout of that commit only (see README.md beside this file): `python
 """
 
 import contextlib
-import hashlib
 import io
 import json
 import os
@@ -21,6 +20,7 @@ from typing import Any
 
 import httpx
 import skimage
+from answers import answers_of
 from PIL import Image
 from sqlalchemy import Engine, create_engine, text
 
@@ -269,43 +269,6 @@ def fill_until_the_power_goes(fill: Filling, stack: EmbeddedStack, ids: dict[str
     threading.Thread(target=send, daemon=True).start()
     wait_for(lambda: fill.value(in_flight), "the key is taken", pause_seconds=0.002)
     freeze("api")
-
-
-def answers_of(client: httpx.Client) -> dict[str, Any]:
-    """Everything that the API of that version says of the archive."""
-
-    def pages(path: str) -> Iterator[dict[str, Any]]:
-        cursor: str | None = None
-        while True:
-            page = client.get(path, params={"limit": 7} | ({} if cursor is None else {"cursor": cursor})).json()
-            yield from page["items"]
-            if (cursor := page["next_cursor"]) is None:
-                return
-
-    def digest(path: str | None) -> str | None:
-        if path is None:
-            return None
-        answer = client.get(path)
-        assert answer.status_code == 200, answer.text
-        return hashlib.sha256(answer.content).hexdigest()
-
-    images = [client.get(f"/v1/images/{row['id']}").json() for row in pages("/v1/images")]
-    jobs = [client.get(f"/v1/jobs/{row['id']}").json() for row in pages("/v1/jobs")]
-    ordered = [row["id"] for image in images for row in image["reconstructions"]]
-    reconstructions = [client.get(f"/v1/reconstructions/{row}").json() for row in ordered]
-    batches = {job["batch_id"] for job in jobs} - {None}
-    return {
-        "images": images,
-        "jobs": jobs,
-        "reconstructions": reconstructions,
-        "batches": [client.get(f"/v1/batches/{batch}").json() for batch in sorted(batches)],
-        "content_sha256": {
-            path: digest(path)
-            for row in [*images, *reconstructions]
-            for name in ("bitstream", "original", "content")
-            if (path := row["links"].get(name)) is not None
-        },
-    }
 
 
 @contextlib.contextmanager
