@@ -76,6 +76,19 @@ class WorkerLost(ServiceError):
     transient = True
 
 
+class ProcessLost(ServiceError):
+    """A child process died at its work, or could not be started."""
+
+    code = "process_lost"
+    transient = True
+
+
+class KindUnknown(ServiceError):
+    """No handler in this process does this kind of job."""
+
+    code = "kind_unknown"
+
+
 class ObjectNotFound(ServiceError):
     """An object that should be in storage is not there."""
 
