@@ -1,4 +1,4 @@
-"""`python -m api`: wires settings, logging and services, and serves them until it is told to stop."""
+"""`python -m api`: wires settings, logging and services, and serves them until a signal says stop."""
 
 import sys
 

@@ -57,7 +57,7 @@ def create_app(services: Services) -> FastAPI:
     app.state.stream_limit = StreamLimit(services.settings.max_event_streams)
     app.state.readiness = ReadinessCheck(services)
     install_error_handlers(app)
-    # Routes are tried in this order: what is asked most often comes first.
+    # Routes are tried in this order: the most frequent come first.
     for router in (probes, jobs, job_events, images, reconstructions, batches, bitstreams, health, web):
         app.include_router(router)
     install_openapi(app)

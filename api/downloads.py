@@ -2,8 +2,9 @@
 
 import re
 import unicodedata
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
+from functools import partial
 from urllib.parse import quote
 
 from fastapi import Request, Response
@@ -11,7 +12,7 @@ from fastapi.responses import RedirectResponse, StreamingResponse
 from starlette.concurrency import iterate_in_threadpool, run_in_threadpool
 from starlette.exceptions import HTTPException
 
-from core.storage import ObjectReader, Storage
+from core.storage import ObjectReader
 
 _WHOLE_BYTES = 1024 * 1024
 """Up to this size an object is read in one go; a stream is a few KB."""
@@ -22,9 +23,14 @@ _TAG = re.compile(r'(?:W/)?("[^"]*")')
 
 @dataclass(frozen=True)
 class Download:
-    """An object to send: its digest is its ETag; `name` is what a browser saves it as."""
+    """An object to send: its digest is its ETag; `name` is what a browser saves it as.
 
-    key: str
+    `open` takes the keywords `start` and `end` of `Storage.open`, `presign` the keyword `download_name` of
+    `Storage.presigned_url`.
+    """
+
+    open: Callable[..., ObjectReader]
+    presign: Callable[..., str | None]
     sha256: str
     size_bytes: int
     media_type: str
@@ -32,13 +38,13 @@ class Download:
     inline: bool = False
 
 
-async def send_object(request: Request, storage: Storage, download: Download, *, redirect: bool = False) -> Response:
+async def send_object(request: Request, download: Download, *, redirect: bool = False) -> Response:
     """Answer a GET or HEAD; raises ObjectNotFound, and HTTPException 416 for a range beyond the end."""
     etag = f'"{download.sha256}"'
     headers = {
         "ETag": etag,
         "Accept-Ranges": "bytes",
-        # The bytes behind an address never change, but an image can be deleted: ask, and be told 304.
+        # The bytes behind an address never change, but an image can be deleted: a cache has to revalidate (304).
         "Cache-Control": "private, no-cache",
         "Content-Disposition": _disposition(download),
     }
@@ -46,7 +52,7 @@ async def send_object(request: Request, storage: Storage, download: Download, *,
         return Response(status_code=304, headers=headers)
     if redirect:
         # Looking for credentials may mean a network call.
-        address = await run_in_threadpool(_presigned, storage, download)
+        address = await run_in_threadpool(partial(download.presign, download_name=download.name))
         if address is not None:
             return RedirectResponse(address, 307, {"Cache-Control": "no-store"})
     start, end, status = 0, download.size_bytes, 200
@@ -58,15 +64,11 @@ async def send_object(request: Request, storage: Storage, download: Download, *,
     headers["Content-Length"] = str(end - start)
     if request.method == "HEAD":
         return Response(status_code=status, headers=headers, media_type=download.media_type)
-    reader = await run_in_threadpool(storage.open, download.key, start=start, end=end)
+    reader = await run_in_threadpool(partial(download.open, start=start, end=end))
     if end - start <= _WHOLE_BYTES:
         content = await run_in_threadpool(_read_all, reader)
         return Response(content, status, headers, download.media_type)
     return StreamingResponse(_pass_on(reader), status, headers, download.media_type)
-
-
-def _presigned(storage: Storage, download: Download) -> str | None:
-    return storage.presigned_url(download.key, download_name=download.name)
 
 
 def _read_all(reader: ObjectReader) -> bytes:
@@ -88,7 +90,7 @@ def _names(header: str | None, etag: str) -> bool:
 
 
 def _range_of(request: Request, etag: str, size_bytes: int) -> tuple[int, int] | None:
-    """The range to send as [start, end); None for all of it, also where several ranges or nonsense are asked for."""
+    """The range to send as [start, end); None for all of it, also for several ranges and for what is no range."""
     match = _RANGE.fullmatch(request.headers.get("range", "").replace(" ", ""))
     if match is None or match.groups() == ("", ""):
         return None

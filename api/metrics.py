@@ -7,16 +7,14 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, gene
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 from prometheus_client.registry import Collector
-from sqlalchemy import func, select
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from core.broker import QUEUES
 from core.database import Database
 from core.errors import DatabaseUnavailable
-from core.jobs import queries
+from core.jobs import outbox, queries
 from core.logging import get_logger
 from models.job import JobState
-from models.outbox import OutboxRow
 
 _log = get_logger(__name__)
 
@@ -62,12 +60,12 @@ class _OpenJobs(Collector):
     def collect(self) -> Iterable[GaugeMetricFamily]:
         """Open jobs by queue and state, zeros included, and wake-ups that are not sent yet."""
         jobs = GaugeMetricFamily("misc_jobs_open", "Jobs that wait or run.", labels=("queue", "state"))
-        outbox = GaugeMetricFamily("misc_outbox_rows", "Wake-ups that the broker does not have yet.")
+        wake_ups = GaugeMetricFamily("misc_outbox_rows", "Wake-ups that the broker does not have yet.")
         answers = GaugeMetricFamily("misc_database_up", "Whether the database answered this scrape.")
         try:
             with self._database.read() as session:
                 counts = queries.count_open(session)
-                unsent = session.scalar(select(func.count()).select_from(OutboxRow)) or 0
+                unsent = outbox.count_unsent(session)
         except DatabaseUnavailable as error:
             _log.warning("jobs_not_counted", error=str(error))
             answers.add_metric((), 0)
@@ -75,9 +73,9 @@ class _OpenJobs(Collector):
         for queue in QUEUES:
             for state in (JobState.QUEUED, JobState.RUNNING):
                 jobs.add_metric((queue, state.value), counts.get((queue, state), 0))
-        outbox.add_metric((), unsent)
+        wake_ups.add_metric((), unsent)
         answers.add_metric((), 1)
-        return jobs, outbox, answers
+        return jobs, wake_ups, answers
 
     def describe(self) -> Iterable[GaugeMetricFamily]:
         """Nothing: registering must not ask a database that may not be there yet."""

@@ -16,7 +16,7 @@ _ACCEPTED = re.compile(rb"[A-Za-z0-9._-]{1,64}")
 """What may go into log lines and a column as it is; anything else is replaced."""
 
 _QUIET = ("/healthz", "/readyz", "/metrics")
-"""Asked every few seconds by machines; not worth a line each."""
+"""Machines request them every few seconds; not worth a log line each."""
 
 
 class RequestIdMiddleware:

@@ -11,11 +11,13 @@ from codec.options import Profile
 from core.broker import Broker
 from core.database import Database
 from core.events import EventLog, EventReader
+from core.jobs.job import JobSpec
 from core.jobs.outbox import OutboxSender
 from core.logging import get_logger
 from core.settings import APISettings, BrokerSettings, DatabaseSettings, StorageSettings, WorkerSettings
 from core.storage import Storage, open_storage
 from core.temp_files import UPLOADS, remove_stale_temp_files
+from models.job import JobKind
 
 _log = get_logger(__name__)
 
@@ -74,6 +76,11 @@ class Services:
     def default_options(self) -> dict[str, object]:
         """What holds where a request does not say it."""
         return {"profile": self.profile}
+
+    def job(self, request: Request, kind: JobKind, queue: str) -> JobSpec:
+        """A job that this request orders."""
+        request_id = request.scope.get("misc.request_id")
+        return JobSpec(kind, queue, request_id=request_id, max_attempts=self.max_attempts)
 
     def start(self) -> None:
         """Clear away what a killed process left of its uploads, and start the thread that sends wake-ups."""

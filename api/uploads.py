@@ -122,7 +122,7 @@ async def read_json_object(request: Request) -> dict[str, Any]:
 
 
 def parse_json_object(text: str | bytes, what: str) -> dict[str, Any]:
-    """A JSON object of plain values; raises RequestInvalid for anything that could not be stored or told again."""
+    """A JSON object of plain values; raises RequestInvalid for anything that could not be stored or sent back."""
     try:
         value = json.loads(text, parse_constant=_refuse_constant)
         # Half a surrogate pair is valid JSON and no text: neither database nor answer could hold it.

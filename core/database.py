@@ -7,14 +7,16 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, cast
 
-from sqlalchemy import Connection, Engine, Executable, Table, create_engine, event, make_url, text
+from sqlalchemy import Connection, Engine, Executable, Table, create_engine, event, make_url, select, text
 from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.exc import DBAPIError, DisconnectionError, OperationalError, TimeoutError
-from sqlalchemy.orm import Session, sessionmaker
+from sqlalchemy.exc import DBAPIError, DisconnectionError, OperationalError, SQLAlchemyError, TimeoutError
+from sqlalchemy.orm import Session as Session
+from sqlalchemy.orm import sessionmaker
 
-from core.errors import DatabaseUnavailable
+from core.errors import DatabaseNotMigrated, DatabaseUnavailable
 from core.settings import DatabaseSettings
 from models.base import Base
+from models.job import Job
 
 Publish = Callable[[str, str, dict[str, Any]], None]
 """Takes a job's id, the name of an event and its data, as `core.events.EventLog.publish` does; must not raise."""
@@ -103,6 +105,15 @@ class Database:
         """Raise DatabaseUnavailable unless a statement comes back."""
         with self.read() as session:
             session.execute(text("SELECT 1"))
+
+    def check_migrated(self) -> None:
+        """Raise DatabaseNotMigrated unless the tables are there and as new as this code, the jobs' at least."""
+        try:
+            with self.read() as session:
+                session.execute(text("SELECT version_num FROM alembic_version"))
+                session.execute(select(Job).limit(1))
+        except (SQLAlchemyError, DatabaseUnavailable) as error:
+            raise DatabaseNotMigrated("The tables are missing or old; run `python -m migrations`.") from error
 
     def close(self) -> None:
         """Give every connection back."""

@@ -128,6 +128,12 @@ class DatabaseUnavailable(ServiceError):
     transient = True
 
 
+class DatabaseNotMigrated(ServiceError):
+    """The tables are missing or older than the code."""
+
+    code = "database_not_migrated"
+
+
 class SettingsInvalid(ServiceError):
     """A setting is missing or contradicts another one."""
 

@@ -21,7 +21,7 @@ _FORGOTTEN_AT_ONCE = 100
 
 
 @dataclass(frozen=True)
-class StoredAnswer:
+class StoredResponse:
     """What the first request with a key was answered."""
 
     status: int
@@ -29,7 +29,7 @@ class StoredAnswer:
     location: str | None
 
 
-def begin(database: Database, caller: str, key: str, request_sha256: str, lifetime: timedelta) -> StoredAnswer | None:
+def begin(database: Database, caller: str, key: str, request_sha256: str, lifetime: timedelta) -> StoredResponse | None:
     """Reserve the key and return None, or return the answer that the same request got before. Forgets old answers.
 
     Raises IdempotencyInFlight while the first request runs, IdempotencyMismatch when it was another request.
@@ -63,10 +63,10 @@ def begin(database: Database, caller: str, key: str, request_sha256: str, lifeti
         raise IdempotencyInFlight("The first request with this Idempotency-Key is still running; try again shortly.")
     if stored.request_sha256 != request_sha256:
         raise IdempotencyMismatch("This Idempotency-Key was used with another request; take a new key.")
-    return StoredAnswer(cast(int, stored.status), stored.answer or {}, stored.location)
+    return StoredResponse(cast(int, stored.status), stored.answer or {}, stored.location)
 
 
-def complete(session: Session, caller: str, key: str, answer: StoredAnswer) -> None:
+def complete(session: Session, caller: str, key: str, answer: StoredResponse) -> None:
     """Keep the answer for replays, in the transaction that does the work: both are there afterwards, or neither.
 
     Raises IdempotencyInFlight when another request has taken the key over and answered meanwhile.

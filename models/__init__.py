@@ -14,6 +14,7 @@ from models.outbox import OutboxRow
 from models.pending_deletion import PendingDeletion
 from models.reconstruction import Reconstruction, ReconstructionState
 from models.spending import Spending
+from models.stored_object import ObjectKind, StoredObject
 
 __all__ = [
     "Base",
@@ -29,10 +30,12 @@ __all__ = [
     "JobKind",
     "JobState",
     "LLMBatch",
+    "ObjectKind",
     "OutboxRow",
     "PendingDeletion",
     "Reconstruction",
     "ReconstructionState",
     "RequestState",
     "Spending",
+    "StoredObject",
 ]

@@ -1,4 +1,4 @@
-"""What was said of an image, names included; the stream itself keeps no names."""
+"""The description of an image, names included; the stream itself keeps no names."""
 
 from datetime import datetime
 

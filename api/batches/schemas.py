@@ -26,7 +26,7 @@ class BatchLinks(BaseModel):
     cancel: str
 
 
-class BatchAnswer(BaseModel):
+class BatchOut(BaseModel):
     """A batch. Its counts are read off its jobs, so they cannot disagree with them."""
 
     id: str = Field(examples=["bat_01kb2c9q0r5w3v7x1y8z4t6n2m"])
@@ -55,24 +55,24 @@ class RejectedFile(BaseModel):
     message: str
 
 
-class SubmittedBatch(BatchAnswer):
+class SubmittedBatch(BatchOut):
     """A batch with what was taken and what was not."""
 
     images: list[BatchMember]
     rejected: list[RejectedFile]
 
 
-class CancelledBatch(BatchAnswer):
+class CancelledBatch(BatchOut):
     """A batch after its jobs were cancelled."""
 
     cancelled: int = Field(description="Jobs that ended at once.")
     stopping: int = Field(description="Jobs that run and end at their next step.")
 
 
-def describe_batch(batch: Batch, counts: BatchCounts) -> BatchAnswer:
-    """The batch as it is told."""
+def to_out(batch: Batch, counts: BatchCounts) -> BatchOut:
+    """The batch as it looks over HTTP."""
     own = f"/v1/batches/{batch.id}"
-    return BatchAnswer(
+    return BatchOut(
         id=batch.id,
         name=batch.name,
         created_at=batch.created_at,

@@ -1,34 +1,29 @@
-"""`/v1/bitstreams`: take in a `.misc` file that was made elsewhere."""
+"""`/v1/bitstreams`: import a `.misc` file that was made elsewhere."""
 
 import hashlib
-from functools import partial
+from dataclasses import dataclass
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Annotated, Any
 
 from anyio import to_thread
 from fastapi import APIRouter, Query, Request, Response
-from sqlalchemy import select
-from sqlalchemy.orm import Session
 from starlette.concurrency import run_in_threadpool
 
 from api.bitstreams.schemas import ImportedBitstream
-from api.images import references
-from api.images.schemas import describe_image
+from api.idempotent import IdempotentRun, run_idempotent
+from api.images.references import check_digest, check_reference
+from api.images.schemas import to_out
 from api.openapi import IDEMPOTENCY_PARAMETER
-from api.replay import Keep, answer_of, answered_once
 from api.services import Services, ServicesDependency
 from api.uploads import UploadedFile, is_form, plain_name, received_form
-from codec.bitstream import ExternalCoarse, Unpacked, unpack
+from codec.bitstream import ExternalCoarse, Stream, unpack
 from codec.errors import StreamLimitExceeded, StreamTruncated
 from codec.limits import MAX_STREAM_BYTES
 from codec.media import MISC
-from core.archive import images, object_lifecycle
+from core.archive import bitstreams, images, object_lifecycle
+from core.archive.images import NewStream
 from core.errors import RequestInvalid
-from core.idempotency import StoredAnswer
-from core.storage.keys import bitstream_key
-from models.description import DescriptionRecord
-from models.image import Image
-from models.pending_deletion import PendingDeletion
 
 router = APIRouter(prefix="/v1/bitstreams", tags=["bitstreams"])
 
@@ -57,15 +52,34 @@ _BODY = {
 }
 
 
+@dataclass(frozen=True)
+class _IncomingStream:
+    """The bytes of a stream, its name, and the reference picture that came with it."""
+
+    name: str
+    data: bytes
+    reference: UploadedFile | None = None
+
+    @cached_property
+    def sha256(self) -> str:
+        """Digest of the bytes."""
+        return hashlib.sha256(self.data).hexdigest()
+
+    @property
+    def payload(self) -> dict[str, Any]:
+        """All that the request says, digests in place of files."""
+        return {"file": self.sha256, "name": self.name, "reference": self.reference and self.reference.sha256}
+
+
 @router.post(
     "",
     status_code=201,
-    summary="Take in a stream",
+    summary="Import a stream",
     response_model=ImportedBitstream,
     responses={200: {"model": ImportedBitstream, "description": "The archive had this very stream already."}},
     openapi_extra=_BODY | {"parameters": [IDEMPOTENCY_PARAMETER]},
 )
-async def take_bitstream(
+async def import_bitstream(
     request: Request,
     services: ServicesDependency,
     name: Annotated[
@@ -76,42 +90,39 @@ async def take_bitstream(
     bytes become one image: sent again, the answer is 200 and names it. An external stream can be decoded only if the
     picture that it names comes with it as the form field `reference`; it may be sent later with the same stream."""
     if not is_form(request):
-        data = await request.body()
-        return await _take_once(request, services, _Arrival(plain_name(name or "", "stream.misc"), data), None)
+        incoming = _IncomingStream(plain_name(name or "", "stream.misc"), await request.body())
+        return await _import_once(request, services, incoming)
     async with received_form(request, max_files=2) as form:
         form.check_names(files=("file", "reference"))
         file = form.file("file")
         data = await run_in_threadpool(_read_file, file.path, file.size_bytes)
-        return await _take_once(request, services, _Arrival(file.name, data), form.optional_file("reference"))
+        incoming = _IncomingStream(file.name, data, form.optional_file("reference"))
+        return await _import_once(request, services, incoming)
 
 
-class _Arrival:
-    """The bytes of a stream that came, and what it is to be called."""
-
-    def __init__(self, name: str, data: bytes) -> None:
-        self.name, self.data = name, data
-        self.sha256 = hashlib.sha256(data).hexdigest()
-
-
-async def _take_once(request: Request, services: Services, arrival: _Arrival, beside: UploadedFile | None) -> Response:
-    async def _act(keep: Keep) -> StoredAnswer:
-        # Reading a stream may take a second of pure Python; two at a time leave room for everybody else.
-        unpacked = await to_thread.run_sync(partial(_check, arrival.data), limiter=services.picture_slots)
-        reference = None
-        if beside is not None:
-            _check_belongs(unpacked, beside)
-            reference = await references.check_reference(services, beside)
-        return await run_in_threadpool(partial(_take, services, arrival, unpacked, reference, keep))
-
-    said = {"file": arrival.sha256, "name": arrival.name, "reference": beside and beside.sha256}
-    return await answered_once(request, services, said, _act)
+async def _import_once(request: Request, services: Services, incoming: _IncomingStream) -> Response:
+    async with run_idempotent(request, services, incoming.payload) as run:
+        if run.is_new:
+            new = await _check(services, incoming)
+            await run_in_threadpool(_import, services, incoming, new, run)
+    return run.response()
 
 
-def _check_belongs(unpacked: Unpacked, beside: UploadedFile) -> None:
-    coarse = unpacked.stream.coarse
-    if not isinstance(coarse, ExternalCoarse):
+async def _check(services: Services, incoming: _IncomingStream) -> NewStream:
+    if not incoming.data:
+        raise StreamTruncated("The stream is empty: it has no bytes. Was the upload complete?")
+    # Reading a stream may take a second of pure Python; two at a time leave room for everybody else.
+    unpacked = await to_thread.run_sync(partial(unpack, incoming.data), limiter=services.picture_slots)
+    if incoming.reference is not None:
+        _check_belongs(unpacked.stream, incoming.reference)
+    reference = await check_reference(services, incoming.reference)
+    return NewStream(incoming.name, incoming.sha256, unpacked.stream, unpacked.bits, reference)
+
+
+def _check_belongs(stream: Stream, reference: UploadedFile) -> None:
+    if not isinstance(stream.coarse, ExternalCoarse):
         raise RequestInvalid("The stream names no reference picture; send it without one.")
-    references.check_digest(beside, coarse.digest)
+    check_digest(reference, stream.coarse.digest)
 
 
 def _read_file(path: Path, size_bytes: int) -> bytes:
@@ -120,56 +131,18 @@ def _read_file(path: Path, size_bytes: int) -> bytes:
     return path.read_bytes()
 
 
-def _check(data: bytes) -> Unpacked:
-    if not data:
-        raise StreamTruncated("The stream is empty: it has no bytes. Was the upload complete?")
-    return unpack(data)
-
-
-def _take(
-    services: Services, arrival: _Arrival, unpacked: Unpacked, reference: references.Reference | None, keep: Keep
-) -> StoredAnswer:
-    key = bitstream_key(arrival.sha256)
-    object_lifecycle.reserve(services.database, key)
-    services.storage.put(key, arrival.data, content_type=MISC, sha256=arrival.sha256)
-    if reference is not None:
-        references.store(services, reference)
+def _import(services: Services, incoming: _IncomingStream, new: NewStream, run: IdempotentRun) -> None:
+    database, storage = services.database, services.storage
+    bitstreams.put(database, storage, incoming.data, new.sha256)
+    if new.reference is not None and incoming.reference is not None:
+        object_lifecycle.store(database, storage, new.reference, incoming.reference.path)
     while True:
-        with services.database.write() as session:
-            answer = _record(session, arrival, unpacked, reference)
-            if answer is not None:
-                keep(session, answer)
-                return answer
-        # Somebody else took the same stream in meanwhile, and their transaction used our reservation up.
-        object_lifecycle.reserve(services.database, key)
-
-
-def _record(
-    session: Session, arrival: _Arrival, unpacked: Unpacked, reference: references.Reference | None
-) -> StoredAnswer | None:
-    """Find or insert the image of a stored stream; None when another transaction came in between.
-
-    Locks are taken in the order that a deletion takes them: the image, then the reservation, which lets one of
-    several that bring the same bytes insert an image.
-    """
-    sha256, key = arrival.sha256, bitstream_key(arrival.sha256)
-    same = select(Image).where(Image.bitstream_sha256 == sha256).order_by(Image.id).limit(1)
-    image = session.scalars(same.with_for_update(of=Image)).first()
-    if session.scalars(select(PendingDeletion).where(PendingDeletion.key == key).with_for_update()).first() is None:
-        return None
-    if image is not None:
-        object_lifecycle.keep(session, key)
-        description, status = image.description, 200
-    elif session.scalars(same).first() is not None:
-        return None
-    else:
-        image = images.import_bitstream(
-            session, name=arrival.name, stream=unpacked.stream, bits=unpacked.bits, sha256=sha256
-        )
-        session.flush()
-        description, status = session.get(DescriptionRecord, image.id), 201
-    if reference is not None:
-        object_lifecycle.keep(session, reference.key)
-        image.reference_key = reference.key
-    body = ImportedBitstream(image=describe_image(image, description))
-    return answer_of(status, body, body.image.links.self)
+        with database.write() as session:
+            imported = images.import_bitstream(session, new)
+            if imported is not None:
+                image, is_new = imported
+                body = ImportedBitstream(image=to_out(image))
+                run.store_response(session, 201 if is_new else 200, body, body.image.links.self)
+                return
+        # Another request imported the same stream meanwhile, and its transaction used our reservation up.
+        bitstreams.reserve(database, new.sha256)

@@ -1,11 +1,11 @@
-"""What is told when a stream is taken in."""
+"""What an imported stream becomes."""
 
 from pydantic import BaseModel
 
-from api.images.schemas import ImageAnswer
+from api.images.schemas import ImageOut
 
 
 class ImportedBitstream(BaseModel):
     """The image that the stream became."""
 
-    image: ImageAnswer
+    image: ImageOut

@@ -4,21 +4,15 @@ import threading
 import time
 from typing import Literal
 
-from sqlalchemy import literal_column, select, table
-from sqlalchemy.exc import SQLAlchemyError
-
 from api.health.schemas import Readiness
 from api.services import Services
-from core.errors import DatabaseUnavailable, ServiceError
+from core.errors import ServiceError
 from core.logging import get_logger
-from models.job import Job
 
 _log = get_logger(__name__)
 
 _REMEMBERED_SECONDS = 1.0
 """Anybody may ask; a check writes to the storage, so a flood of questions must not become a flood of writes."""
-
-NOT_MIGRATED = "database_not_migrated"
 
 
 class ReadinessCheck:
@@ -41,7 +35,8 @@ class ReadinessCheck:
         failed: dict[str, str] = {}
         degraded: list[Literal["broker"]] = []
         try:
-            self._check_database()
+            self._services.database.check()
+            self._services.database.check_migrated()
         except ServiceError as error:
             failed["database"] = error.code
             _log.warning("not_ready", part="database", code=error.code, error=str(error))
@@ -56,17 +51,3 @@ class ReadinessCheck:
             degraded.append("broker")
             _log.warning("degraded", part="broker", code=error.code, error=str(error))
         return Readiness(status="unready" if failed else "ready", failed=failed, degraded=degraded)
-
-    def _check_database(self) -> None:
-        """Raise unless the database answers and was migrated at least as far as the table of jobs."""
-        self._services.database.check()
-        try:
-            with self._services.database.read() as session:
-                session.execute(select(literal_column("version_num")).select_from(table("alembic_version")))
-                session.execute(select(Job).limit(1))
-        except (SQLAlchemyError, DatabaseUnavailable) as error:
-            raise _NotMigrated("The tables are missing or old; run `python -m migrations`.") from error
-
-
-class _NotMigrated(ServiceError):
-    code = NOT_MIGRATED

@@ -1,4 +1,4 @@
-"""What operators and their tools are told."""
+"""How health looks over HTTP."""
 
 from typing import Literal
 

@@ -1,4 +1,4 @@
-"""Descriptions that come as a file beside the pictures: each picture gets the one under its file name."""
+"""Descriptions that come as a file of the form: each picture gets the one under its file name."""
 
 from functools import partial
 
@@ -22,7 +22,7 @@ CAPTIONS_FIELD = {
 
 
 async def read_captions(file: UploadedFile | None, options: SubmitOptions) -> Captions | None:
-    """The descriptions of a form, or None without any; raises CaptionsError, and OptionError beside other texts."""
+    """The descriptions of a form, or None without any; raises CaptionsError, OptionError with other texts."""
     if file is None:
         return None
     if options.text is not None or options.description is not None:

@@ -1,114 +1,121 @@
-"""From an uploaded file to an image with its job, for one picture or many; leaves nothing behind when it fails."""
+"""From an uploaded picture to an image with its job, for one picture or many; leaves nothing behind when it fails."""
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import partial
+from typing import Any
 
-from anyio import to_thread
-from sqlalchemy.orm import Session
-
-from api.images.references import Reference
+from api.idempotent import IdempotentRun
+from api.identifiers import check_batch_id
+from api.images import references
+from api.images.captions import read_captions, with_caption
+from api.images.pictures import read_picture_info
+from api.images.schemas import SubmitOptions, SubmittedImage
+from api.images.schemas import to_out as image_to_out
+from api.jobs.schemas import to_out as job_to_out
 from api.services import Services
-from api.uploads import UploadedFile
+from api.uploads import Form, UploadedFile
 from codec.media import suffix_of
-from codec.options import EncodeOptions
-from codec.picture.open import PictureInfo, check_picture
-from core.archive import images, object_lifecycle
+from codec.options import parse_options
+from core.archive import batches, images, object_lifecycle
+from core.archive.images import NewImage
+from core.archive.object_lifecycle import NewObject
 from core.errors import DatabaseUnavailable, ServiceError
+from core.jobs import queries
+from core.jobs.job import JobSpec
 from core.logging import get_logger
 from core.storage.keys import original_key
 from models.base import new_id
-from models.image import Image
 
 _log = get_logger(__name__)
 
 
 @dataclass(frozen=True)
-class Arrival:
-    """A picture that was checked and has a place in storage. `key` follows from what it is, not from its name."""
+class IncomingImage:
+    """An uploaded picture with its options, and the reference picture that came with it."""
 
-    image_id: str
     file: UploadedFile
-    info: PictureInfo
+    options: SubmitOptions
+    reference: UploadedFile | None = None
 
     @property
-    def key(self) -> str:
-        """Where the original lies."""
-        return original_key(self.image_id, suffix_of(self.info.media_type)[1:])
+    def payload(self) -> dict[str, Any]:
+        """All that the upload says, digests in place of files."""
+        return {
+            "options": self.options.model_dump(mode="json"),
+            "file": self.file.sha256,
+            "name": self.file.name,
+            "reference": self.reference and self.reference.sha256,
+        }
 
 
-async def check_upload(services: Services, file: UploadedFile) -> Arrival:
-    """Read the picture to its end, few at a time; raises PictureError children and FeatureUnavailable."""
-    check = partial(check_picture, file.path, max_pixels=services.settings.max_pixels)
-    info = await to_thread.run_sync(check, limiter=services.picture_slots)
-    return Arrival(new_id("img"), file, info)
+async def read_form(services: Services, form: Form) -> IncomingImage:
+    """The upload of one picture; raises RequestInvalid, OptionError and CaptionsError."""
+    form.check_names(fields=("options",), files=("file", "reference", "captions"))
+    file, reference = form.file("file"), form.optional_file("reference")
+    options = parse_options(SubmitOptions, services.default_options | form.json_object("options"))
+    references.check_options(options, reference)
+    captions = await read_captions(form.optional_file("captions"), options)
+    return IncomingImage(file, with_caption(options, captions, file.name), reference)
 
 
-def store(services: Services, arrival: Arrival) -> None:
-    """Put the original where no job can find it missing, before any row refers to it."""
-    object_lifecycle.reserve(services.database, arrival.key)
-    services.storage.put(
-        arrival.key, arrival.file.path, content_type=arrival.info.media_type, sha256=arrival.file.sha256
+async def check(services: Services, incoming: IncomingImage) -> NewImage:
+    """Read the pictures to their end; raises PictureError children, OptionError, UploadTooLarge and NotFound."""
+    file, options = incoming.file, incoming.options
+    info = await read_picture_info(services, file)
+    image_id = new_id("img")
+    return NewImage(
+        id=image_id,
+        name=file.name,
+        width=info.width,
+        height=info.height,
+        media_type=info.media_type,
+        original=NewObject(original_key(image_id, suffix_of(info.media_type)[1:]), file.sha256, file.size_bytes),
+        options=options.encode_options(),
+        keep_original=options.keep_original,
+        declared_bits=None if incoming.reference is None else references.declared_bits(options, info),
+        reference=await references.check_reference(services, incoming.reference),
+        batch_id=options.batch_id and check_batch_id(options.batch_id),
     )
 
 
-@contextlib.contextmanager
-def removed_on_failure(services: Services, arrivals: list[Arrival]) -> Iterator[None]:
-    """Take the originals out of storage again when the block raises.
+def submit(services: Services, incoming: IncomingImage, new: NewImage, job: JobSpec, run: IdempotentRun) -> None:
+    """Store the picture, then record it with its job and the response in one transaction."""
+    if new.batch_id is not None:
+        with services.database.read() as session:
+            batches.get(session, new.batch_id)
+    with stored(services, [(incoming, new)]), services.database.write() as session:
+        image, job_id = images.submit(session, new, job)
+        row = queries.get(session, job_id)
+        job_out = job_to_out(row, queries.queue_position(session, row))
+        body = SubmittedImage(image=image_to_out(image, job_out), job=job_out)
+        run.store_response(session, 202, body, job_out.links.self)
+    services.outbox_sender.notify([job_id], job.queue)
 
-    Not when the database went away: it may have committed before it did. The reservations tell later.
+
+@contextlib.contextmanager
+def stored(services: Services, uploads: Sequence[tuple[IncomingImage, NewImage]]) -> Iterator[None]:
+    """Store the pictures for the block that records them, and remove the originals again when it raises.
+
+    They stay when the database went away: it may have committed before it did. The reservations tell later.
     """
     try:
+        for incoming, new in uploads:
+            object_lifecycle.store(services.database, services.storage, new.original, incoming.file.path)
+            if new.reference is not None and incoming.reference is not None:
+                object_lifecycle.store(services.database, services.storage, new.reference, incoming.reference.path)
         yield
     except DatabaseUnavailable:
         raise
     except BaseException:
-        for arrival in arrivals:
-            _remove(services, arrival)
+        for _, new in uploads:
+            _remove(services, new.original.key)
         raise
 
 
-def record(
-    session: Session,
-    services: Services,
-    arrival: Arrival,
-    options: EncodeOptions,
-    *,
-    keep_original: bool,
-    batch_id: str | None,
-    request_id: str | None,
-    reference: Reference | None = None,
-    reference_bpp: float | None = None,
-) -> tuple[Image, str]:
-    """Insert the image with its job, in the caller's transaction; returns the image and the job's id."""
-    image, job_id = images.submit(
-        session,
-        image_id=arrival.image_id,
-        name=arrival.file.name,
-        width=arrival.info.width,
-        height=arrival.info.height,
-        media_type=arrival.info.media_type,
-        original_key=arrival.key,
-        original_bytes=arrival.file.size_bytes,
-        original_sha256=arrival.file.sha256,
-        options=options,
-        keep_original=keep_original,
-        max_attempts=services.max_attempts,
-        batch_id=batch_id,
-        reference_key=None if reference is None else reference.key,
-        request_id=request_id,
-    )
-    if reference_bpp is not None:
-        image.declared_bits = round(reference_bpp * image.width * image.height)
-    return image, job_id
-
-
-def _remove(services: Services, arrival: Arrival) -> None:
+def _remove(services: Services, key: str) -> None:
     try:
-        services.storage.delete(arrival.key)
-        with services.database.write() as session:
-            object_lifecycle.forget(session, arrival.key)
+        object_lifecycle.remove(services.database, services.storage, key)
     except ServiceError as error:
         # The reservation is still there, so a sweep removes the object later.
-        _log.warning("original_not_removed", key=arrival.key, code=error.code, error=str(error))
+        _log.warning("original_not_removed", key=key, code=error.code, error=str(error))

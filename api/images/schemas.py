@@ -1,11 +1,11 @@
-"""How an image looks over HTTP, and what may be asked when one is handed in."""
+"""How an image looks over HTTP, and the options of an upload."""
 
 from collections.abc import Sequence
 from datetime import datetime
 
 from pydantic import BaseModel, Field
 
-from api.jobs.schemas import JobAnswer, UsageAnswer, describe_usage
+from api.jobs.schemas import JobOut, UsageOut, usage_to_out
 from codec.bitstream import CoarseKind
 from codec.options import EncodeOptions
 from models.base import JSONObject
@@ -34,7 +34,7 @@ class SubmitOptions(EncodeOptions):
         return EncodeOptions.model_validate(self.model_dump(include=set(EncodeOptions.model_fields)))
 
 
-class BitsAnswer(BaseModel):
+class BitsOut(BaseModel):
     """Where the bits of the file went; the four add up to eight times its bytes."""
 
     container: int
@@ -43,22 +43,22 @@ class BitsAnswer(BaseModel):
     coarse: int
 
 
-class ItemAnswer(BaseModel):
+class ItemOut(BaseModel):
     """One thing in the picture. The name serves search and is not part of the stream."""
 
     name: str
     detail: str
 
 
-class DescriptionAnswer(BaseModel):
-    """What was said of the picture, and by whom."""
+class DescriptionOut(BaseModel):
+    """What describes the picture, and who described it."""
 
     describer: str = Field(examples=["local"])
-    items: list[ItemAnswer]
+    items: list[ItemOut]
     overall: str
 
 
-class OriginalAnswer(BaseModel):
+class OriginalOut(BaseModel):
     """What was handed in."""
 
     bytes: int
@@ -86,7 +86,7 @@ class ImageLinks(BaseModel):
     batch: str | None
 
 
-class ImageAnswer(BaseModel):
+class ImageOut(BaseModel):
     """An image in the archive. What the encode finds out is null until the state is `ready`."""
 
     id: str = Field(examples=["img_01kb2c9q0r5w3v7x1y8z4t6n2m"])
@@ -97,30 +97,30 @@ class ImageAnswer(BaseModel):
     width: int
     height: int
     media_type: str = Field(description="Of what was handed in.")
-    original: OriginalAnswer | None
+    original: OriginalOut | None
     keep_original: bool
-    options: JSONObject = Field(description="As they were asked for, with the defaults.")
+    options: JSONObject = Field(description="The options of the upload, with the defaults.")
     bitstream_bytes: int | None
     bitstream_sha256: str | None
     bpp: float | None = Field(description="Bits of the file per pixel of the original.")
-    bits: BitsAnswer | None
+    bits: BitsOut | None
     mode: str | None = Field(description="pixel, net or ref.")
     profile: str | None
-    external: bool = Field(description="Whether decoding needs a reference that lies beside the stream.")
+    external: bool = Field(description="Whether decoding needs a reference picture that is stored with the stream.")
     declared_bits: int | None = Field(
         description="What an outside codec says it spent on that reference, with the file's own bits for all else."
     )
     bpp_declared: float | None = Field(description="The same per pixel.")
-    description: DescriptionAnswer | None
+    description: DescriptionOut | None
     maps: list[list[str]] | None = Field(description="For each item its rows of 0 and 1.")
     seconds: dict[str, float] | None = Field(description="What the stages of the encode took.")
     notes: list[str]
-    usage: UsageAnswer | None = Field(description="What a language model's description cost; null without one.")
-    job: JobAnswer | None = Field(description="The latest job of this image.")
+    usage: UsageOut | None = Field(description="What a language model's description cost; null without one.")
+    job: JobOut | None = Field(description="The latest job of this image.")
     links: ImageLinks
 
 
-class ImageDetail(ImageAnswer):
+class ImageDetail(ImageOut):
     """An image with its latest reconstructions."""
 
     reconstructions: list[ReconstructionSummary]
@@ -129,25 +129,23 @@ class ImageDetail(ImageAnswer):
 class ImagePage(BaseModel):
     """Images, newest first."""
 
-    items: list[ImageAnswer]
+    items: list[ImageOut]
     next_cursor: str | None = Field(description="Give it as `cursor` for the next page; null on the last.")
 
 
 class SubmittedImage(BaseModel):
     """A picture that was taken, and the job that encodes it."""
 
-    image: ImageAnswer
-    job: JobAnswer
+    image: ImageOut
+    job: JobOut
 
 
-def describe_image(
-    image: Image, description: DescriptionRecord | None = None, job: JobAnswer | None = None
-) -> ImageAnswer:
-    """The image as it is told."""
+def to_out(image: Image, job: JobOut | None = None) -> ImageOut:
+    """The image as it looks over HTTP; `job` is its latest."""
     own = f"/v1/images/{image.id}"
     original = None
     if image.original_bytes is not None and image.original_sha256 is not None:
-        original = OriginalAnswer(
+        original = OriginalOut(
             bytes=image.original_bytes, sha256=image.original_sha256, is_kept=image.original_key is not None
         )
     is_external = image.mode == CoarseKind.EXTERNAL
@@ -155,7 +153,7 @@ def describe_image(
     if is_external and image.declared_bits is not None and image.bits is not None and image.bitstream_bytes is not None:
         # The file's coarse section only names the reference; what the reference cost stands in its place.
         declared = image.declared_bits + 8 * image.bitstream_bytes - int(image.bits["coarse"])
-    return ImageAnswer(
+    return ImageOut(
         id=image.id,
         name=image.name,
         state=image.state,
@@ -170,17 +168,17 @@ def describe_image(
         bitstream_bytes=image.bitstream_bytes,
         bitstream_sha256=image.bitstream_sha256,
         bpp=image.bpp,
-        bits=BitsAnswer.model_validate(image.bits) if image.bits is not None else None,
+        bits=BitsOut.model_validate(image.bits) if image.bits is not None else None,
         mode=CoarseKind.REF.value if is_external else image.mode,
         profile=image.profile,
         external=is_external,
         declared_bits=declared,
         bpp_declared=None if declared is None else declared / (image.width * image.height),
-        description=_describe_description(description),
+        description=_description_to_out(image.description),
         maps=image.maps,
         seconds=image.seconds,
         notes=image.notes or [],
-        usage=describe_usage(image.usage),
+        usage=usage_to_out(image.usage),
         job=job,
         links=ImageLinks(
             self=own,
@@ -193,16 +191,16 @@ def describe_image(
     )
 
 
-def describe_reconstructions(rows: Sequence[Reconstruction]) -> list[ReconstructionSummary]:
+def reconstructions_to_out(rows: Sequence[Reconstruction]) -> list[ReconstructionSummary]:
     """The reconstructions of an image, in brief."""
     return [
         ReconstructionSummary(id=row.id, state=row.state, format=row.format, created_at=row.created_at) for row in rows
     ]
 
 
-def _describe_description(record: DescriptionRecord | None) -> DescriptionAnswer | None:
+def _description_to_out(record: DescriptionRecord | None) -> DescriptionOut | None:
     if record is None:
         return None
     content = record.content
-    items = [ItemAnswer(name=item.get("name", ""), detail=item.get("detail", "")) for item in content.get("items", [])]
-    return DescriptionAnswer(describer=record.describer, items=items, overall=content.get("overall", ""))
+    items = [ItemOut(name=item.get("name", ""), detail=item.get("detail", "")) for item in content.get("items", [])]
+    return DescriptionOut(describer=record.describer, items=items, overall=content.get("overall", ""))

@@ -14,7 +14,7 @@ from starlette.concurrency import run_in_threadpool
 
 from api.identifiers import JobId
 from api.jobs.endpoints import read_job
-from api.jobs.schemas import JobAnswer
+from api.jobs.schemas import JobOut
 from api.services import Services, ServicesDependency
 from core.errors import LimitReached, NotFound, RequestInvalid, ServiceError
 from core.logging import get_logger
@@ -99,14 +99,14 @@ async def follow_job(watch: Annotated["_Watch", Depends(_begin)]) -> AsyncIterab
 class _Watch:
     """One caller that follows one job."""
 
-    def __init__(self, services: Services, job_id: str, after: str, job: JobAnswer, *, is_resumed: bool) -> None:
+    def __init__(self, services: Services, job_id: str, after: str, job: JobOut, *, is_resumed: bool) -> None:
         self._services, self._job_id, self._after = services, job_id, after
         self._job, self._is_resumed = job, is_resumed
 
     async def events(self) -> AsyncIterator[ServerSentEvent]:
         poll_seconds = self._services.settings.events_poll.total_seconds()
         wait_seconds = _DRAIN_SECONDS if self._is_resumed else poll_seconds
-        last_sent: JobAnswer | None = None
+        last_sent: JobOut | None = None
         if not self._is_resumed:
             last_sent = self._job
             yield self._state(last_sent)
@@ -136,10 +136,10 @@ class _Watch:
                 last_sent = now
                 yield self._state(last_sent)
 
-    def _state(self, job: JobAnswer) -> ServerSentEvent:
+    def _state(self, job: JobOut) -> ServerSentEvent:
         return ServerSentEvent(event="state", id=self._after, data=job)
 
-    async def _look(self) -> JobAnswer | None:
+    async def _look(self) -> JobOut | None:
         """The job as it is now, or as it was while the database is away; None when it was deleted."""
         try:
             self._job = await run_in_threadpool(read_job, self._services, self._job_id)
@@ -150,7 +150,7 @@ class _Watch:
         return self._job
 
 
-def _differs(now: JobAnswer, last_sent: JobAnswer) -> bool:
+def _differs(now: JobOut, last_sent: JobOut) -> bool:
     """True when something changed that no progress event carries."""
     return (now.state, now.queue_position, now.attempts, now.cancel_requested) != (
         last_sent.state,

@@ -15,7 +15,7 @@ class JobError(BaseModel):
     message: str | None
 
 
-class UsageAnswer(BaseModel):
+class UsageOut(BaseModel):
     """What a language model's description cost."""
 
     model: str
@@ -37,7 +37,7 @@ class JobLinks(BaseModel):
     batch: str | None = None
 
 
-class JobAnswer(BaseModel):
+class JobOut(BaseModel):
     """A job. `queued -> running -> succeeded | failed | cancelled`; a lost or retried one goes back to `queued`."""
 
     id: str = Field(examples=["job_01kb2c9q0r5w3v7x1y8z4t6n2m"])
@@ -53,7 +53,7 @@ class JobAnswer(BaseModel):
     cancel_requested: bool
     error: JobError | None = Field(description="Of the last attempt; null when none failed or a later one succeeded.")
     seconds: dict[str, float] | None = Field(description="What the stages took.")
-    usage: UsageAnswer | None = Field(description="Null while no language model has described the picture.")
+    usage: UsageOut | None = Field(description="Null while no language model has described the picture.")
     image_id: str | None
     reconstruction_id: str | None
     batch_id: str | None
@@ -65,13 +65,13 @@ class JobAnswer(BaseModel):
 
 
 class JobPage(BaseModel):
-    """Jobs, newest first. Queue positions are told for single jobs only."""
+    """Jobs, newest first. Only single jobs have a queue position."""
 
-    items: list[JobAnswer]
+    items: list[JobOut]
     next_cursor: str | None = Field(description="Give it as `cursor` for the next page; null on the last.")
 
 
-def describe_links(
+def links_of(
     job_id: str,
     *,
     image_id: str | None = None,
@@ -90,15 +90,15 @@ def describe_links(
     )
 
 
-def describe_usage(usage: JSONObject | None) -> UsageAnswer | None:
-    """The usage as it is told."""
-    return None if usage is None else UsageAnswer.model_validate(usage)
+def usage_to_out(usage: JSONObject | None) -> UsageOut | None:
+    """The usage as it looks over HTTP."""
+    return None if usage is None else UsageOut.model_validate(usage)
 
 
-def describe_job(job: Job, queue_position: int | None = None) -> JobAnswer:
-    """The job as it is told."""
+def to_out(job: Job, queue_position: int | None = None) -> JobOut:
+    """The job as it looks over HTTP."""
     failed = job.error_code is not None and job.state != JobState.SUCCEEDED
-    return JobAnswer(
+    return JobOut(
         id=job.id,
         kind=job.kind,
         queue=job.queue,
@@ -112,7 +112,7 @@ def describe_job(job: Job, queue_position: int | None = None) -> JobAnswer:
         cancel_requested=job.cancel_requested,
         error=JobError(code=job.error_code, message=job.error_message) if failed else None,
         seconds=job.seconds,
-        usage=describe_usage(job.usage),
+        usage=usage_to_out(job.usage),
         image_id=job.image_id,
         reconstruction_id=job.reconstruction_id,
         batch_id=job.batch_id,
@@ -120,7 +120,5 @@ def describe_job(job: Job, queue_position: int | None = None) -> JobAnswer:
         created_at=job.created_at,
         started_at=job.started_at,
         finished_at=job.finished_at,
-        links=describe_links(
-            job.id, image_id=job.image_id, reconstruction_id=job.reconstruction_id, batch_id=job.batch_id
-        ),
+        links=links_of(job.id, image_id=job.image_id, reconstruction_id=job.reconstruction_id, batch_id=job.batch_id),
     )

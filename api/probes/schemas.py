@@ -1,4 +1,4 @@
-"""What may be asked of a probe, and what is told."""
+"""How a probe looks over HTTP."""
 
 from typing import Literal
 

@@ -3,30 +3,25 @@
 from functools import partial
 
 from fastapi import APIRouter, Request, Response
-from sqlalchemy.orm import Session
 from starlette.concurrency import run_in_threadpool
 
 from api.downloads import Download, renamed, send_object
+from api.idempotent import IdempotentRun, run_idempotent
 from api.identifiers import ImageId, ReconstructionId
-from api.jobs.schemas import describe_job
+from api.jobs.schemas import to_out as job_to_out
 from api.openapi import IDEMPOTENCY_PARAMETER, json_body
-from api.reconstructions.schemas import (
-    OrderedReconstruction,
-    OrderOptions,
-    ReconstructionAnswer,
-    describe_reconstruction,
-)
-from api.replay import Keep, answer_of, answered_once, keep_nothing
+from api.reconstructions.schemas import OrderedReconstruction, OrderOptions, ReconstructionOut, to_out
 from api.services import Services, ServicesDependency
 from api.uploads import read_json_object
 from codec.media import AVIF, PNG, WEBP, media_type_of
 from codec.options import parse_options
-from core.archive import images, reconstructions
+from core.archive import images, object_lifecycle, reconstructions
+from core.archive.reconstructions import NewReconstruction
 from core.broker import DECODE
-from core.errors import NotFound, NotReady, ObjectNotFound
-from core.idempotency import StoredAnswer
+from core.errors import NotReady
 from core.jobs import queries
-from models.image import Image
+from core.jobs.job import JobSpec
+from models.job import JobKind
 from models.reconstruction import Reconstruction, ReconstructionState
 
 router = APIRouter(prefix="/v1", tags=["reconstructions"])
@@ -45,18 +40,19 @@ async def order_reconstruction(request: Request, services: ServicesDependency, i
     """The body is a JSON object of options; everything in it has a default. The same options give the same picture,
     so one that is ready (200) or on its way (202) is not made again. 409 `not_ready` while the image has no stream."""
     options = parse_options(OrderOptions, services.default_options | await read_json_object(request))
-    request_id = request.scope.get("misc.request_id")
-
-    async def _act(keep: Keep) -> StoredAnswer:
-        return await run_in_threadpool(partial(_order, services, image_id, options, request_id, keep))
-
-    return await answered_once(request, services, {"options": options.model_dump(mode="json")}, _act)
+    new = NewReconstruction(options.decode_options(), options.format.value)
+    job = services.job(request, JobKind.DECODE, DECODE)
+    async with run_idempotent(request, services, {"options": options.model_dump(mode="json")}) as run:
+        if run.is_new:
+            await run_in_threadpool(_order, services, image_id, new, job, run)
+    return run.response()
 
 
 @router.get("/reconstructions/{reconstruction_id}", summary="Look at a reconstruction")
-def get_reconstruction(services: ServicesDependency, reconstruction_id: ReconstructionId) -> ReconstructionAnswer:
+def get_reconstruction(services: ServicesDependency, reconstruction_id: ReconstructionId) -> ReconstructionOut:
     """Its state, and how it was made."""
-    return describe_reconstruction(_read(services, reconstruction_id))
+    with services.database.read() as session:
+        return to_out(reconstructions.get(session, reconstruction_id))
 
 
 @router.head("/reconstructions/{reconstruction_id}/content", include_in_schema=False)
@@ -65,8 +61,8 @@ def get_reconstruction(services: ServicesDependency, reconstruction_id: Reconstr
     summary="Fetch the picture",
     response_class=Response,
     responses={
-        200: {"content": {kind: {} for kind in (PNG, WEBP, AVIF)}, "description": "It."},
-        307: {"description": "An address at the object store, if `redirect` was asked for and there is one."},
+        200: {"content": {kind: {} for kind in (PNG, WEBP, AVIF)}, "description": "The picture."},
+        307: {"description": "An address at the object store, with `redirect=true`, where there is one."},
     },
 )
 async def fetch_content(
@@ -74,82 +70,48 @@ async def fetch_content(
 ) -> Response:
     """The picture in the format that was ordered. Its metadata say that it was made by a decoder, and from which
     stream. 409 `not_ready` until its job has succeeded."""
-    row = await run_in_threadpool(_read, services, reconstruction_id)
+    row, name = await run_in_threadpool(_read, services, reconstruction_id)
     if row.state != ReconstructionState.READY or row.object_key is None or row.sha256 is None:
         raise NotReady(f"Reconstruction {row.id} is {row.state}; it has no picture.")
-    name = await run_in_threadpool(_image_name, services, row.image_id)
     download = Download(
-        key=row.object_key,
+        open=partial(services.storage.open, row.object_key),
+        presign=partial(services.storage.presigned_url, row.object_key),
         sha256=row.sha256,
         size_bytes=row.size_bytes or 0,
         media_type=media_type_of(row.object_key),
         name=renamed(name, row.format),
         inline=True,
     )
-    return await send_object(request, services.storage, download, redirect=redirect)
+    return await send_object(request, download, redirect=redirect)
 
 
-def _order(
-    services: Services, image_id: str, options: OrderOptions, request_id: str | None, keep: Keep
-) -> StoredAnswer:
+def _read(services: Services, reconstruction_id: str) -> tuple[Reconstruction, str]:
+    """The reconstruction, and the name of its image."""
+    with services.database.read() as session:
+        row = reconstructions.get(session, reconstruction_id)
+        return row, images.get(session, row.image_id).name
+
+
+def _order(services: Services, image_id: str, new: NewReconstruction, job: JobSpec, run: IdempotentRun) -> None:
     lost_id: str | None = None
     while True:
         with services.database.write() as session:
-            # Held until the end, so that the same order that comes twice at once finds what the first one made.
-            image = session.get(Image, image_id, with_for_update={"of": Image})
-            if image is None:
-                raise NotFound(f"There is no image {image_id!r}.")
+            # Locked until the end, so that the same order that comes twice at once finds what the first one made.
+            image = images.lock(session, image_id)
             if lost_id is not None:
-                _write_off(session, lost_id)
-            row, job_id, is_new = reconstructions.submit(
-                session,
-                image,
-                options.decode_options(),
-                picture_format=options.format.value,
-                max_attempts=services.max_attempts,
-                request_id=request_id,
-            )
-            is_ready = row.state == ReconstructionState.READY
-            job = queries.get(session, job_id)
-            told = describe_job(job, queries.queue_position(session, job))
-            body = OrderedReconstruction(reconstruction=describe_reconstruction(row), job=told)
-            answer = answer_of(200 if is_ready else 202, body, told.links.self)
-            if not is_ready:
-                keep(session, answer)
+                reconstructions.write_off(session, lost_id)
+            row, job_id, is_new = reconstructions.submit(session, image, new, job)
+            job_row = queries.get(session, job_id)
+            job_out = job_to_out(job_row, queries.queue_position(session, job_row))
+            body = OrderedReconstruction(reconstruction=to_out(row), job=job_out)
+            if row.state != ReconstructionState.READY:
+                run.store_response(session, 202, body, job_out.links.self)
         if is_new:
-            services.outbox_sender.notify([job_id], DECODE)
-        if not is_ready:
-            return answer
-        # The storage is asked without a transaction that others would wait for.
-        if row.object_key is not None and _is_stored(services, row.object_key):
-            if keep is not keep_nothing:
-                with services.database.write() as session:
-                    keep(session, answer)
-            return answer
+            services.outbox_sender.notify([job_id], job.queue)
+        if row.state != ReconstructionState.READY:
+            return
+        # No transaction is open while the storage is called: others would wait for it.
+        if row.object_key is not None and object_lifecycle.is_stored(services.storage, row.object_key):
+            run.store_response_alone(200, body, job_out.links.self)
+            return
         lost_id = row.id
-
-
-def _is_stored(services: Services, key: str) -> bool:
-    try:
-        services.storage.head(key)
-    except ObjectNotFound:
-        return False
-    return True
-
-
-def _write_off(session: Session, reconstruction_id: str) -> None:
-    """A reconstruction is a cache: one whose picture is gone from storage may be made anew."""
-    row = session.get(Reconstruction, reconstruction_id, with_for_update=True)
-    if row is not None and row.state == ReconstructionState.READY:
-        row.state, row.object_key = ReconstructionState.FAILED, None
-        session.flush()
-
-
-def _read(services: Services, reconstruction_id: str) -> Reconstruction:
-    with services.database.read() as session:
-        return reconstructions.get(session, reconstruction_id)
-
-
-def _image_name(services: Services, image_id: str) -> str:
-    with services.database.read() as session:
-        return images.get(session, image_id).name

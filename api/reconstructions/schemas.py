@@ -1,11 +1,11 @@
-"""How a reconstruction looks over HTTP, and what may be asked when one is ordered."""
+"""How a reconstruction looks over HTTP, and the options of an order."""
 
 from datetime import datetime
 from enum import StrEnum
 
 from pydantic import BaseModel, Field
 
-from api.jobs.schemas import JobAnswer
+from api.jobs.schemas import JobOut
 from codec.options import DecodeOptions
 from models.base import JSONObject
 from models.reconstruction import Reconstruction, ReconstructionState
@@ -41,7 +41,7 @@ class ReconstructionLinks(BaseModel):
     content: str | None = Field(description="Null until it is ready.")
 
 
-class ReconstructionAnswer(BaseModel):
+class ReconstructionOut(BaseModel):
     """A picture painted again from a stream. What its making finds out is null until the state is `ready`."""
 
     id: str = Field(examples=["rec_01kb2c9q0r5w3v7x1y8z4t6n2m"])
@@ -64,14 +64,14 @@ class ReconstructionAnswer(BaseModel):
 class OrderedReconstruction(BaseModel):
     """A reconstruction and the job that makes or made it."""
 
-    reconstruction: ReconstructionAnswer
-    job: JobAnswer
+    reconstruction: ReconstructionOut
+    job: JobOut
 
 
-def describe_reconstruction(row: Reconstruction) -> ReconstructionAnswer:
-    """The reconstruction as it is told."""
+def to_out(row: Reconstruction) -> ReconstructionOut:
+    """The reconstruction as it looks over HTTP."""
     own = f"/v1/reconstructions/{row.id}"
-    return ReconstructionAnswer(
+    return ReconstructionOut(
         id=row.id,
         image_id=row.image_id,
         state=row.state,

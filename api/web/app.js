@@ -24,9 +24,9 @@ async function withKey(act) {
   }
 }
 
-let asking = null;
+let keyDialog = null;
 function askForKey() {
-  asking ??= new Promise((resolve) => {
+  keyDialog ??= new Promise((resolve) => {
     const dialog = find("key-dialog");
     find("key-fault").textContent = hasKey() ? "That key is not known here." : "";
     forgetKey();
@@ -34,16 +34,18 @@ function askForKey() {
     dialog.onclose = () => {
       setKey(find("key").value.trim());
       find("key").value = "";
-      asking = null;
+      keyDialog = null;
       resolve();
     };
     dialog.showModal();
   });
-  return asking;
+  return keyDialog;
 }
 
 function options() {
-  const chosen = { mode: find("mode").value, describe: find("describe").value, keep_original: find("keep").checked };
+  const chosen = { describe: find("describe").value, keep_original: find("keep").checked };
+  // Without a mode the service takes its default.
+  if (find("mode").value) chosen.mode = find("mode").value;
   if (find("text").value.trim()) chosen.text = find("text").value.trim();
   return chosen;
 }
@@ -73,39 +75,39 @@ function line(name) {
 }
 
 // Shares of the whole way: upload, encode, restore.
-function teller(told, from, to, waiting) {
-  return (news, kind) => {
-    if (kind === "preview") told.show?.(`data:${news.media_type};base64,${news.data}`);
-    else if (news.state === "queued") told.say(news.queue_position ? `${waiting}, ${news.queue_position} before it` : waiting, from);
-    else if (news.state === "running") told.say(STAGES[news.stage] ?? news.stage ?? "starting", from + (to - from) * (news.progress ?? 0));
+function progressOf(entry, from, to, waiting) {
+  return (event, kind) => {
+    if (kind === "preview") entry.show?.(`data:${event.media_type};base64,${event.data}`);
+    else if (event.state === "queued") entry.say(event.queue_position ? `${waiting}, ${event.queue_position} before it` : waiting, from);
+    else if (event.state === "running") entry.say(STAGES[event.stage] ?? event.stage ?? "starting", from + (to - from) * (event.progress ?? 0));
   };
 }
 
-async function ended(job, onNews) {
-  const last = await follow(job.id, onNews);
+async function ended(job, onEvent) {
+  const last = await follow(job.id, onEvent);
   if (last.state === "failed") throw new Error(last.error?.message ?? "The job failed.");
   if (last.state === "cancelled") throw new Error("The job was cancelled.");
   return last;
 }
 
-async function restored(imageId, onNews) {
+async function restored(imageId, onEvent) {
   const ordered = await (await call(`/v1/images/${imageId}/reconstructions`, { method: "POST", json: {} })).json();
-  if (ordered.reconstruction.state !== "ready") await ended(ordered.job, onNews);
+  if (ordered.reconstruction.state !== "ready") await ended(ordered.job, onEvent);
   return ordered.reconstruction.id;
 }
 
-async function takeIn(file) {
-  const told = line(file.name);
+async function submit(file) {
+  const entry = line(file.name);
   try {
     const chosen = options();
-    const sent = await withKey(() => upload(file, chosen, (part) => told.say("sending", 0.3 * part)));
-    await ended(sent.job, teller(told, 0.3, 0.65, "waiting for an encoder"));
+    const sent = await withKey(() => upload(file, chosen, (part) => entry.say("sending", 0.3 * part)));
+    await ended(sent.job, progressOf(entry, 0.3, 0.65, "waiting for an encoder"));
     await listAnew();
-    const reconstructionId = await restored(sent.image.id, teller(told, 0.65, 1, "waiting for a decoder"));
-    told.end();
+    const reconstructionId = await restored(sent.image.id, progressOf(entry, 0.65, 1, "waiting for a decoder"));
+    entry.end();
     await show(sent.image.id, reconstructionId, URL.createObjectURL(file));
   } catch (error) {
-    told.fail(error);
+    entry.fail(error);
   }
 }
 
@@ -115,7 +117,7 @@ function enqueue(files) {
   waiting.push(...files);
   while (sending < UPLOADS_AT_ONCE && waiting.length > 0) {
     sending += 1;
-    takeIn(waiting.shift()).finally(() => { sending -= 1; enqueue([]); });
+    submit(waiting.shift()).finally(() => { sending -= 1; enqueue([]); });
   }
 }
 
@@ -137,7 +139,7 @@ async function show(imageId, reconstructionId, ownURL = null) {
     parts.push(make("p", { textContent: image.job?.error?.message ?? `This image is ${image.state}.` }));
   } else {
     const picture = make("div", {});
-    const told = make("div", {}, figures(image), breakdown(image.bits));
+    const facts = make("div", {}, figures(image), breakdown(image.bits));
     let overlay = null;
     if (reconstructionId !== null) {
       const row = await read(`/v1/reconstructions/${reconstructionId}`);
@@ -150,13 +152,13 @@ async function show(imageId, reconstructionId, ownURL = null) {
       const status = make("span", { className: "state", role: "status" });
       order.onclick = async () => {
         order.disabled = true;
-        const telling = teller({ say: (text) => { status.textContent = text; } }, 0, 1, "waiting for a decoder");
-        try { await show(imageId, await restored(imageId, telling)); } catch (error) { status.textContent = error.message; order.disabled = false; }
+        const onEvent = progressOf({ say: (text) => { status.textContent = text; } }, 0, 1, "waiting for a decoder");
+        try { await show(imageId, await restored(imageId, onEvent)); } catch (error) { status.textContent = error.message; order.disabled = false; }
       };
       picture.append(make("p", {}, order, " ", status));
     }
-    told.append(description(image, overlay));
-    parts.push(make("div", { className: "columns" }, picture, told));
+    facts.append(description(image, overlay));
+    parts.push(make("div", { className: "columns" }, picture, facts));
   }
   parts.push(await actions(image, reconstructionId));
   result.replaceChildren(...parts);

@@ -57,7 +57,7 @@ const isFinal = (state) => ["succeeded", "failed", "cancelled"].includes(state);
 
 // Follows a job to its end, over broken connections too; returns the job as it ended. EventSource cannot send a key,
 // so the stream is read by hand.
-export async function follow(jobId, onNews) {
+export async function follow(jobId, onEvent) {
   let lastId = null;
   for (let failures = 0; ;) {
     try {
@@ -68,7 +68,7 @@ export async function follow(jobId, onNews) {
       for await (const event of events(answer.body)) {
         failures = 0;
         lastId = event.id ?? lastId;
-        onNews(event.data, event.name);
+        onEvent(event.data, event.name);
         if (event.name === "state" && isFinal(event.data.state)) return event.data;
       }
       // The stream ended without an end of the job: it was deleted, or the service stops.

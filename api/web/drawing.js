@@ -81,11 +81,11 @@ export function showMap(overlay, rows) {
 }
 
 export function description(image, overlay) {
-  const told = image.description;
-  if (told === null || (told.items.length === 0 && told.overall === "")) {
+  const content = image.description;
+  if (content === null || (content.items.length === 0 && content.overall === "")) {
     return make("p", { className: "state", textContent: "It has no description." });
   }
-  const items = told.items.map((item, index) => {
+  const items = content.items.map((item, index) => {
     const button = make("button", { type: "button" },
       make("span", { textContent: item.name || item.detail }),
       item.name ? make("small", { textContent: ` ${item.detail}` }) : null);
@@ -98,7 +98,7 @@ export function description(image, overlay) {
   });
   return make("div", {},
     make("h3", { textContent: "Description" }),
-    make("p", { textContent: told.overall }),
+    make("p", { textContent: content.overall }),
     make("ul", { className: "items" }, ...items),
     image.maps !== null && overlay !== null ? make("p", { className: "hint", textContent: "Point at an item to see where it is." }) : null);
 }

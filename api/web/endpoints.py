@@ -1,4 +1,4 @@
-"""`/` and the few files beside it, under a policy that lets the page load nothing from anywhere else."""
+"""`/`, `/docs` and their few files, under a policy that lets the page load nothing from anywhere else."""
 
 from pathlib import Path
 
@@ -13,7 +13,7 @@ _POLICY = {
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob: data:; "
     "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
     "Referrer-Policy": "no-referrer",
-    # Asked for every time and answered with 304: a new version must not meet old scripts.
+    # Revalidated every time, mostly with 304: a new version must not meet old scripts.
     "Cache-Control": "no-cache",
 }
 _MEDIA_TYPES = {".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}

@@ -1,6 +1,6 @@
-"""Images in the archive: submitting, taking in, listing, deleting. Every function works in the caller's transaction."""
+"""Images in the archive: submitting, importing, listing, deleting. Every function works in the caller's transaction."""
 
-from dataclasses import asdict
+from dataclasses import asdict, dataclass, replace
 
 from sqlalchemy import delete, select
 from sqlalchemy.orm import Session
@@ -8,98 +8,105 @@ from sqlalchemy.orm import Session
 from codec.bitstream import Bits, ExternalCoarse, Stream, Texts
 from codec.media import BINARY
 from codec.options import EncodeOptions
-from core.archive import object_lifecycle
-from core.broker import ENCODE
+from core.archive import bitstreams, object_lifecycle
+from core.archive.object_lifecycle import NewObject
 from core.errors import NotFound
-from core.jobs import transitions
+from core.jobs import queries, transitions
 from core.jobs.job import JobSpec
 from core.paging import Page
-from core.storage.keys import bitstream_key
 from models.base import new_id
 from models.description import DescriptionRecord
 from models.image import Image, ImageState
-from models.job import JobKind
 from models.reconstruction import Reconstruction
 
 
-def submit(
-    session: Session,
-    *,
-    image_id: str,
-    name: str,
-    width: int,
-    height: int,
-    media_type: str,
-    original_key: str,
-    original_bytes: int,
-    original_sha256: str,
-    options: EncodeOptions,
-    keep_original: bool,
-    max_attempts: int,
-    batch_id: str | None = None,
-    reference_key: str | None = None,
-    request_id: str | None = None,
-) -> tuple[Image, str]:
-    """Record an uploaded picture and its encode job; returns the image and the job's id.
+@dataclass(frozen=True)
+class NewImage:
+    """A picture that was checked and is to be encoded; `original` and `reference` are stored before it is submitted.
 
-    The original must have been reserved (`core.archive.object_lifecycle`) and be in storage under `original_key`
-    already, so that no job can find it missing; the same holds for the reference.
+    `declared_bits` is what an outside codec spent on the reference.
     """
+
+    id: str
+    name: str
+    width: int
+    height: int
+    media_type: str
+    original: NewObject
+    options: EncodeOptions
+    keep_original: bool = False
+    batch_id: str | None = None
+    reference: NewObject | None = None
+    declared_bits: int | None = None
+
+
+@dataclass(frozen=True)
+class NewStream:
+    """A stream that was made elsewhere, read and stored; `reference` is the picture that an external stream names."""
+
+    name: str
+    sha256: str
+    stream: Stream
+    bits: Bits
+    reference: NewObject | None = None
+
+
+def submit(session: Session, new: NewImage, job: JobSpec) -> tuple[Image, str]:
+    """Record an uploaded picture and the job that encodes it; returns the image and the job's id.
+
+    Raises StorageUnavailable when an object was swept before it was recorded; see `object_lifecycle.retain`.
+    """
+    for stored in filter(None, (new.original, new.reference)):
+        object_lifecycle.retain(session, stored)
     image = Image(
-        id=image_id,
-        name=name,
+        id=new.id,
+        name=new.name,
         state=ImageState.PENDING,
-        batch_id=batch_id,
-        width=width,
-        height=height,
-        media_type=media_type,
-        original_key=original_key,
-        original_bytes=original_bytes,
-        original_sha256=original_sha256,
-        keep_original=keep_original,
-        reference_key=reference_key,
-        options=options.model_dump(mode="json"),
+        batch_id=new.batch_id,
+        width=new.width,
+        height=new.height,
+        media_type=new.media_type,
+        original_key=new.original.key,
+        original_bytes=new.original.size_bytes,
+        original_sha256=new.original.sha256,
+        keep_original=new.keep_original,
+        reference_key=None if new.reference is None else new.reference.key,
+        declared_bits=new.declared_bits,
+        options=new.options.model_dump(mode="json"),
+        description=None,
     )
-    object_lifecycle.keep(session, original_key)
-    if reference_key is not None:
-        object_lifecycle.keep(session, reference_key)
     session.add(image)
     session.flush()
-    spec = JobSpec(
-        JobKind.ENCODE,
-        ENCODE,
-        image_id=image.id,
-        batch_id=batch_id,
-        request_id=request_id,
-        max_attempts=max_attempts,
-    )
-    return image, transitions.create(session, spec)
+    return image, transitions.create(session, replace(job, image_id=new.id, batch_id=new.batch_id))
 
 
-def import_bitstream(session: Session, *, name: str, stream: Stream, bits: Bits, sha256: str) -> Image:
-    """Record a stream made elsewhere, which was reserved (`core.archive.object_lifecycle`) and stored already."""
-    image = Image(
-        id=new_id("img"),
-        name=name,
-        width=stream.width,
-        height=stream.height,
-        media_type=BINARY,
-        options={},
-        keep_original=False,
-    )
-    session.add(image)
-    record_stream(session, image, stream, bits, sha256)
-    if stream.texts != Texts():
-        session.flush()
-        items = [{"name": "", "detail": detail} for detail in stream.texts.details]
-        content = {"items": items, "overall": stream.texts.overall}
-        session.add(DescriptionRecord(image_id=image.id, describer="given", content=content))
-    return image
+def import_bitstream(session: Session, new: NewStream) -> tuple[Image, bool] | None:
+    """Find or insert the image of a stream; returns it, and whether it is new.
+
+    None when another transaction used up the stream's reservation: reserve it again and repeat. Locks are taken in the
+    order in which a deletion takes them: the image, then the reservation, which lets one of several that bring the same
+    stream insert an image.
+    """
+    same = select(Image).where(Image.bitstream_sha256 == new.sha256).order_by(Image.id).limit(1)
+    image = session.scalars(same.with_for_update(of=Image)).first()
+    if not bitstreams.lock_reservation(session, new.sha256):
+        return None
+    is_new = image is None
+    if image is not None:
+        bitstreams.retain(session, new.sha256, new.bits.total // 8)
+    elif session.scalars(same).first() is not None:
+        return None
+    else:
+        image = _insert_imported(session, new)
+    if new.reference is not None:
+        object_lifecycle.retain(session, new.reference)
+        image.reference_key = new.reference.key
+    return image, is_new
 
 
 def record_stream(session: Session, image: Image, stream: Stream, bits: Bits, sha256: str) -> None:
     """Note on the image what its stored stream holds; the image is ready from then on."""
-    object_lifecycle.keep(session, bitstream_key(sha256))
+    bitstreams.retain(session, sha256, bits.total // 8)
     image.state = ImageState.READY
     image.bitstream_sha256 = sha256
     image.bitstream_bytes = bits.total // 8
@@ -118,10 +125,12 @@ def record_stream(session: Session, image: Image, stream: Stream, bits: Bits, sh
 
 def get(session: Session, image_id: str) -> Image:
     """The image with its description; raises NotFound."""
-    image = session.get(Image, image_id)
-    if image is None:
-        raise NotFound(f"There is no image {image_id!r}.")
-    return image
+    return _found(session.get(Image, image_id), image_id)
+
+
+def lock(session: Session, image_id: str) -> Image:
+    """The image, locked for the rest of the transaction; raises NotFound."""
+    return _found(session.get(Image, image_id, with_for_update={"of": Image}, populate_existing=True), image_id)
 
 
 def list_images(
@@ -132,35 +141,63 @@ def list_images(
     state: ImageState | None = None,
     batch_id: str | None = None,
 ) -> Page[Image]:
-    """Newest first."""
-    query = select(Image).order_by(Image.id.desc()).limit(limit + 1)
+    """Images, newest first; `before` is the id that the last page ended with."""
+    query = select(Image)
     if before is not None:
         query = query.where(Image.id < before)
     if state is not None:
         query = query.where(Image.state == state)
     if batch_id is not None:
         query = query.where(Image.batch_id == batch_id)
-    rows = list(session.scalars(query))
+    rows = list(session.scalars(query.order_by(Image.id.desc()).limit(limit + 1)))
     return Page(rows[:limit], rows[limit - 1].id if len(rows) > limit else None)
 
 
 def delete_image(session: Session, image_id: str) -> None:
-    """Delete an image with its jobs and reconstructions; objects that nothing needs any more are swept later."""
-    image = session.get(Image, image_id, with_for_update={"of": Image}, populate_existing=True)
-    if image is None:
-        raise NotFound(f"There is no image {image_id!r}.")
+    """Delete an image with its jobs and reconstructions; objects that nothing refers to any more are swept later."""
+    # Locks are taken in one order everywhere: jobs, then the image, then pending deletions.
+    for job_id in queries.open_ids(session, image_id=image_id):
+        transitions.cancel(session, job_id)
+    image = lock(session, image_id)
     reconstructions = list(session.scalars(select(Reconstruction).where(Reconstruction.image_id == image_id)))
-    own_ids = [row.id for row in reconstructions]
     if image.original_key is not None:
-        object_lifecycle.discard(session, image.original_key, shared=False)
-    shared = {row.object_key for row in reconstructions} | {image.reference_key}
+        object_lifecycle.drop(session, image.original_key, shared=False)
     if image.bitstream_sha256 is not None:
-        shared.add(bitstream_key(image.bitstream_sha256))
+        bitstreams.drop(session, image.bitstream_sha256)
+    shared = {row.object_key for row in reconstructions} | {image.reference_key}
     # In one order, so that two transactions that share objects cannot wait for each other.
     for key in sorted(key for key in shared if key is not None):
-        object_lifecycle.discard(session, key, shared=True)
+        object_lifecycle.drop(session, key, shared=True)
     transitions.delete_of_image(session, image_id)
-    session.execute(delete(Reconstruction).where(Reconstruction.id.in_(own_ids)))
+    session.execute(delete(Reconstruction).where(Reconstruction.image_id == image_id))
     session.execute(delete(DescriptionRecord).where(DescriptionRecord.image_id == image_id))
     session.expunge(image)
     session.execute(delete(Image).where(Image.id == image_id))
+
+
+def _insert_imported(session: Session, new: NewStream) -> Image:
+    stream = new.stream
+    image = Image(
+        id=new_id("img"),
+        name=new.name,
+        width=stream.width,
+        height=stream.height,
+        media_type=BINARY,
+        options={},
+        keep_original=False,
+        description=None,
+    )
+    if stream.texts != Texts():
+        items = [{"name": "", "detail": detail} for detail in stream.texts.details]
+        content = {"items": items, "overall": stream.texts.overall}
+        image.description = DescriptionRecord(image_id=image.id, describer="given", content=content)
+    record_stream(session, image, stream, new.bits, new.sha256)
+    session.add(image)
+    session.flush()
+    return image
+
+
+def _found(image: Image | None, image_id: str) -> Image:
+    if image is None:
+        raise NotFound(f"There is no image {image_id!r}.")
+    return image

@@ -1,123 +1,305 @@
 """Keeps storage and database in step: no object is forgotten, and none is deleted that a row refers to.
 
-An object is reserved before it is written and kept in the transaction that first refers to it; what a crash leaves
-in between, and what a deletion sets free, is swept later. Content-addressed objects are shared, so the sweep looks
-for other rows that refer to the object while it holds the row that reservations have to pass.
+An object is *reserved* before it is written, and *retained* in the transaction that first refers to it; a transaction
+that gives up a reference *drops* it. What a crash leaves in between, and what was dropped, is *swept*.
+
+Storage is never called inside a transaction, since a slow store would then hold SQLite's only writer. A sweep has three
+steps instead: it claims the pending deletion, if no row refers to the object; deletes the object; deletes the claim.
+Nobody's object is deleted under them, because
+
+- a claim needs the lock of the row that reservations and retentions change, and looks for references under that lock;
+- a reservation of a claimed key waits until the claim is gone, or is refused, so that nothing is written meanwhile;
+- `retain` takes a reservation only if it was not claimed: a process that slept past its reservation has to store the
+  object again, and does not refer to one whose deletion is under way.
+
+A deletion without an answer (`StorageUnavailable`, a killed sweep) may still be carried out later, after another one of
+the same key succeeded. Its key therefore stays blocked for longer than a signed request is accepted by a store, and a
+sweep that was suspended between claim and deletion gives up. An object that comes back within that time is refused with
+`StorageUnavailable`, which is tried again, where it would have been lost.
 """
 
+import time
+from dataclasses import dataclass
 from datetime import datetime, timedelta
+from pathlib import Path
 
-from sqlalchemy import ColumnElement, delete, exists, or_, select
+from sqlalchemy import ColumnElement, case, delete, exists, or_, select, update
 from sqlalchemy.orm import Session
 
+from codec.media import media_type_of
 from core.database import Database, insert_into
-from core.errors import ServiceError, StorageUnavailable
+from core.errors import ObjectNotFound, ServiceError, StorageUnavailable
 from core.logging import get_logger
 from core.storage import Storage
-from core.storage.keys import BITSTREAMS, RECONSTRUCTIONS, REQUESTS, digest_in
-from models.base import utc_now
+from core.storage.keys import BITSTREAMS, ORIGINALS, RECONSTRUCTIONS, REFERENCES, REQUESTS, digest_in
+from models.base import new_id, utc_now
 from models.description_request import DescriptionRequest
 from models.image import Image
 from models.pending_deletion import PendingDeletion
 from models.reconstruction import Reconstruction
+from models.stored_object import ObjectKind, StoredObject
 
 _log = get_logger(__name__)
 
 RESERVATION = timedelta(hours=1)
 """Longer than it takes to write an object and record it."""
 
+LONGEST_DELAY = timedelta(minutes=20)
+"""How long a deletion may be on its way: stores refuse a request 15 minutes after it was signed."""
+
+_CLAIM_AGE = timedelta(minutes=2)
+"""A claim older than this when its deletion is to be sent was held by a suspended machine."""
+
+_WAIT_SECONDS = 20.0
+"""Longer than a store takes to answer a deletion, or not to."""
+
+_POLL_SECONDS = 0.1
+
+_KINDS = {
+    BITSTREAMS: ObjectKind.BITSTREAM,
+    ORIGINALS: ObjectKind.ORIGINAL,
+    RECONSTRUCTIONS: ObjectKind.RECONSTRUCTION,
+    REFERENCES: ObjectKind.REFERENCE,
+    REQUESTS: ObjectKind.REQUEST,
+}
+
+
+@dataclass(frozen=True)
+class NewObject:
+    """An object to be stored and referred to: its key, and the digest and size of its bytes."""
+
+    key: str
+    sha256: str
+    size_bytes: int
+
+
+@dataclass(frozen=True)
+class _Deletion:
+    """A claimed deletion. `uncertain_until` is set while an earlier one of this key may still be on its way."""
+
+    key: str
+    token: str
+    claimed_at: datetime
+    uncertain_until: datetime | None
+
+
+def store(database: Database, storage: Storage, new: NewObject, data: bytes | Path) -> None:
+    """Reserve the object and write it. Raises what `reserve` and `Storage.put` raise."""
+    reserve(database, new.key)
+    storage.put(new.key, data, content_type=media_type_of(new.key), sha256=new.sha256)
+
 
 def reserve(database: Database, key: str) -> None:
-    """Announce that the object will be written and recorded within the hour. Waits for a sweep of the same object."""
-    with database.write() as session:
-        _postpone(session, key, utc_now() + RESERVATION)
+    """Announce that the object will be written and recorded within RESERVATION.
 
-
-def keep(session: Session, key: str) -> None:
-    """The object is referred to from this transaction on. To be said before the row that refers to it is written.
-
-    Raises StorageUnavailable when nothing kept the object until now: the hour was over (a machine that slept, a slow
-    line), and a sweep may have taken it. Whoever stored it stores it again.
+    Waits while a sweep deletes the object; raises StorageUnavailable when the outcome of a deletion is not known.
     """
-    if not _release(session, key) and not session.scalar(select(_is_referred_to(key))):
-        raise StorageUnavailable("An object was let go before it was recorded, since storing it took over an hour.")
-
-
-def forget(session: Session, key: str) -> None:
-    """The object was deleted before anything referred to it."""
-    _release(session, key)
-
-
-def discard(session: Session, key: str, *, shared: bool) -> None:
-    """This transaction drops a reference. A shared object waits, since somebody may be about to refer to it."""
-    _postpone(session, key, utc_now() + (RESERVATION if shared else timedelta(0)))
-
-
-def _release(session: Session, key: str) -> bool:
-    """True when there was a reservation."""
-    found = session.execute(delete(PendingDeletion).where(PendingDeletion.key == key).returning(PendingDeletion.key))
-    return found.first() is not None
-
-
-def sweep(database: Database, storage: Storage, *, now: datetime | None = None, limit: int = 200) -> int:
-    """Delete the loose objects that are due and that no row refers to; returns how many were deleted."""
-    moment = now or utc_now()
-    with database.read() as session:
-        keys = list(
-            session.scalars(
-                select(PendingDeletion.key)
-                .where(PendingDeletion.due_at <= moment)
-                .order_by(PendingDeletion.due_at)
-                .limit(limit)
+    deadline = time.monotonic() + _WAIT_SECONDS
+    while True:
+        with database.write() as session:
+            if _postpone(session, key, utc_now() + RESERVATION):
+                return
+            is_under_way = session.scalar(select(PendingDeletion.deletion_token).where(PendingDeletion.key == key))
+        if is_under_way is None or time.monotonic() > deadline:
+            raise StorageUnavailable(
+                f"A deletion of {key} was not answered and may still be carried out; "
+                f"store it again in {LONGEST_DELAY.seconds // 60} minutes."
             )
-        )
-    deleted = 0
-    for key in keys:
-        try:
-            deleted += _sweep_one(database, storage, key, moment)
-        except ServiceError as error:
-            _log.warning("loose_object_not_deleted", key=key, code=error.code, error=str(error))
-            if error.transient:
-                # Each try may wait long, on SQLite with the only lock held; the next pass begins here.
-                break
-    if deleted:
-        _log.info("loose_objects_deleted", count=deleted)
-    return deleted
+        time.sleep(_POLL_SECONDS)
 
 
-def _sweep_one(database: Database, storage: Storage, key: str, moment: datetime) -> bool:
-    with database.write() as session:
-        row = session.scalars(
-            select(PendingDeletion)
-            .where(PendingDeletion.key == key, PendingDeletion.due_at <= moment)
-            .with_for_update(skip_locked=True)
-        ).one_or_none()
-        if row is None:
-            return False
-        is_needed = session.scalar(select(_is_referred_to(key)))
-        if not is_needed:
-            storage.delete(key)
-        session.delete(row)
-        return not is_needed
+def retain(session: Session, new: NewObject) -> None:
+    """Refer to the object from this transaction on; to be called before the row that refers to it is written.
 
-
-def _postpone(session: Session, key: str, due_at: datetime) -> None:
-    """Insert the row, or move its time to a later one; waits while a sweep holds it."""
-    statement = insert_into(session, PendingDeletion).values(key=key, due_at=due_at)
+    Raises StorageUnavailable when nothing protected the object until now: the reservation was over (a suspended
+    machine, a slow line), and a sweep may have deleted it. Whoever stored it stores it again.
+    """
+    is_retained = _cancel_reservation(session, new.key) or session.scalar(select(_is_referred_to(new.key)))
+    if not is_retained:
+        raise StorageUnavailable("An object was deleted before it was recorded, since storing it took over an hour.")
+    statement = insert_into(session, StoredObject).values(
+        key=new.key,
+        kind=_kind_of(new.key),
+        sha256=new.sha256,
+        size_bytes=new.size_bytes,
+        location=new.key,
+        created_at=utc_now(),
+    )
     session.execute(
         statement.on_conflict_do_update(
-            index_elements=[PendingDeletion.key],
-            set_={"due_at": statement.excluded.due_at},
-            where=PendingDeletion.due_at < statement.excluded.due_at,
+            index_elements=[StoredObject.key],
+            set_={"size_bytes": statement.excluded.size_bytes},
+            where=StoredObject.size_bytes.is_(None),
         )
     )
 
 
+def lock_reservation(session: Session, key: str) -> bool:
+    """Lock the reservation for the rest of the transaction, so that one of several that retain the object at once goes
+    first; False when there is none."""
+    query = select(PendingDeletion.key).where(PendingDeletion.key == key, PendingDeletion.blocked_until.is_(None))
+    return session.execute(query.with_for_update()).first() is not None
+
+
+def drop(session: Session, key: str, *, shared: bool) -> None:
+    """Give up a reference in this transaction. A shared object waits, since somebody may be about to refer to it."""
+    _postpone(session, key, utc_now() + (RESERVATION if shared else timedelta(0)))
+
+
+def note_verified(session: Session, key: str) -> None:
+    """Record that the object was read back whole and had its digest."""
+    session.execute(
+        update(StoredObject).where(StoredObject.key == key).values(last_verified_at=utc_now()),
+        execution_options={"synchronize_session": False},
+    )
+
+
+def is_stored(storage: Storage, key: str) -> bool:
+    """Whether the store has the object now."""
+    try:
+        storage.head(key)
+    except ObjectNotFound:
+        return False
+    return True
+
+
+def remove(database: Database, storage: Storage, key: str) -> None:
+    """Delete an object that was reserved and that nothing came to refer to, without waiting for the next sweep."""
+    moment = utc_now()
+    _delete_unreferenced(database, storage, key, moment, due_by=moment + RESERVATION)
+
+
+def sweep(database: Database, storage: Storage, *, now: datetime | None = None, limit: int = 200) -> int:
+    """Delete the objects that are due and that no row refers to; returns how many were deleted."""
+    moment = now or utc_now()
+    with database.read() as session:
+        keys = session.scalars(
+            select(PendingDeletion.key)
+            .where(PendingDeletion.due_at <= moment, _is_unclaimed(moment))
+            .order_by(PendingDeletion.due_at)
+            .limit(limit)
+        ).all()
+    deleted = 0
+    for key in keys:
+        try:
+            deleted += _delete_unreferenced(database, storage, key, moment, due_by=moment)
+        except ServiceError as error:
+            _log.warning("object_not_deleted", key=key, code=error.code, error=str(error))
+            if error.transient:
+                # Each attempt may wait long; the next pass begins with this key.
+                break
+    if deleted:
+        _log.info("objects_deleted", count=deleted)
+    return deleted
+
+
+def _delete_unreferenced(database: Database, storage: Storage, key: str, moment: datetime, *, due_by: datetime) -> bool:
+    """Claim, delete, end the claim; False when there was nothing to delete. Raises what `Storage.delete` raises."""
+    deletion = _claim(database, key, moment, due_by)
+    if deletion is None or utc_now() - deletion.claimed_at > _CLAIM_AGE:
+        return False
+    try:
+        storage.delete(key)
+    except StorageUnavailable:
+        _release(database, deletion, moment + LONGEST_DELAY)
+        raise
+    except ServiceError:
+        _release(database, deletion, deletion.uncertain_until)
+        raise
+    _end(database, deletion)
+    return True
+
+
+def _claim(database: Database, key: str, moment: datetime, due_by: datetime) -> _Deletion | None:
+    claimed_at = utc_now()
+    with database.write() as session:
+        row = session.scalars(
+            select(PendingDeletion)
+            .where(PendingDeletion.key == key, PendingDeletion.due_at <= due_by, _is_unclaimed(moment))
+            .with_for_update(skip_locked=True)
+        ).one_or_none()
+        if row is None:
+            return None
+        if session.scalar(select(_is_referred_to(key))):
+            session.delete(row)
+            return None
+        is_uncertain = row.blocked_until is not None and row.blocked_until > moment
+        deletion = _Deletion(key, new_id("del"), claimed_at, row.blocked_until if is_uncertain else None)
+        row.deletion_token, row.blocked_until = deletion.token, moment + LONGEST_DELAY
+        session.execute(delete(StoredObject).where(StoredObject.key == key))
+        return deletion
+
+
+def _release(database: Database, deletion: _Deletion, blocked_until: datetime | None) -> None:
+    """Leave the object to the next sweep, and its key blocked until then."""
+    with database.write() as session:
+        session.execute(
+            update(PendingDeletion)
+            .where(_is_claimed_by(deletion))
+            .values(deletion_token=None, blocked_until=blocked_until)
+        )
+
+
+def _end(database: Database, deletion: _Deletion) -> None:
+    with database.write() as session:
+        if deletion.uncertain_until is None:
+            session.execute(delete(PendingDeletion).where(_is_claimed_by(deletion)))
+            return
+        # The row only keeps the key blocked now.
+        session.execute(
+            update(PendingDeletion)
+            .where(_is_claimed_by(deletion))
+            .values(deletion_token=None, blocked_until=deletion.uncertain_until, due_at=deletion.uncertain_until)
+        )
+
+
+def _postpone(session: Session, key: str, due_at: datetime) -> bool:
+    """Insert the pending deletion, or move it to a later time; False, and nothing done, while the key is blocked."""
+    statement = insert_into(session, PendingDeletion).values(key=key, due_at=due_at)
+    later = case(
+        (PendingDeletion.due_at < statement.excluded.due_at, statement.excluded.due_at), else_=PendingDeletion.due_at
+    )
+    changed = session.execute(
+        statement.on_conflict_do_update(
+            index_elements=[PendingDeletion.key],
+            set_={"due_at": later, "deletion_token": None, "blocked_until": None},
+            where=or_(PendingDeletion.blocked_until.is_(None), PendingDeletion.blocked_until <= utc_now()),
+        ).returning(PendingDeletion.key)
+    )
+    return changed.first() is not None
+
+
+def _cancel_reservation(session: Session, key: str) -> bool:
+    """True when there was a reservation that no deletion has claimed."""
+    cancelled = session.execute(
+        delete(PendingDeletion)
+        .where(PendingDeletion.key == key, PendingDeletion.blocked_until.is_(None))
+        .returning(PendingDeletion.key)
+    )
+    return cancelled.first() is not None
+
+
+def _is_unclaimed(moment: datetime) -> ColumnElement[bool]:
+    return or_(PendingDeletion.deletion_token.is_(None), PendingDeletion.blocked_until <= moment)
+
+
+def _is_claimed_by(deletion: _Deletion) -> ColumnElement[bool]:
+    return (PendingDeletion.key == deletion.key) & (PendingDeletion.deletion_token == deletion.token)
+
+
+def _kind_of(key: str) -> ObjectKind:
+    return _KINDS[key.partition("/")[0] + "/"]
+
+
 def _is_referred_to(key: str) -> ColumnElement[bool]:
-    if key.startswith(BITSTREAMS):
-        return exists().where(Image.bitstream_sha256 == digest_in(key))
-    if key.startswith(RECONSTRUCTIONS):
-        return exists().where(Reconstruction.object_key == key)
-    if key.startswith(REQUESTS):
-        return exists().where(DescriptionRequest.object_key == key)
-    return or_(exists().where(Image.original_key == key), exists().where(Image.reference_key == key))
+    match _kind_of(key):
+        case ObjectKind.BITSTREAM:
+            return exists().where(Image.bitstream_sha256 == digest_in(key))
+        case ObjectKind.RECONSTRUCTION:
+            return exists().where(Reconstruction.object_key == key)
+        case ObjectKind.REQUEST:
+            return exists().where(DescriptionRequest.object_key == key)
+        case ObjectKind.ORIGINAL:
+            return exists().where(Image.original_key == key)
+        case ObjectKind.REFERENCE:
+            return exists().where(Image.reference_key == key)

@@ -1,30 +1,38 @@
-"""Reconstructions: pictures painted again on request, kept as a cache."""
+"""Reconstructions: pictures decoded on request, kept as a cache. Every function works in the caller's transaction."""
 
 import hashlib
 import json
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from codec.options import DecodeOptions
-from core.broker import DECODE
+from core.archive import object_lifecycle
 from core.errors import NotFound, NotReady
 from core.jobs import transitions
 from core.jobs.job import JobSpec
 from models.image import Image, ImageState
-from models.job import Job, JobKind
+from models.job import Job
 from models.reconstruction import Reconstruction, ReconstructionState
 
 
-def submit(
-    session: Session,
-    image: Image,
-    options: DecodeOptions,
-    *,
-    picture_format: str,
-    max_attempts: int,
-    request_id: str | None = None,
-) -> tuple[Reconstruction, str, bool]:
+@dataclass(frozen=True)
+class NewReconstruction:
+    """What is ordered: the options of the decode, and the file that the picture becomes."""
+
+    options: DecodeOptions
+    format: str
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 that equal orders share."""
+        values = self.options.model_dump(mode="json") | {"format": self.format}
+        return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
+
+
+def submit(session: Session, image: Image, new: NewReconstruction, job: JobSpec) -> tuple[Reconstruction, str, bool]:
     """Find or order a reconstruction; returns it, the id of its job, and whether the job is new.
 
     Raises NotReady while the image has no stream. The same options give the same picture, so one that is ready or
@@ -32,8 +40,7 @@ def submit(
     """
     if image.state != ImageState.READY:
         raise NotReady(f"Image {image.id} is {image.state}; wait for its encode job to succeed.")
-    values = options.model_dump(mode="json") | {"format": picture_format}
-    digest = hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
+    digest = new.digest
     same = session.execute(
         select(Reconstruction, Job.id)
         .join(Job, Job.reconstruction_id == Reconstruction.id)
@@ -47,30 +54,37 @@ def submit(
     ).one_or_none()
     if same is not None:
         return same[0], same[1], False
-    reconstruction = Reconstruction(
+    row = Reconstruction(
         image_id=image.id,
-        options=options.model_dump(mode="json"),
+        options=new.options.model_dump(mode="json"),
         options_sha256=digest,
-        format=picture_format,
+        format=new.format,
         width=image.width,
         height=image.height,
     )
-    session.add(reconstruction)
+    session.add(row)
     session.flush()
-    spec = JobSpec(
-        JobKind.DECODE,
-        DECODE,
-        image_id=image.id,
-        reconstruction_id=reconstruction.id,
-        request_id=request_id,
-        max_attempts=max_attempts,
-    )
-    return reconstruction, transitions.create(session, spec), True
+    return row, transitions.create(session, replace(job, image_id=image.id, reconstruction_id=row.id)), True
 
 
 def get(session: Session, reconstruction_id: str) -> Reconstruction:
     """The reconstruction; raises NotFound."""
-    reconstruction = session.get(Reconstruction, reconstruction_id)
-    if reconstruction is None:
+    row = session.get(Reconstruction, reconstruction_id)
+    if row is None:
         raise NotFound(f"There is no reconstruction {reconstruction_id!r}.")
-    return reconstruction
+    return row
+
+
+def latest_of_image(session: Session, image_id: str, limit: int) -> Sequence[Reconstruction]:
+    """The reconstructions of an image, newest first."""
+    query = select(Reconstruction).where(Reconstruction.image_id == image_id)
+    return session.scalars(query.order_by(Reconstruction.id.desc()).limit(limit)).all()
+
+
+def write_off(session: Session, reconstruction_id: str) -> None:
+    """Mark a reconstruction failed whose picture is lost from storage, so that it can be ordered again."""
+    row = session.get(Reconstruction, reconstruction_id, with_for_update=True)
+    if row is not None and row.state == ReconstructionState.READY and row.object_key is not None:
+        object_lifecycle.drop(session, row.object_key, shared=True)
+        row.state, row.object_key = ReconstructionState.FAILED, None
+        session.flush()

@@ -14,10 +14,12 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
 from core.archive import object_lifecycle
+from core.archive.object_lifecycle import NewObject
 from core.database import Database
 from core.describing.budget import Reservation
 from core.jobs import transitions
 from core.jobs.job import Claim
+from core.storage.keys import digest_in
 from models.base import JSONObject, new_id, utc_now
 from models.batch_waiter import BatchWaiter
 from models.cached_description import CachedDescription
@@ -85,7 +87,7 @@ def put_off(session: Session, held: Claim, line: Line, patience: timedelta) -> N
     transitions.requeue(session, held, delay=delay, count_attempt=False, stage="describe")
     session.add(BatchWaiter(job_id=held.job_id, key=line.key))
     session.flush()
-    object_lifecycle.keep(session, line.object_key)
+    object_lifecycle.retain(session, NewObject(line.object_key, digest_in(line.object_key) or "", line.size_bytes))
 
 
 _FORGOTTEN_AT_ONCE = 1000
@@ -110,7 +112,7 @@ def forget_unwanted(database: Database) -> None:
             execution_options=_PLAIN,
         ).scalars()
         for object_key in sorted(set(dropped)):
-            object_lifecycle.discard(session, object_key, shared=True)
+            object_lifecycle.drop(session, object_key, shared=True)
 
 
 def answered(database: Database) -> list[str]:
@@ -268,7 +270,7 @@ def _end_chunk(session: Session, keys: Sequence[str], outcomes: Mapping[str, JSO
     for job_id, usage in sorted(charged.items()):
         transitions.charge(session, job_id, usage)
     for object_key in sorted({object_key for _, object_key in ended}):
-        object_lifecycle.discard(session, object_key, shared=True)
+        object_lifecycle.drop(session, object_key, shared=True)
 
 
 def _chunks(keys: Sequence[str]) -> list[Sequence[str]]:

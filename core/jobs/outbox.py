@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 from typing import cast
 
-from sqlalchemy import Table, delete, insert, select
+from sqlalchemy import Table, delete, func, insert, select
 from sqlalchemy.orm import Session
 
 from core.background import MicroBatcher
@@ -35,6 +35,11 @@ def enqueue(session: Session, job_id: str, queue: str, due_at: datetime) -> None
 def withdraw(session: Session, job_ids: Sequence[str]) -> None:
     """Delete the wake-ups of these jobs that were not sent yet."""
     session.execute(delete(_OUTBOX).where(_OUTBOX.c.job_id.in_(job_ids)))
+
+
+def count_unsent(session: Session) -> int:
+    """How many wake-ups the broker does not have yet."""
+    return session.scalar(select(func.count()).select_from(OutboxRow)) or 0
 
 
 def flush_outbox(database: Database, broker: Broker, *, older_than: timedelta = timedelta(0)) -> int:

@@ -26,9 +26,9 @@ class ObjectInfo:
     size_bytes: int
     modified_at: datetime
     content_type: str | None = None
-    """None in listings of stores that do not tell it there."""
+    """None in listings of stores that do not have it there."""
     sha256: str | None = None
-    """As recorded at writing or named by the key; None where neither tells it. Nothing was computed for it."""
+    """As recorded at writing or named by the key, else None; nothing is computed for it."""
     etag: str | None = None
     """The store's own, opaque; None for the local folder."""
 
@@ -97,22 +97,26 @@ class Storage(Protocol):
         """Read a whole small object.
 
         Raises ObjectNotFound, and ObjectCorrupt when it is larger than `max_bytes` (it is not read then) or does
-        not have the digest asked for.
+        not have the digest `sha256`.
         """
         ...
 
     def head(self, key: str) -> ObjectInfo:
-        """Tell about an object; raises ObjectNotFound."""
+        """Size, type and digest of an object; raises ObjectNotFound."""
         ...
 
     def delete(self, key: str) -> None:
-        """Remove an object; that it is not there is no error."""
+        """Delete an object; that it is not there is no error.
+
+        After StorageUnavailable it is not known whether the object was deleted, nor whether it will be: a request that
+        was not answered in time may still be carried out. No request is sent twice, so that an answer settles it.
+        """
         ...
 
     def list(self, prefix: str) -> Iterator[ObjectInfo]:
         """All objects of a folder (`bitstreams/`), or those whose names begin like this, in no promised order.
 
-        Read in pages while it is iterated, so that millions fit: objects that come or go meanwhile may be told or not.
+        Read in pages while it is iterated, so that millions fit: objects that come or go may be listed or not.
         """
         ...
 

@@ -29,7 +29,7 @@ _FULL = {errno.ENOSPC, errno.EDQUOT}
 class LocalStorage:
     """A `Storage` in a folder: `bitstreams/ab/abcd….misc`, 256 folders a kind.
 
-    A file is written beside, synced, and renamed; the folder is synced after it. So a reader never sees half an
+    A file is written elsewhere, synced, and renamed; the folder is synced after it. So a reader never sees half an
     object, and a power cut leaves the object there or not.
     """
 
@@ -96,7 +96,7 @@ class LocalStorage:
                 path.unlink()
             except FileNotFoundError:
                 return
-            # Without this a power cut could bring back a picture that somebody was told is gone.
+            # Without this a power cut could bring back a picture that was deleted for somebody.
             _sync_folder(path.parent)
 
     def list(self, prefix: str) -> Iterator[ObjectInfo]:
@@ -150,7 +150,7 @@ class LocalStorage:
 
 @contextlib.contextmanager
 def _file_errors(path: Path, key: str | None = None) -> Iterator[None]:
-    """Turn an OSError into one of ours: a missing file into ObjectNotFound where `key` says that one was asked for."""
+    """Turn an OSError into one of ours: a missing file into ObjectNotFound where `key` names the object."""
     try:
         yield
     except OSError as error:

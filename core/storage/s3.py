@@ -38,7 +38,7 @@ _READ_TIMEOUT_SECONDS = 15.0
 """Silence of the store, not the length of a transfer."""
 
 _CHECK_TIMEOUT_SECONDS = 3.0
-"""Readiness is asked every few seconds and has to answer before the next question."""
+"""Readiness is checked every few seconds and has to be known before the next check."""
 
 _POOL_CONNECTIONS = 32
 """As many as a process has threads that talk to the store; more only wait for one another."""
@@ -91,6 +91,10 @@ class S3Storage:
             settings.endpoint_url, read_timeout_seconds, _CONNECT_TIMEOUT_SECONDS, _ATTEMPTS
         )
         self._check_client = self._new_client(settings.endpoint_url, _CHECK_TIMEOUT_SECONDS, _CHECK_TIMEOUT_SECONDS, 1)
+        # A deletion that is sent again after a time-out hides that the first one may still be carried out.
+        self._deleting_client = self._new_client(
+            settings.endpoint_url, read_timeout_seconds, _CONNECT_TIMEOUT_SECONDS, 1
+        )
         # A signature covers the host's name, so URLs for the outside need a client that knows the outside's name.
         public = settings.public_endpoint_url
         self._signing_client = (
@@ -171,7 +175,7 @@ class S3Storage:
         """See `Storage.delete`."""
         name = self._name(key)
         with contextlib.suppress(ObjectNotFound), _vendor_errors(key, absent=True):
-            self._client.delete_object(Bucket=self._bucket, Key=name)
+            self._deleting_client.delete_object(Bucket=self._bucket, Key=name)
 
     def list(self, prefix: str) -> Iterator[ObjectInfo]:
         """See `Storage.list`. Objects that no key names, which somebody else put there, are passed over."""
@@ -229,7 +233,7 @@ class S3Storage:
 
     def close(self) -> None:
         """See `Storage.close`."""
-        for client in (self._client, self._check_client, self._signing_client):
+        for client in (self._client, self._check_client, self._deleting_client, self._signing_client):
             client.close()
 
     def _new_client(
@@ -276,7 +280,7 @@ class S3Storage:
 
 
 class _RangeBeyondEnd(Exception):
-    """The range asked for begins after the last byte."""
+    """The range begins after the last byte."""
 
 
 @contextlib.contextmanager

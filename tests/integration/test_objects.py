@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from core.archive import images, object_lifecycle
+from core.archive.object_lifecycle import NewObject
 from core.database import Database
 from core.errors import ObjectNotFound, StorageUnavailable
 from core.storage.keys import bitstream_key, original_key
@@ -18,6 +19,7 @@ from models.base import new_id, utc_now
 DATA = b"a stream"
 SHA256 = hashlib.sha256(DATA).hexdigest()
 KEY = bitstream_key(SHA256)
+OBJECT = NewObject(KEY, SHA256, len(DATA))
 
 
 @pytest.fixture
@@ -42,7 +44,7 @@ def _add_image(database: Database) -> str:
                 bitstream_sha256=SHA256,
             )
         )
-        object_lifecycle.keep(session, KEY)
+        object_lifecycle.retain(session, OBJECT)
     return image_id
 
 
@@ -72,16 +74,16 @@ def test_object_that_was_swept_before_it_was_recorded_is_stored_again(
     object_lifecycle.reserve(database, KEY)
     assert _sweep_later(database, storage) == 1
     with pytest.raises(StorageUnavailable), database.write() as session:
-        object_lifecycle.keep(session, KEY)
+        object_lifecycle.retain(session, OBJECT)
     object_lifecycle.reserve(database, KEY)
     with database.write() as session:
-        object_lifecycle.keep(session, KEY)
+        object_lifecycle.retain(session, OBJECT)
 
 
 def test_second_image_of_an_object_needs_no_reservation_of_its_own(database: Database, storage: LocalStorage) -> None:
     _add_image(database)
     with database.write() as session:
-        object_lifecycle.keep(session, KEY)
+        object_lifecycle.retain(session, OBJECT)
 
 
 def test_sweep_that_meets_a_store_which_is_away_goes_on_at_the_next_pass(
@@ -89,7 +91,7 @@ def test_sweep_that_meets_a_store_which_is_away_goes_on_at_the_next_pass(
 ) -> None:
     for number in range(3):
         with database.write() as session:
-            object_lifecycle.discard(session, original_key(f"img_{number}", "png"), shared=False)
+            object_lifecycle.drop(session, original_key(f"img_{number}", "png"), shared=False)
     tried: list[str] = []
 
     def away(key: str) -> None:
@@ -128,7 +130,7 @@ def test_original_goes_at_the_next_sweep(database: Database, storage: LocalStora
     key = original_key(new_id("img"), "png")
     storage.put(key, DATA, content_type="image/png", sha256=SHA256)
     with database.write() as session:
-        object_lifecycle.discard(session, key, shared=False)
+        object_lifecycle.drop(session, key, shared=False)
     assert object_lifecycle.sweep(database, storage, now=utc_now() + timedelta(seconds=1)) == 1
     with pytest.raises(ObjectNotFound):
         storage.head(key)

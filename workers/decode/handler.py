@@ -7,15 +7,14 @@ from sqlalchemy.orm import Session
 from codec.decode.pipeline import decode
 from codec.decode.restore import RestoreState
 from codec.decode.restorers import Restorers
-from codec.limits import MAX_REFERENCE_BYTES, MAX_STREAM_BYTES
-from codec.media import media_type_of
 from codec.nets.compression.load import find_in
 from codec.options import DecodeOptions, parse_options
 from codec.picture.save import Provenance, require_format, save_picture
 from codec.weights.store import WeightsStore
-from core.archive import object_lifecycle
+from core.archive import bitstreams, object_lifecycle, references
+from core.archive.object_lifecycle import NewObject
 from core.errors import LeaseLost
-from core.storage.keys import bitstream_key, digest_in, reconstruction_key
+from core.storage.keys import reconstruction_key
 from models.image import Image
 from models.reconstruction import Reconstruction, ReconstructionState
 from workers.context import Record, WorkContext
@@ -40,12 +39,8 @@ class Decoder:
         require_format(reconstruction.format, image.width, image.height)
         context.progress("fetch", 0.0)
         stream_sha256 = image.bitstream_sha256
-        data = context.storage.get(bitstream_key(stream_sha256), max_bytes=MAX_STREAM_BYTES, sha256=stream_sha256)
-        reference = None
-        if image.reference_key is not None:
-            reference = context.storage.get(
-                image.reference_key, max_bytes=MAX_REFERENCE_BYTES, sha256=digest_in(image.reference_key)
-            )
+        data = bitstreams.get(context.storage, stream_sha256)
+        reference = references.get(context.storage, image)
         options = parse_options(DecodeOptions, reconstruction.options)
         previews = Previews(self._preview_seconds)
 
@@ -76,17 +71,16 @@ class Decoder:
         )
         file = save_picture(decoded.picture, reconstruction.format, provenance)
         sha256 = hashlib.sha256(file).hexdigest()
-        key = reconstruction_key(sha256, reconstruction.format)
-        object_lifecycle.reserve(context.database, key)
-        context.storage.put(key, file, content_type=media_type_of(key), sha256=sha256)
+        new = NewObject(reconstruction_key(sha256, reconstruction.format), sha256, len(file))
+        object_lifecycle.store(context.database, context.storage, new, file)
 
         def _record(session: Session) -> dict[str, float]:
             stored = session.get(Reconstruction, reconstruction.id, with_for_update=True)
             if stored is None:
                 raise LeaseLost("The image was deleted.")
-            object_lifecycle.keep(session, key)
+            object_lifecycle.retain(session, new)
             stored.state = ReconstructionState.READY
-            stored.sha256, stored.object_key, stored.size_bytes = sha256, key, len(file)
+            stored.sha256, stored.object_key, stored.size_bytes = new.sha256, new.key, new.size_bytes
             stored.width, stored.height = decoded.picture.size
             stored.restorer, stored.schedule, stored.seed = decoded.restorer, decoded.schedule, decoded.seed
             stored.seconds = dict(decoded.seconds)

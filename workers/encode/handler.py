@@ -16,17 +16,16 @@ from codec.encode.describe.choose import Asked, ask, needs_model
 from codec.encode.equip import equipped
 from codec.encode.pipeline import Encoded, check_options, encode
 from codec.errors import StreamCorrupt
-from codec.limits import MAX_REFERENCE_BYTES, MAX_STREAM_BYTES
-from codec.media import JSON_LINES, MISC
 from codec.nets.compression.load import find_in
 from codec.options import EncodeOptions, parse_options
 from codec.picture.open import open_picture
-from core.archive import images, object_lifecycle
+from core.archive import bitstreams, images, object_lifecycle, references
+from core.archive.object_lifecycle import NewObject
 from core.describing import llm_batches
 from core.errors import LeaseLost
 from core.jobs import queries, transitions
 from core.storage import Storage
-from core.storage.keys import bitstream_key, digest_in, request_key
+from core.storage.keys import request_key
 from models.description import DescriptionRecord
 from models.image import Image
 from workers.context import JobDeferred, Record, WorkContext, fetched
@@ -66,7 +65,7 @@ class Encoder:
         encoded = self._encode(context, image)
         sha256 = hashlib.sha256(encoded.data).hexdigest()
         context.progress("store", 0.9)
-        _store(context, sha256, encoded.data)
+        bitstreams.put(context.database, context.storage, encoded.data, sha256)
         context.progress("verify", 0.95)
         self._verify(context, sha256, encoded)
 
@@ -75,11 +74,12 @@ class Encoder:
             if stored is None:
                 raise LeaseLost("The image was deleted.")
             images.record_stream(session, stored, encoded.stream, encoded.bits, sha256)
+            bitstreams.note_verified(session, sha256)
             stored.seconds, stored.notes = dict(encoded.seconds), list(encoded.notes)
             stored.usage = queries.usage_of(session, context.claim)
             session.merge(DescriptionRecord(image_id=image.id, describer=encoded.describer, content=_content(encoded)))
             if not stored.keep_original and stored.original_key is not None:
-                object_lifecycle.discard(session, stored.original_key, shared=False)
+                object_lifecycle.drop(session, stored.original_key, shared=False)
                 stored.original_key = None
             return dict(encoded.seconds)
 
@@ -138,15 +138,14 @@ class Encoder:
         if self._shop.answers.look(line.key) is not None:
             return
         sha256 = hashlib.sha256(line.data).hexdigest()
-        key = request_key(sha256)
-        object_lifecycle.reserve(context.database, key)
-        context.storage.put(key, line.data, content_type=JSON_LINES, sha256=sha256)
-        request = llm_batches.Line(line.key, key, len(line.data), line.cost)
+        stored = NewObject(request_key(sha256), sha256, len(line.data))
+        object_lifecycle.store(context.database, context.storage, stored, line.data)
+        request = llm_batches.Line(line.key, stored.key, stored.size_bytes, line.cost)
         raise JobDeferred(lambda session: llm_batches.put_off(session, claim, request, patience))
 
     def _verify(self, context: WorkContext, sha256: str, encoded: Encoded) -> None:
         """Read the stored stream as a decoder would; raises before anything was recorded or deleted."""
-        data = context.storage.get(bitstream_key(sha256), max_bytes=MAX_STREAM_BYTES, sha256=sha256)
+        data = bitstreams.get(context.storage, sha256)
         stream = self._shop.coders.unpack(data, context.cancelled)
         if _as_coded(stream) != _as_coded(encoded.stream):
             raise StreamCorrupt("The stored stream reads differently from what was encoded; the original is kept.")
@@ -161,16 +160,8 @@ def _open(storage: Storage, image: Image) -> Picture:
 
 
 def _reference(storage: Storage, image: Image) -> Reference | None:
-    if image.reference_key is None:
-        return None
-    data = storage.get(image.reference_key, max_bytes=MAX_REFERENCE_BYTES, sha256=digest_in(image.reference_key))
-    return Reference(data, (image.declared_bits or 0) / (image.width * image.height))
-
-
-def _store(context: WorkContext, sha256: str, data: bytes) -> None:
-    key = bitstream_key(sha256)
-    object_lifecycle.reserve(context.database, key)
-    context.storage.put(key, data, content_type=MISC, sha256=sha256)
+    data = references.get(storage, image)
+    return None if data is None else Reference(data, (image.declared_bits or 0) / (image.width * image.height))
 
 
 def _as_coded(stream: Stream) -> Stream:

@@ -12,15 +12,18 @@ from PIL import Image as Pillow
 
 from codec.options import EncodeOptions, Profile, parse_options
 from core.archive import images, object_lifecycle
-from core.broker import Broker
+from core.archive.images import NewImage
+from core.archive.object_lifecycle import NewObject
+from core.broker import ENCODE, Broker
 from core.database import Database
 from core.events import EventLog
 from core.jobs import queries
+from core.jobs.job import JobSpec
 from core.jobs.lease import LeaseKeeper
 from core.settings import BrokerSettings, LMMSettings, NetworkSettings, WeightsSettings, WorkerSettings
 from core.storage.keys import original_key
 from core.storage.local import LocalStorage
-from models import Image, Job
+from models import Image, Job, JobKind
 from models.base import new_id
 from tests.lmm_server.server import LMMTestServer
 from workers.handlers import Handlers
@@ -67,28 +70,22 @@ class Desk:
     def submit(self, data: bytes, **options: Any) -> str:
         """Hand a picture in; returns the id of its job."""
         image_id, sha256 = new_id("img"), hashlib.sha256(data).hexdigest()
-        key = original_key(image_id, "png")
-        object_lifecycle.reserve(self.database, key)
-        self.storage.put(key, data, content_type="image/png", sha256=sha256)
+        original = NewObject(original_key(image_id, "png"), sha256, len(data))
+        object_lifecycle.store(self.database, self.storage, original, data)
         with Pillow.open(io.BytesIO(data)) as opened:
             width, height = opened.size
+        chosen = {"describe": "openai", "mode": "pixel", "maps": False, "blocks": 4} | options
+        new = NewImage(
+            id=image_id,
+            name=f"{image_id}.png",
+            width=width,
+            height=height,
+            media_type="image/png",
+            original=original,
+            options=parse_options(EncodeOptions, chosen),
+        )
         with self.database.write() as session:
-            _, job_id = images.submit(
-                session,
-                image_id=image_id,
-                name=f"{image_id}.png",
-                width=width,
-                height=height,
-                media_type="image/png",
-                original_key=key,
-                original_bytes=len(data),
-                original_sha256=sha256,
-                options=parse_options(
-                    EncodeOptions, {"describe": "openai", "mode": "pixel", "maps": False, "blocks": 4} | options
-                ),
-                keep_original=False,
-                max_attempts=3,
-            )
+            _, job_id = images.submit(session, new, JobSpec(JobKind.ENCODE, ENCODE))
         return job_id
 
     def run(self, job_id: str) -> tuple[Job, Image]:

@@ -73,6 +73,16 @@ def test_page_may_load_nothing_from_elsewhere(client: TestClient, path: str) -> 
         assert client.get(part).status_code == 200
 
 
+def test_page_sends_no_mode_unless_one_is_chosen(client: TestClient) -> None:
+    page = client.get("/").text
+    modes = re.search(r'<select id="mode">(.*?)</select>', page, re.DOTALL)
+    assert modes is not None
+    assert re.findall(r'value="(\w*)"', modes[1]) == ["", "ref", "net", "pixel"]
+    script = client.get("/web/app.js").text
+    assert 'if (find("mode").value) chosen.mode' in script
+    assert script.count("mode:") == 0
+
+
 def test_scripts_name_no_other_host_and_write_no_markup() -> None:
     for path in [*WEB.glob("*.js"), *WEB.glob("*.css")]:
         content = path.read_text()

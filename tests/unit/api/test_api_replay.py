@@ -124,7 +124,7 @@ def test_answer_is_replayed_when_the_connection_is_lost_behind_the_commit(
         raise DatabaseUnavailable("the connection was lost")
 
     with monkeypatch.context() as patch:
-        patch.setattr(type(services.outbox_sender), "committed", _lose)
+        patch.setattr(type(services.outbox_sender), "notify", _lose)
         answer = client.post("/v1/probes", json={"queue": "encode"}, headers={"Idempotency-Key": "one"})
     assert (answer.status_code, _count(database, Job)) == (503, 1)
     assert "not known" in answer.json()["detail"]
@@ -141,12 +141,12 @@ def test_first_fault_is_told_when_the_key_cannot_be_freed(client: TestClient, mo
 
 
 def test_key_that_another_request_took_over_and_answered_is_not_answered_twice(database: Database) -> None:
-    answer = idempotency.StoredAnswer(202, {"first": True}, None)
+    answer = idempotency.StoredResponse(202, {"first": True}, None)
     idempotency.begin(database, "a", "one", "0" * 64, timedelta(hours=1))
     with database.write() as session:
         idempotency.complete(session, "a", "one", answer)
     with pytest.raises(IdempotencyInFlight), database.write() as session:
-        idempotency.complete(session, "a", "one", idempotency.StoredAnswer(202, {"first": False}, None))
+        idempotency.complete(session, "a", "one", idempotency.StoredResponse(202, {"first": False}, None))
     assert idempotency.begin(database, "a", "one", "0" * 64, timedelta(hours=1)) == answer
 
 

@@ -1,0 +1,15 @@
+"""Uploaded pictures are read to their end before they are stored, few at a time."""
+
+from functools import partial
+
+from anyio import to_thread
+
+from api.services import Services
+from api.uploads import UploadedFile
+from codec.picture.open import PictureInfo, check_picture
+
+
+async def read_picture_info(services: Services, file: UploadedFile) -> PictureInfo:
+    """Size and type of a picture that can be decoded; raises PictureError children and FeatureUnavailable."""
+    check = partial(check_picture, file.path, max_pixels=services.settings.max_pixels)
+    return await to_thread.run_sync(check, limiter=services.picture_slots)

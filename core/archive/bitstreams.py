@@ -1,0 +1,64 @@
+"""Stored `.misc` files by their digest. No other module knows under which key, or where else, a stream lies."""
+
+from sqlalchemy.orm import Session
+
+from codec.limits import MAX_STREAM_BYTES
+from core.archive import object_lifecycle
+from core.archive.object_lifecycle import NewObject
+from core.database import Database
+from core.storage import ObjectReader, Storage
+from core.storage.keys import bitstream_key
+
+
+def put(database: Database, storage: Storage, data: bytes, sha256: str) -> None:
+    """Reserve and write a stream; a row that refers to it has to be recorded within the hour."""
+    object_lifecycle.store(database, storage, _as_object(sha256, len(data)), data)
+
+
+def reserve(database: Database, sha256: str) -> None:
+    """Protect a stream that is stored already until a row refers to it."""
+    object_lifecycle.reserve(database, bitstream_key(sha256))
+
+
+def retain(session: Session, sha256: str, size_bytes: int) -> None:
+    """Refer to a stream from this transaction on; raises StorageUnavailable, see `object_lifecycle.retain`."""
+    object_lifecycle.retain(session, _as_object(sha256, size_bytes))
+
+
+def lock_reservation(session: Session, sha256: str) -> bool:
+    """Lock the stream's reservation for the rest of the transaction; False when there is none."""
+    return object_lifecycle.lock_reservation(session, bitstream_key(sha256))
+
+
+def note_verified(session: Session, sha256: str) -> None:
+    """Record that the stream was read back whole and had its digest."""
+    object_lifecycle.note_verified(session, bitstream_key(sha256))
+
+
+def drop(session: Session, sha256: str) -> None:
+    """Give up a reference in this transaction; the stream is deleted later unless another image has it."""
+    object_lifecycle.drop(session, bitstream_key(sha256), shared=True)
+
+
+def get(storage: Storage, sha256: str) -> bytes:
+    """A whole stream; raises ObjectNotFound, and ObjectCorrupt when its bytes have another digest."""
+    return storage.get(bitstream_key(sha256), max_bytes=MAX_STREAM_BYTES, sha256=sha256)
+
+
+def open(storage: Storage, sha256: str, *, start: int | None = None, end: int | None = None) -> ObjectReader:
+    """Open a stream, or its bytes `[start, end)`; raises ObjectNotFound."""
+    return storage.open(bitstream_key(sha256), start=start, end=end)
+
+
+def exists(storage: Storage, sha256: str) -> bool:
+    """Whether the store has the stream."""
+    return object_lifecycle.is_stored(storage, bitstream_key(sha256))
+
+
+def presigned_url(storage: Storage, sha256: str, *, download_name: str) -> str | None:
+    """An address at the store that the stream can be fetched from for a while; None where it has none."""
+    return storage.presigned_url(bitstream_key(sha256), download_name=download_name)
+
+
+def _as_object(sha256: str, size_bytes: int) -> NewObject:
+    return NewObject(bitstream_key(sha256), sha256, size_bytes)

@@ -1,0 +1,248 @@
+"""Objects are deleted outside of transactions, and never under somebody who reserved them meanwhile."""
+
+import hashlib
+import threading
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from sqlalchemy import select, update
+
+from core.archive import bitstreams, images, object_lifecycle
+from core.database import Database
+from core.errors import StorageDenied, StorageUnavailable
+from core.storage.local import LocalStorage
+from models import Batch, Image, ImageState, ObjectKind, PendingDeletion, StoredObject
+from models.base import new_id, utc_now
+
+DATA = b"a stream"
+SHA256 = hashlib.sha256(DATA).hexdigest()
+LATER = 2 * object_lifecycle.RESERVATION
+
+
+class SlowStorage(LocalStorage):
+    """A folder whose deletions wait for `answer`, or fail with `fault`."""
+
+    fault: BaseException | None = None
+
+    def __init__(self, root: Path) -> None:
+        super().__init__(root)
+        self.begun, self.answer = threading.Event(), threading.Event()
+        self.answer.set()
+
+    def delete(self, key: str) -> None:
+        self.begun.set()
+        assert self.answer.wait(10)
+        if self.fault is not None:
+            raise self.fault
+        super().delete(key)
+
+
+@pytest.fixture
+def storage(tmp_path: Path) -> SlowStorage:
+    return SlowStorage(tmp_path / "objects")
+
+
+@pytest.fixture
+def pool() -> Iterator[ThreadPoolExecutor]:
+    with ThreadPoolExecutor(4) as pool:
+        yield pool
+
+
+def _add_image(database: Database) -> str:
+    image_id = new_id("img")
+    with database.write() as session:
+        bitstreams.retain(session, SHA256, len(DATA))
+        session.add(
+            Image(
+                id=image_id,
+                name="a",
+                state=ImageState.READY,
+                width=1,
+                height=1,
+                media_type="image/png",
+                options={},
+                bitstream_sha256=SHA256,
+                bitstream_bytes=len(DATA),
+            )
+        )
+    return image_id
+
+
+def _store(database: Database, storage: SlowStorage) -> str:
+    bitstreams.put(database, storage, DATA, SHA256)
+    return _add_image(database)
+
+
+def _delete(database: Database, image_id: str) -> None:
+    with database.write() as session:
+        images.delete_image(session, image_id)
+
+
+def _begin_sweep(database: Database, storage: SlowStorage, pool: ThreadPoolExecutor) -> "Future[int]":
+    storage.begun.clear()
+    storage.answer.clear()
+    sweep = pool.submit(object_lifecycle.sweep, database, storage, now=utc_now() + LATER)
+    assert storage.begun.wait(10)
+    return sweep
+
+
+def _pending(database: Database) -> PendingDeletion | None:
+    with database.read() as session:
+        return session.scalars(select(PendingDeletion)).one_or_none()
+
+
+def test_stream_that_comes_back_while_it_is_deleted_is_stored_after_the_deletion(
+    database: Database, storage: SlowStorage, pool: ThreadPoolExecutor
+) -> None:
+    _delete(database, _store(database, storage))
+    sweep = _begin_sweep(database, storage, pool)
+    stored = pool.submit(_store, database, storage)
+    with pytest.raises(TimeoutError):
+        stored.result(timeout=0.5)
+    storage.answer.set()
+    assert (sweep.result(10), len(stored.result(10))) == (1, 30)
+    assert bitstreams.get(storage, SHA256) == DATA
+    assert object_lifecycle.sweep(database, storage, now=utc_now() + LATER) == 0
+
+
+def test_others_write_while_the_store_deletes(
+    database: Database, storage: SlowStorage, pool: ThreadPoolExecutor
+) -> None:
+    _delete(database, _store(database, storage))
+    sweep = _begin_sweep(database, storage, pool)
+    with database.write() as session:
+        session.add(Batch(name="not held up"))
+    assert not sweep.done()
+    storage.answer.set()
+    assert sweep.result(10) == 1
+
+
+def test_process_that_slept_past_its_reservation_cannot_refer_to_what_is_being_deleted(
+    database: Database, storage: SlowStorage, pool: ThreadPoolExecutor
+) -> None:
+    bitstreams.put(database, storage, DATA, SHA256)
+    sweep = _begin_sweep(database, storage, pool)
+    with pytest.raises(StorageUnavailable):
+        _add_image(database)
+    storage.answer.set()
+    assert sweep.result(10) == 1
+
+
+def test_two_sweeps_at_once_delete_an_object_once(
+    database: Database, storage: SlowStorage, pool: ThreadPoolExecutor
+) -> None:
+    _delete(database, _store(database, storage))
+    first = _begin_sweep(database, storage, pool)
+    assert object_lifecycle.sweep(database, storage, now=utc_now() + LATER) == 0
+    storage.answer.set()
+    assert first.result(10) == 1
+    assert _pending(database) is None
+
+
+def test_key_whose_deletion_was_not_answered_is_not_written_until_the_deletion_cannot_come_any_more(
+    database: Database, storage: SlowStorage
+) -> None:
+    _delete(database, _store(database, storage))
+    storage.fault = StorageUnavailable("no answer")
+    due = utc_now() + object_lifecycle.RESERVATION
+    assert object_lifecycle.sweep(database, storage, now=due) == 0
+    with pytest.raises(StorageUnavailable, match="not answered"):
+        bitstreams.put(database, storage, DATA, SHA256)
+    storage.fault = None
+    assert object_lifecycle.sweep(database, storage, now=due) == 1
+    with pytest.raises(StorageUnavailable, match="not answered"):  # the first one may still come
+        bitstreams.put(database, storage, DATA, SHA256)
+    with database.write() as session:
+        session.execute(update(PendingDeletion).values(blocked_until=utc_now() - timedelta(seconds=1)))
+    _store(database, storage)
+    assert bitstreams.get(storage, SHA256) == DATA
+    assert object_lifecycle.sweep(database, storage, now=utc_now() + LATER) == 0
+
+
+def test_blocked_key_is_free_and_forgotten_after_the_longest_delay(database: Database, storage: SlowStorage) -> None:
+    _delete(database, _store(database, storage))
+    due = utc_now() + object_lifecycle.RESERVATION
+    storage.fault = StorageUnavailable("no answer")
+    object_lifecycle.sweep(database, storage, now=due)
+    storage.fault = None
+    object_lifecycle.sweep(database, storage, now=due)
+    assert _pending(database) is not None
+    object_lifecycle.sweep(database, storage, now=due + object_lifecycle.LONGEST_DELAY)
+    assert _pending(database) is None
+
+
+def test_refused_deletion_blocks_nothing(database: Database, storage: SlowStorage) -> None:
+    _delete(database, _store(database, storage))
+    storage.fault = StorageDenied("no right to delete")
+    assert object_lifecycle.sweep(database, storage, now=utc_now() + LATER) == 0
+    storage.fault = None
+    _store(database, storage)
+    assert bitstreams.exists(storage, SHA256)
+
+
+def test_deletion_of_a_killed_sweep_is_done_again_after_the_longest_delay(
+    database: Database, storage: SlowStorage
+) -> None:
+    _delete(database, _store(database, storage))
+    due = utc_now() + object_lifecycle.RESERVATION
+    storage.fault = KeyboardInterrupt()
+    with pytest.raises(KeyboardInterrupt):
+        object_lifecycle.sweep(database, storage, now=due)
+    storage.fault = None
+    assert object_lifecycle.sweep(database, storage, now=due) == 0
+    assert object_lifecycle.sweep(database, storage, now=due + object_lifecycle.LONGEST_DELAY) == 1
+    assert (_pending(database), bitstreams.exists(storage, SHA256)) == (None, False)
+
+
+def test_no_image_loses_its_stream_while_many_store_delete_and_sweep_it(
+    database: Database, storage: SlowStorage, pool: ThreadPoolExecutor
+) -> None:
+    is_over = threading.Event()
+
+    def _come_and_go() -> int:
+        rounds = 0
+        for _ in range(12):
+            try:
+                image_id = _store(database, storage)
+            except StorageUnavailable:  # swept before it was recorded
+                continue
+            assert bitstreams.get(storage, SHA256) == DATA
+            _delete(database, image_id)
+            rounds += 1
+        return rounds
+
+    def _sweep() -> int:
+        deleted = 0
+        while not is_over.is_set():
+            # An hour ahead: what was dropped is due, and what was reserved and not yet recorded too.
+            deleted += object_lifecycle.sweep(database, storage, now=utc_now() + object_lifecycle.RESERVATION)
+        return deleted
+
+    sweeps = [pool.submit(_sweep) for _ in range(2)]
+    rounds = [pool.submit(_come_and_go) for _ in range(2)]
+    try:
+        assert sum(future.result(60) for future in rounds) > 0
+    finally:
+        is_over.set()
+    assert sum(future.result(60) for future in sweeps) > 0
+    _store(database, storage)
+    object_lifecycle.sweep(database, storage, now=utc_now() + LATER)
+    assert bitstreams.get(storage, SHA256) == DATA
+
+
+def test_catalogue_has_what_should_be_there(database: Database, storage: SlowStorage) -> None:
+    first, second = _store(database, storage), _add_image(database)
+    with database.write() as session:
+        bitstreams.note_verified(session, SHA256)
+    with database.read() as session:
+        row = session.scalars(select(StoredObject)).one()
+    assert (row.kind, row.sha256, row.size_bytes, row.location) == (ObjectKind.BITSTREAM, SHA256, len(DATA), row.key)
+    assert row.last_verified_at is not None
+    for image_id in (first, second):
+        _delete(database, image_id)
+    assert object_lifecycle.sweep(database, storage, now=utc_now() + LATER) == 1
+    with database.read() as session:
+        assert session.scalars(select(StoredObject)).all() == []

@@ -1,0 +1,28 @@
+"""What only one module may do, where import-linter cannot tell; part of `make check`."""
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+ROOT = Path(__file__).parents[3]
+PRODUCT = ("api", "bench", "cli", "codec", "core", "migrations", "models", "workers")
+
+
+def _modules(*folders: str) -> Iterator[Path]:
+    for folder in folders:
+        yield from sorted((ROOT / folder).rglob("*.py"))
+
+
+def _users(name: str) -> list[str]:
+    """The modules that use a name, by import or as an attribute."""
+    found = []
+    for path in _modules(*PRODUCT):
+        nodes = list(ast.walk(ast.parse(path.read_text())))
+        uses_it = any(isinstance(node, ast.Name) and node.id == name for node in nodes)
+        if uses_it or any(isinstance(node, ast.Attribute) and node.attr == name for node in nodes):
+            found.append(str(path.relative_to(ROOT)))
+    return found
+
+
+def test_one_module_knows_where_a_stream_lies() -> None:
+    assert _users("bitstream_key") == ["core/archive/bitstreams.py"]
