@@ -44,8 +44,7 @@ def _in_process(*words: str) -> dict[str, Any]:
 def _encode(picture: Path, out: Path, profile: str, rate: int) -> dict[str, Any]:
     begun = time.perf_counter()
     from cli.local.paths import weights_store
-    from codec.encode.equip import equipped
-    from codec.encode.parts import EncodeDependencies
+    from codec.encode.dependencies import EncodeDependencies, resolve
     from codec.encode.pipeline import encode
     from codec.metrics.own import settings_of
     from codec.options import Profile
@@ -54,12 +53,12 @@ def _encode(picture: Path, out: Path, profile: str, rate: int) -> dict[str, Any]
     imported = time.perf_counter()
     store = weights_store()
     (setting,) = [each for each in settings_of(store, profile=Profile(profile)) if each.rate == rate]
-    parts = equipped(EncodeDependencies(), setting.encode, store)
+    dependencies = resolve(EncodeDependencies(), setting.encode, store)
     loaded = time.perf_counter()
     runs = []
     for _ in range(_RUNS):
         started = time.perf_counter()
-        encoded = encode(open_picture(picture), setting.encode, parts=parts)
+        encoded = encode(open_picture(picture), setting.encode, dependencies=dependencies)
         runs.append(time.perf_counter() - started)
     out.write_bytes(encoded.data)
     return _told(begun, imported, loaded, runs) | {"stages": encoded.seconds, "bytes": len(encoded.data)}

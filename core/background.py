@@ -24,7 +24,7 @@ ItemT = TypeVar("ItemT")
 class Periodic:
     """Calls `act` every `seconds` until it is closed."""
 
-    def __init__(self, name: str, seconds: float, act: Callable[[], None]) -> None:
+    def __init__(self, name: str, seconds: float, act: Callable[[], object]) -> None:
         self._name, self._seconds, self._act = name, seconds, act
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
@@ -82,7 +82,7 @@ class MicroBatcher(Generic[ItemT]):
                 return
 
 
-def _attempt(name: str, act: Callable[[], None]) -> None:
+def _attempt(name: str, act: Callable[[], object]) -> None:
     try:
         act()
     except ServiceError as error:

@@ -48,6 +48,14 @@ def configure_logging(settings: LogSettings, process: str) -> None:
     structlog.contextvars.bind_contextvars(process=process)
 
 
+def log_errors_only() -> None:
+    """Send errors alone, to stderr: a command writes its results to stdout, and its own messages for people."""
+    structlog.configure(
+        wrapper_class=structlog.make_filtering_bound_logger(logging.ERROR),
+        logger_factory=lambda *_: structlog.PrintLogger(sys.stderr),
+    )
+
+
 def get_logger(name: str) -> structlog.stdlib.BoundLogger:
     """A logger for one module."""
     logger: structlog.stdlib.BoundLogger = structlog.get_logger(name)

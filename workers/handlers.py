@@ -26,10 +26,13 @@ from workers.context import Record, Work, WorkContext
 
 if TYPE_CHECKING:
     from codec.decode.restorers import Restorers
-    from workers.encode.lots import BatchDispatcher
+    from core.describing.dispatcher import BatchDispatcher
     from workers.encode.resources import EncodeResources
 
 _log = get_logger(__name__)
+
+_MAX_LINE_BYTES = 16 * 1024 * 1024
+"""A picture of 4096 px as JPEG in base64, as it is sent to a language model, has less."""
 
 _LOOKS = 4
 """How often unused networks are looked for in the time after which they are let go."""
@@ -58,7 +61,7 @@ class Handlers:
         self._restorers: Restorers | None = None
         self._idle: Periodic | None = None
         self._shop: EncodeResources | None = None
-        self._carrier: BatchDispatcher | None = None
+        self._dispatcher: BatchDispatcher | None = None
         self._work: dict[JobKind, Work] = {JobKind.PROBE: _probe}
         self._lock = threading.Lock()
         self._is_warm = threading.Event()
@@ -86,8 +89,8 @@ class Handlers:
         """Give back what the work holds."""
         if self._idle is not None:
             self._idle.close()
-        if self._carrier is not None:
-            self._carrier.close()
+        if self._dispatcher is not None:
+            self._dispatcher.close()
         if self._shop is not None:
             self._shop.close()
 
@@ -104,7 +107,7 @@ class Handlers:
         from workers.encode.resources import EncodeResources
 
         self._shop = EncodeResources(self._database, self._broker_settings, self._lmm, self._worker, self._weights)
-        self._carrier = self._carry_lots(self._shop)
+        self._dispatcher = self._dispatch_batches(self._shop)
         return self._when_warm(Encoder(self._shop).encode_image)
 
     def _warm_up_networks_in_time(self) -> None:
@@ -151,25 +154,24 @@ class Handlers:
         if released:
             _log.info("idle_networks_released", count=released)
 
-    def _carry_lots(self, shop: "EncodeResources") -> "BatchDispatcher | None":
+    def _dispatch_batches(self, shop: "EncodeResources") -> "BatchDispatcher | None":
         """Have the Batch API looked after by the processes that may reach the model; None without one."""
-        from workers.encode.lots import BatchDispatcher
-        from workers.encode.resources import ledger_of
+        from core.describing.dispatcher import BatchDispatcher
 
         if shop.batches is None:
             return None
-        carrier = BatchDispatcher(
+        storage = self._storage
+        dispatcher = BatchDispatcher(
             self._database,
-            self._storage,
-            self._broker,
             shop.batches,
-            shop.answers,
-            ledger_of(self._database, self._lmm),
+            shop.cache,
+            shop.budget,
             self._lmm,
+            lambda item: storage.get(item.object_key, max_bytes=_MAX_LINE_BYTES),
             lease=self._worker.lease,
         )
-        carrier.start()
-        return carrier
+        dispatcher.start(self._broker)
+        return dispatcher
 
 
 def _probe(_context: WorkContext) -> None:

@@ -63,7 +63,7 @@ class _Task:
     reference: "Reference | None"
     reference_suffix: str
     may_skip: bool
-    asked: "Outcome | None" = None
+    outcome: "Outcome | None" = None
 
 
 def register(app: typer.Typer) -> None:
@@ -128,7 +128,7 @@ def encode(
     with usage_errors(OSError):
         plan = plan_outputs(inputs, out, PICTURE_SUFFIXES, ".misc")
         tasks = _tasks(plan, values, describe, reference, reference_bpp, may_skip=not force)
-        tasks = _asked(tasks)
+        tasks = _with_outcomes(tasks)
     results = run_all(encode_one, tasks, jobs, "Encoding", lambda task: died_result(task.pair, _KEYS))
     _report(results, as_json)
 
@@ -165,22 +165,25 @@ def _tasks(
     return [_Task(pair, options, captions, reference, suffix, may_skip) for pair in plan.pairs]
 
 
-def _asked(tasks: list[_Task]) -> list[_Task]:
-    """The same tasks with what a language model says of their pictures, where it is the one to say it."""
-    from codec.encode.describe.choose import needs_model, no_model
+def _with_outcomes(tasks: list[_Task]) -> list[_Task]:
+    """The same tasks with the language model's descriptions, where they are to come from it."""
+    from codec.encode.dependencies import needs_model
+    from codec.encode.describe.choose import no_model
 
     if not any(needs_model(task.options, has_captions=task.captions is not None) for task in tasks):
         return tasks
-    from cli.local.describe_remote import ask_all
-    from cli.local.paths import data_folder
+    from cli.local.describe_remote import describe_all
+    from cli.local.paths import data_folder, earlier_data_folder
     from core.settings import LMMSettings, load
 
     lmm = load(LMMSettings)
     if not lmm.is_configured:
         raise no_model()
     sources = [task.pair.source for task in tasks if not task.may_skip or _done_before(task) is None]
-    outcomes = ask_all(sources, lmm, data_folder(), in_batches=tasks[0].options.batch)
-    return [replace(task, asked=outcomes.get(task.pair.source)) for task in tasks]
+    outcomes = describe_all(
+        sources, lmm, data_folder(), earlier=earlier_data_folder(), in_batches=tasks[0].options.batch
+    )
+    return [replace(task, outcome=outcomes.get(task.pair.source)) for task in tasks]
 
 
 def _load_captions(path: Path) -> "Captions":
@@ -217,13 +220,12 @@ def encode_one(task: _Task) -> dict[str, Any]:
 
 def _encode_one(task: _Task) -> dict[str, Any]:
     from cli.local.paths import weights_store
-    from codec.encode.equip import equipped
-    from codec.encode.parts import EncodeDependencies
+    from codec.encode.dependencies import EncodeDependencies, resolve
     from codec.encode.pipeline import encode as encode_picture
     from codec.picture.open import open_picture
 
-    if isinstance(task.asked, Exception):
-        raise task.asked
+    if isinstance(task.outcome, Exception):
+        raise task.outcome
     pair = task.pair
     picture = open_picture(pair.source)
     encoded = encode_picture(
@@ -232,8 +234,10 @@ def _encode_one(task: _Task) -> dict[str, Any]:
         source_name=pair.source.name,
         captions=task.captions,
         reference=task.reference,
-        parts=equipped(EncodeDependencies(), task.options, weights_store(), has_captions=task.captions is not None),
-        asked=task.asked,
+        dependencies=resolve(
+            EncodeDependencies(), task.options, weights_store(), has_captions=task.captions is not None
+        ),
+        outcome=task.outcome,
     )
     if encoded.reference is not None:
         write_atomically(reference_path(pair.target, task.reference_suffix), encoded.reference)

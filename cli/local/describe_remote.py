@@ -1,34 +1,39 @@
-"""Asks a language model about pictures on this machine, many at a time, and never twice about the same one.
+"""Describes pictures of this machine by a language model, many at a time, and never pays twice for the same one.
 
-Answers lie in a small database in the user's data folder, so that a second run over a folder buys nothing again.
+Answers, money and batches under way lie in a small database in the user's data folder, in the service's own tables: a
+second run over a folder buys nothing again, and the same command, given again, goes on with its batches.
 """
 
+import json
 import threading
-from collections.abc import Callable, Iterator, Sequence
+import time
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from contextlib import contextmanager
-from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 
-from PIL import Image
-
-from cli.local.batch_asking import BatchBuyer
-from cli.local.local_pace import LocalRateLimiter
-from cli.output import progress_bar
-from codec.encode.describe.choose import Asked, ask
+from cli.output import progress_bar, say
+from codec.encode.dependencies import EncodeDependencies, Fallback
+from codec.encode.describe.choose import ModelOutcome, ask
 from codec.encode.describe.lmm.batch import OpenAIBatches
 from codec.encode.describe.lmm.client import OpenAIDescriber
 from codec.encode.describe.lmm.view import View
-from codec.encode.parts import EncodeDependencies, Fallback
-from codec.errors import CodecError
+from codec.errors import CodecError, DescriberUnavailable, DescriptionUnusable
+from codec.language_model import BatchState, BatchStatus
 from codec.picture.open import open_picture
 from core.database import Database
-from core.describing.budget import Budget
+from core.describing import llm_batches
+from core.describing.budget import Budget, Reservation
 from core.describing.cache import DescriptionCache
+from core.describing.dispatcher import BatchDispatcher
+from core.describing.llm_batches import BatchItem
+from core.describing.rate_limit import LocalRateLimiter
+from core.errors import ObjectNotFound
+from core.logging import log_errors_only
 from core.settings import DatabaseSettings, LMMSettings
 from migrations.upgrade import upgrade
-from workers.encode.resources import DescriptionBook, ledger_of, server_of
+from models.llm_batch import LLMBatch
 
 _THREADS = 32
 """Requests under way at once; the limits of the settings hold besides."""
@@ -36,47 +41,62 @@ _THREADS = 32
 _OPENED_AT_ONCE = 2
 """Pictures of up to 300 MB each in memory while they are reduced to what the model is shown."""
 
-_CLAIM = timedelta(seconds=30)
+_LEASE = timedelta(seconds=30)
 
-Outcome = Asked | CodecError | OSError
-"""How asking about one picture ended; an error is that of the picture's file."""
+_DATABASE_FILES = ("descriptions.db-wal", "descriptions.db-shm", "batches.json", "descriptions.db")
+
+Outcome = ModelOutcome | CodecError | OSError
+"""How describing one picture ended; an error is that of the picture's file."""
 
 
-def ask_all(
-    sources: Sequence[Path], lmm: LMMSettings, folder: Path, *, in_batches: bool = False
+def describe_all(
+    sources: Sequence[Path], lmm: LMMSettings, folder: Path, *, earlier: Path | None = None, in_batches: bool = False
 ) -> dict[Path, Outcome]:
-    """Ask about each picture; with `in_batches` through the Batch API first, and directly about what that leaves.
+    """Have each picture described; with `in_batches` through the Batch API first, and directly what that leaves.
 
-    Ctrl-C leaves what was answered until then in the database in `folder`, and batches under way in a file beside it.
-    Raises DescriberError children for settings that cannot be used, and for what stands in the way of a batch.
+    Ctrl-C leaves what was answered until then, and batches under way, in the database in `folder`. Earlier versions
+    kept it in `earlier`, from where it is moved. Raises DescriberError children for settings that cannot be used, and
+    for what stands in the way of a batch.
     """
+    log_errors_only()
     sources = list(dict.fromkeys(sources))
-    stop = threading.Event()
-    with _books(lmm, folder) as books:
-        if in_batches:
-            _buy_in_batches(sources, lmm, folder, books, stop.is_set)
-        pace = LocalRateLimiter(lmm.requests_per_minute, lmm.tokens_per_minute, books.ledger)
-        client = OpenAIDescriber(server_of(lmm), books.book, pace)
-        parts = EncodeDependencies(describer=client, fallback=Fallback(lmm.fallback))
-        slots = threading.Semaphore(_OPENED_AT_ONCE)
+    with _open_database(folder, earlier) as database:
+        cache = DescriptionCache(database, _LEASE)
+        cache.start()
+        budget = Budget.from_settings(database, lmm)
+        try:
+            if in_batches:
+                _describe_in_batches(sources, lmm, database, cache, budget)
+            return _describe_directly(sources, lmm, cache, budget)
+        finally:
+            cache.close()
 
-        def _ask(source: Path) -> Outcome:
-            try:
-                with slots:
-                    view = View.of(open_picture(source), lmm.longest_edge_px)
-                return ask(Image.frombytes("RGB", (view.width, view.height), view.pixels), parts, stop.is_set)
-            except (CodecError, OSError) as error:
-                return error
 
-        with ThreadPoolExecutor(_THREADS, thread_name_prefix="ask") as pool:
-            try:
-                return _gather({source: pool.submit(_ask, source) for source in sources})
-            except BaseException:
-                stop.set()
-                pool.shutdown(wait=False, cancel_futures=True)
-                raise
-            finally:
-                client.close()
+def _describe_directly(
+    sources: Sequence[Path], lmm: LMMSettings, cache: DescriptionCache, budget: Budget | None
+) -> dict[Path, Outcome]:
+    limiter = LocalRateLimiter(lmm.requests_per_minute, lmm.tokens_per_minute, budget)
+    client = OpenAIDescriber(lmm.server, cache, limiter)
+    dependencies = EncodeDependencies(describer=client, fallback=Fallback(lmm.fallback))
+    stop, slots = threading.Event(), threading.Semaphore(_OPENED_AT_ONCE)
+
+    def _describe(source: Path) -> Outcome:
+        try:
+            with slots:
+                view = View.of(open_picture(source), lmm.longest_edge_px)
+            return ask(view.picture, dependencies, stop.is_set)
+        except (CodecError, OSError) as error:
+            return error
+
+    with ThreadPoolExecutor(_THREADS, thread_name_prefix="describe") as pool:
+        try:
+            return _gather({source: pool.submit(_describe, source) for source in sources})
+        except BaseException:
+            stop.set()
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+        finally:
+            client.close()
 
 
 def _gather(futures: dict[Path, Future[Outcome]]) -> dict[Path, Outcome]:
@@ -86,35 +106,88 @@ def _gather(futures: dict[Path, Future[Outcome]]) -> dict[Path, Outcome]:
     return {source: future.result() for source, future in futures.items()}
 
 
-@dataclass(frozen=True)
-class _Books:
-    """Where bought answers and spent money are kept."""
+def _describe_in_batches(
+    sources: Sequence[Path], lmm: LMMSettings, database: Database, cache: DescriptionCache, budget: Budget | None
+) -> None:
+    """Have the answers of these pictures in the cache as far as the server gives them, and of all batches that an
+    earlier command left."""
+    batches = OpenAIBatches(lmm.server)
+    source_of: dict[str, Path] = {}
 
-    book: DescriptionBook
-    ledger: Budget | None
+    def _line(item: BatchItem) -> bytes:
+        # Made again instead of kept: a folder's requests are larger than its pictures' small views.
+        if item.key in source_of:
+            request = batches.request(open_picture(source_of[item.key]))
+            if request.key == item.key:
+                return request.data
+        raise ObjectNotFound(f"The picture of request {item.key} is not among those of this command.")
+
+    announced: set[str] = set()
+
+    def _say_status(batch: LLMBatch, status: BatchStatus) -> None:
+        if status.state is BatchState.PENDING and status.batch_id not in announced:
+            announced.add(status.batch_id)
+            say(
+                f"Batch {status.batch_id} of {len(llm_batches.items_of(database, batch.id))} pictures is under way, "
+                "which may take a day. Ctrl-C leaves it so, and the same command goes on with it."
+            )
+        elif status.state not in (BatchState.PENDING, BatchState.SUCCEEDED):
+            say(f"Batch {status.batch_id} ended as {status.state}: {status.message or 'the server gave no reason'}")
+
+    at_once = lmm.model_copy(update={"batch_gather_count": 1})
+    dispatcher = BatchDispatcher(database, batches, cache, budget, at_once, _line, lease=_LEASE, on_status=_say_status)
+    try:
+        for source in sources:
+            try:
+                request = batches.request(open_picture(source))
+            except (CodecError, OSError):
+                continue  # reported when the picture is encoded
+            source_of[request.key] = source
+            if cache.get(request.key) is None:
+                with database.write() as session:
+                    llm_batches.enqueue(session, BatchItem(request.key, "", len(request.data), request.cost))
+        while not llm_batches.is_idle(database):
+            for failure in dispatcher.make_pass():
+                # A command that was stopped left requests whose pictures are not among these; they are over now.
+                if not isinstance(failure, DescriptionUnusable):
+                    raise failure
+            if not llm_batches.is_idle(database):
+                _wait(lmm.batch_poll.total_seconds())
+    finally:
+        batches.close()
+
+
+def _wait(seconds: float) -> None:
+    time.sleep(seconds)
 
 
 @contextmanager
-def _books(lmm: LMMSettings, folder: Path) -> Iterator[_Books]:
+def _open_database(folder: Path, earlier: Path | None) -> Iterator[Database]:
     folder.mkdir(parents=True, exist_ok=True)
+    if earlier is not None and not (folder / "descriptions.db").exists():
+        for name in _DATABASE_FILES:
+            if (earlier / name).exists():
+                (earlier / name).replace(folder / name)
     settings = DatabaseSettings(url=f"sqlite:///{folder / 'descriptions.db'}")
     upgrade(settings)
     database = Database(settings)
-    answers = DescriptionCache(database, _CLAIM)
-    answers.start()
     try:
-        yield _Books(DescriptionBook(answers), ledger_of(database, lmm))
+        _adopt_notes(database, folder / "batches.json")
+        yield database
     finally:
-        answers.close()
         database.close()
 
 
-def _buy_in_batches(
-    sources: Sequence[Path], lmm: LMMSettings, folder: Path, books: _Books, cancelled: Callable[[], bool]
-) -> None:
-    batches = OpenAIBatches(server_of(lmm))
-    poll_seconds = lmm.batch_poll.total_seconds()
+def _adopt_notes(database: Database, notes: Path) -> None:
+    """Take over the batches under way that earlier versions wrote down in a file beside the database."""
+    if not notes.exists():
+        return
     try:
-        BatchBuyer(batches, books.book, books.ledger, folder / "batches.json", cancelled, poll_seconds).buy(sources)
-    finally:
-        batches.close()
+        with database.write() as session:
+            for entry in json.loads(notes.read_text()):
+                reservation = None if entry["reserved"] is None else Reservation(**entry["reserved"])
+                items = [BatchItem(key, "", 0, 0.0) for key in entry["keys"]]
+                llm_batches.adopt(session, entry["file_id"], entry["batch_id"] or None, reservation, items)
+    except (ValueError, KeyError, TypeError) as error:
+        raise DescriberUnavailable(f"{notes} is damaged ({error}); see it, and remove it.") from None
+    notes.unlink()

@@ -9,7 +9,14 @@ if TYPE_CHECKING:
 
 
 def data_folder() -> Path:
-    """Where descriptions that were bought are kept."""
+    """Where this user's archive and descriptions are kept."""
+    from platformdirs import user_data_path
+
+    return user_data_path("misc-archive", appauthor=False)
+
+
+def earlier_data_folder() -> Path:
+    """Where earlier versions kept descriptions and weights."""
     from platformdirs import user_data_path
 
     return user_data_path("misc")

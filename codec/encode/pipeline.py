@@ -13,10 +13,10 @@ from codec.captions import Captions
 from codec.description import Description
 from codec.encode.coarse.external import Reference, encode_external_coarse
 from codec.encode.coarse.pixel import encode_pixel_coarse
-from codec.encode.describe.choose import Asked, Described, describe, needs_model, no_model
-from codec.encode.describe.lmm.ports import Usage
-from codec.encode.parts import EncodeDependencies
+from codec.encode.dependencies import EncodeDependencies, needs_model
+from codec.encode.describe.choose import ModelOutcome, SourcedDescription, describe, no_model
 from codec.errors import Cancelled, FeatureUnavailable, OptionError
+from codec.language_model import Usage
 from codec.options import EncodeOptions, Mode
 
 OnStage = Callable[[str, float], None]
@@ -36,7 +36,7 @@ class Encoded:
     """An encoded picture and how it came about.
 
     `describer` is "local", "given", "captions", "openai" or "none". `description` has the items' names, which the
-    stream has not. `notes` are sentences for the person who asked. `seconds` has describe, locate, coarse, pack and
+    stream has not. `notes` are sentences for the caller. `seconds` has describe, locate, coarse, pack and
     total. `reference` is the file to be stored beside an external stream, `usage` what a model's answer cost.
     """
 
@@ -63,8 +63,8 @@ def encode(
     source_name: str | None = None,
     captions: Captions | None = None,
     reference: Reference | None = None,
-    parts: EncodeDependencies | None = None,
-    asked: Asked | None = None,
+    dependencies: EncodeDependencies | None = None,
+    outcome: ModelOutcome | None = None,
     on_stage: OnStage | None = None,
     cancelled: Callable[[], bool] | None = None,
     pack_stream: PackStream = pack,
@@ -72,35 +72,41 @@ def encode(
     """Encode an upright sRGB picture (mode RGB).
 
     A text or description in `options` comes before `captions` (looked up by `source_name`), and those before the
-    describer. With `reference` the coarse picture is that file, which stays outside the stream. `asked` is the answer
-    of a language model that was asked before (`codec.encode.describe.choose.ask`), so that nobody has to hold the
-    picture while waiting for it. Raises CodecError children; `cancelled` is asked between stages, before each trial
+    describer. With `reference` the coarse picture is that file, which stays outside the stream. `outcome` is how
+    a language model answered before (`codec.encode.describe.choose.ask`), so that nobody has to hold the picture while
+    waiting for it. Raises CodecError children; `cancelled` is asked between stages, before each trial
     encoding and while a model answers, and Cancelled is raised on True. `pack_stream` may have the packing done by
     another process.
     """
-    parts = parts or EncodeDependencies()
+    dependencies = dependencies or EncodeDependencies()
     is_cancelled = cancelled or (lambda: False)
     check_options(
         options,
-        parts,
+        dependencies,
         has_captions=captions is not None,
         has_reference=reference is not None,
-        is_asked=asked is not None,
+        has_outcome=outcome is not None,
     )
     clock = _Clock(on_stage or (lambda stage, progress: None), is_cancelled)
     clock.start("describe")
     described = describe(
-        picture, options, parts, source_name=source_name, captions=captions, asked=asked, cancelled=is_cancelled
+        picture,
+        options,
+        dependencies,
+        source_name=source_name,
+        captions=captions,
+        outcome=outcome,
+        cancelled=is_cancelled,
     )
     clock.start("locate")
-    maps, locate_notes = _locate(picture, described, options, parts)
+    maps, locate_notes = _locate(picture, described, options, dependencies)
     texts = _texts(described.description, options, keep_empty=maps is not None)
     clock.start("coarse")
     nothing = ExternalCoarse(bytes(DIGEST_BYTES), 0)
     bare = Stream(picture.width, picture.height, nothing, texts, maps, options.profile.value)
-    if options.mode is Mode.NET and parts.coarse_network is not None:
-        bare = replace(bare, coarse_network=parts.coarse_network.digest)
-    coarse, notes = _coarse(picture, options, parts, reference, bare, clock.check, pack_stream)
+    if options.mode is Mode.NET and dependencies.coarse_network is not None:
+        bare = replace(bare, coarse_network=dependencies.coarse_network.digest)
+    coarse, notes = _coarse(picture, options, dependencies, reference, bare, clock.check, pack_stream)
     clock.start("pack")
     stream = replace(bare, coarse=coarse)
     packed = pack_stream(stream)
@@ -120,23 +126,23 @@ def encode(
 
 def check_options(
     options: EncodeOptions,
-    parts: EncodeDependencies | None = None,
+    dependencies: EncodeDependencies | None = None,
     *,
     has_captions: bool = False,
     has_reference: bool = False,
-    is_asked: bool = False,
+    has_outcome: bool = False,
 ) -> None:
-    """Refuse what contradicts itself or, with `parts`, cannot be done here: FeatureUnavailable or OptionError."""
+    """Refuse what contradicts itself or, with `dependencies`, cannot be done here: FeatureUnavailable, OptionError."""
     if has_reference and options.mode is not Mode.REF:
         raise OptionError("A reference picture belongs to mode ref; add --mode ref or leave the reference out.")
-    if parts is None:
+    if dependencies is None:
         return
-    if options.mode is Mode.NET and parts.coarse_network is None:
+    if options.mode is Mode.NET and dependencies.coarse_network is None:
         raise FeatureUnavailable(
             "Mode net needs the weights of a learned codec: `misc weights list` shows what there is, "
             "`misc weights add` takes a checkpoint of yours; or use pixel or ref."
         )
-    if needs_model(options, has_captions=has_captions) and not is_asked and parts.describer is None:
+    if needs_model(options, has_captions=has_captions) and not has_outcome and dependencies.describer is None:
         raise no_model()
 
 
@@ -163,18 +169,20 @@ class _Clock:
         return {**spent, "total": self._marks[-1][1] - self._marks[0][1]}
 
 
-def _locate(picture: Image.Image, described: Described, options: EncodeOptions, parts: EncodeDependencies) -> Located:
+def _locate(
+    picture: Image.Image, described: SourcedDescription, options: EncodeOptions, dependencies: EncodeDependencies
+) -> Located:
     """The items' maps, from the describer itself or by looking for their names, and what to tell of it."""
     items = described.description.items
     if not options.maps or not items:
         return None, ()
     similarity_maps = described.similarity_maps
     if not similarity_maps:
-        if parts.locator is None:
+        if dependencies.locator is None:
             return None, (
                 "The items were described elsewhere and cannot be located without CLIP, so no maps are stored.",
             )
-        similarity_maps = tuple(parts.locator.locate(picture, [item.name or item.detail for item in items]))
+        similarity_maps = tuple(dependencies.locator.locate(picture, [item.name or item.detail for item in items]))
     # Imported here: reducing maps needs an image-processing library that maps off does without.
     from codec.encode.locate.masks import masks_from_maps
 
@@ -195,7 +203,7 @@ def _texts(description: Description, options: EncodeOptions, *, keep_empty: bool
 def _coarse(
     picture: Image.Image,
     options: EncodeOptions,
-    parts: EncodeDependencies,
+    dependencies: EncodeDependencies,
     reference: Reference | None,
     bare: Stream,
     check: Callable[[], None],
@@ -207,8 +215,8 @@ def _coarse(
     if options.mode is Mode.PIXEL:
         return encode_pixel_coarse(picture, options.blocks, options.level, published=options.published_grid), ()
     if options.mode is Mode.NET:
-        assert parts.coarse_network is not None, "checked before"
-        return parts.coarse_network.compress(picture, options.scale), ()
+        assert dependencies.coarse_network is not None, "checked before"
+        return dependencies.coarse_network.compress(picture, options.scale), ()
     from codec.encode.coarse.ref import DEFAULT_MAX_BPP, choose_reference
 
     bits = pack_stream(bare).bits

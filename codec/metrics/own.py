@@ -11,8 +11,7 @@ from codec.decode.coarse import rebuild_coarse
 from codec.decode.pipeline import Decoded
 from codec.decode.pipeline import decode as decode_stream
 from codec.decode.restorers import Restorers
-from codec.encode.equip import equipped
-from codec.encode.parts import EncodeDependencies
+from codec.encode.dependencies import EncodeDependencies, resolve
 from codec.encode.pipeline import Encoded
 from codec.encode.pipeline import encode as encode_picture
 from codec.errors import FeatureUnavailable, WeightsError
@@ -46,8 +45,10 @@ class OwnCodec:
         self, picture: Image.Image, setting: Setting, *, source_name: str = "", captions: Captions | None = None
     ) -> Encoded:
         """A whole file of an RGB picture; errors as `codec.encode.pipeline.encode`."""
-        parts = equipped(EncodeDependencies(), setting.encode, self._store, has_captions=captions is not None)
-        return encode_picture(picture, setting.encode, source_name=source_name or None, captions=captions, parts=parts)
+        dependencies = resolve(EncodeDependencies(), setting.encode, self._store, has_captions=captions is not None)
+        return encode_picture(
+            picture, setting.encode, source_name=source_name or None, captions=captions, dependencies=dependencies
+        )
 
     def decode(self, data: bytes, options: DecodeOptions) -> Decoded:
         """The restored picture; errors as `codec.decode.pipeline.decode`."""

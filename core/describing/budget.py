@@ -12,13 +12,13 @@ from datetime import datetime
 from typing import cast
 
 from sqlalchemy import Table, bindparam, select, update
-from sqlalchemy.dialects import postgresql, sqlite
 
-from codec.errors import BudgetExhausted, Cancelled
-from core.database import Database
+from codec.errors import BudgetExhausted
+from codec.interruptible import wait
+from core.database import Database, insert_into
 from core.errors import DatabaseUnavailable
 from core.logging import get_logger
-from core.settings import SpendingPeriod
+from core.settings import LMMSettings, SpendingPeriod
 from models.base import utc_now
 from models.spending import Spending
 
@@ -57,7 +57,7 @@ class Reservation:
 
 
 class Budget:
-    """Reserves money under a cap; one for a process, called from many threads."""
+    """A cap on spending in a period; one object a process, called from many threads."""
 
     def __init__(
         self, database: Database, cap: float, period: SpendingPeriod, *, longest_wait_seconds: float = 60.0
@@ -66,6 +66,14 @@ class Budget:
         self._database, self._period = database, period
         self._cap = math.floor(cap * _BILLION)
         self._longest_wait_seconds = longest_wait_seconds
+
+    @classmethod
+    def from_settings(cls, database: Database, lmm: LMMSettings) -> "Budget | None":
+        """The budget of the spending cap; None without a cap."""
+        if lmm.spending_cap is None:
+            return None
+        patience_seconds = lmm.timeout.total_seconds()
+        return cls(database, lmm.spending_cap, lmm.spending_period, longest_wait_seconds=patience_seconds)
 
     def check(self, cost: float) -> None:
         """Raise BudgetExhausted when what is spent leaves no room for this cost; reserves nothing."""
@@ -87,14 +95,12 @@ class Budget:
             self._check(period, amount)
             if time.monotonic() > deadline:
                 raise _exhausted(self._cap, self._period)
-            if cancelled():
-                raise Cancelled("Stopped while waiting for money that others had set aside.")
-            time.sleep(pause_seconds)
+            wait(pause_seconds, cancelled, "Stopped while waiting for money that others had set aside.")
             pause_seconds = min(pause_seconds * 1.5, 1.0)
 
-    def settle(self, reserved: Reservation, cost: float) -> None:
+    def settle(self, reservation: Reservation, cost: float) -> None:
         """Replace the reservation by what was truly spent. While the database is away the reservation stays."""
-        values = {"in_period": reserved.period, "amount": reserved.amount, "actual": _billionths(cost)}
+        values = {"in_period": reservation.period, "amount": reservation.amount, "actual": _billionths(cost)}
         for attempt in range(1, _SETTLE_ATTEMPTS + 1):
             try:
                 self._database.execute_alone(_SETTLE, values)
@@ -119,8 +125,7 @@ class Budget:
 
     def _add_row(self, period: str) -> bool:
         """Begin the period; False when it was begun before."""
-        insert = postgresql.insert if self._database.engine.dialect.name == "postgresql" else sqlite.insert
-        statement = insert(_SPENDING).values(period=period, spent=0, reserved=0)
+        statement = insert_into(self._database.engine, _SPENDING).values(period=period, spent=0, reserved=0)
         return bool(self._database.execute_alone(statement.on_conflict_do_nothing().returning(_SPENDING.c.period)))
 
     def _check(self, period: str, amount: int) -> None:

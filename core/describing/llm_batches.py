@@ -1,7 +1,7 @@
-"""Requests for descriptions that are sent many at a time: jobs are put off for them, and woken by what comes back.
+"""Requests for descriptions that are sent many at a time: jobs are deferred for them, and woken by the answers.
 
 Knows the tables only. What goes over the network does so between these transactions, each of which is safe to do again.
-Locks are taken in one order: requests, then jobs, then who waits, then loose objects.
+Locks are taken in one order: requests, then jobs, then waiters, then pending deletions.
 """
 
 from collections.abc import Mapping, Sequence
@@ -10,12 +10,11 @@ from datetime import datetime, timedelta
 from typing import Any, cast
 
 from sqlalchemy import CursorResult, delete, exists, or_, select, update
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
 from core.archive import object_lifecycle
 from core.archive.object_lifecycle import NewObject
-from core.database import Database
+from core.database import Database, insert_into
 from core.describing.budget import Reservation
 from core.jobs import transitions
 from core.jobs.job import Claim
@@ -34,8 +33,9 @@ _PLAIN = {"synchronize_session": False}
 
 
 @dataclass(frozen=True)
-class Line:
-    """What is to be sent for one picture: the key of its answer, where the line lies, and what it may cost."""
+class BatchItem:
+    """One request: the key of its answer, where its line lies in storage, and what it may cost. `object_key` is empty
+    where the line is not stored, since its sender can make it again."""
 
     key: str
     object_key: str
@@ -43,71 +43,67 @@ class Line:
     cost: float
 
 
-@dataclass(frozen=True)
-class Lot:
-    """A lot that has not ended, and how far it is."""
-
-    id: str
-    file_id: str | None
-    batch_id: str | None
-    reserved: Reservation | None
-    created_at: datetime
-
-
-def has_waited(database: Database, job_id: str) -> bool:
-    """Whether the job was put off before."""
+def was_deferred(database: Database, job_id: str) -> bool:
+    """Whether the job waited for a batch before."""
     with database.read() as session:
         return session.get(BatchWaiter, job_id) is not None
 
 
-def put_off(session: Session, held: Claim, line: Line, patience: timedelta) -> None:
-    """Note the request and queue the job again, due when its answer comes or after `patience`; raises LeaseLost.
-
-    The attempt is not counted. A job whose answer has come meanwhile is due at once.
-    """
-    insert = postgresql.insert if session.get_bind().dialect.name == "postgresql" else sqlite.insert
-    request = insert(DescriptionRequest).values(
-        key=line.key,
+def enqueue(session: Session, item: BatchItem) -> None:
+    """Record a request that waits for a batch. One that is there already is joined."""
+    request = insert_into(session, DescriptionRequest).values(
+        key=item.key,
         state=RequestState.WAITING,
-        object_key=line.object_key,
-        size_bytes=line.size_bytes,
-        cost=line.cost,
+        object_key=item.object_key,
+        size_bytes=item.size_bytes,
+        cost=item.cost,
         created_at=utc_now(),
     )
-    # One that is there already is joined. Changing nothing in it locks it, so that nobody ends it without this job.
+    # Changing nothing in a request that is there locks it, so that nobody ends it without this caller.
     session.execute(
         request.on_conflict_do_update(
             index_elements=[DescriptionRequest.key], set_={"object_key": DescriptionRequest.object_key}
         )
     )
+
+
+def defer(session: Session, claim: Claim, item: BatchItem, patience: timedelta) -> None:
+    """Enqueue the request of a job and the job again, due when its answer comes or after `patience`; raises LeaseLost.
+
+    The attempt is not counted. A job whose answer has come meanwhile is due at once.
+    """
+    enqueue(session, item)
     is_answered = session.scalar(
-        select(exists().where(CachedDescription.key == line.key, CachedDescription.content.is_not(None)))
+        select(exists().where(CachedDescription.key == item.key, CachedDescription.content.is_not(None)))
     )
     delay = timedelta(0) if is_answered else patience
-    transitions.requeue(session, held, delay=delay, count_attempt=False, stage="describe")
-    session.add(BatchWaiter(job_id=held.job_id, key=line.key))
+    transitions.requeue(session, claim, delay=delay, count_attempt=False, stage="describe")
+    session.add(BatchWaiter(job_id=claim.job_id, key=item.key))
     session.flush()
-    object_lifecycle.retain(session, NewObject(line.object_key, digest_in(line.object_key) or "", line.size_bytes))
+    object_lifecycle.retain(session, NewObject(item.object_key, digest_in(item.object_key) or "", item.size_bytes))
 
 
-_FORGOTTEN_AT_ONCE = 1000
+_DROPPED_AT_ONCE = 1000
 
 
-def forget_unwanted(database: Database) -> None:
-    """Drop requests whose jobs were all cancelled or deleted before they were sent."""
+def drop_unwanted(database: Database) -> None:
+    """Drop requests whose jobs were all cancelled or deleted before they were sent; those of no job stay."""
     with database.write() as session:
         waits = exists().where(
             BatchWaiter.key == DescriptionRequest.key,
             Job.id == BatchWaiter.job_id,
             Job.state == JobState.QUEUED,
         )
-        unwanted = select(DescriptionRequest.key).where(DescriptionRequest.state == RequestState.WAITING, ~waits)
+        is_unwanted = (
+            (DescriptionRequest.state == RequestState.WAITING) & (DescriptionRequest.object_key != "") & ~waits
+        )
         # Locked first and asked again: a job that joins at this moment has locked its request, and a statement that
         # waits for it would not see it.
-        keys = list(session.scalars(unwanted.limit(_FORGOTTEN_AT_ONCE).with_for_update(skip_locked=True)))
+        unwanted = select(DescriptionRequest.key).where(is_unwanted).limit(_DROPPED_AT_ONCE)
+        keys = list(session.scalars(unwanted.with_for_update(skip_locked=True)))
         dropped = session.execute(
             delete(DescriptionRequest)
-            .where(DescriptionRequest.key.in_(keys), DescriptionRequest.state == RequestState.WAITING, ~waits)
+            .where(DescriptionRequest.key.in_(keys), is_unwanted)
             .returning(DescriptionRequest.object_key),
             execution_options=_PLAIN,
         ).scalars()
@@ -115,8 +111,8 @@ def forget_unwanted(database: Database) -> None:
             object_lifecycle.drop(session, object_key, shared=True)
 
 
-def answered(database: Database) -> list[str]:
-    """Keys of requests that need not be sent any more, since somebody bought the answer."""
+def keys_answered(database: Database) -> list[str]:
+    """Keys of waiting requests that need not be sent any more, since their answers are in the cache."""
     with database.read() as session:
         return list(
             session.scalars(
@@ -127,100 +123,118 @@ def answered(database: Database) -> list[str]:
         )
 
 
-def waiting(database: Database, limit: int) -> tuple[list[Line], datetime | None]:
-    """The oldest requests that wait for a lot, and since when the first has."""
+def items_waiting(database: Database, limit: int) -> tuple[list[BatchItem], datetime | None]:
+    """The oldest requests that wait for a batch, and since when the first has."""
     with database.read() as session:
         rows = session.execute(
-            select(*_LINE, DescriptionRequest.created_at)
+            select(*_ITEM, DescriptionRequest.created_at)
             .where(DescriptionRequest.state == RequestState.WAITING)
             .order_by(DescriptionRequest.created_at, DescriptionRequest.key)
             .limit(limit)
         ).all()
-    return [Line(*row[:-1]) for row in rows], rows[0][-1] if rows else None
+    return [BatchItem(*row[:-1]) for row in rows], rows[0][-1] if rows else None
 
 
-def make_lot(database: Database, lines: Sequence[Line], reserved: Reservation | None) -> bool:
-    """Put these requests in a lot; False, and nothing done, when one of them is not to be had any more."""
-    lot_id = new_id("lot")
+def create(database: Database, items: Sequence[BatchItem], reservation: Reservation | None) -> bool:
+    """Put these requests in a new batch; False, and nothing done, when one of them does not wait any more."""
     with database.write() as session:
-        session.add(
-            LLMBatch(
-                id=lot_id,
-                spending_period=None if reserved is None else reserved.period,
-                reserved=0 if reserved is None else reserved.amount,
-            )
-        )
+        batch = _new_batch(reservation)
+        session.add(batch)
         session.flush()
         taken = 0
-        for chunk in _chunks(sorted(line.key for line in lines)):
+        for keys in _chunks(sorted(item.key for item in items)):
             taken += _count(
                 session.execute(
                     update(DescriptionRequest)
-                    .where(DescriptionRequest.key.in_(chunk), DescriptionRequest.state == RequestState.WAITING)
-                    .values(state=RequestState.SENT, lot_id=lot_id),
+                    .where(DescriptionRequest.key.in_(keys), DescriptionRequest.state == RequestState.WAITING)
+                    .values(state=RequestState.SENT, lot_id=batch.id),
                     execution_options=_PLAIN,
                 )
             )
-        if taken != len(lines):
+        if taken != len(items):
             session.rollback()
             return False
     return True
 
 
-def open_lots(database: Database) -> list[Lot]:
-    """The lots that have not ended, oldest first."""
-    with database.read() as session:
-        rows = session.scalars(select(LLMBatch).where(LLMBatch.has_ended.is_(False)).order_by(LLMBatch.id)).all()
-    return [
-        Lot(
-            row.id,
-            row.file_id,
-            row.batch_id,
-            None if row.spending_period is None else Reservation(row.spending_period, row.reserved),
-            row.created_at,
+def adopt(
+    session: Session, file_id: str, batch_id: str | None, reservation: Reservation | None, items: Sequence[BatchItem]
+) -> None:
+    """Record a batch that is on the server already, with its requests; one that is recorded stays as it is."""
+    if session.scalar(select(LLMBatch.id).where(LLMBatch.file_id == file_id)) is not None:
+        return
+    batch = _new_batch(reservation, file_id, batch_id)
+    session.add(batch)
+    session.flush()
+    for item in items:
+        enqueue(session, item)
+    for keys in _chunks(sorted(item.key for item in items)):
+        session.execute(
+            update(DescriptionRequest)
+            .where(DescriptionRequest.key.in_(keys))
+            .values(state=RequestState.SENT, lot_id=batch.id),
+            execution_options=_PLAIN,
         )
-        for row in rows
-    ]
 
 
-def claim(database: Database, lot_id: str, claimant: str, lease: timedelta) -> bool:
-    """Have a lot to oneself for the length of the lease, or longer by claiming it again; False when somebody has it."""
+def open_batches(database: Database) -> list[LLMBatch]:
+    """The batches that have not ended, oldest first."""
+    with database.read() as session:
+        return list(session.scalars(select(LLMBatch).where(LLMBatch.has_ended.is_(False)).order_by(LLMBatch.id)))
+
+
+def reservation_of(batch: LLMBatch) -> Reservation | None:
+    """The money set aside for a batch."""
+    return None if batch.spending_period is None else Reservation(batch.spending_period, batch.reserved)
+
+
+def is_idle(database: Database) -> bool:
+    """True when no request waits and no batch is open."""
+    with database.read() as session:
+        is_busy = exists().where(LLMBatch.has_ended.is_(False)) | exists().where(DescriptionRequest.key.is_not(None))
+        return not session.scalar(select(is_busy))
+
+
+def claim(database: Database, llm_batch_id: str, claimant: str, lease: timedelta) -> bool:
+    """Work on a batch alone for the length of the lease, or longer by claiming it again; False when another does."""
     now = utc_now()
     is_free = or_(LLMBatch.claimant.is_(None), LLMBatch.claimant == claimant, LLMBatch.claimed_until < now)
     statement = (
         update(LLMBatch)
-        .where(LLMBatch.id == lot_id, LLMBatch.has_ended.is_(False), is_free)
+        .where(LLMBatch.id == llm_batch_id, LLMBatch.has_ended.is_(False), is_free)
         .values(claimant=claimant, claimed_until=now + lease)
         .returning(LLMBatch.id)
     )
     return bool(database.execute_alone(statement))
 
 
-def let_go(database: Database, lot_id: str, claimant: str) -> None:
+def release(database: Database, llm_batch_id: str, claimant: str) -> None:
     """Give a claim up before its lease is over."""
-    statement = update(LLMBatch).where(LLMBatch.id == lot_id, LLMBatch.claimant == claimant)
+    statement = update(LLMBatch).where(LLMBatch.id == llm_batch_id, LLMBatch.claimant == claimant)
     database.execute_alone(statement.values(claimant=None, claimed_until=None))
 
 
-def lines_of(database: Database, lot_id: str) -> list[Line]:
-    """The requests of a lot that have not ended, oldest first."""
+def items_of(database: Database, llm_batch_id: str) -> list[BatchItem]:
+    """The requests of a batch that have not ended, oldest first."""
     with database.read() as session:
         rows = session.execute(
-            select(*_LINE)
-            .where(DescriptionRequest.lot_id == lot_id, DescriptionRequest.state == RequestState.SENT)
+            select(*_ITEM)
+            .where(DescriptionRequest.lot_id == llm_batch_id, DescriptionRequest.state == RequestState.SENT)
             .order_by(DescriptionRequest.created_at, DescriptionRequest.key)
         ).all()
-    return [Line(*row) for row in rows]
+    return [BatchItem(*row) for row in rows]
 
 
-def note_sent(database: Database, lot_id: str, *, file_id: str | None = None, batch_id: str | None = None) -> None:
+def record_sent(
+    database: Database, llm_batch_id: str, *, file_id: str | None = None, batch_id: str | None = None
+) -> None:
     """Write down what the server calls the file or the batch."""
-    known = {"file_id": file_id, "batch_id": batch_id}
-    values = {name: value for name, value in known.items() if value is not None}
-    database.execute_alone(update(LLMBatch).where(LLMBatch.id == lot_id).values(values))
+    names = {"file_id": file_id, "batch_id": batch_id}
+    values = {name: value for name, value in names.items() if value is not None}
+    database.execute_alone(update(LLMBatch).where(LLMBatch.id == llm_batch_id).values(values))
 
 
-def end_requests(database: Database, outcomes: Mapping[str, JSONObject | None]) -> None:
+def end_items(database: Database, outcomes: Mapping[str, JSONObject | None]) -> None:
     """End requests and wake the jobs that wait for them. An outcome is what the answer cost, which the first of these
     jobs is charged with; or None, when there is no answer and the jobs have to ask for themselves."""
     for chunk in _chunks(sorted(outcomes)):
@@ -228,18 +242,18 @@ def end_requests(database: Database, outcomes: Mapping[str, JSONObject | None]) 
             _end_chunk(session, chunk, outcomes)
 
 
-def end_lot(database: Database, lot_id: str) -> bool:
-    """The lot is done with; True for the one caller that ends it."""
+def end(database: Database, llm_batch_id: str) -> bool:
+    """End a batch; True for the one caller that does."""
     statement = (
         update(LLMBatch)
-        .where(LLMBatch.id == lot_id, LLMBatch.has_ended.is_(False))
+        .where(LLMBatch.id == llm_batch_id, LLMBatch.has_ended.is_(False))
         .values(has_ended=True, claimant=None, claimed_until=None)
         .returning(LLMBatch.id)
     )
     return bool(database.execute_alone(statement))
 
 
-_LINE = (
+_ITEM = (
     DescriptionRequest.key,
     DescriptionRequest.object_key,
     DescriptionRequest.size_bytes,
@@ -260,17 +274,22 @@ def _end_chunk(session: Session, keys: Sequence[str], outcomes: Mapping[str, JSO
         .order_by(BatchWaiter.job_id)
     ).all()
     charged: dict[str, JSONObject] = {}
-    told: set[str] = set()
+    charged_keys: set[str] = set()
     for key, job_id in rows:
         usage = outcomes[key]
-        if usage is not None and key not in told:
+        if usage is not None and key not in charged_keys:
             charged[job_id] = usage
-        told.add(key)
+        charged_keys.add(key)
     transitions.wake(session, [job_id for _, job_id in rows])
     for job_id, usage in sorted(charged.items()):
         transitions.charge(session, job_id, usage)
-    for object_key in sorted({object_key for _, object_key in ended}):
+    for object_key in sorted({object_key for _, object_key in ended if object_key}):
         object_lifecycle.drop(session, object_key, shared=True)
+
+
+def _new_batch(reservation: Reservation | None, file_id: str | None = None, batch_id: str | None = None) -> LLMBatch:
+    period, amount = (None, 0) if reservation is None else (reservation.period, reservation.amount)
+    return LLMBatch(id=new_id("lot"), file_id=file_id, batch_id=batch_id, spending_period=period, reserved=amount)
 
 
 def _chunks(keys: Sequence[str]) -> list[Sequence[str]]:

@@ -7,6 +7,7 @@ from typing import Literal, Self
 from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from codec.language_model import AnswerForm, LMMServer
 from core.settings.duration import Duration
 
 
@@ -72,3 +73,20 @@ class LMMSettings(BaseSettings):
     def is_configured(self) -> bool:
         """True when there is somebody to ask."""
         return self.base_url is not None or self.api_key is not None
+
+    @property
+    def server(self) -> LMMServer:
+        """The server and model that the settings name."""
+        return LMMServer(
+            base_url=self.base_url,
+            api_key=None if self.api_key is None else self.api_key.get_secret_value(),
+            model=self.model,
+            detail=self.detail,
+            timeout_seconds=self.timeout.total_seconds(),
+            longest_edge_px=self.longest_edge_px,
+            answer_form=AnswerForm(self.answer_form),
+            attempts=self.attempts,
+            price_input=self.price_input,
+            price_output=self.price_output,
+            max_output_tokens=self.max_output_tokens,
+        )

@@ -12,8 +12,8 @@ from codec.bitstream import RefCoarse, Stream
 from codec.bitstream.coarse.reference import encode_reference
 from codec.decode.coarse import rebuild_coarse
 from codec.encode.coarse.external import Reference
-from codec.encode.describe.choose import Asked, ask, needs_model
-from codec.encode.equip import equipped
+from codec.encode.dependencies import needs_model, resolve
+from codec.encode.describe.choose import ModelOutcome, ask
 from codec.encode.pipeline import Encoded, check_options, encode
 from codec.errors import StreamCorrupt
 from codec.nets.compression.load import find_in
@@ -89,26 +89,26 @@ class Encoder:
         options = parse_options(EncodeOptions, image.options)
         slots = self._shop.slots
         # Before the model is paid: what cannot be done here must not cost anything.
-        parts = equipped(self._shop.parts, options, self._shop.weights)
-        check_options(options, parts, has_reference=image.reference_key is not None)
+        dependencies = resolve(self._shop.dependencies, options, self._shop.weights)
+        check_options(options, dependencies, has_reference=image.reference_key is not None)
         context.progress("fetch", 0.0)
         picture: Picture | None = None
-        asked: Asked | None = None
+        outcome: ModelOutcome | None = None
         ask_seconds = 0.0
         if needs_model(options):
             with slots.one(context.cancelled):
                 picture = _open(context.storage, image)
-                shown = self._shop.as_shown(picture)
+                shown = self._shop.model_view(picture)
                 if picture.width * picture.height > _KEPT_PIXELS:
                     picture = None
             context.progress("describe", _STAGE_SHARES["describe"][0])
             if options.batch:
-                self._wait_for_a_lot(context, shown)
+                self._defer_for_batch(context, shown)
             started = time.perf_counter()
-            asked = ask(shown, parts, context.cancelled)
+            outcome = ask(shown, dependencies, context.cancelled)
             ask_seconds = time.perf_counter() - started
-            if asked.answer is not None:
-                transitions.record_usage(context.database, context.claim, asdict(asked.answer.usage))
+            if outcome.answer is not None:
+                transitions.record_usage(context.database, context.claim, asdict(outcome.answer.usage))
 
         def _on_stage(stage: str, fraction: float) -> None:
             start, end = _STAGE_SHARES.get(stage, (0.05, 0.9))
@@ -120,8 +120,8 @@ class Encoder:
                 options,
                 source_name=image.name,
                 reference=_reference(context.storage, image),
-                parts=parts,
-                asked=asked,
+                dependencies=dependencies,
+                outcome=outcome,
                 on_stage=_on_stage,
                 cancelled=context.cancelled,
                 pack_stream=lambda stream: self._shop.coders.pack(stream, context.cancelled),
@@ -129,19 +129,19 @@ class Encoder:
         seconds = {stage: spent + ask_seconds * (stage in _ASKING) for stage, spent in encoded.seconds.items()}
         return replace(encoded, seconds=seconds)
 
-    def _wait_for_a_lot(self, context: WorkContext, shown: Picture) -> None:
-        """Put the job off for the Batch API, unless it was before: then it goes on, and asks for what is not there."""
+    def _defer_for_batch(self, context: WorkContext, shown: Picture) -> None:
+        """Defer the job until a batch brings its answer, unless it was deferred before: then it asks for itself."""
         claim, batches, patience = context.claim, self._shop.batches, self._shop.patience
-        if batches is None or llm_batches.has_waited(context.database, claim.job_id):
+        if batches is None or llm_batches.was_deferred(context.database, claim.job_id):
             return
-        line = batches.line(shown)
-        if self._shop.answers.look(line.key) is not None:
+        line = batches.request(shown)
+        if self._shop.cache.get(line.key) is not None:
             return
         sha256 = hashlib.sha256(line.data).hexdigest()
         stored = NewObject(request_key(sha256), sha256, len(line.data))
         object_lifecycle.store(context.database, context.storage, stored, line.data)
-        request = llm_batches.Line(line.key, stored.key, stored.size_bytes, line.cost)
-        raise JobDeferred(lambda session: llm_batches.put_off(session, claim, request, patience))
+        request = llm_batches.BatchItem(line.key, stored.key, stored.size_bytes, line.cost)
+        raise JobDeferred(lambda session: llm_batches.defer(session, claim, request, patience))
 
     def _verify(self, context: WorkContext, sha256: str, encoded: Encoded) -> None:
         """Read the stored stream as a decoder would; raises before anything was recorded or deleted."""

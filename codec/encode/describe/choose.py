@@ -7,15 +7,15 @@ from PIL import Image
 
 from codec.captions import Captions
 from codec.description import Description, check_description
-from codec.encode.describe.lmm.ports import Answer, Usage
+from codec.encode.dependencies import EncodeDependencies, Fallback
 from codec.encode.locate.masks import SimilarityMap
-from codec.encode.parts import EncodeDependencies, Fallback
 from codec.errors import DescriberError, FeatureUnavailable
+from codec.language_model import Answer, Usage
 from codec.options import Describer, EncodeOptions
 
 
 @dataclass(frozen=True)
-class Described:
+class SourcedDescription:
     """What is in the picture, and who said so: "local", "given", "captions", "openai" or "none".
 
     `similarity_maps` has a map for each item when the describer brings its own. `usage` is what a model's answer cost.
@@ -29,33 +29,27 @@ class Described:
 
 
 @dataclass(frozen=True)
-class Asked:
-    """How asking the language model ended: with an answer, or with a failure and what follows it."""
+class ModelOutcome:
+    """How a request to the language model ended: with an answer, or with a failure and what follows it."""
 
     answer: Answer | None = None
     failure: DescriberError | None = None
     fallback: Fallback = Fallback.LOCAL
 
 
-def needs_model(options: EncodeOptions, *, has_captions: bool = False) -> bool:
-    """True when the description has to come from a language model."""
-    brings_text = has_captions or options.text is not None or options.description is not None
-    return options.describe is Describer.OPENAI and not brings_text
-
-
-def ask(picture: Image.Image, parts: EncodeDependencies, cancelled: Callable[[], bool]) -> Asked:
+def ask(picture: Image.Image, dependencies: EncodeDependencies, cancelled: Callable[[], bool]) -> ModelOutcome:
     """Ask the language model, and wait for it; a picture reduced to what the model is shown does as well.
 
     Raises FeatureUnavailable when no model is configured, Cancelled, and DescriberError where the fallback is `fail`.
     """
-    if parts.describer is None:
+    if dependencies.describer is None:
         raise no_model()
     try:
-        return Asked(answer=parts.describer.describe(picture, cancelled))
+        return ModelOutcome(answer=dependencies.describer.describe(picture, cancelled))
     except DescriberError as error:
-        if parts.fallback is Fallback.FAIL:
+        if dependencies.fallback is Fallback.FAIL:
             raise
-        return Asked(failure=error, fallback=parts.fallback)
+        return ModelOutcome(failure=error, fallback=dependencies.fallback)
 
 
 def no_model() -> FeatureUnavailable:
@@ -69,43 +63,43 @@ def no_model() -> FeatureUnavailable:
 def describe(
     picture: Image.Image,
     options: EncodeOptions,
-    parts: EncodeDependencies,
+    dependencies: EncodeDependencies,
     *,
     source_name: str | None,
     captions: Captions | None,
-    asked: Asked | None,
+    outcome: ModelOutcome | None,
     cancelled: Callable[[], bool],
-) -> Described:
+) -> SourcedDescription:
     """The description by whoever comes first: text, description, captions, then the describer of the options.
 
-    `asked` is how the model was asked before; without it the model is asked here when it is its turn.
+    `outcome` is how the model answered before; without it the model is asked here where it comes first.
     """
     if options.text is not None:
-        return Described(check_description(Description((), options.text)), "given")
+        return SourcedDescription(check_description(Description((), options.text)), "given")
     if options.description is not None:
-        return Described(check_description(options.description.as_description()), "given")
+        return SourcedDescription(check_description(options.description.as_description()), "given")
     if captions is not None:
-        return Described(captions.lookup(source_name), "captions")
+        return SourcedDescription(captions.lookup(source_name), "captions")
     if options.describe is Describer.NONE:
-        return Described(Description(), "none")
+        return SourcedDescription(Description(), "none")
     if options.describe is Describer.LOCAL:
         return _describe_locally(picture)
-    return _as_answered(picture, asked or ask(picture, parts, cancelled))
+    return _from_outcome(picture, outcome or ask(picture, dependencies, cancelled))
 
 
-def _as_answered(picture: Image.Image, asked: Asked) -> Described:
-    if asked.answer is not None:
-        return Described(check_description(asked.answer.description), "openai", usage=asked.answer.usage)
-    if asked.fallback is Fallback.NONE:
-        note = f"The language model gave no description, so none is stored. {asked.failure}"
-        return Described(Description(), "none", notes=(note,))
-    note = f"The language model gave no description, so the built-in describer did. {asked.failure}"
+def _from_outcome(picture: Image.Image, outcome: ModelOutcome) -> SourcedDescription:
+    if outcome.answer is not None:
+        return SourcedDescription(check_description(outcome.answer.description), "openai", usage=outcome.answer.usage)
+    if outcome.fallback is Fallback.NONE:
+        note = f"The language model gave no description, so none is stored. {outcome.failure}"
+        return SourcedDescription(Description(), "none", notes=(note,))
+    note = f"The language model gave no description, so the built-in describer did. {outcome.failure}"
     return _describe_locally(picture, note)
 
 
-def _describe_locally(picture: Image.Image, *notes: str) -> Described:
+def _describe_locally(picture: Image.Image, *notes: str) -> SourcedDescription:
     # Imported here: segmentation needs an image-processing library that given texts do without.
     from codec.encode.describe.local import describe_locally
 
     local = describe_locally(picture)
-    return Described(local.description, "local", tuple(local.maps), notes)
+    return SourcedDescription(local.description, "local", tuple(local.maps), notes)

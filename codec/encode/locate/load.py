@@ -2,7 +2,7 @@
 
 import importlib.util
 
-from codec.encode.parts import Locator
+from codec.encode.dependencies import Locator
 from codec.nets.loading.model_cache import ModelCache
 from codec.weights.index import Record
 from codec.weights.manifest import Part

@@ -16,9 +16,8 @@ from codec.bitstream import ExternalCoarse, PixelCoarse, RefCoarse, Texts, unpac
 from codec.captions import Captions
 from codec.description import Description, Item
 from codec.encode.coarse.external import Reference
-from codec.encode.describe.choose import Asked
-from codec.encode.describe.lmm.ports import Answer, Usage
-from codec.encode.parts import EncodeDependencies, Fallback
+from codec.encode.dependencies import EncodeDependencies, Fallback
+from codec.encode.describe.choose import ModelOutcome
 from codec.encode.pipeline import encode
 from codec.errors import (
     BudgetUnreachable,
@@ -30,6 +29,7 @@ from codec.errors import (
     OptionError,
     PictureUnrecognised,
 )
+from codec.language_model import Answer, Usage
 from codec.options import EncodeOptions, GivenDescription, GivenItem, Mode, parse_options
 
 ITEMS = (Item("cat", "a grey cat"), Item("sofa", "a red sofa"), Item("lamp", "a tall lamp"))
@@ -134,7 +134,9 @@ ANSWER = Answer(Description(ITEMS, "A cat on a sofa."), Usage("tiny", 900, 80, 0
 def test_items_described_elsewhere_are_located_by_name_or_else_by_detail() -> None:
     given = GivenDescription(items=(GivenItem(name="cat", detail="a grey cat"), GivenItem(detail="a red sofa")))
     corners = _Corners()
-    encoded = encode(picture(), options(description=given, map_edge=4), parts=EncodeDependencies(locator=corners))
+    encoded = encode(
+        picture(), options(description=given, map_edge=4), dependencies=EncodeDependencies(locator=corners)
+    )
     assert corners.names == ["cat", "a red sofa"]
     assert encoded.stream.maps is not None and encoded.stream.maps.edge == 4
     assert encoded.stream.maps.masks[0] == bytes([1, 1, 0, 0] * 2 + [0] * 8)
@@ -142,30 +144,37 @@ def test_items_described_elsewhere_are_located_by_name_or_else_by_detail() -> No
 
 
 def test_model_answer_is_stored_and_its_cost_is_told() -> None:
-    parts = EncodeDependencies(describer=_Model(ANSWER), locator=_Corners())
-    encoded = encode(picture(), options(describe="openai"), parts=parts)
+    dependencies = EncodeDependencies(describer=_Model(ANSWER), locator=_Corners())
+    encoded = encode(picture(), options(describe="openai"), dependencies=dependencies)
     assert encoded.describer == "openai" and encoded.usage == ANSWER.usage
     assert encoded.stream.texts == Texts(tuple(item.detail for item in ITEMS), "A cat on a sofa.")
     assert encoded.stream.maps is not None
 
 
 def test_model_that_was_asked_before_is_not_asked_again() -> None:
-    parts = EncodeDependencies(describer=_Model(DescriptionRefused("never to be reached")), fallback=Fallback.FAIL)
-    encoded = encode(picture(), options(describe="openai", maps=False), parts=parts, asked=Asked(answer=ANSWER))
+    dependencies = EncodeDependencies(
+        describer=_Model(DescriptionRefused("never to be reached")), fallback=Fallback.FAIL
+    )
+    encoded = encode(
+        picture(),
+        options(describe="openai", maps=False),
+        dependencies=dependencies,
+        outcome=ModelOutcome(answer=ANSWER),
+    )
     assert encoded.stream.texts == Texts((), "A cat on a sofa.")
 
 
 @pytest.mark.usefixtures("local_describer")
 def test_refusing_model_is_replaced_by_the_fallback_with_a_note() -> None:
     model = _Model(DescriptionRefused("The model refused."))
-    local = encode(picture(), options(describe="openai"), parts=EncodeDependencies(describer=model))
+    local = encode(picture(), options(describe="openai"), dependencies=EncodeDependencies(describer=model))
     assert local.describer == "local" and local.stream.maps is not None
     assert "The model refused." in local.notes[0]
-    bare = encode(picture(), options(describe="openai"), parts=EncodeDependencies(model, Fallback.NONE))
+    bare = encode(picture(), options(describe="openai"), dependencies=EncodeDependencies(model, Fallback.NONE))
     assert bare.describer == "none" and bare.stream.texts == Texts()
     assert "The model refused." in bare.notes[0]
     with pytest.raises(DescriptionRefused):
-        encode(picture(), options(describe="openai"), parts=EncodeDependencies(model, Fallback.FAIL))
+        encode(picture(), options(describe="openai"), dependencies=EncodeDependencies(model, Fallback.FAIL))
 
 
 def test_captions_are_matched_by_file_name() -> None:
@@ -188,8 +197,8 @@ def test_stages_are_announced_in_order_and_timed() -> None:
     progress = [share for _, share in stages]
     assert progress == sorted(progress) and progress[-1] == 1.0
     assert set(encoded.seconds) == {"describe", "locate", "coarse", "pack", "total"}
-    parts = [encoded.seconds[stage] for stage in ("describe", "locate", "coarse", "pack")]
-    assert sum(parts) == pytest.approx(encoded.seconds["total"], abs=1e-6)
+    dependencies = [encoded.seconds[stage] for stage in ("describe", "locate", "coarse", "pack")]
+    assert sum(dependencies) == pytest.approx(encoded.seconds["total"], abs=1e-6)
 
 
 def test_cancelling_stops_between_stages() -> None:

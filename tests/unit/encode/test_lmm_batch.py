@@ -8,11 +8,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from codec.encode.describe.lmm.batch import BatchState, BatchStatus, OpenAIBatches, lines_that_fit
+from codec.encode.describe.lmm.batch import OpenAIBatches
 from codec.encode.describe.lmm.client import OpenAIDescriber
 from codec.encode.describe.lmm.failures import RequestNotTaken
-from codec.encode.describe.lmm.ports import Answer, MemoryBook, UnlimitedPace
-from codec.encode.describe.lmm.server import LMMServer
 from codec.errors import (
     Cancelled,
     DescriberError,
@@ -21,6 +19,8 @@ from codec.errors import (
     DescriptionRefused,
     DescriptionUnusable,
 )
+from codec.language_model import Answer, BatchState, BatchStatus, LMMServer, requests_that_fit
+from tests.lmm_server.memory import MemoryCache, UnlimitedLimiter
 from tests.lmm_server.server import LMMTestServer
 
 
@@ -51,7 +51,7 @@ def batches(settings: LMMServer) -> Iterator[OpenAIBatches]:
 
 
 def submit(batches: OpenAIBatches, count: int) -> tuple[list[str], str]:
-    lines = [batches.line(noise(number)) for number in range(count)]
+    lines = [batches.request(noise(number)) for number in range(count)]
     file_id = batches.upload((line.data for line in lines), never)
     return [line.key for line in lines], batches.create(file_id, never)
 
@@ -77,7 +77,7 @@ def test_batch_gives_the_same_answers_as_single_requests_at_half_the_price(
     assert (status.state, status.total, status.completed, status.failed) == (BatchState.SUCCEEDED, 5, 5, 0)
     found = results(batches, status)
     assert set(found) == set(keys)
-    describer = OpenAIDescriber(settings, MemoryBook(), UnlimitedPace())
+    describer = OpenAIDescriber(settings, MemoryCache(), UnlimitedLimiter())
     for number, key in enumerate(keys):
         bought, single = found[key], describer.describe(noise(number), never)
         assert isinstance(bought, Answer)
@@ -90,7 +90,7 @@ def test_batch_gives_the_same_answers_as_single_requests_at_half_the_price(
 def test_line_is_the_request_of_a_single_description(
     server: LMMTestServer, settings: LMMServer, batches: OpenAIBatches
 ) -> None:
-    line = batches.line(noise(1))
+    line = batches.request(noise(1))
     request = json.loads(line.data)
     assert line.data.endswith(b"}\n")
     assert line.data.count(b"\n") == 1
@@ -142,7 +142,7 @@ def test_batch_that_ends_early_gives_what_there_is(
 
 def test_batch_that_was_made_unheard_is_found_and_not_made_again(server: LMMTestServer, batches: OpenAIBatches) -> None:
     server.play(batch={"reset_after_create": True})
-    file_id = batches.upload([batches.line(noise(1)).data], never)
+    file_id = batches.upload([batches.request(noise(1)).data], never)
     batch_id = batches.create(file_id, never)
     assert batches.create(file_id, never) == batch_id
     assert len(server.state.batches) == 1
@@ -163,12 +163,12 @@ def test_cancelled_batch_and_discarded_files_are_gone(server: LMMTestServer, bat
     assert server.state.files == {}
 
 
-def test_lines_that_fit_obeys_both_limits() -> None:
-    assert lines_that_fit([]) == 0
-    assert lines_that_fit([1_000] * 60_000) == 50_000
-    assert lines_that_fit([60_000_000] * 5) == 3
-    assert lines_that_fit([200_000_000, 1]) == 1
-    assert lines_that_fit([200_000_001]) == 0
+def test_requests_that_fit_obeys_both_limits() -> None:
+    assert requests_that_fit([]) == 0
+    assert requests_that_fit([1_000] * 60_000) == 50_000
+    assert requests_that_fit([60_000_000] * 5) == 3
+    assert requests_that_fit([200_000_000, 1]) == 1
+    assert requests_that_fit([200_000_001]) == 0
 
 
 def test_more_lines_than_fit_are_not_uploaded(server: LMMTestServer, batches: OpenAIBatches) -> None:

@@ -14,8 +14,6 @@ from PIL import Image
 from codec.description import Description
 from codec.encode.describe.lmm import connection, prompt
 from codec.encode.describe.lmm.client import OpenAIDescriber
-from codec.encode.describe.lmm.ports import MemoryBook
-from codec.encode.describe.lmm.server import AnswerForm, LMMServer
 from codec.errors import (
     BudgetExhausted,
     DescriberError,
@@ -24,7 +22,9 @@ from codec.errors import (
     DescriptionRefused,
     DescriptionUnusable,
 )
-from tests.lmm_server.pace import RecordingPace
+from codec.language_model import AnswerForm, LMMServer
+from tests.lmm_server.limiter import RecordingLimiter
+from tests.lmm_server.memory import MemoryCache
 from tests.lmm_server.server import LMMTestServer
 from tests.lmm_server.words import describe
 
@@ -51,7 +51,7 @@ class Setup:
     """A describer, and what stands around it."""
 
     def __init__(self, server: LMMTestServer, **changes: Any) -> None:
-        self.server, self.book, self.pace = server, MemoryBook(), RecordingPace()
+        self.server, self.book, self.pace = server, MemoryCache(), RecordingLimiter()
         values: dict[str, Any] = {"base_url": server.base_url, "attempts": 3, "timeout_seconds": 5.0, "api_key": KEY}
         self.settings = LMMServer(**(values | PRICES | changes))
         self.describer = OpenAIDescriber(self.settings, self.book, self.pace)
@@ -420,7 +420,7 @@ def test_address_of_the_environment_gets_neither_picture_nor_key(
 )
 def test_settings_that_cannot_work_are_refused_at_once(changes: dict[str, Any]) -> None:
     with pytest.raises(DescriberMisconfigured) as caught:
-        OpenAIDescriber(LMMServer(**changes), MemoryBook(), RecordingPace())
+        OpenAIDescriber(LMMServer(**changes), MemoryCache(), RecordingLimiter())
     assert "two" not in str(caught.value)
 
 

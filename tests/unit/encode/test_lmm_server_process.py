@@ -10,8 +10,8 @@ from typing import Any
 from PIL import Image
 
 from codec.encode.describe.lmm.client import OpenAIDescriber
-from codec.encode.describe.lmm.ports import MemoryBook, UnlimitedPace
-from codec.encode.describe.lmm.server import LMMServer
+from codec.language_model import LMMServer
+from tests.lmm_server.memory import MemoryCache, UnlimitedLimiter
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -30,7 +30,7 @@ def test_process_prints_its_address_and_is_steered_and_counted_over_http() -> No
             base_url = process.stdout.readline().strip()
             address = base_url.removesuffix("/v1")
             ask(f"{address}/_script", {"steps": [{"play": "status", "status": 500}], "then": {"play": "good"}})
-            describer = OpenAIDescriber(LMMServer(base_url=base_url), MemoryBook(), UnlimitedPace())
+            describer = OpenAIDescriber(LMMServer(base_url=base_url), MemoryCache(), UnlimitedLimiter())
             describer.describe(Image.new("RGB", (40, 40)), lambda: False)
             describer.close()
             assert [entry["played"] for entry in ask(f"{address}/_log")["requests"]] == ["status", "good"]

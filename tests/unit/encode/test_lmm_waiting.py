@@ -11,11 +11,11 @@ from PIL import Image
 
 from codec.encode.describe.lmm.client import OpenAIDescriber
 from codec.encode.describe.lmm.failures import PassingFailure, asked_wait_seconds, quote
-from codec.encode.describe.lmm.ports import MemoryBook
 from codec.encode.describe.lmm.retry import RetryPolicy
-from codec.encode.describe.lmm.server import LMMServer
 from codec.errors import Cancelled, DescriberUnavailable
-from tests.lmm_server.pace import RecordingPace
+from codec.language_model import LMMServer
+from tests.lmm_server.limiter import RecordingLimiter
+from tests.lmm_server.memory import MemoryCache
 from tests.lmm_server.server import LMMTestServer
 
 
@@ -34,16 +34,16 @@ def server() -> Iterator[LMMTestServer]:
 
 
 @pytest.fixture
-def pace() -> RecordingPace:
-    return RecordingPace()
+def pace() -> RecordingLimiter:
+    return RecordingLimiter()
 
 
 @pytest.fixture
-def new_describer(server: LMMTestServer, pace: RecordingPace) -> Iterator[Callable[..., OpenAIDescriber]]:
+def new_describer(server: LMMTestServer, pace: RecordingLimiter) -> Iterator[Callable[..., OpenAIDescriber]]:
     made: list[OpenAIDescriber] = []
 
     def make(**changes: Any) -> OpenAIDescriber:
-        made.append(OpenAIDescriber(LMMServer(base_url=server.base_url, **changes), MemoryBook(), pace))
+        made.append(OpenAIDescriber(LMMServer(base_url=server.base_url, **changes), MemoryCache(), pace))
         return made[-1]
 
     yield make
@@ -67,7 +67,7 @@ def new_describer(server: LMMTestServer, pace: RecordingPace) -> Iterator[Callab
 )
 def test_what_the_server_asks_to_wait_is_waited_by_all_and_not_much_more(
     server: LMMTestServer,
-    pace: RecordingPace,
+    pace: RecordingLimiter,
     new_describer: Callable[..., OpenAIDescriber],
     step: dict[str, Any],
     least_seconds: float,
@@ -83,7 +83,7 @@ def test_what_the_server_asks_to_wait_is_waited_by_all_and_not_much_more(
 @pytest.mark.parametrize("asked", [{"retry_after": 31}, {"retry_after": 10**11}, {"retry_after_date": 86_400}], ids=str)
 def test_longer_wait_than_allowed_ends_at_once_and_pauses_nobody(
     server: LMMTestServer,
-    pace: RecordingPace,
+    pace: RecordingLimiter,
     new_describer: Callable[..., OpenAIDescriber],
     asked: dict[str, Any],
 ) -> None:
@@ -106,7 +106,7 @@ def test_date_is_read_by_the_clock_of_the_server_that_set_it() -> None:
 
 @pytest.mark.parametrize("play", ["hang", "drip"])
 def test_slow_server_is_given_up_after_the_time_even_if_it_sends_a_byte_now_and_then(
-    server: LMMTestServer, pace: RecordingPace, new_describer: Callable[..., OpenAIDescriber], play: str
+    server: LMMTestServer, pace: RecordingLimiter, new_describer: Callable[..., OpenAIDescriber], play: str
 ) -> None:
     server.play(then=play)
     describer = new_describer(attempts=1, timeout_seconds=0.6)
@@ -132,7 +132,7 @@ def test_slow_answer_within_the_time_is_taken(
     ids=["request", "body", "pause"],
 )
 def test_cancelling_ends_every_wait_at_once(
-    server: LMMTestServer, pace: RecordingPace, new_describer: Callable[..., OpenAIDescriber], step: dict[str, Any]
+    server: LMMTestServer, pace: RecordingLimiter, new_describer: Callable[..., OpenAIDescriber], step: dict[str, Any]
 ) -> None:
     server.play(then=step)
     describer, stop = new_describer(), threading.Event()
@@ -154,7 +154,7 @@ def test_cancelling_ends_every_wait_at_once(
     # A tenth of a second by itself; the machine may have other work.
     assert ended[0] - told < 1.0
     assert len(pace.closed) == len(pace.reserved) == 1
-    assert describer._book.claim(describer.key(noise(1)), never) is None
+    assert describer._cache.claim(describer.key(noise(1)), never) is None
     if step["play"] == "hang":
         # The connection is closed, so that the server can stop working on an answer that nobody wants.
         while "client_left" not in server.asked()[0] and time.monotonic() - told < 5:
@@ -186,7 +186,7 @@ def test_closing_ends_what_is_under_way(server: LMMTestServer, new_describer: Ca
 
 def test_sixty_four_threads_wait_for_their_answers_at_once(new_describer: Callable[..., OpenAIDescriber]) -> None:
     with LMMTestServer(latency_seconds=1.0) as slow:
-        describer = OpenAIDescriber(LMMServer(base_url=slow.base_url), MemoryBook(), RecordingPace())
+        describer = OpenAIDescriber(LMMServer(base_url=slow.base_url), MemoryCache(), RecordingLimiter())
         describer.describe(noise(1000), never)
         answers: dict[int, Any] = {}
 

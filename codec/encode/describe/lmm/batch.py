@@ -8,59 +8,68 @@ import json
 import re
 import tempfile
 from collections.abc import Awaitable, Callable, Iterable, Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import IO, TYPE_CHECKING, Any, Final
 
 from PIL import Image
 
-from codec.encode.describe.lmm.batch_state import (
-    BATCH_PRICE,
-    MAX_FILE_BYTES,
-    MAX_LINES,
-    BatchLine,
-    BatchState,
-    BatchStatus,
-    lines_that_fit,
-    read_status,
-)
 from codec.encode.describe.lmm.completion import description_of, price, read_completion, read_json
 from codec.encode.describe.lmm.connection import MAX_BODY_BYTES, Connection
-from codec.encode.describe.lmm.failures import PassingFailure, RequestNotTaken, judge_body
-from codec.encode.describe.lmm.ports import Answer, Usage
+from codec.encode.describe.lmm.failures import PassingFailure, RequestNotTaken, judge_body, quote
 from codec.encode.describe.lmm.prompt import ABOUT_PROMPT_TOKENS, Dialect, request_body
 from codec.encode.describe.lmm.retry import RetryPolicy
-from codec.encode.describe.lmm.server import LMMServer
 from codec.encode.describe.lmm.view import View
 from codec.errors import DescriberError, DescriberMisconfigured, DescriberUnavailable, DescriptionUnusable
+from codec.language_model import (
+    MAX_BATCH_BYTES,
+    MAX_BATCH_REQUESTS,
+    Answer,
+    BatchState,
+    BatchStatus,
+    LMMServer,
+    Usage,
+)
 
 if TYPE_CHECKING:
     import openai
     from openai._legacy_response import LegacyAPIResponse
 
-__all__ = [
-    "BATCH_PRICE",
-    "MAX_FILE_BYTES",
-    "MAX_LINES",
-    "BatchLine",
-    "BatchState",
-    "BatchStatus",
-    "OpenAIBatches",
-    "lines_that_fit",
-]
+BATCH_PRICE = 0.5
+"""Share of the ordinary price that a batch costs."""
 
 _ENDPOINT: Final = "/v1/chat/completions"
 _FILE_SECONDS = 900.0
 """For moving a whole file: 200 MB at 2 Mbit/s."""
+
+_MAX_ID_CHARS = 200
 
 _BATCHES_LOOKED_THROUGH = 100
 """A batch whose making nobody heard of is among the newest."""
 
 _KEY = re.compile(r"[0-9a-f]{64}")
 
+_FINAL_STATES = {
+    "completed": BatchState.SUCCEEDED,
+    "failed": BatchState.FAILED,
+    "expired": BatchState.EXPIRED,
+    "cancelled": BatchState.CANCELLED,
+}
+
+
+@dataclass(frozen=True)
+class BatchRequest:
+    """One line of a batch's file. `key` is its custom_id; `data` ends with a newline; `tokens` and `cost` are what to
+    reserve."""
+
+    key: str
+    data: bytes
+    tokens: int
+    cost: float
+
 
 class OpenAIBatches:
-    """Batches of one server; any number of threads may call it. Every call raises DescriberError children
+    """Batches of one server, the BatchAPI; any number of threads may call it. Every call raises DescriberError children
     (DescriberUnavailable: try again later) and Cancelled."""
 
     def __init__(self, server: LMMServer) -> None:
@@ -72,7 +81,7 @@ class OpenAIBatches:
         self._connection = Connection(server)
         self._policy = RetryPolicy(server.attempts, server.longest_wait_seconds)
 
-    def line(self, picture: Image.Image) -> BatchLine:
+    def request(self, picture: Image.Image) -> BatchRequest:
         """The request for one picture. Its key is the one that OpenAIDescriber has for the same picture; a batch must
         not hold a key twice."""
         view = View.of(picture, self._server.longest_edge_px)
@@ -81,18 +90,19 @@ class OpenAIBatches:
         request = {"custom_id": key, "method": "POST", "url": _ENDPOINT, "body": body}
         input_tokens = ABOUT_PROMPT_TOKENS + view.about_tokens
         data = json.dumps(request, separators=(",", ":")).encode() + b"\n"
-        return BatchLine(key, data, input_tokens + limit, price(self._half_price, input_tokens, limit))
+        return BatchRequest(key, data, input_tokens + limit, price(self._half_price, input_tokens, limit))
 
     def upload(self, lines: Iterable[bytes], cancelled: Callable[[], bool]) -> str:
-        """Upload lines as a file; returns the file id. Raises DescriptionUnusable for no lines, ValueError when they do
-        not fit in one batch."""
+        """See BatchAPI; raises ValueError for lines that do not fit in one batch."""
         with tempfile.TemporaryFile() as file:
             count = 0
             for line in lines:
                 count += 1
                 file.write(line)
-                if count > MAX_LINES or file.tell() > MAX_FILE_BYTES:
-                    raise ValueError(f"one batch holds {MAX_LINES} lines and {MAX_FILE_BYTES} bytes; split the lines")
+                if count > MAX_BATCH_REQUESTS or file.tell() > MAX_BATCH_BYTES:
+                    raise ValueError(
+                        f"one batch holds {MAX_BATCH_REQUESTS} lines and {MAX_BATCH_BYTES} bytes; split the lines"
+                    )
             if not count:
                 raise DescriptionUnusable("A batch without lines was not sent.")
 
@@ -109,7 +119,7 @@ class OpenAIBatches:
             return _id_in(self._policy.run(send, cancelled))
 
     def create(self, file_id: str, cancelled: Callable[[], bool]) -> str:
-        """Have the file worked on; returns the batch id, of the batch that exists already for this file if so."""
+        """See BatchAPI."""
 
         def make() -> str:
             # Looked for before every try: the one before may have made it without the answer getting through.
@@ -128,17 +138,16 @@ class OpenAIBatches:
         return self._policy.run(make, cancelled)
 
     def poll(self, batch_id: str, cancelled: Callable[[], bool]) -> BatchStatus:
-        """Where the batch stands."""
+        """See BatchAPI."""
         body = self._policy.run(
             lambda: self._json(lambda client: client.batches.with_raw_response.retrieve(batch_id), cancelled), cancelled
         )
-        return read_status(batch_id, body, self._connection.secret)
+        return _read_status(batch_id, body, self._connection.secret)
 
     def results(
         self, status: BatchStatus, cancelled: Callable[[], bool]
     ) -> Iterator[tuple[str, Answer | DescriberError]]:
-        """Key and answer, or what went wrong, of every request that the server has a result of; `dict()` takes it.
-        Requests without a result (expired, cancelled) may be missing."""
+        """See BatchAPI; `dict()` takes it. Requests without a result (expired, cancelled) may be missing."""
         for file_id in (status.output_file_id, status.error_file_id):
             if file_id is not None:
                 # On disk and not in memory, since a full batch's results are about 100 MB.
@@ -162,7 +171,7 @@ class OpenAIBatches:
                 raise
 
     def discard(self, file_ids: Iterable[str], cancelled: Callable[[], bool]) -> None:
-        """Delete files on the server; files that are gone already are no error."""
+        """See BatchAPI."""
         for file_id in file_ids:
             self._policy.run(partial(self._delete, file_id, cancelled), cancelled)
 
@@ -235,6 +244,26 @@ class OpenAIBatches:
         spent = completion.spent
         tokens = (spent.input_tokens, spent.output_tokens, spent.cost) if spent else (0, 0, 0.0)
         return key, Answer(description, Usage(self._server.model, *tokens, seconds=0.0))
+
+
+def _read_status(batch_id: str, body: object, secret: str) -> BatchStatus:
+    """A batch as the server shows it; what is missing or of another type reads as nothing. `secret` is not quoted."""
+    batch = body if isinstance(body, dict) else {}
+    counts = batch.get("request_counts")
+    counts = counts if isinstance(counts, dict) else {}
+    numbers = [counts.get(name) for name in ("total", "completed", "failed")]
+    total, completed, failed = (number if type(number) is int and number >= 0 else 0 for number in numbers)
+    files = [batch.get(name) for name in ("output_file_id", "error_file_id")]
+    output, error = (name if isinstance(name, str) and 0 < len(name) <= _MAX_ID_CHARS else None for name in files)
+    state = _FINAL_STATES.get(str(batch.get("status")), BatchState.PENDING)
+    message = _first_error(batch.get("errors"), secret) if state is BatchState.FAILED else ""
+    return BatchStatus(batch_id, state, total, completed, failed, output, error, message)
+
+
+def _first_error(errors: object, secret: str) -> str:
+    entries = errors.get("data") if isinstance(errors, dict) else None
+    first = entries[0] if isinstance(entries, list) and entries else None
+    return quote(first.get("message", ""), secret) if isinstance(first, dict) else ""
 
 
 def _id_in(body: object) -> str:

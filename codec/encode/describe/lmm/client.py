@@ -10,12 +10,11 @@ from PIL import Image
 from codec.encode.describe.lmm.completion import Completion, Spent, description_of, price, read_completion, read_json
 from codec.encode.describe.lmm.connection import Connection
 from codec.encode.describe.lmm.failures import RequestNotTaken, may_be_charged
-from codec.encode.describe.lmm.ports import Answer, AnswerBook, Pace, Reservation, Usage
 from codec.encode.describe.lmm.prompt import ABOUT_PROMPT_TOKENS, Dialect, request_body
 from codec.encode.describe.lmm.retry import RetryPolicy
-from codec.encode.describe.lmm.server import LMMServer
 from codec.encode.describe.lmm.view import View
 from codec.errors import DescriptionUnusable
+from codec.language_model import Answer, AnswerCache, LMMServer, Permit, RateLimiter, Usage
 
 if TYPE_CHECKING:
     import openai
@@ -41,23 +40,23 @@ class _Purchase:
 
 
 @dataclass(frozen=True)
-class _Asked:
-    """An answer whose reservation is still open. `used` is what to settle."""
+class _Exchange:
+    """A request that was answered and whose permit is still open. `used` is what to settle."""
 
     completion: Completion
     seconds: float
-    reservation: Reservation
+    permit: Permit
     used: Spent
 
 
 class OpenAIDescriber:
     """Describes pictures through one shared client; any number of threads may call it at once."""
 
-    def __init__(self, server: LMMServer, book: AnswerBook, pace: Pace) -> None:
+    def __init__(self, server: LMMServer, cache: AnswerCache, limiter: RateLimiter) -> None:
         """Raises DescriberMisconfigured for an address or a key that cannot be used. Connects to nothing yet."""
         self._server = server
-        self._book = book
-        self._pace = pace
+        self._cache = cache
+        self._limiter = limiter
         self._connection = Connection(server)
         self._policy = RetryPolicy(server.attempts, server.longest_wait_seconds)
         # Both are found out on the way and only ever replaced whole, so threads need no lock for them.
@@ -65,25 +64,25 @@ class OpenAIDescriber:
         self._most_input_tokens = 0
 
     def key(self, picture: Image.Image) -> str:
-        """Key of this picture's answer in the book: 64 hexadecimal digits."""
+        """Key of this picture's answer in the cache: 64 hexadecimal digits."""
         return View.of(picture, self._server.longest_edge_px).key(self._server)
 
     def describe(self, picture: Image.Image, cancelled: Callable[[], bool]) -> Answer:
-        """A description within the limits, from the book or bought.
+        """A description within the limits, from the cache or bought.
 
         Raises DescriberUnavailable, DescriberMisconfigured, DescriptionRefused, DescriptionUnusable, BudgetExhausted,
         and Cancelled, within a fifth of a second of being told to stop as far as the waiting is done here.
         """
         view = View.of(picture, self._server.longest_edge_px)
         key = view.key(self._server)
-        kept = self._book.claim(key, cancelled)
-        if kept is not None:
-            return kept
+        cached = self._cache.claim(key, cancelled)
+        if cached is not None:
+            return cached
         purchase = _Purchase(self._dialect, self._server.max_output_tokens)
         try:
-            return self._policy.run(lambda: self._buy(key, view, purchase, cancelled), cancelled, self._pace.pause)
+            return self._policy.run(lambda: self._buy(key, view, purchase, cancelled), cancelled, self._limiter.pause)
         except BaseException:
-            self._book.release(key)
+            self._cache.release(key)
             raise
 
     def close(self) -> None:
@@ -94,34 +93,34 @@ class OpenAIDescriber:
         """Ask until there is a good answer, or a second bad one. Raises PassingFailure; may then be called again."""
         while True:
             try:
-                asked = self._ask(view, purchase, cancelled)
+                exchange = self._ask(view, purchase, cancelled)
             except RequestNotTaken as refusal:
                 purchase.dialect = purchase.dialect.after(refusal)
                 continue
             # A server that took this form once has something else to object to when it refuses a later request.
             self._dialect = replace(purchase.dialect, may_weaken=False)
-            purchase.spent += asked.completion.spent or _NOTHING
+            purchase.spent += exchange.completion.spent or _NOTHING
             try:
-                answer = Answer(description_of(asked.completion), self._usage(purchase.spent, asked.seconds))
+                answer = Answer(description_of(exchange.completion), self._usage(purchase.spent, exchange.seconds))
                 # Written down before anything else is done, since a process may die at any line.
-                self._book.keep(key, answer)
+                self._cache.store(key, answer)
                 return answer
             except DescriptionUnusable:
                 if purchase.is_last_chance:
                     raise
                 purchase.is_last_chance = True
-                if asked.completion.is_cut:
+                if exchange.completion.is_cut:
                     purchase.max_output_tokens *= _LONGER
             finally:
-                asked.reservation.settle(asked.used.tokens, asked.used.cost)
+                exchange.permit.settle(exchange.used.tokens, exchange.used.cost)
 
-    def _ask(self, view: View, purchase: _Purchase, cancelled: Callable[[], bool]) -> _Asked:
-        """One request and its answer, good or bad; every failure has closed its reservation."""
-        reserved = self._reserved(view, purchase.max_output_tokens)
+    def _ask(self, view: View, purchase: _Purchase, cancelled: Callable[[], bool]) -> _Exchange:
+        """One request and its answer, good or bad; every failure has closed its permit."""
+        most = self._estimate(view, purchase.max_output_tokens)
         body = request_body(self._server, view.data_url, purchase.dialect, purchase.max_output_tokens)
-        # Whoever's turn has come must send at once, or the server counts the request into a later minute.
+        # A request that is permitted must go at once, or the server counts it into a later minute.
         self._connection.open()
-        reservation = self._pace.wait(reserved.tokens, reserved.cost, cancelled)
+        permit = self._limiter.wait(most.tokens, most.cost, cancelled)
         try:
             content, seconds = self._connection.call(
                 lambda client: _post(client, body), cancelled, self._server.timeout_seconds
@@ -130,16 +129,17 @@ class OpenAIDescriber:
         except BaseException as error:
             # Nobody knows what an unanswered request cost; the cap holds only if it counts for what was reserved.
             if may_be_charged(error):
-                reservation.settle(reserved.tokens, reserved.cost)
+                permit.settle(most.tokens, most.cost)
             else:
-                reservation.cancel()
+                permit.cancel()
             raise
         if completion.spent is not None:
             learnt = min(completion.spent.input_tokens, _MOST_LEARNT_TOKENS)
             self._most_input_tokens = max(self._most_input_tokens, learnt)
-        return _Asked(completion, seconds, reservation, completion.spent or reserved)
+        return _Exchange(completion, seconds, permit, completion.spent or most)
 
-    def _reserved(self, view: View, max_output_tokens: int) -> Spent:
+    def _estimate(self, view: View, max_output_tokens: int) -> Spent:
+        """The most that a request is expected to use."""
         input_tokens = max(ABOUT_PROMPT_TOKENS + view.about_tokens, self._most_input_tokens)
         return Spent(input_tokens, max_output_tokens, price(self._server, input_tokens, max_output_tokens))
 

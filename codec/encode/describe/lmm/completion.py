@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from codec.description import Description
 from codec.encode.describe.lmm.answer import read_description
 from codec.encode.describe.lmm.failures import PassingFailure
-from codec.encode.describe.lmm.server import LMMServer
 from codec.errors import DescriptionRefused, DescriptionUnusable
+from codec.language_model import LMMServer
 
 _MOST_TOKENS = 10_000_000
 """No request costs more; a count beyond it is taken for none."""

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, TypeVar
 from urllib.parse import urlsplit
 
 from codec.encode.describe.lmm.failures import BodyTooLarge, PassingFailure, judge
-from codec.encode.describe.lmm.retry import GLANCE_SECONDS
-from codec.encode.describe.lmm.server import LMMServer
 from codec.errors import Cancelled, DescriberMisconfigured, DescriptionUnusable
+from codec.interruptible import GLANCE_SECONDS
+from codec.language_model import LMMServer
 
 if TYPE_CHECKING:
     import httpx2

@@ -4,7 +4,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from codec.encode.describe.lmm.failures import RequestNotTaken
-from codec.encode.describe.lmm.server import AnswerForm, LMMServer
+from codec.language_model import AnswerForm, LMMServer
 
 PROMPT_VERSION = 1
 """Counts up with every change of the prompt or of the schema: answers bought under another version are not reused."""

@@ -1,18 +1,15 @@
-"""The one policy by which requests to a language model's server are tried again, and waits that can be stopped."""
+"""The one policy by which requests to a language model's server are tried again."""
 
 import random
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeVar
 
 from codec.encode.describe.lmm.failures import PassingFailure, unavailable
-from codec.errors import Cancelled, DescriberUnavailable
+from codec.errors import DescriberUnavailable
+from codec.interruptible import wait
 
 Result = TypeVar("Result")
-
-GLANCE_SECONDS = 0.1
-"""How often a wait looks at whether it is still wanted."""
 
 _FIRST_SECONDS, _LONGEST_SECONDS = 0.5, 20.0
 """Bounds of the waits that no server asked for: a blip is over in the first, a restart of a server in the last."""
@@ -40,31 +37,19 @@ class RetryPolicy:
                 return action()
             except PassingFailure as error:
                 failure = error
-            wait = self._wait_seconds(failure, tries)
+            seconds = self._wait_seconds(failure, tries)
             if failure.wait_seconds and pause is not None:
                 pause(failure.wait_seconds)
-            sleep(wait, cancelled)
+            wait(seconds, cancelled, "Stopped while waiting to ask the language model again.")
 
     def _wait_seconds(self, failure: PassingFailure, tries: int) -> float:
-        asked = failure.wait_seconds or 0.0
-        if asked > self.longest_wait_seconds:
+        asked_seconds = failure.wait_seconds or 0.0
+        if asked_seconds > self.longest_wait_seconds:
             raise DescriberUnavailable(
-                f"{failure}; it asks to wait {asked:.0f} s, and {self.longest_wait_seconds:.0f} s are allowed."
+                f"{failure}; it asks to wait {asked_seconds:.0f} s, and {self.longest_wait_seconds:.0f} s are allowed."
             )
         if tries >= self.attempts:
             raise unavailable(failure, tries)
         backoff = random.uniform(0.0, min(_LONGEST_SECONDS, _FIRST_SECONDS * 2.0 ** min(tries - 1, 16)))
-        # All who were told to wait come back at different moments, and none of them early.
-        return asked + min(backoff, 1.0) if asked else backoff
-
-
-def sleep(seconds: float, cancelled: Callable[[], bool]) -> None:
-    """Wait; raises Cancelled within a tenth of a second of being told to stop."""
-    end = time.monotonic() + seconds
-    while True:
-        if cancelled():
-            raise Cancelled("Stopped while waiting to ask the language model again.")
-        left = end - time.monotonic()
-        if left <= 0:
-            return
-        time.sleep(min(left, GLANCE_SECONDS))
+        # All who have to wait come back at different moments, and none of them early.
+        return asked_seconds + min(backoff, 1.0) if asked_seconds else backoff

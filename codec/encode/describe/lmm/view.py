@@ -11,7 +11,7 @@ from functools import cached_property
 from PIL import Image
 
 from codec.encode.describe.lmm.prompt import PROMPT_VERSION
-from codec.encode.describe.lmm.server import LMMServer
+from codec.language_model import LMMServer
 
 _JPEG_QUALITY = 85
 """Above it the file grows and no model says anything else."""
@@ -41,6 +41,11 @@ class View:
             rgb = rgb.resize((width, height), Image.Resampling.LANCZOS, reducing_gap=3.0)
         return cls(width, height, rgb.tobytes())
 
+    @property
+    def picture(self) -> Image.Image:
+        """The view as a picture; describing it is the same as describing the picture it was made of."""
+        return Image.frombytes("RGB", (self.width, self.height), self.pixels)
+
     def key(self, server: LMMServer) -> str:
         """SHA-256, as 64 hexadecimal digits, over all that decides what a model is asked about this picture."""
         head = json.dumps([PROMPT_VERSION, server.model, server.detail, self.width, self.height])
@@ -51,7 +56,7 @@ class View:
         """The view as a JPEG in a base64 data URL, the one form that every server takes. It has nothing in it but
         pixels, because it is made from nothing else."""
         buffer = io.BytesIO()
-        Image.frombytes("RGB", (self.width, self.height), self.pixels).save(buffer, "JPEG", quality=_JPEG_QUALITY)
+        self.picture.save(buffer, "JPEG", quality=_JPEG_QUALITY)
         return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")
 
     @property

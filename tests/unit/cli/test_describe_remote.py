@@ -3,15 +3,22 @@
 import json
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 from click.testing import Result
 
-from cli.local.batch_asking import BatchBuyer
-from cli.local.local_pace import LocalRateLimiter
+from cli.local import describe_remote
 from codec.bitstream import unpack
+from codec.encode.describe.lmm.batch import OpenAIBatches
 from codec.errors import Cancelled
+from codec.language_model import LMMServer
+from codec.picture.open import open_picture
+from core.database import Database
+from core.describing import llm_batches
+from core.describing.rate_limit import LocalRateLimiter
+from core.settings import DatabaseSettings
 from tests.lmm_server.server import LMMTestServer
 from tests.unit.cli.conftest import write_photo
 
@@ -93,19 +100,21 @@ def test_batch_is_bought_at_half_the_price_and_what_it_leaves_is_asked_directly(
     prices = sorted(entry["usage"]["cost"] / entry["usage"]["output_tokens"] * 1e6 for entry in results)
     assert prices == pytest.approx([5.0, 5.0, 10.0])
     assert (len(server.state.batches), len(server.asked())) == (1, 1)
-    assert json.loads((tmp_path / "user" / "misc" / "batches.json").read_text()) == []
+    with _database(tmp_path) as database:
+        assert llm_batches.is_idle(database)
 
 
 def test_batch_that_was_left_is_gone_on_with_and_not_bought_again(
     misc: Misc, server: LMMTestServer, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("MISC_LMM_BATCH_POLL", "0.1")
-    monkeypatch.setattr(BatchBuyer, "_wait", _pressed_ctrl_c)
+    monkeypatch.setattr(describe_remote, "_wait", _pressed_ctrl_c)
     server.play(batch={"polls": 1})
     left = misc("encode", photos, "-o", tmp_path / "out", *OPTIONS, "--batch")
     assert left.exit_code != 0
-    (note,) = json.loads((tmp_path / "user" / "misc" / "batches.json").read_text())
-    assert len(note["keys"]) == 3 and note["batch_id"]
+    with _database(tmp_path) as database:
+        (batch,) = llm_batches.open_batches(database)
+        assert len(llm_batches.items_of(database, batch.id)) == 3 and batch.batch_id
 
     monkeypatch.undo()
     monkeypatch.setenv("MISC_LMM_BASE_URL", server.base_url)
@@ -116,8 +125,15 @@ def test_batch_that_was_left_is_gone_on_with_and_not_bought_again(
     assert (len(server.state.batches), len(server.asked())) == (1, 0)
 
 
-def _pressed_ctrl_c(_buyer: BatchBuyer) -> None:
+def _pressed_ctrl_c(_seconds: float) -> None:
     raise KeyboardInterrupt
+
+
+@contextmanager
+def _database(tmp_path: Path) -> Iterator[Database]:
+    database = Database(DatabaseSettings(url=f"sqlite:///{tmp_path / 'user' / 'misc-archive' / 'descriptions.db'}"))
+    yield database
+    database.close()
 
 
 def test_local_pace_keeps_to_its_limits() -> None:
@@ -131,3 +147,26 @@ def test_local_pace_keeps_to_its_limits() -> None:
     by_tokens.wait(900, 0.0, lambda: False).settle(1000, 0.0)
     with pytest.raises(Cancelled):
         by_tokens.wait(1, 0.0, lambda: True)
+
+
+def test_answers_and_batches_of_an_earlier_version_are_gone_on_with(
+    misc: Misc, server: LMMTestServer, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MISC_LMM_BATCH_POLL", "0.1")
+    server.play(batch={"polls": 0})
+    folder = tmp_path / "user" / "misc"
+    misc("encode", photos / "0.png", "-o", tmp_path / "out" / "", *OPTIONS)
+    # As earlier versions left it: the database in the folder `misc`, what is under way in a file beside it.
+    (tmp_path / "user" / "misc-archive").rename(folder)
+    batches = OpenAIBatches(LMMServer(base_url=server.base_url))
+    requests = [batches.request(open_picture(photos / f"{number}.png")) for number in (1, 2)]
+    file_id = batches.upload([request.data for request in requests], lambda: False)
+    note = {"file_id": file_id, "batch_id": "", "keys": [request.key for request in requests], "reserved": None}
+    (folder / "batches.json").write_text(json.dumps([note]))
+    batches.close()
+
+    result = misc("encode", photos, "-o", tmp_path / "out2", *OPTIONS, "--batch")
+    assert result.exit_code == 0, result.stderr
+    assert {entry["describer"] for entry in json.loads(result.stdout)["results"]} == {"openai"}
+    assert (len(server.state.batches), len(server.asked())) == (1, 1)
+    assert not list(folder.iterdir())

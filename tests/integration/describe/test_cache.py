@@ -1,4 +1,4 @@
-"""The book of bought answers on SQLite and PostgreSQL: one buyer at a time, and what is bought stays."""
+"""The cache of bought answers on SQLite and PostgreSQL: one buyer at a time, and what is bought stays."""
 
 import multiprocessing
 import threading
@@ -7,7 +7,9 @@ from datetime import timedelta
 
 import pytest
 
+from codec.description import Description, Item
 from codec.errors import Cancelled
+from codec.language_model import Answer, Usage
 from core.database import Database
 from core.describing.cache import DescriptionCache
 from core.settings import DatabaseSettings
@@ -19,21 +21,25 @@ def _never() -> bool:
     return False
 
 
+def _answer(overall: str) -> Answer:
+    return Answer(Description((Item("boat", "a small boat"),), overall), Usage("model", 400, 90, 0.001, 1.5))
+
+
 def _buy_from_threads(url: str, queue: object) -> None:
     """One process of the two: ten threads that want the same answer."""
     database = Database(DatabaseSettings(url=url))
     book = DescriptionCache(database, LEASE)
     bought: list[int] = []
-    seen: list[object] = []
+    seen: list[str] = []
 
     def _want(number: int) -> None:
         content = book.claim("key", _never)
         if content is None:
             bought.append(number)
             time.sleep(0.3)
-            book.keep("key", {"overall": "a boat"})
-            content = {"overall": "a boat"}
-        seen.append(content)
+            book.store("key", _answer("a boat"))
+            content = _answer("a boat")
+        seen.append(content.description.overall)
 
     threads = [threading.Thread(target=_want, args=(number,)) for number in range(10)]
     for thread in threads:
@@ -54,14 +60,14 @@ def test_twenty_threads_of_two_processes_buy_one_answer(database_settings: Datab
     for process in processes:
         process.join(timeout=10)
     assert sum(bought for bought, _ in results) == 1
-    assert [content for _, seen in results for content in seen] == [{"overall": "a boat"}] * 20
+    assert [content for _, seen in results for content in seen] == ["a boat"] * 20
 
 
 def test_kept_answer_is_there_for_every_later_book(database: Database) -> None:
     book = DescriptionCache(database, LEASE)
     assert book.claim("key", _never) is None
-    book.keep("key", {"overall": "a boat \U0001f6a2"})
-    assert DescriptionCache(database, LEASE).claim("key", _never) == {"overall": "a boat \U0001f6a2"}
+    book.store("key", _answer("a boat \U0001f6a2"))
+    assert DescriptionCache(database, LEASE).claim("key", _never) == _answer("a boat \U0001f6a2").as_cached()
     assert DescriptionCache(database, LEASE).claim("other", _never) is None
 
 
@@ -93,7 +99,7 @@ def test_of_two_bought_answers_the_first_stays_and_a_late_release_takes_nothing(
     first, second = DescriptionCache(database, timedelta(seconds=-1)), DescriptionCache(database, LEASE)
     assert first.claim("key", _never) is None
     assert second.claim("key", _never) is None, "the first buyer fell silent"
-    second.keep("key", {"overall": "second"})
-    first.keep("key", {"overall": "first"})
+    second.store("key", _answer("second"))
+    first.store("key", _answer("first"))
     first.release("key")
-    assert second.claim("key", _never) == {"overall": "second"}
+    assert second.claim("key", _never) == _answer("second").as_cached()

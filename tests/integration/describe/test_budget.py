@@ -84,7 +84,7 @@ def test_exhausted_budget_is_told_before_any_waiting_and_leaves_nothing_reserved
     database: Database, broker_settings: BrokerSettings
 ) -> None:
     ledger = _ledger(database, 1.0)
-    pace = RedisRateLimiter(broker_settings, "name", requests_per_minute=2, ledger=ledger)
+    pace = RedisRateLimiter(broker_settings, "name", requests_per_minute=2, budget=ledger)
     pace.wait(1, 0.4, _never).settle(1, 0.4)
     pace.wait(1, 0.4, _never).cancel()
     assert ledger.spent() == (pytest.approx(0.4), 0.0)

@@ -10,13 +10,13 @@ from sqlalchemy import func, select, update
 
 from core.archive import object_lifecycle
 from core.database import Database
-from core.describing import llm_batches as lots
+from core.describing import llm_batches
+from core.describing.dispatcher import BatchDispatcher
 from core.jobs import transitions
 from models import DescriptionRequest, Image, Job, JobState, LLMBatch, OutboxRow, PendingDeletion, Spending
 from models.base import utc_now
 from tests.integration.describe.conftest import Desk, OpenDesk, one_database, picture
 from tests.lmm_server.server import LMMTestServer
-from workers.encode.lots import BatchDispatcher
 
 PRICES = {"price_input": 2.0, "price_output": 8.0}
 LATER = timedelta(days=2)
@@ -30,7 +30,7 @@ def desk(open_desk: OpenDesk) -> Desk:
 
 def _carrier(desk: Desk) -> BatchDispatcher:
     desk.bench.warm_up(["encode"])
-    carrier = desk.bench._carrier
+    carrier = desk.bench._dispatcher
     assert carrier is not None
     return carrier
 
@@ -143,7 +143,7 @@ def test_batches_that_end_without_results_wake_all_their_jobs(desk: Desk, lmm_se
         _carrier(desk).make_pass()
         _ended(desk, job_ids)
         assert len(lmm_server.asked()) == 2 * number + 2
-        assert lots.open_lots(desk.database) == []
+        assert llm_batches.open_batches(desk.database) == []
 
 
 @one_database
@@ -154,7 +154,7 @@ def test_batch_that_was_made_unheard_is_found_and_not_made_again(
     lmm_server.state.set_script({"batch": {"polls": 0, "reset_after_create": True}})
     job_ids = _wait_for_batch(desk, range(2))
     _carrier(desk).make_pass()
-    (lot,) = lots.open_lots(desk.database)
+    (lot,) = llm_batches.open_batches(desk.database)
     assert (lot.file_id is not None, lot.batch_id) == (True, None)
     # As if that process had died, another one goes on.
     other = open_desk(batch_gather_count=1, batch_poll=3600)
@@ -169,15 +169,15 @@ def test_lot_of_a_process_that_died_at_any_step_is_carried_on(open_desk: OpenDes
     job_ids = _wait_for_batch(desk, range(2))
     carrier = _carrier(desk)
     carrier._gather()
-    (lot,) = lots.open_lots(desk.database)
+    (lot,) = llm_batches.open_batches(desk.database)
     file_id = carrier._upload(lot)
     batch_id = desk.bench._shop.batches.create(file_id, lambda: False)  # type: ignore[union-attr]
     # It died here, before the batch's name was written down and in the middle of its claim.
-    assert lots.claim(desk.database, lot.id, "dead", timedelta(seconds=30))
+    assert llm_batches.claim(desk.database, lot.id, "dead", timedelta(seconds=30))
     other = _carrier(open_desk(batch_gather_count=1, batch_poll=3600))
     other.make_pass()
-    assert lots.open_lots(desk.database)[0].batch_id is None, "the claim of the dead still holds"
-    assert lots.claim(desk.database, lot.id, "dead", timedelta(seconds=-1))
+    assert llm_batches.open_batches(desk.database)[0].batch_id is None, "the claim of the dead still holds"
+    assert llm_batches.claim(desk.database, lot.id, "dead", timedelta(seconds=-1))
     other.make_pass()
     _ended(desk, job_ids)
     assert _created(lmm_server) == 1
@@ -203,15 +203,15 @@ def test_results_that_nobody_asked_for_are_not_believed(desk: Desk, lmm_server: 
     job_ids = _wait_for_batch(desk, range(1))
     carrier = _carrier(desk)
     carrier._gather()
-    (lot,) = lots.open_lots(desk.database)
+    (lot,) = llm_batches.open_batches(desk.database)
     with desk.database.write() as session:
         # The server answers a key that another lot has.
         other = LLMBatch(id="lot_other")
         session.add(other)
         session.flush()
         session.execute(update(DescriptionRequest).values(lot_id=other.id))
-    lots.note_sent(desk.database, lot.id, file_id=_upload_again(desk))
-    carrier._advance(lots.open_lots(desk.database)[0])
+    llm_batches.record_sent(desk.database, lot.id, file_id=_upload_again(desk))
+    carrier._advance(llm_batches.open_batches(desk.database)[0])
     assert _count(desk.database, DescriptionRequest) == 1
     assert desk.look(job_ids[0])[0].state == JobState.QUEUED
 
@@ -302,9 +302,9 @@ def test_server_without_a_batch_api_is_asked_directly(open_desk: OpenDesk, lmm_s
     job_ids = _wait_for_batch(desk, range(1))
     carrier = _carrier(desk)
     carrier._gather()
-    (lot,) = lots.open_lots(desk.database)
+    (lot,) = llm_batches.open_batches(desk.database)
     # A file that the server does not know is refused as every request is where there are no batches.
-    lots.note_sent(desk.database, lot.id, file_id="file-of-nobody")
+    llm_batches.record_sent(desk.database, lot.id, file_id="file-of-nobody")
     carrier.make_pass()
     _ended(desk, job_ids)
     assert len(lmm_server.asked()) == 1

@@ -1,13 +1,13 @@
-"""A pace that writes down what was reserved and how it was closed."""
+"""A rate limiter that writes down what was reserved and how it was closed."""
 
 import threading
 from collections.abc import Callable
 
-from codec.encode.describe.lmm.ports import UnlimitedPace
+from tests.lmm_server.memory import UnlimitedLimiter
 
 
-class RecordingPace(UnlimitedPace):
-    """Like UnlimitedPace; `reserved` and `closed` hold (tokens, cost), and None for what was cancelled."""
+class RecordingLimiter(UnlimitedLimiter):
+    """Like UnlimitedLimiter; `reserved` and `closed` hold (tokens, cost), and None for what was cancelled."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -16,24 +16,24 @@ class RecordingPace(UnlimitedPace):
         self.pauses: list[float] = []
         self._lock = threading.Lock()
 
-    def wait(self, tokens: int, cost: float, cancelled: Callable[[], bool]) -> "RecordingPace":
-        """See Pace."""
+    def wait(self, tokens: int, cost: float, cancelled: Callable[[], bool]) -> "RecordingLimiter":
+        """See RateLimiter."""
         super().wait(tokens, cost, cancelled)
         with self._lock:
             self.reserved.append((tokens, cost))
         return self
 
     def pause(self, seconds: float) -> None:
-        """See Pace."""
+        """See RateLimiter."""
         self.pauses.append(seconds)
         super().pause(seconds)
 
     def settle(self, tokens: int, cost: float) -> None:
-        """See Reservation."""
+        """See Permit."""
         with self._lock:
             self.closed.append((tokens, cost))
 
     def cancel(self) -> None:
-        """See Reservation."""
+        """See Permit."""
         with self._lock:
             self.closed.append(None)
