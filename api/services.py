@@ -14,6 +14,7 @@ from core.events import EventLog, EventReader
 from core.jobs.job import JobSpec
 from core.jobs.outbox import OutboxSender
 from core.logging import get_logger
+from core.picture_reader import ChildPictureReader, DirectPictureReader, PictureReader
 from core.settings import APISettings, BrokerSettings, DatabaseSettings, StorageSettings, WorkerSettings
 from core.storage import Storage, open_storage
 from core.temp_files import UPLOADS, remove_stale_temp_files
@@ -42,6 +43,7 @@ class Services:
     max_attempts: int = 3
     profile: Profile = Profile.LITE
     is_stopping: Callable[[], bool] = lambda: False
+    pictures: PictureReader = field(default_factory=DirectPictureReader)
     picture_slots: CapacityLimiter = field(default_factory=lambda: CapacityLimiter(_PICTURES_AT_ONCE))
 
     @classmethod
@@ -70,6 +72,7 @@ class Services:
             max_attempts=worker.max_attempts,
             profile=profile,
             is_stopping=is_stopping,
+            pictures=ChildPictureReader(_PICTURES_AT_ONCE),
         )
 
     @property
@@ -94,6 +97,7 @@ class Services:
         await self.event_reader.close()
         self.events.close()
         self.broker.close()
+        self.pictures.close()
         self.storage.close()
         self.database.close()
 

@@ -6,10 +6,10 @@ from anyio import to_thread
 
 from api.services import Services
 from api.uploads import UploadedFile
-from codec.picture.open import PictureInfo, check_picture
+from codec.picture.open import PictureInfo
 
 
 async def read_picture_info(services: Services, file: UploadedFile) -> PictureInfo:
     """Size and type of a picture that can be decoded; raises PictureError children and FeatureUnavailable."""
-    check = partial(check_picture, file.path, max_pixels=services.settings.max_pixels)
+    check = partial(services.pictures.check, file.path, max_pixels=services.settings.max_pixels)
     return await to_thread.run_sync(check, limiter=services.picture_slots)

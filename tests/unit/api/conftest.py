@@ -3,6 +3,7 @@
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from sqlalchemy import func, select
 from api.app import create_app
 from api.services import Services
 from core.database import Database
+from core.picture_reader import DirectPictureReader
 from core.settings import APISettings, BrokerSettings, DatabaseSettings, StorageSettings, WorkerSettings
 from migrations.upgrade import upgrade
 from models import Base
@@ -63,6 +65,8 @@ def open_client(database_settings: DatabaseSettings, objects_folder: Path, tmp_p
             StorageSettings(path=objects_folder),
             WorkerSettings(),
         )
+        # The tests of this ring start no processes; tests/integration/test_picture_reader.py does.
+        services = replace(services, pictures=DirectPictureReader())
         client = TestClient(create_app(services), base_url=f"http://{host}")
         client.__enter__()
         opened.append(client)
