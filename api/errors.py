@@ -42,6 +42,7 @@ _STATUS: Mapping[type[Exception], HTTPStatus] = {
     core_errors.UploadTooLarge: HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
     core_errors.Unauthorized: HTTPStatus.UNAUTHORIZED,
     core_errors.LimitReached: HTTPStatus.TOO_MANY_REQUESTS,
+    core_errors.ProcessLost: HTTPStatus.SERVICE_UNAVAILABLE,
     core_errors.StorageDenied: HTTPStatus.SERVICE_UNAVAILABLE,
     core_errors.StorageUnavailable: HTTPStatus.SERVICE_UNAVAILABLE,
     core_errors.BrokerUnavailable: HTTPStatus.SERVICE_UNAVAILABLE,

@@ -1,4 +1,4 @@
-"""Replay of answers by `Idempotency-Key` (draft-ietf-httpapi-idempotency-key-header-07)."""
+"""Stored responses by `Idempotency-Key` (draft-ietf-httpapi-idempotency-key-header-07)."""
 
 from dataclasses import dataclass
 from datetime import timedelta
@@ -16,13 +16,13 @@ from models.idempotency import IdempotencyKey
 _ABANDONED_AFTER = timedelta(minutes=10)
 """A key whose first request is still unanswered after this long belonged to a process that died."""
 
-_FORGOTTEN_AT_ONCE = 100
-"""Answers past their lifetime that one request deletes: more than it adds, and too few to make it slow."""
+_EXPIRED_AT_ONCE = 100
+"""Expired responses that one request deletes: more than it adds, and too few to make it slow."""
 
 
 @dataclass(frozen=True)
 class StoredResponse:
-    """What the first request with a key was answered."""
+    """The response to the first request with a key."""
 
     status: int
     body: JSONObject
@@ -30,7 +30,7 @@ class StoredResponse:
 
 
 def begin(database: Database, caller: str, key: str, request_sha256: str, lifetime: timedelta) -> StoredResponse | None:
-    """Reserve the key and return None, or return the answer that the same request got before. Forgets old answers.
+    """Reserve the key and return None, or return the response to the same request before. Deletes expired ones.
 
     Raises IdempotencyInFlight while the first request runs, IdempotencyMismatch when it was another request.
     """
@@ -44,8 +44,8 @@ def begin(database: Database, caller: str, key: str, request_sha256: str, lifeti
                 expired | (IdempotencyKey.status.is_(None) & (IdempotencyKey.created_at < now - _ABANDONED_AFTER)),
             )
         )
-        # Requests that forget at the same time pass over each other's rows instead of waiting in a circle.
-        old = select(IdempotencyKey.caller, IdempotencyKey.key).where(expired).limit(_FORGOTTEN_AT_ONCE)
+        # Requests that delete at the same time pass over each other's rows instead of waiting in a circle.
+        old = select(IdempotencyKey.caller, IdempotencyKey.key).where(expired).limit(_EXPIRED_AT_ONCE)
         session.execute(
             delete(IdempotencyKey).where(
                 tuple_(IdempotencyKey.caller, IdempotencyKey.key).in_(old.with_for_update(skip_locked=True))
@@ -66,20 +66,20 @@ def begin(database: Database, caller: str, key: str, request_sha256: str, lifeti
     return StoredResponse(cast(int, stored.status), stored.answer or {}, stored.location)
 
 
-def complete(session: Session, caller: str, key: str, answer: StoredResponse) -> None:
-    """Keep the answer for replays, in the transaction that does the work: both are there afterwards, or neither.
+def complete(session: Session, caller: str, key: str, response: StoredResponse) -> None:
+    """Store the response, in the transaction that does the work: both are there afterwards, or neither.
 
     Raises IdempotencyInFlight when another request has taken the key over and answered meanwhile.
     """
-    kept = cast(
+    updated = cast(
         "CursorResult[Any]",
         session.execute(
             update(IdempotencyKey)
             .where(IdempotencyKey.caller == caller, IdempotencyKey.key == key, IdempotencyKey.status.is_(None))
-            .values(status=answer.status, answer=answer.body, location=answer.location)
+            .values(status=response.status, answer=response.body, location=response.location)
         ),
     )
-    if kept.rowcount != 1:
+    if updated.rowcount != 1:
         raise IdempotencyInFlight("This request took so long that its Idempotency-Key was given away; send it again.")
 
 

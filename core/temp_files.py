@@ -9,14 +9,14 @@ import time
 from pathlib import Path
 
 UPLOADS, FETCHED = "misc-upload-", "misc-fetched-"
-"""How the names begin of an upload's folder, and of a file that a worker fetched."""
+"""Prefixes of an upload's folder, and of a file that a worker fetched."""
 
 _SECONDS = 24 * 3600
-"""No upload and no job takes this long; where nothing was begun since, the process was killed."""
+"""Longer than any upload and any job: the process that made an older entry was killed."""
 
 
 def remove_stale_temp_files(prefix: str) -> int:
-    """Remove what is called so, ours, and a day old; returns how many those were."""
+    """Delete this user's temporary entries with `prefix` older than a day; return the count."""
     removed = 0
     for path in Path(tempfile.gettempdir()).glob(prefix + "*"):
         with contextlib.suppress(OSError):

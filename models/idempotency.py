@@ -1,4 +1,4 @@
-"""Answers kept for `Idempotency-Key`, so that a repeated request does nothing twice."""
+"""Responses stored for `Idempotency-Key`, so that a repeated request does nothing twice."""
 
 from datetime import datetime
 

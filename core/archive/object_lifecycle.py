@@ -31,7 +31,7 @@ from core.database import Database, insert_into
 from core.errors import ObjectNotFound, ServiceError, StorageUnavailable
 from core.logging import get_logger
 from core.storage import Storage
-from core.storage.keys import BITSTREAMS, ORIGINALS, RECONSTRUCTIONS, REFERENCES, REQUESTS, digest_in
+from core.storage.keys import BITSTREAMS, ORIGINALS, RECONSTRUCTIONS, REFERENCES, REQUESTS, check_key, digest_in
 from models.base import new_id, utc_now
 from models.description_request import DescriptionRequest
 from models.image import Image
@@ -176,7 +176,8 @@ def sweep(database: Database, storage: Storage, *, now: datetime | None = None, 
         keys = session.scalars(
             select(PendingDeletion.key)
             .where(PendingDeletion.due_at <= moment, _is_unclaimed(moment))
-            .order_by(PendingDeletion.due_at)
+            # A key whose deletion failed before comes last, so that it holds up no other.
+            .order_by(PendingDeletion.blocked_until.is_not(None), PendingDeletion.due_at)
             .limit(limit)
         ).all()
     deleted = 0
@@ -186,8 +187,10 @@ def sweep(database: Database, storage: Storage, *, now: datetime | None = None, 
         except ServiceError as error:
             _log.warning("object_not_deleted", key=key, code=error.code, error=str(error))
             if error.transient:
-                # Each attempt may wait long; the next pass begins with this key.
+                # Each attempt may wait long, and the others would fail alike; the next pass goes on.
                 break
+        except ValueError as error:
+            _log.error("object_not_deleted", key=key, error=str(error))
     if deleted:
         _log.info("objects_deleted", count=deleted)
     return deleted
@@ -288,7 +291,7 @@ def _is_claimed_by(deletion: _Deletion) -> ColumnElement[bool]:
 
 
 def _kind_of(key: str) -> ObjectKind:
-    return _KINDS[key.partition("/")[0] + "/"]
+    return _KINDS[check_key(key).partition("/")[0] + "/"]
 
 
 def _is_referred_to(key: str) -> ColumnElement[bool]:

@@ -13,6 +13,7 @@ from sqlalchemy import select, update
 from core.archive import bitstreams, images, object_lifecycle
 from core.database import Database
 from core.errors import StorageDenied, StorageUnavailable
+from core.storage.keys import original_key
 from core.storage.local import LocalStorage
 from models import Batch, Image, ImageState, ObjectKind, PendingDeletion, StoredObject
 from models.base import new_id, utc_now
@@ -172,6 +173,29 @@ def test_blocked_key_is_free_and_forgotten_after_the_longest_delay(database: Dat
     assert _pending(database) is not None
     object_lifecycle.sweep(database, storage, now=due + object_lifecycle.LONGEST_DELAY)
     assert _pending(database) is None
+
+
+def test_key_that_cannot_be_deleted_holds_up_no_other(
+    database: Database, storage: SlowStorage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keys = [original_key(f"img_{number}", "png") for number in range(3)]
+    for key in keys:
+        with database.write() as session:
+            object_lifecycle.drop(session, key, shared=False)
+    with database.write() as session:
+        session.add(PendingDeletion(key="no key of ours", due_at=utc_now() - LATER))
+    tried: list[str] = []
+
+    def _fail_for_the_first(key: str) -> None:
+        tried.append(key)
+        if key == keys[0]:
+            raise StorageUnavailable("no answer")
+
+    monkeypatch.setattr(storage, "delete", _fail_for_the_first)
+    due = utc_now() + timedelta(seconds=1)
+    assert object_lifecycle.sweep(database, storage, now=due) == 0
+    assert object_lifecycle.sweep(database, storage, now=due) == 2
+    assert tried == [keys[0], keys[1], keys[2], keys[0]]
 
 
 def test_refused_deletion_blocks_nothing(database: Database, storage: SlowStorage) -> None:

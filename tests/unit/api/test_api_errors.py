@@ -101,6 +101,7 @@ def test_every_transient_service_error_may_be_tried_again() -> None:
         for kind in _children(core_errors.ServiceError)
         if kind.transient and kind is not core_errors.WorkerLost  # type: ignore[attr-defined]
     }
+    assert statuses.pop("limit_reached") == 429
     assert set(statuses.values()) == {503}
     assert {"storage_unavailable", "broker_unavailable", "database_unavailable"} <= set(statuses)
 

@@ -1,6 +1,8 @@
 """The S3 backend's own ways, on a simulated store and on scripted answers."""
 
 import hashlib
+import io
+from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
@@ -9,6 +11,7 @@ import boto3
 import boto3.session
 import botocore.exceptions
 import pytest
+from botocore.awsrequest import AWSRequest, AWSResponse
 from botocore.stub import ANY, Stubber
 from moto import mock_aws
 from pydantic import SecretStr
@@ -189,3 +192,24 @@ def test_keys_may_come_from_the_environment_and_are_missed_in_plain_words(monkey
 
 def test_secret_is_not_told_by_the_settings(simulated_settings: StorageSettings) -> None:
     assert "hush" not in repr(simulated_settings.model_copy(update={"secret_key": SecretStr("hush")}))
+
+
+class _Raw(io.BytesIO):
+    """A body as the SDK reads it from a connection."""
+
+    def stream(self, **_: object) -> Iterator[bytes]:
+        yield self.read()
+
+
+def test_deletion_is_sent_once(simulated_settings: StorageSettings) -> None:
+    """A second one that succeeds would hide that the first may still be carried out."""
+    storage, sent = S3Storage(simulated_settings), []
+
+    def _unavailable(request: AWSRequest, **_: object) -> AWSResponse:
+        sent.append(request.method)
+        return AWSResponse(request.url, 503, {}, _Raw())
+
+    storage._deleting_client.meta.events.register("before-send.s3.DeleteObject", _unavailable)
+    with pytest.raises(StorageUnavailable):
+        storage.delete(KEY)
+    assert sent == ["DELETE"]
