@@ -1,65 +1,43 @@
 """Today's picture formats at their best within a number of bytes: AVIF, WebP, JPEG XL and JPEG, to compare with.
 
-Each gets what its user would give it: thorough settings, the picture reduced to 1, 1/2 or 1/4 by Lanczos, enlarged
-again bicubically or by Lanczos, and of all that fits the bytes the scale, setting and quality that the judge prefers.
-Unlike mode ref it counts whole files, as the encoder writes them.
+Each gets what its user would give it: thorough settings, the picture reduced to 1, 1/2, 1/3 or 1/4 by Lanczos,
+enlarged again bicubically or by Lanczos, and of all that fits the bytes the scale, setting and quality that the judge
+prefers. Unlike mode ref it counts whole files, as the encoder writes them.
 """
 
 import hashlib
-import io
+import math
 import time
 from dataclasses import dataclass
-from importlib.metadata import version
-from typing import Any
 
-import PIL
-from PIL import Image, features
+from PIL import Image
 
-from codec.bitstream.coarse.reference import SCALES, coded_size, encode_reference
+from codec.bitstream.coarse.reference import coded_size, encode_reference
 from codec.bitstream.stream import RefCoarse
 from codec.errors import CodecError, FeatureUnavailable
+from codec.metrics.peer_formats import FORMATS, PEERS, Setting, library_of, peers_here, require_peer, words_of, write_peer
 from codec.metrics.registry import Judge
 from codec.metrics.trials import Trials
-from codec.picture.coded import read_coded, require_codec
+from codec.picture.coded import read_coded
 from codec.picture.resize import reduce_by
 
-PEERS = ("avif", "webp", "jxl", "jpeg")
+__all__ = ["PEERS", "PEER_SCALES", "PeerChoice", "PeerSearch", "peers_here", "require_peer"]
 
-_FORMATS = {"avif": "AVIF", "webp": "WEBP", "jxl": "JXL", "jpeg": "JPEG"}
-_SETTINGS: dict[str, tuple[dict[str, Any], ...]] = {
-    "avif": ({"speed": 6}, {"speed": 4}, {"speed": 2}),
-    "webp": ({"method": 6},),
-    "jxl": ({"effort": 8}, {"effort": 9}),
-    "jpeg": ({"optimize": True}, {"optimize": True, "progressive": True}),
-}
-"""The first finds the quality that fits, the others are tried around it: more effort is not always the better file."""
+PEER_SCALES = (1, 2, 3, 4)
 
-_FIXED: dict[str, dict[str, Any]] = {
-    # Tiles are chosen by the number of processors unless they are switched off, and cost bits.
-    "avif": {"autotiling": False},
-    "webp": {},
-    "jxl": {},
-    "jpeg": {"subsampling": 2},
-}
-_QUALITIES = {"avif": (0, 100), "webp": (0, 100), "jxl": (0, 99), "jpeg": (1, 100)}
-_REACH = 4
-"""How far around the first setting's quality the other settings are tried."""
-
-_RUNNERS_UP = 2
-"""So many next lower qualities are judged too: no perceptual figure is strictly monotone in quality."""
-
-_CLOSE = 0.1
+_CLOSE = 0.06
 """A scale whose first setting is worse by more than this share of the loss is not tried with the others."""
 
-_NEARLY = 1.25
+_NEARLY = 1.5
 """Where the first setting's smallest file is too large by more than this factor, no other setting's fits."""
 
-_LARGEST_THOROUGH_PX = 1_000_000
-"""Beyond this many coded pixels only the first setting is tried; the slowest takes a minute a megapixel there."""
+_RUNNERS_UP = 0.9
+"""Files already made of at least this share of the winner's bytes are judged too: no figure is strictly monotone."""
+
+_LARGEST_REFINED_PX = 1_000_000
+"""Beyond this many coded pixels nothing is refined; the slowest setting takes a minute a megapixel there."""
 
 _RESAMPLINGS = {"bicubic": Image.Resampling.BICUBIC, "lanczos": Image.Resampling.LANCZOS}
-_UNFIT = (OSError, ValueError, RuntimeError)
-"""What encoders raise for a size that they cannot hold."""
 
 
 @dataclass(frozen=True)
@@ -67,7 +45,7 @@ class PeerChoice:
     """A peer's best file within the bytes, or its smallest one where none fits (`fits` False).
 
     `picture` is what it decodes to at the original's size, `loss` the judge's. `bytes_without_wrapper` is the payload
-    that mode ref would store of the same file; None where that mode cannot rebuild the wrapper.
+    that mode ref would store of the same file; None where that mode cannot.
     """
 
     codec: str
@@ -86,9 +64,19 @@ class PeerChoice:
 
 
 @dataclass(frozen=True)
-class _Trial:
+class _Way:
+    """A scale and a setting: what is left to choose is the quality."""
+
     scale: int
-    setting: int
+    setting: tuple[tuple[str, object], ...]
+
+    def refined(self, changes: Setting) -> "_Way":
+        return _Way(self.scale, tuple({**dict(self.setting), **changes}.items()))
+
+
+@dataclass(frozen=True)
+class _Trial:
+    way: _Way
     quality: int
     file: bytes
     seconds: float
@@ -99,14 +87,15 @@ class PeerSearch:
 
     def __init__(self, picture: Image.Image, codec: str, judge: Judge, trials: Trials | None = None) -> None:
         """`picture` is RGB. Raises FeatureUnavailable without the codec."""
-        require_codec(codec)
+        require_peer(codec)
         self._picture, self._codec, self._judge = picture, codec, judge
+        self._format = FORMATS[codec]
         self._kept = trials or Trials()
         content = hashlib.sha256(repr(picture.size).encode() + picture.tobytes()).hexdigest()
-        self._content = (content, codec, _library(codec))
-        self._reduced = {scale: reduce_by(picture, scale) for scale in SCALES}
-        self._trials: dict[tuple[int, int, int], _Trial | None] = {}
-        self._losses: dict[tuple[int, int, int, str], float] = {}
+        self._content = (content, codec, library_of(codec))
+        self._reduced = {scale: reduce_by(picture, scale) for scale in PEER_SCALES}
+        self._trials: dict[_Way, dict[int, _Trial | None]] = {}
+        self._losses: dict[tuple[bytes, int, str], float] = {}
 
     def best_within(self, limit_bytes: int) -> PeerChoice:
         """The best whole file of at most so many bytes, else the smallest. Raises FeatureUnavailable when the codec
@@ -115,19 +104,14 @@ class PeerSearch:
         candidates = fitting or self._smallest()
         if not candidates:
             raise FeatureUnavailable(f"{self._codec} cannot hold a picture of {self._picture.size} at any scale.")
-        ranked = [
-            (self._loss(trial, resampling), number, trial, resampling)
-            for number, trial in enumerate(candidates)
-            for resampling in _resamplings(trial.scale)
-        ]
-        loss, _, trial, resampling = min(ranked, key=lambda entry: entry[:2])
+        loss, trial, resampling = self._least(candidates)
         begun = time.perf_counter()
         picture = self._decoded(trial, resampling)
         return PeerChoice(
             codec=self._codec,
-            scale=trial.scale,
+            scale=trial.way.scale,
             quality=trial.quality,
-            setting=", ".join(f"{name} {value}" for name, value in _SETTINGS[self._codec][trial.setting].items()),
+            setting=words_of(dict(trial.way.setting)),
             resampling=resampling,
             file=trial.file,
             bytes_without_wrapper=self._without_wrapper(trial),
@@ -140,98 +124,114 @@ class PeerSearch:
         )
 
     def _fitting(self, limit: int) -> list[_Trial]:
-        """Files that fit: the best of the first setting at every scale, and more of the scales that may win by it."""
-        low, high = _QUALITIES[self._codec]
-        firsts = {scale: self._highest(scale, 0, limit, low, high) for scale in SCALES}
-        found = [trial for trial in firsts.values() if trial is not None]
-        losses = {trial.scale: min(self._loss(trial, way) for way in _resamplings(trial.scale)) for trial in found}
-        least = min(losses.values(), default=0.0)
-        for scale, first in firsts.items():
-            if first is None:
-                lowest = self._trial(scale, 0, low)
-                if lowest is not None and len(lowest.file) <= _NEARLY * limit:
-                    found += self._around(scale, low, limit)
-            elif losses[scale] - least <= _CLOSE * abs(least):
-                found += self._below(first, limit) + self._around(scale, first.quality, limit)
-        return found
-
-    def _below(self, best: _Trial, limit: int) -> list[_Trial]:
-        """The next lower qualities of the first setting, where they give other files."""
-        lowest, _ = _QUALITIES[self._codec]
-        qualities = range(max(lowest, best.quality - _RUNNERS_UP), best.quality)
-        trials = [self._trial(best.scale, best.setting, quality) for quality in qualities]
-        return [trial for trial in trials if trial and trial.file != best.file and len(trial.file) <= limit]
-
-    def _around(self, scale: int, quality: int, limit: int) -> list[_Trial]:
-        """The best that the other settings have near a quality of the first."""
-        trials = [self._nearest(scale, setting, quality, limit) for setting in self._other_settings(scale)]
-        return [trial for trial in trials if trial is not None]
-
-    def _nearest(self, scale: int, setting: int, quality: int, limit: int) -> _Trial | None:
-        """The file of the highest quality that fits, looked for one by one from `quality` on."""
-        lowest, highest = _QUALITIES[self._codec]
-        best: _Trial | None = None
-        for step in range(_REACH + 1):
-            trial = self._trial(scale, setting, quality + step) if quality + step <= highest else None
-            if trial is None or len(trial.file) > limit:
-                break
-            best = trial
-        for step in range(1, _REACH + 1 if best is None else 0):
-            trial = self._trial(scale, setting, quality - step) if quality - step >= lowest else None
-            if trial is not None and len(trial.file) <= limit:
-                return trial
-        return best
-
-    def _other_settings(self, scale: int) -> range:
-        width, height = self._reduced[scale].size
-        is_worth_care = width * height <= _LARGEST_THOROUGH_PX
-        return range(1, len(_SETTINGS[self._codec]) if is_worth_care else 1)
-
-    def _highest(self, scale: int, setting: int, limit: int, low: int, high: int) -> _Trial | None:
-        """The file of the highest quality in [low, high] that fits, by bisection from the lowest on."""
-        best = self._trial(scale, setting, low)
-        if best is None or len(best.file) > limit:
-            return None
-        while low < high:
-            # Budgets of this archive are met near the lower end, so the first steps are short ones.
-            middle = low + max(1, (high - low + 1) // 4)
-            candidate = self._trial(scale, setting, middle)
-            if candidate is not None and len(candidate.file) <= limit:
-                best, low = candidate, middle
+        """Files that fit: the best of the first setting at every scale, of all settings at the scales that may win,
+        and of the refinements of the best of these."""
+        settings = [tuple(setting.items()) for setting in self._format.settings]
+        found: list[_Trial] = []
+        smallest: dict[int, int] = {}
+        guess = sum(self._format.qualities) // 4
+        # From coarse to fine, so that each scale's quality begins where the one before ended.
+        for scale in reversed(PEER_SCALES):
+            trial = self._highest(_Way(scale, settings[0]), limit, guess)
+            if trial is not None:
+                found.append(trial)
+                guess = trial.quality
             else:
-                high = middle - 1
-        return best
+                guess = self._format.qualities[0]
+                lowest = self._trial(_Way(scale, settings[0]), guess)
+                smallest[scale] = limit * 2 if lowest is None else len(lowest.file)
+        least = min((self._loss_of(trial) for trial in found), default=0.0)
+        starts = {trial.way.scale: trial.quality for trial in found if self._loss_of(trial) <= least + _CLOSE * abs(least)}
+        starts |= {scale: self._format.qualities[0] for scale, size in smallest.items() if size <= _NEARLY * limit}
+        for scale, start in starts.items():
+            for setting in settings[1:]:
+                trial = self._highest(_Way(scale, setting), limit, start)
+                if trial is not None:
+                    found.append(trial)
+        return found + self._refined(found, limit)
+
+    def _refined(self, found: list[_Trial], limit: int) -> list[_Trial]:
+        """Of the best file: files that were made on the way to it, and those of more thorough settings."""
+        if not found:
+            return []
+        _, best, _ = self._least(found)
+        made = [trial for trial in self._trials[best.way].values() if trial is not None]
+        more = [trial for trial in made if _RUNNERS_UP * len(best.file) <= len(trial.file) <= limit]
+        width, height = self._reduced[best.way.scale].size
+        if width * height <= _LARGEST_REFINED_PX:
+            for changes in self._format.refinements:
+                trial = self._highest(best.way.refined(changes), limit, best.quality)
+                if trial is not None:
+                    more.append(trial)
+        return more
+
+    def _highest(self, way: _Way, limit: int, guess: int) -> _Trial | None:
+        """The file of the highest quality that fits, looked for from `guess` on by a model of bytes over quality: their
+        logarithm is a line, through two known files where there are two. None where none fits."""
+        lowest, highest = self._format.qualities
+        known = self._trials.setdefault(way, {})
+        while True:
+            made = {quality: trial for quality, trial in known.items() if trial is not None}
+            fits = [quality for quality, trial in made.items() if len(trial.file) <= limit]
+            below = max(fits, default=lowest - 1)
+            above = min((quality for quality in known if quality > below), default=highest + 1)
+            if above == below + 1:
+                return made.get(below)
+            step = self._predicted(made, below, above, limit)
+            self._trial(way, min(max(guess if step is None else step, below + 1), above - 1))
+
+    def _predicted(self, made: dict[int, _Trial], below: int, above: int, limit: int) -> int | None:
+        """The highest quality that the model lets fit, from the nearest known files; None where there is none."""
+        sizes = {quality: math.log(len(made[quality].file)) for quality in (below, above) if quality in made}
+        if not sizes:
+            return None
+        start, growth = next(iter(sizes)), self._format.growth
+        if len(sizes) == 2:
+            growth = max((sizes[above] - sizes[below]) / (above - below), 1e-3)
+        return math.floor(start + (math.log(limit) - sizes[start]) / growth)
 
     def _smallest(self) -> list[_Trial]:
-        low, _ = _QUALITIES[self._codec]
-        all_settings = [(scale, setting) for scale in SCALES for setting in (0, *self._other_settings(scale))]
-        trials = [self._trial(scale, setting, low) for scale, setting in all_settings]
+        low, _ = self._format.qualities
+        ways = [_Way(scale, tuple(setting.items())) for scale in PEER_SCALES for setting in self._format.settings]
+        trials = [self._trial(way, low) for way in ways]
         written = [trial for trial in trials if trial is not None]
         return [min(written, key=lambda trial: len(trial.file))] if written else []
 
-    def _trial(self, scale: int, setting: int, quality: int) -> _Trial | None:
-        """One encoding; None where the codec cannot hold the size."""
-        key = (scale, setting, quality)
-        if key not in self._trials:
-            words = _SETTINGS[self._codec][setting] | _FIXED[self._codec]
-            name = (*self._content, scale, quality, tuple(sorted(words.items())))
+    def _trial(self, way: _Way, quality: int) -> _Trial | None:
+        """One encoding; None where the codec cannot hold the size, or does not know the setting."""
+        known = self._trials.setdefault(way, {})
+        if quality not in known:
+            name = (*self._content, way.scale, quality, tuple(sorted({**self._format.fixed, **dict(way.setting)}.items())))
             kept = self._kept.get(name)
             if kept is not None:
-                self._trials[key] = _Trial(scale, setting, quality, kept["file"], kept["seconds"])
+                known[quality] = _Trial(way, quality, kept["file"], kept["seconds"])
             else:
                 begun = time.perf_counter()
-                file = _written(self._codec, self._reduced[scale], quality, words)
+                file = write_peer(self._codec, self._reduced[way.scale], quality, dict(way.setting))
                 seconds = time.perf_counter() - begun
-                self._trials[key] = None if file is None else _Trial(scale, setting, quality, file, seconds)
+                known[quality] = None if file is None else _Trial(way, quality, file, seconds)
                 if file is not None:
                     self._kept.put(name, {"file": file, "seconds": seconds})
-        return self._trials[key]
+        return known[quality]
+
+    def _least(self, candidates: list[_Trial]) -> tuple[float, _Trial, str]:
+        """Loss, file and resampling of the one that the judge prefers; the earliest of equals."""
+        ranked = [
+            (self._loss(trial, resampling), number, trial, resampling)
+            for number, trial in enumerate(candidates)
+            for resampling in _resamplings(trial.way.scale)
+        ]
+        loss, _, trial, resampling = min(ranked, key=lambda entry: entry[:2])
+        return loss, trial, resampling
+
+    def _loss_of(self, trial: _Trial) -> float:
+        return min(self._loss(trial, resampling) for resampling in _resamplings(trial.way.scale))
 
     def _loss(self, trial: _Trial, resampling: str) -> float:
-        key = (trial.scale, trial.setting, trial.quality, resampling)
+        digest = hashlib.sha256(trial.file)
+        key = (digest.digest(), trial.way.scale, resampling)
         if key not in self._losses:
-            digest = hashlib.sha256(trial.file).hexdigest()
-            name = (*self._content, digest, trial.scale, resampling, self._judge.name)
+            name = (*self._content, digest.hexdigest(), trial.way.scale, resampling, self._judge.name)
             kept = self._kept.get(name)
             if kept is None:
                 kept = {"loss": self._judge.loss(self._decoded(trial, resampling))}
@@ -241,12 +241,12 @@ class PeerSearch:
 
     def _decoded(self, trial: _Trial, resampling: str) -> Image.Image:
         size = self._picture.size
-        small = read_coded(self._codec, trial.file, *coded_size(*size, trial.scale))
+        small = read_coded(self._codec, trial.file, *coded_size(*size, trial.way.scale))
         return small if small.size == size else small.resize(size, _RESAMPLINGS[resampling])
 
     def _without_wrapper(self, trial: _Trial) -> int | None:
         try:
-            return len(encode_reference(RefCoarse(self._codec, trial.scale, trial.file), *self._picture.size))
+            return len(encode_reference(RefCoarse(self._codec, trial.way.scale, trial.file), *self._picture.size))
         except CodecError:
             return None
 
@@ -254,32 +254,3 @@ class PeerSearch:
 def _resamplings(scale: int) -> tuple[str, ...]:
     """The ways to enlarge a picture of this scale that are worth trying."""
     return tuple(_RESAMPLINGS) if scale > 1 else ("bicubic",)
-
-
-def peers_here() -> tuple[str, ...]:
-    """Those peers that can be written and read on this machine."""
-    here = []
-    for codec in PEERS:
-        try:
-            require_codec(codec)
-        except FeatureUnavailable:
-            continue
-        here.append(codec)
-    return tuple(here)
-
-
-def _written(codec: str, picture: Image.Image, quality: int, words: dict[str, Any]) -> bytes | None:
-    out = io.BytesIO()
-    try:
-        picture.save(out, _FORMATS[codec], quality=quality, **words)
-    except _UNFIT:
-        return None
-    return out.getvalue()
-
-
-def _library(codec: str) -> str:
-    """Names the versions that write the files, so that kept ones of other versions are not taken for theirs."""
-    if codec == "jxl":
-        return f"pillow-jxl-plugin {version('pillow-jxl-plugin')}"
-    name = "jpg" if codec == "jpeg" else codec
-    return f"pillow {PIL.__version__} {name} {features.version(name)}"
