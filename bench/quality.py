@@ -3,15 +3,16 @@
     python -m bench.quality --kodak DIR --aigi DIR [--held-out DIR] [--json FILE]
 
 For every set and rate: means of whole files within the same bytes, what the restorer and the words add, and beside each
-figure what was asked for. Then seconds, memory and size of the networks. Trial encodings of the peers are kept in
-`--cache`, so that a second run is faster by most of its time. The weights of sqz-dist come from --sqz or
-MISC_SQZ_WEIGHTS; without them the distances are missing. docs/evaluation.md says how peers are chosen.
+figure what was asked for. Then seconds, memory and size of the networks. Trial encodings of the peers and figures are
+kept in `--cache`, so that a second run is faster by most of its time, and one that was stopped goes on. Weights come
+from --perceptual or MISC_LPIPS_WEIGHTS (LPIPS, DISTS) and --sqz or MISC_SQZ_WEIGHTS; without them those distances are
+missing. docs/evaluation.md says how peers are chosen.
 """
 
 import argparse
 import json
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -19,10 +20,12 @@ from typing import Any
 from PIL import Image
 
 from bench.quality_claims import (
+    BUDGETS,
     DISTANCE,
     Claim,
     against_wordless,
     claims_of,
+    counts,
     mean_of,
     monotone,
     select,
@@ -35,15 +38,28 @@ from cli.local.file_plan import run_all
 from cli.local.paths import weights_store
 from codec.media import PICTURE_SUFFIXES
 from codec.metrics.compare import OURS, OURS_COARSE, Row
-from codec.metrics.peers import PEERS, peers_here
+from codec.metrics.peer_formats import PEERS, peers_here
+from codec.metrics.registry import load_metrics
 from codec.metrics.sqz import find_weights
 from codec.metrics.summary import summarise
 from codec.options import Mode, Profile
 
-_SHOWN = ("bpp", DISTANCE, "ms-ssim-rgb", "haarpsi", "gmsd", "psnr-rgb")
+_SHOWN = {
+    "lpips-alex": "alex",
+    "lpips-vgg": "vgg",
+    "dists": "dists",
+    "sqz-dist": "sqz",
+    "psnr-rgb": "psnr",
+    "ms-ssim-rgb": "ms-ssim",
+    "haarpsi": "haarpsi",
+    "gmsd": "gmsd",
+    "weave": "weave",
+}
+"""Metrics of the tables, and the heads of their columns."""
+
 _SPEED_SIZE_PX = (768, 512)
 _MOST_NETWORK_BYTES = 40_000_000
-_MOST_SECONDS = {"encode": 4.0, "decode": 8.0}
+_MOST_SECONDS = {"encode": 3.0, "decode": 6.0}
 _MOST_BYTES = 2_500_000_000
 
 
@@ -70,32 +86,48 @@ def measure_set(folder: Path, plan: Plan, most: int | None) -> list[dict[str, An
     return results
 
 
-def show_set(name: str, results: Sequence[dict[str, Any]], peers: Sequence[str]) -> None:
-    """All tables of a set."""
+def show_set(
+    name: str, results: Sequence[dict[str, Any]], peers: Sequence[str], is_distance: Mapping[str, bool]
+) -> None:
+    """All tables of a set: one a budget, then what the words add."""
     rows: list[Row] = [row for result in results for row in result["rows"]]
     rates = sorted({row.rate for row in rows})
     ours = next(row for row in rows if row.codec == OURS)
     print(f"\n{name}: {len(results)} pictures, mode {ours.details['mode']}, restorer {ours.details['restorer']}")
-    heads = " ".join(f"{head:>11}" for head in _SHOWN)
-    print(f"{'rate':4} {'codec':12} {heads} {'over':>5} {'ours/it':>8}")
-    for rate in rates:
-        base = mean_of(select(rows, OURS, rate), DISTANCE)
-        for codec in (OURS, OURS_COARSE, *peers):
-            chosen = select(rows, codec, rate)
-            values = [mean_of(chosen, metric) for metric in _SHOWN]
-            over = sum(bool(row.details.get("over_budget")) for row in chosen) if codec in peers else None
-            share = None if base is None or values[1] is None else base / values[1]
-            cells = " ".join(_cell(value, 11) for value in values)
-            print(f"{rate:4d} {codec:12} {cells} {'' if over is None else over:>5} {_cell(share, 8, 3)}")
-    print(f"'ours/it' is our {DISTANCE} over the row's; 'over' counts files that could not get within our bytes.")
-    print("Bytes of a peer's file that are left without the wrapper that mode ref rebuilds, where it can:")
+    for rate in reversed(rates):
+        _show_rate(rows, rate, peers, is_distance)
+    print("\nBytes of a peer's file that are left without the wrapper that mode ref rebuilds, where it can:")
     for rate in rates:
         figures = [f"{peer} {_bare_share(select(rows, peer, rate))}" for peer in peers]
         print(f"{rate:4d} {', '.join(figures)}")
     for row in rows:
         if row.error is not None:
             print(f"{row.source}, {row.codec} at rate {row.rate}: {row.error}")
-    _show_words(results, rates)
+    if any(result["wordless"] for result in results):
+        _show_words(results, rates)
+
+
+def _show_rate(rows: Sequence[Row], rate: int, peers: Sequence[str], is_distance: Mapping[str, bool]) -> None:
+    """Means of every codec, our mean over AVIF's, and on how many pictures ours is the better one."""
+    budget = f"budget {BUDGETS[rate]:g} bpp" if rate in BUDGETS else ""
+    heads = " ".join(f"{head:>8}" for head in _SHOWN.values())
+    print(f"\n{f'rate {rate}, {budget}':24} {'bpp':>7} {heads} {'over':>5}")
+    for codec in (OURS, OURS_COARSE, *peers):
+        chosen = select(rows, codec, rate)
+        cells = " ".join(_cell(mean_of(chosen, metric), 8) for metric in _SHOWN)
+        over = sum(bool(row.details.get("over_budget")) for row in chosen) if codec in peers else ""
+        print(f"{codec:24} {_cell(mean_of(chosen, 'bpp'), 7)} {cells} {over:>5}")
+    for peer in peers:
+        base = {metric: mean_of(select(rows, peer, rate), metric) for metric in _SHOWN}
+        ours = {metric: mean_of(select(rows, OURS, rate), metric) for metric in _SHOWN}
+        ratios = [
+            None if not base[metric] or ours[metric] is None or metric == "weave" else ours[metric] / base[metric]
+            for metric in _SHOWN
+        ]
+        print(f"{f'ours over {peer}':32} {' '.join(_cell(ratio, 8, 3) for ratio in ratios)}")
+        better = [counts(rows, rate, metric, is_distance.get(metric, True), peer) for metric in _SHOWN]
+        cells = " ".join(f"{won:>5}/{of:2d}" for won, of in better)
+        print(f"{f'pictures better than {peer}':32} {cells}")
 
 
 def _show_words(results: Sequence[dict[str, Any]], rates: Sequence[int]) -> None:
@@ -199,15 +231,23 @@ def main() -> None:
     parser.add_argument("--profile", default="lite", choices=list(Profile))
     parser.add_argument("--mode", choices=list(Mode), help="default: the profile's own")
     parser.add_argument("--restorer", choices=["smooth", "diffusion"])
-    parser.add_argument("--peers", default=",".join(peers_here()), metavar="LIST")
+    parser.add_argument("--peers", default="avif", metavar="LIST", help=f"of {','.join(PEERS)}; avif without it")
     parser.add_argument("--captions", type=Path, metavar="FILE", help="descriptions instead of the local describer's")
-    parser.add_argument("--text-rate", type=int, nargs="*", default=[2], help="rates at which words are exchanged")
+    parser.add_argument(
+        "--text-rate",
+        type=int,
+        nargs="*",
+        default=[2],
+        help="rates at which words are exchanged; none for no look at words",
+    )
+    parser.add_argument("--quick", action="store_true", help="leave out LPIPS over VGG16 and DISTS")
     parser.add_argument("--most", type=int, metavar="N", help="pictures of each set")
     parser.add_argument("--jobs", type=int, default=2, help="processes")
     parser.add_argument("--cache", type=Path, default=Path(tempfile.gettempdir()) / "misc-quality", metavar="DIR")
     parser.add_argument("--sqz", type=Path, metavar="FILE", help="weights of sqz-dist")
+    parser.add_argument("--perceptual", type=Path, metavar="FILE", help="weights of LPIPS and DISTS")
     asked = parser.parse_args()
-    peers = tuple(peer for peer in PEERS if peer in asked.peers.split(","))
+    peers = tuple(peer for peer in peers_here() if peer in asked.peers.split(","))
     plan = Plan(
         profile=asked.profile,
         mode=asked.mode,
@@ -217,17 +257,23 @@ def main() -> None:
         captions=asked.captions,
         cache=asked.cache,
         sqz=asked.sqz or find_weights(),
+        perceptual=asked.perceptual,
+        is_quick=asked.quick,
         processes=asked.jobs,
     )
     folders = {"kodak": asked.kodak, "aigi": asked.aigi, "held-out": asked.held_out}
     given = {name: folder for name, folder in folders.items() if folder is not None}
     if not given:
         parser.error("give --kodak, --aigi or --held-out")
+    metrics = load_metrics(plan.sqz, plan.perceptual)
+    is_distance = metrics.is_distance
+    for metric, reason in metrics.left_out.items():
+        print(f"{metric} is left out: {reason}.")
     document: dict[str, Any] = {"sets": {}}
     for name, folder in given.items():
         results = measure_set(folder, plan, asked.most)
         claims = claims_of(results)
-        show_set(name, results, peers)
+        show_set(name, results, peers, is_distance)
         show_claims(name, claims)
         document["sets"][name] = document_of(results, claims)
     speed = _speed(pictures_in(next(iter(given.values())), 1)[0], asked.profile, rate=3)

@@ -5,12 +5,11 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from PIL import Image
-
 from codec.bitstream import Texts, pack
 from codec.captions import load_captions
 from codec.decode.pipeline import seed_from
-from codec.metrics.compare import Comparison, Row, compare_picture
+from codec.encode.pipeline import Encoded
+from codec.metrics.compare import OURS, Comparison, Row, compare_picture
 from codec.metrics.metric import View
 from codec.metrics.own import OwnCodec, Setting, restorer_here, settings_of, without_text
 from codec.metrics.registry import load_metrics, share_processors
@@ -21,7 +20,8 @@ from codec.picture.open import open_picture
 
 @dataclass(frozen=True)
 class Plan:
-    """What is measured on every picture, in values that another process can be sent. `sqz` is the weights' file."""
+    """What is measured on every picture, in values that another process can be sent. `sqz` and `perceptual` are
+    files of weights, `is_quick` leaves out the metrics over VGG16."""
 
     profile: str
     mode: str | None
@@ -31,6 +31,8 @@ class Plan:
     captions: Path | None
     cache: Path
     sqz: Path | None
+    perceptual: Path | None
+    is_quick: bool
     processes: int
 
 
@@ -53,12 +55,13 @@ def comparison_of(plan: Plan) -> Comparison:
     profile = Profile(plan.profile)
     restorer = RestorerName(plan.restorer) if plan.restorer else restorer_here(restorers(), profile)
     captions = load_captions(plan.captions) if plan.captions else None
+    metrics = load_metrics(plan.sqz, plan.perceptual)
     return Comparison(
         own=OwnCodec(weights_store(), restorers()),
         settings=settings_of(
             weights_store(), profile=profile, mode=Mode(plan.mode) if plan.mode else None, restorer=restorer
         ),
-        metrics=load_metrics(plan.sqz),
+        metrics=metrics.quick() if plan.is_quick else metrics,
         peers=plan.peers,
         captions=captions,
         trials=Trials(plan.cache),
@@ -66,18 +69,29 @@ def comparison_of(plan: Plan) -> Comparison:
 
 
 def measure_picture(task: Task) -> dict[str, Any]:
-    """`rows`, `wordless` (a row a rate, of files without text) and `wrong_words` (figures by rate)."""
+    """`rows`, and where words are looked at, `wordless` (a row a rate, of files without text) and `wrong_words`
+    (figures by rate)."""
     comparison = comparison_of(task.plan)
     picture = open_picture(task.source)
     name = task.source.name
-    rows = compare_picture(picture, name, comparison, source_name=name)
+    files: dict[int, Encoded] = {}
+
+    def keep_file(setting: Setting, encoded: Encoded) -> None:
+        files[setting.rate] = encoded
+
+    rows = compare_picture(picture, name, comparison, source_name=name, keep_file=keep_file)
     original = View(picture)
+    settings = comparison.settings if task.plan.text_rates else ()
+    right = {row.rate: row.metrics for row in rows if row.codec == OURS}
     return {
         "rows": rows,
-        "wordless": [_wordless(original, name, comparison, setting) for setting in comparison.settings],
+        "wordless": [_wordless(original, name, comparison, setting) for setting in settings],
         "wrong_words": {
-            setting.rate: _wrong_words(original, task, comparison, setting)
-            for setting in comparison.settings
+            setting.rate: {
+                "right": right[setting.rate],
+                "wrong": _wrong_words(original, task, comparison, setting, files[setting.rate]),
+            }
+            for setting in settings
             if setting.rate in task.plan.text_rates
         },
     }
@@ -88,7 +102,7 @@ def _wordless(original: View, name: str, comparison: Comparison, setting: Settin
     plain = replace(setting, encode=without_text(setting.encode))
     encoded = comparison.own.encode(original.picture, plain)
     decoded = comparison.own.decode(encoded.data, plain.decode)
-    measured = comparison.metrics.measure(original, decoded.picture)
+    measured = comparison.measure(original, decoded.picture, is_quick=True)
     return Row(
         source=name,
         codec="misc without text",
@@ -103,25 +117,18 @@ def _wordless(original: View, name: str, comparison: Comparison, setting: Settin
 
 
 def _wrong_words(
-    original: View, task: Task, comparison: Comparison, setting: Setting
-) -> dict[str, dict[str, float | None]]:
-    """Figures of one file decoded with its own words and with those of the next picture, noise and maps being equal."""
+    original: View, task: Task, comparison: Comparison, setting: Setting, encoded: Encoded
+) -> dict[str, float | None]:
+    """Figures of a file decoded with the words of the next picture, noise and maps being its own."""
     own, captions = comparison.own, comparison.captions
-    encoded = own.encode(original.picture, setting, source_name=task.source.name, captions=captions)
     other = own.texts(open_picture(task.following), setting, source_name=task.following.name, captions=captions)
     options = setting.decode.model_copy(update={"seed": seed_from(encoded.data)})
     swapped = replace(encoded.stream, texts=_as_many(other, len(encoded.stream.texts.details)))
-    return {
-        "right": _figures(original, comparison, own.decode(encoded.data, options).picture),
-        "wrong": _figures(original, comparison, own.decode(pack(swapped).data, options).picture),
-    }
+    decoded = own.decode(pack(swapped).data, options)
+    return comparison.measure(original, decoded.picture, is_quick=True).values
 
 
 def _as_many(texts: Texts, count: int) -> Texts:
     """The texts with as many details as the maps of another picture need, repeated where there are fewer."""
     details = texts.details or (texts.overall[:60],)
     return Texts(tuple(details[index % len(details)] for index in range(count)), texts.overall)
-
-
-def _figures(original: View, comparison: Comparison, picture: Image.Image) -> dict[str, float | None]:
-    return comparison.metrics.measure(original, picture).values

@@ -181,14 +181,15 @@ def _peers(named: str | None) -> tuple[str, ...]:
         known = ", ".join(peers_module.PEERS)
         raise fail_usage(f"--peers takes {known}, or none; not {', '.join(unknown) or named!r}.")
     for peer in chosen:
-        peers_module.require_codec(peer)
+        peers_module.require_peer(peer)
     return chosen
 
 
 def _metrics_package() -> Any:
     """The module of the peers, which needs what all of `codec.metrics` needs."""
     try:
-        import codec.metrics.peers as peers
+        import codec.metrics.peer_formats as peers
+        import codec.metrics.registry  # noqa: F401 - what it needs is missing together with PyTorch
     except ImportError as error:
         raise FeatureUnavailable(
             f"Comparing needs PyTorch and more ({error.name} is missing): pip install 'misc-archive[eval]'."

@@ -22,6 +22,9 @@ OURS, OURS_COARSE = "misc", "misc-coarse"
 Keep = Callable[[str, int, Image.Image], None]
 """Called with codec, rate and picture for each row, and with "original" and 0 first."""
 
+KeepFile = Callable[[Setting, Encoded], None]
+"""Called with each file of ours."""
+
 ORIGINAL = "original"
 
 
@@ -53,6 +56,15 @@ class Comparison:
     captions: Captions | None = None
     trials: Trials = field(default_factory=Trials)
 
+    def measure(self, original: View, candidate: Image.Image, *, is_quick: bool = False) -> Measured:
+        """The figures of a picture, kept with the trials; with `is_quick` those that take seconds are undefined."""
+        if not is_quick:
+            return self.metrics.measure(original, candidate, self.trials)
+        measured = self.metrics.quick().measure(original, candidate, self.trials)
+        slow = [name for name in self.metrics.is_distance if name not in measured.values]
+        values = {name: measured.values.get(name) for name in self.metrics.is_distance}
+        return Measured(values, measured.undefined | dict.fromkeys(slow, "takes seconds, and is left out here"))
+
 
 def compare_picture(
     picture: Image.Image,
@@ -61,6 +73,7 @@ def compare_picture(
     *,
     source_name: str = "",
     keep: Keep = lambda codec, rate, picture: None,
+    keep_file: KeepFile = lambda setting, encoded: None,
 ) -> list[Row]:
     """The rows of an upright RGB picture: for each setting ours, our coarse picture, and each peer.
 
@@ -73,6 +86,7 @@ def compare_picture(
     rows = []
     for setting in comparison.settings:
         encoded = comparison.own.encode(picture, setting, source_name=source_name, captions=comparison.captions)
+        keep_file(setting, encoded)
         rows += own_rows(original, source, comparison, setting, encoded, keep)
         for peer, search in searches.items():
             rows.append(_peer_row(original, source, comparison, setting.rate, peer, search, len(encoded.data), keep))
@@ -99,8 +113,8 @@ def own_rows(
     }
     size = len(encoded.data)
     encode_seconds = encoded.seconds["total"]
-    restored = comparison.metrics.measure(original, decoded.picture)
-    alone = comparison.metrics.measure(original, coarse)
+    restored = comparison.measure(original, decoded.picture)
+    alone = comparison.measure(original, coarse, is_quick=True)
     return [
         _row(original, source, OURS, setting.rate, size, restored, (encode_seconds, decoded.seconds["total"]), details),
         _row(original, source, OURS_COARSE, setting.rate, size, alone, (encode_seconds, coarse_seconds), details),
@@ -132,7 +146,7 @@ def _peer_row(
         "over_budget": not choice.fits,
         "bytes_without_wrapper": choice.bytes_without_wrapper,
     }
-    measured = comparison.metrics.measure(original, choice.picture)
+    measured = comparison.measure(original, choice.picture)
     seconds = choice.encode_seconds, choice.decode_seconds
     return _row(original, source, peer, rate, len(choice.file), measured, seconds, details)
 

@@ -1,5 +1,6 @@
 """What a measure of quality is: a name, a direction and a figure for a picture beside its original."""
 
+import hashlib
 from functools import cached_property
 from typing import Any, Protocol
 
@@ -20,6 +21,11 @@ class View:
         self.picture = picture
         self.memo: dict[str, Any] = {}
         """What a metric has worked out of this picture alone, by the metric's name."""
+
+    @cached_property
+    def digest(self) -> str:
+        """Names the picture by its content."""
+        return hashlib.sha256(repr(self.picture.size).encode() + self.picture.tobytes()).hexdigest()
 
     @property
     def short_side_px(self) -> int:

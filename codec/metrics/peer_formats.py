@@ -87,7 +87,9 @@ def require_peer(codec: str) -> None:
         from PIL import _avif
 
         if not _avif.encoder_codec_available("aom"):
-            raise FeatureUnavailable("Comparing with AVIF needs an imaging library with libaom; leave --peers avif out.")
+            raise FeatureUnavailable(
+                "Comparing with AVIF needs an imaging library with libaom; leave --peers avif out."
+            )
 
 
 def peers_here() -> tuple[str, ...]:

@@ -15,13 +15,11 @@ from PIL import Image
 from codec.bitstream.coarse.reference import coded_size, encode_reference
 from codec.bitstream.stream import RefCoarse
 from codec.errors import CodecError, FeatureUnavailable
-from codec.metrics.peer_formats import FORMATS, PEERS, Setting, library_of, peers_here, require_peer, words_of, write_peer
+from codec.metrics.peer_formats import FORMATS, Setting, library_of, require_peer, words_of, write_peer
 from codec.metrics.registry import Judge
 from codec.metrics.trials import Trials
 from codec.picture.coded import read_coded
 from codec.picture.resize import reduce_by
-
-__all__ = ["PEERS", "PEER_SCALES", "PeerChoice", "PeerSearch", "peers_here", "require_peer"]
 
 PEER_SCALES = (1, 2, 3, 4)
 
@@ -32,7 +30,7 @@ _NEARLY = 1.5
 """Where the first setting's smallest file is too large by more than this factor, no other setting's fits."""
 
 _RUNNERS_UP = 0.9
-"""Files already made of at least this share of the winner's bytes are judged too: no figure is strictly monotone."""
+"""Files already made of at least this share of the bytes are judged too: no perceptual figure is strictly monotone."""
 
 _LARGEST_REFINED_PX = 1_000_000
 """Beyond this many coded pixels nothing is refined; the slowest setting takes a minute a megapixel there."""
@@ -125,7 +123,7 @@ class PeerSearch:
 
     def _fitting(self, limit: int) -> list[_Trial]:
         """Files that fit: the best of the first setting at every scale, of all settings at the scales that may win,
-        and of the refinements of the best of these."""
+        and of the refinements of the best of these, with what else was made on the way."""
         settings = [tuple(setting.items()) for setting in self._format.settings]
         found: list[_Trial] = []
         smallest: dict[int, int] = {}
@@ -141,29 +139,28 @@ class PeerSearch:
                 lowest = self._trial(_Way(scale, settings[0]), guess)
                 smallest[scale] = limit * 2 if lowest is None else len(lowest.file)
         least = min((self._loss_of(trial) for trial in found), default=0.0)
-        starts = {trial.way.scale: trial.quality for trial in found if self._loss_of(trial) <= least + _CLOSE * abs(least)}
+        starts = {
+            trial.way.scale: trial.quality for trial in found if self._loss_of(trial) <= least + _CLOSE * abs(least)
+        }
         starts |= {scale: self._format.qualities[0] for scale, size in smallest.items() if size <= _NEARLY * limit}
         for scale, start in starts.items():
             for setting in settings[1:]:
                 trial = self._highest(_Way(scale, setting), limit, start)
                 if trial is not None:
                     found.append(trial)
-        return found + self._refined(found, limit)
+        if found:
+            self._refine(self._least(found)[1], limit)
+        made = [trial for trials in self._trials.values() for trial in trials.values() if trial is not None]
+        return found + [
+            trial for trial in made if trial.way.scale in starts and _RUNNERS_UP * limit <= len(trial.file) <= limit
+        ]
 
-    def _refined(self, found: list[_Trial], limit: int) -> list[_Trial]:
-        """Of the best file: files that were made on the way to it, and those of more thorough settings."""
-        if not found:
-            return []
-        _, best, _ = self._least(found)
-        made = [trial for trial in self._trials[best.way].values() if trial is not None]
-        more = [trial for trial in made if _RUNNERS_UP * len(best.file) <= len(trial.file) <= limit]
+    def _refine(self, best: _Trial, limit: int) -> None:
+        """Make the files of more thorough settings near the best one."""
         width, height = self._reduced[best.way.scale].size
         if width * height <= _LARGEST_REFINED_PX:
             for changes in self._format.refinements:
-                trial = self._highest(best.way.refined(changes), limit, best.quality)
-                if trial is not None:
-                    more.append(trial)
-        return more
+                self._highest(best.way.refined(changes), limit, best.quality)
 
     def _highest(self, way: _Way, limit: int, guess: int) -> _Trial | None:
         """The file of the highest quality that fits, looked for from `guess` on by a model of bytes over quality: their
@@ -201,7 +198,12 @@ class PeerSearch:
         """One encoding; None where the codec cannot hold the size, or does not know the setting."""
         known = self._trials.setdefault(way, {})
         if quality not in known:
-            name = (*self._content, way.scale, quality, tuple(sorted({**self._format.fixed, **dict(way.setting)}.items())))
+            name = (
+                *self._content,
+                way.scale,
+                quality,
+                tuple(sorted({**self._format.fixed, **dict(way.setting)}.items())),
+            )
             kept = self._kept.get(name)
             if kept is not None:
                 known[quality] = _Trial(way, quality, kept["file"], kept["seconds"])

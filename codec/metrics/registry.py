@@ -23,11 +23,14 @@ from codec.metrics.metric import Metric, Undefined, View
 from codec.metrics.perceptual_weights import REMEDY, WEIGHTS_VARIABLE, Arrays, load_perceptual_arrays
 from codec.metrics.sqz import MIN_SIDE_PX, SqzDistance, find_weights
 from codec.metrics.sqz import WEIGHTS_VARIABLE as SQZ_WEIGHTS_VARIABLE
+from codec.metrics.trials import Trials
 from codec.metrics.weave import Weave
 
 _SQZ = "sqz-dist"
 _JUDGES = ("lpips-alex", _SQZ, "ms-ssim-rgb")
 """By which of two pictures is called the better one: the first that is defined."""
+
+_SLOW = ("lpips-vgg", "dists")
 
 _LAST_JUDGE = "ms-ssim-luma"
 """Defined at every size."""
@@ -61,22 +64,31 @@ class Metrics:
         """By name, whether less is better."""
         return {metric.name: metric.is_distance for metric in self.each}
 
-    def measure(self, original: View, candidate: Image.Image) -> Measured:
-        """All figures of a picture of the original's size."""
+    def quick(self) -> "Metrics":
+        """Those that take less than a second a picture: all but the ones over VGG16."""
+        return Metrics(tuple(metric for metric in self.each if metric.name not in _SLOW), self.left_out)
+
+    def measure(self, original: View, candidate: Image.Image, kept: Trials | None = None) -> Measured:
+        """All figures of a picture of the original's size, those in `kept` taken from there."""
         if candidate.size != original.picture.size:
             raise ValueError(f"the candidate has the size {candidate.size}, the original {original.picture.size}")
         view = View(candidate)
         values: dict[str, float | None] = {}
         undefined: dict[str, str] = {}
         for metric in self.each:
+            name = ("figure", metric.name, original.digest, view.digest)
+            known = kept.get(name) if kept is not None else None
             try:
-                value = metric.score(original, view)
+                value = metric.score(original, view) if known is None else float(known["figure"])
                 if not math.isfinite(value):
                     raise Undefined("the figure is not finite")
-                values[metric.name] = value
             except Undefined as reason:
                 values[metric.name] = None
                 undefined[metric.name] = str(reason)
+                continue
+            values[metric.name] = value
+            if kept is not None and known is None:
+                kept.put(name, {"figure": value})
         return Measured(values, undefined)
 
     def judge(self, original: View) -> Judge:

@@ -1,4 +1,4 @@
-"""What trial encodings gave, kept in a folder by the content that went in. Safe for many processes.
+"""What trial encodings and metrics gave, kept in a folder by the content that went in. Safe for many processes.
 
 A search over peers runs hundreds of encodings a picture; with another budget it needs almost the same ones again.
 """
