@@ -230,7 +230,7 @@ def main() -> None:
     parser.add_argument("--json", type=Path, metavar="FILE")
     parser.add_argument("--profile", default="lite", choices=list(Profile))
     parser.add_argument("--mode", choices=list(Mode), help="default: the profile's own")
-    parser.add_argument("--restorer", choices=["smooth", "diffusion"])
+    parser.add_argument("--restorer", choices=["smooth", "gan", "diffusion"])
     parser.add_argument("--peers", default="avif", metavar="LIST", help=f"of {','.join(PEERS)}; avif without it")
     parser.add_argument("--captions", type=Path, metavar="FILE", help="descriptions instead of the local describer's")
     parser.add_argument(

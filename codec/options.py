@@ -71,12 +71,17 @@ class RestorerName(StrEnum):
 
     SMOOTH = "smooth"
     """Edge-aware enlargement; no network, invents nothing."""
+    GAN = "gan"
+    """One look of the GAN-trained network that is stage 1 of the profile lite; uses no texts."""
     DIFFUSION = "diffusion"
     """Reconstructs it by a diffusion model; needs the networks of a profile."""
 
 
 _OWN_MODES = {Profile.LITE: Mode.REF, Profile.SD21: Mode.PIXEL}
 """How a profile codes the coarse picture unless the caller says; see docs/decisions/0011."""
+
+_OWN_RESTORERS = {Profile.LITE: RestorerName.GAN, Profile.SD21: RestorerName.DIFFUSION}
+"""How a profile restores unless the caller says; docs/lite.md has the figures."""
 
 _IMPLIED_MODES = {
     "blocks": Mode.PIXEL, "level": Mode.PIXEL, "published_grid": Mode.PIXEL,
@@ -191,7 +196,9 @@ class EncodeOptions(_Options):
 class DecodeOptions(_Options):
     """Options of a decode (a reconstruction)."""
 
-    restorer: RestorerName | None = Field(default=None, description="Default: diffusion, by the profile's networks.")
+    restorer: RestorerName | None = Field(
+        default=None, description="Default: the profile's own, gan for lite and diffusion for sd21."
+    )
     schedule: Schedule = Schedule.FAST
     steps: int | None = Field(default=None, ge=1, le=200, description="Network evaluations; default by schedule.")
     guidance: float | None = Field(default=None, ge=0, le=30, description="How strongly the text pulls.")
@@ -205,8 +212,8 @@ class DecodeOptions(_Options):
 
     @property
     def restorer_name(self) -> RestorerName:
-        """The restorer that was asked for, or else the one by the networks of the profile."""
-        return self.restorer or RestorerName.DIFFUSION
+        """The restorer that was asked for, or else the profile's own."""
+        return self.restorer or _OWN_RESTORERS[self.profile]
 
 
 OptionsT = TypeVar("OptionsT", bound=_Options)

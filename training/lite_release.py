@@ -1,5 +1,6 @@
-"""Put trained networks into the package: as float16 safetensors under codec/weights/lite, with their index.
+"""Put trained networks into the package: as float16 or int8 safetensors under codec/weights/lite, with their index.
 
+    python -m training.lite_release --stage1 runs/stage1
     python -m training.lite_release --restorer runs/restorer
     python -m training.lite_release --coarse runs/coarse-1 runs/coarse-2 runs/coarse-3 --replace-coarse
 
@@ -20,7 +21,8 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from codec.nets.compression.checkpoint_layouts import plain_state
-from codec.nets.lite.load import ARCHITECTURE, VOCABULARY
+from codec.nets.lite.int8 import to_int8
+from codec.nets.lite.load import ARCHITECTURE, STAGE1_ARCHITECTURE, VOCABULARY
 from codec.options import Profile
 from codec.weights.digest import digest_of
 from codec.weights.index import VERSION, Record, read_index
@@ -30,6 +32,8 @@ from training.lite_coarse_pictures import SCALE
 from training.lite_vocabulary import vocabulary_from
 
 _LICENCE = Licence("Apache-2.0", "https://www.apache.org/licenses/LICENSE-2.0")
+_TEACHERS_LICENCE = Licence("BSD-3-Clause", "https://github.com/xinntao/Real-ESRGAN/blob/master/LICENSE")
+_TEACHERS_ORIGIN = "Real-ESRGAN x4plus, Copyright (c) 2021, Xintao Wang; trained further by this project"
 _COARSE = "mbt2018"
 
 
@@ -38,13 +42,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m training.lite_release", description=__doc__)
     parser.add_argument("--coarse", type=Path, nargs=3, default=(), help="runs of the coarse codecs, rates 1 to 3")
     parser.add_argument("--replace-coarse", action="store_true", help="files made with the old ones become unreadable")
-    parser.add_argument("--restorer", type=Path, help="run of the restorer")
+    parser.add_argument("--stage1", type=Path, help="run of stage 1")
+    parser.add_argument("--restorer", type=Path, help="run of the diffusion restorer")
     parser.add_argument("--folder", type=Path, default=FOLDER)
     arguments = parser.parse_args()
     arguments.folder.mkdir(exist_ok=True)
     records = read_index(arguments.folder)
     with tempfile.TemporaryDirectory(dir=arguments.folder) as made:
         fresh = [_coarse(run, rate, Path(made)) for rate, run in enumerate(arguments.coarse, start=1)]
+        if arguments.stage1 is not None:
+            fresh.append(_stage1(arguments.stage1, Path(made)))
         if arguments.restorer is not None:
             fresh.append(_restorer(arguments.restorer, Path(made)))
         for record in fresh:
@@ -61,6 +68,16 @@ def main() -> None:
 def _coarse(run: Path, rate: int, folder: Path) -> Record:
     tensors = _halved(plain_state(_averaged(run)))
     return _saved(folder, f"lite-coarse-{rate}", tensors, Part.COARSE, _COARSE, rate=rate, scale=SCALE)
+
+
+def _stage1(run: Path, folder: Path) -> Record:
+    """The network alone; the discriminator that the run has beside it stays behind."""
+    prefix = "restorer."
+    tensors = {name.removeprefix(prefix): value for name, value in _averaged(run).items() if name.startswith(prefix)}
+    return _saved(
+        folder, "lite-stage1", to_int8(tensors), Part.STAGE1, STAGE1_ARCHITECTURE,
+        licence=_TEACHERS_LICENCE, origin=_TEACHERS_ORIGIN,
+    )  # fmt: skip
 
 
 def _restorer(run: Path, folder: Path) -> Record:
@@ -89,7 +106,7 @@ def _halved(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 def _saved(
     folder: Path, name: str, tensors: dict[str, Tensor], part: Part, architecture: str, *,
-    rate: int | None = None, scale: int | None = None,
+    rate: int | None = None, scale: int | None = None, licence: Licence = _LICENCE, origin: str = "",
 ) -> Record:  # fmt: skip
     file = folder / f"{name}.safetensors"
     save_file(tensors, file)
@@ -97,7 +114,8 @@ def _saved(
     file.chmod(0o644)
     return Record(
         name=name, part=part, architecture=architecture, file=file.name, sha256=digest_of(file, is_anew=True),
-        bytes=file.stat().st_size, profiles=(Profile.LITE,), rate=rate, scale=scale, licence=_LICENCE,
+        bytes=file.stat().st_size, profiles=(Profile.LITE,), rate=rate, scale=scale, licence=licence,
+        origin=origin,
     )  # fmt: skip
 
 

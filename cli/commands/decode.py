@@ -51,7 +51,9 @@ def decode(
     out: Annotated[str, typer.Option("--out", "-o", metavar="OUT", help="The picture file, or a folder.")],
     restorer: Annotated[
         str | None,
-        typer.Option(help="Who paints the picture: diffusion (the default), by a profile's networks, or smooth."),
+        typer.Option(
+            help="The restorer: gan (the default of lite), diffusion (of sd21), or smooth, which has no network."
+        ),
     ] = None,
     schedule: Annotated[str | None, typer.Option(help="fast or staged.")] = None,
     steps: Annotated[int | None, typer.Option(help="Sampling steps, where the restorer has them.")] = None,

@@ -77,7 +77,7 @@ def evaluate(
         str, typer.Option(metavar="local|none|FILE", help="Who says what is there; FILE is CSV or JSON.")
     ] = "local",
     maps: Annotated[str, typer.Option(metavar="on|off", help="Store where each item is.")] = "on",
-    restorer: Annotated[str | None, typer.Option(help="smooth or diffusion; what is here.")] = None,
+    restorer: Annotated[str | None, typer.Option(help="gan, diffusion or smooth; what is here.")] = None,
     profile: Annotated[str | None, typer.Option(help="Set of networks: lite or sd21.")] = None,
     peers: Annotated[
         str | None, typer.Option(metavar="LIST", help="Of avif,webp,jxl,jpeg, or none; all that are here.")

@@ -41,7 +41,9 @@ def pull(
         bool, typer.Option("--bitstream/--picture", help="The .misc file, or the picture (the default).")
     ] = False,
     picture_format: Annotated[str, typer.Option("--format", help="png, webp or avif.")] = "png",
-    restorer: Annotated[str | None, typer.Option(help="Who paints: diffusion (the default) or smooth.")] = None,
+    restorer: Annotated[
+        str | None, typer.Option(help="The restorer: gan (the default of lite), diffusion (of sd21) or smooth.")
+    ] = None,
     schedule: Annotated[str | None, typer.Option(help="fast or staged.")] = None,
     steps: Annotated[int | None, typer.Option(help="Steps of the restorer.")] = None,
     guidance: Annotated[float | None, typer.Option(help="How strictly the text is followed.")] = None,

@@ -18,7 +18,7 @@ from codec.decode.maps import map_arrays
 from codec.decode.restore import NEEDS_NETWORKS, Restorer, RestoreRequest, RestoreState, get_restorer
 from codec.errors import Cancelled
 from codec.nets.interface import FindNetwork
-from codec.options import DecodeOptions
+from codec.options import DecodeOptions, Profile, RestorerName
 
 OnProgress = Callable[[str, float], None]
 """Called with the stage ("coarse", "restore", "done") and the progress of the whole decode in [0, 1]."""
@@ -180,6 +180,9 @@ def settings_of(options: DecodeOptions) -> str:
     """
     if options.restorer_name not in NEEDS_NETWORKS:
         return ""
+    if options.restorer_name is RestorerName.GAN:
+        # It has one network, whatever the profile, and no options.
+        return f"profile {Profile.LITE}"
     values = options.model_dump(mode="json", exclude={"restorer", "seed"}, exclude_none=True)
     return ", ".join(f"{name} {value}" for name, value in values.items())
 

@@ -15,7 +15,7 @@ import numpy as np
 from codec.bitstream.stream import Texts
 from codec.decode.restore import NEEDS_NETWORKS, Restorer, RestoreRequest, get_restorer
 from codec.nets.diffbir.load import NetworkFiles, find_files, load_diffbir
-from codec.nets.lite.load import find_lite, load_lite
+from codec.nets.lite.load import find_lite, find_stage1, load_lite, load_stage1
 from codec.nets.loading.device_config import DeviceConfig
 from codec.nets.loading.model_cache import ModelCache
 from codec.options import DecodeOptions, Profile, RestorerName
@@ -24,6 +24,7 @@ from codec.weights.store import WeightsStore
 
 if TYPE_CHECKING:
     from codec.decode.diffusion.networks import Networks
+    from codec.nets.lite.rrdbnet import RRDBNet
 
 _WARM_UP_PX = 64
 
@@ -33,7 +34,7 @@ class _NetworkSet:
     """One complete set of networks on this machine: the digests of its files, and what loads them."""
 
     digests: tuple[str, ...]
-    load: "Callable[[], Networks]"
+    load: "Callable[[], Networks | RRDBNet]"
 
 
 class Restorers:
@@ -49,7 +50,7 @@ class Restorers:
     def check(self, options: DecodeOptions) -> None:
         """Raise what `use` would raise because the files of networks are not here, without loading any."""
         if options.restorer_name in NEEDS_NETWORKS:
-            self._network_set(options.profile)
+            self._network_set(options)
 
     @contextmanager
     def use(self, options: DecodeOptions) -> Iterator[Restorer]:
@@ -62,7 +63,7 @@ class Restorers:
         if name not in NEEDS_NETWORKS:
             yield get_restorer(name)
             return
-        network_set = self._network_set(options.profile)
+        network_set = self._network_set(options)
         with self._cache.use((name, network_set.digests), lambda: self._load(name, network_set)) as restorer:
             yield restorer
 
@@ -83,11 +84,14 @@ class Restorers:
         """Evict the networks that nobody wanted for `seconds`; return the count."""
         return self._cache.release_idle(seconds)
 
-    def _network_set(self, profile: Profile) -> _NetworkSet:
-        if profile is Profile.LITE:
+    def _network_set(self, options: DecodeOptions) -> _NetworkSet:
+        if options.restorer_name is RestorerName.GAN:
+            stage1 = find_stage1(self._store)
+            return _NetworkSet((stage1.sha256,), lambda: load_stage1(self._store, stage1, self._device_config))
+        if options.profile is Profile.LITE:
             record = find_lite(self._store)
             return _NetworkSet((record.sha256,), lambda: self._lite(record))
-        files = find_files(self._store, profile)
+        files = find_files(self._store, options.profile)
         return _NetworkSet(files.digests, lambda: self._diffbir(files))
 
     def _load(self, name: RestorerName, network_set: _NetworkSet) -> Restorer:

@@ -24,6 +24,8 @@ class Part(StrEnum):
     """A learned codec; a stream that was made with it cannot be read without it."""
     CLIP = "clip"
     """The image and text encoders that find named things in a picture."""
+    STAGE1 = "stage1"
+    """The network that makes a picture of a coarse one in a single look, without texts."""
     RESTORER = "restorer"
     """Everything that paints, in one file."""
     BASE = "base"

@@ -75,7 +75,7 @@ def test_four_pictures_go_there_and_back(tmp_path: Path) -> None:
         assert b"trainedAlgorithmicMedia" in written and b"profile lite" in written
         assert name in stdout
     assert "4 of 4 pictures" in stdout
-    assert "painted by a decoder (diffusion)" in page
+    assert "painted by a decoder (gan)" in page
     assert len(family) >= 5
     assert _left_of(family) == []
     assert list((tmp_path / "tmp").iterdir()) == []

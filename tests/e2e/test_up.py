@@ -127,7 +127,7 @@ def test_picture_comes_back_painted_by_the_networks_that_come_with_the_program(s
         ordered = client.post(f"/v1/images/{image['id']}/reconstructions").json()
         _wait_for(lambda: client.get(f"/v1/jobs/{ordered['job']['id']}").json()["finished_at"] is not None, 60)
         row = client.get(f"/v1/reconstructions/{ordered['reconstruction']['id']}").json()
-        assert (row["state"], row["restorer"], row["options"]["profile"]) == ("ready", "diffusion", "lite")
+        assert (row["state"], row["restorer"], row["options"]["profile"]) == ("ready", "gan", "lite")
         painted = client.get(row["links"]["content"]).content
     with Image.open(io.BytesIO(painted)) as picture:
         assert picture.size == (160, 120)

@@ -19,6 +19,7 @@ from codec.options import DecodeOptions, RestorerName
 
 if TYPE_CHECKING:
     from codec.decode.diffusion.networks import Networks
+    from codec.nets.lite.rrdbnet import RRDBNet
 
 
 @dataclass(frozen=True)
@@ -94,12 +95,13 @@ class Restorer(Protocol):
 
 _KNOWN = {
     RestorerName.SMOOTH: ("codec.decode.restore.smooth", "Smooth"),
+    RestorerName.GAN: ("codec.decode.restore.gan", "GANRestorer"),
     RestorerName.DIFFUSION: ("codec.decode.diffusion.restorer", "DiffusionRestorer"),
 }
 """Name to module and class. Imported on first use, so that a light restorer never loads a heavy one's libraries."""
 
-NEEDS_NETWORKS = {RestorerName.DIFFUSION}
-"""Those that restore by the networks of a profile."""
+NEEDS_NETWORKS = {RestorerName.GAN, RestorerName.DIFFUSION}
+"""Those that restore by networks, which have to be loaded first."""
 
 
 def run_to_end(restorer: Restorer, state: RestoreState) -> None:
@@ -110,14 +112,14 @@ def run_to_end(restorer: Restorer, state: RestoreState) -> None:
         raise state.failure
 
 
-def get_restorer(name: RestorerName, networks: "Networks | None" = None) -> Restorer:
+def get_restorer(name: RestorerName, networks: "Networks | RRDBNet | None" = None) -> Restorer:
     """The restorer of this name, on `networks` if it is one that needs some.
 
     Making one of those takes a moment, and it serves any number of requests: keep it. Raises FeatureUnavailable where
     networks are needed and none are given.
     """
     if name in NEEDS_NETWORKS and networks is None:
-        raise FeatureUnavailable(f"The restorer {name} needs the networks of a profile, and none are loaded here.")
+        raise FeatureUnavailable(f"The restorer {name} needs networks, and none are loaded here.")
     module, kind = _KNOWN[name]
     make = getattr(importlib.import_module(module), kind)
     restorer: Restorer = make(networks) if name in NEEDS_NETWORKS else make()

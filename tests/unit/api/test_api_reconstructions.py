@@ -40,7 +40,7 @@ def test_order_is_answered_with_job_and_defaults(client: TestClient, orders: str
     assert (answer.status_code, answer.headers["location"]) == (202, f"/v1/jobs/{body['job']['id']}")
     assert (body["job"]["kind"], body["job"]["queue"], body["job"]["state"]) == ("decode", "decode", "queued")
     row = body["reconstruction"]
-    assert (row["state"], row["format"], row["options"]["restorer"]) == ("pending", "png", "diffusion")
+    assert (row["state"], row["format"], row["options"]["restorer"]) == ("pending", "png", "gan")
     assert (row["width"], row["height"], row["links"]["content"]) == (640, 480, None)
 
 
@@ -52,7 +52,7 @@ def test_profile_that_nobody_names_is_the_services_own(client: TestClient, order
     by_name = client.post(orders, json={"restorer": "diffusion", "profile": "sd21"}).json()["reconstruction"]
     assert by_name["id"] == by_default["id"]
     light = client.post(orders, json={"profile": "lite"}).json()["reconstruction"]
-    assert (light["options"]["profile"], light["options"]["restorer"]) == ("lite", "diffusion")
+    assert (light["options"]["profile"], light["options"]["restorer"]) == ("lite", "gan")
     plain = client.post(orders, json={"restorer": "smooth"}).json()["reconstruction"]
     assert (plain["options"]["profile"], plain["options"]["restorer"]) == ("sd21", "smooth")
 

@@ -53,7 +53,7 @@ def test_defaults_start_from_avif_and_paint_by_the_networks_that_come_with_the_p
     coarse = unpack((tmp_path / "a.misc").read_bytes()).stream.coarse
     assert isinstance(coarse, RefCoarse) and coarse.codec == "avif"
     (entry,) = json.loads(result.stdout)["results"]
-    assert (entry["width"], entry["height"], entry["restorer"], entry["generative"]) == (90, 60, "diffusion", True)
+    assert (entry["width"], entry["height"], entry["restorer"], entry["generative"]) == (90, 60, "gan", True)
     data = (tmp_path / "a.png").read_bytes()
     assert b"trainedAlgorithmicMedia" in data and b"profile lite" in data
     assert not (tmp_path / "none").exists()
@@ -80,7 +80,7 @@ def test_default_profile_is_that_of_the_environment(
     chosen = misc("decode", stream, "-o", tmp_path / "c.png", "--restorer", "smooth", "--json")
 
     found = [json.loads(result.stdout)["results"][0]["restorer"] for result in (painted, light, chosen)]
-    assert found == ["diffusion", "diffusion", "smooth"]
+    assert found == ["diffusion", "gan", "smooth"]
     told = [(tmp_path / f"{name}.png").read_bytes() for name in "ab"]
     assert b"profile sd21" in told[0] and b"profile lite" in told[1]
 

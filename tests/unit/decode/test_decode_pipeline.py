@@ -143,11 +143,12 @@ def test_profile_names_the_restorer_unless_the_caller_does() -> None:
         DecodeOptions(profile=Profile.SD21, restorer=RestorerName.SMOOTH).restorer_name,
         DecodeOptions(restorer=RestorerName.DIFFUSION).restorer_name,
     ]
-    assert names == ["diffusion", "diffusion", "smooth", "diffusion"]
+    assert names == ["gan", "diffusion", "smooth", "diffusion"]
 
 
 def test_settings_are_told_where_they_change_the_picture() -> None:
     assert settings_of(DecodeOptions(steps=3, seed=1, restorer=RestorerName.SMOOTH)) == ""
+    assert settings_of(DecodeOptions(steps=3, seed=1)) == "profile lite"
     told = settings_of(DecodeOptions(profile=Profile.SD21, steps=3, seed=1))
     assert told == "schedule fast, steps 3, strength 1.0, profile sd21"
 
@@ -159,7 +160,7 @@ def test_unknown_restorer_is_refused_with_the_known_ones() -> None:
 
 def test_a_restorer_that_needs_networks_is_not_made_without() -> None:
     assert get_restorer(RestorerName.SMOOTH).name == "smooth"
-    with pytest.raises(FeatureUnavailable, match="diffusion needs the networks"):
+    with pytest.raises(FeatureUnavailable, match="diffusion needs networks"):
         decode(DATA, DecodeOptions(restorer=RestorerName.DIFFUSION))
 
 

@@ -49,7 +49,7 @@ def painted(restorers: Restorers, options: DecodeOptions = OPTIONS) -> bytes:
 
 def test_each_profile_paints_by_its_own_networks_and_smooth_by_none(restorers: Restorers) -> None:
     with restorers.use(OPTIONS) as heavy, restorers.use(OPTIONS) as again, restorers.use(DecodeOptions()) as light:
-        assert (light.name, heavy.name) == ("diffusion", "diffusion")
+        assert (light.name, heavy.name) == ("gan", "diffusion")
         assert again is heavy and light is not heavy
     with restorers.use(OPTIONS.model_copy(update={"restorer": RestorerName.SMOOTH})) as chosen:
         assert chosen.name == "smooth"

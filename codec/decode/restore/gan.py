@@ -1,0 +1,142 @@
+"""The restorer by a GAN-trained network: one look at each tile of the coarse picture, without texts and noise.
+
+Deterministic on one machine: seed, texts and maps of a request play no part. It knows no files.
+"""
+
+import time
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from PIL import Image
+
+from codec.decode.diffusion.memory import free_host_bytes, is_exhaustion, release
+from codec.decode.diffusion.tiles import Sweep, Tiling
+from codec.decode.restore import RestoreRequest, run_to_end
+from codec.errors import OutOfMemory
+from codec.nets.lite.rrdbnet import REDUCTION, RRDBNet
+
+_TILE_PX = 640
+"""Edge of the largest tile: 768 x 512 is one. Always the same, so that free memory has no say in how pictures look."""
+
+_CALL_BYTES_PER_PX = 1500
+"""Of memory for each pixel of a tile while the network looks at it, in float32."""
+
+_HOST_BYTES_PER_PX = 24
+"""Of main memory for each pixel of the picture: three float32 samples, and a few of 8 bits."""
+
+_PREVIEW_EDGE_PX = 512
+
+
+class GANRestorer:
+    """Restores with `network`. One instance serves all requests of a process; steps may come from several threads."""
+
+    name = "gan"
+    generative = True
+
+    def __init__(self, network: RRDBNet, *, tile_px: int = _TILE_PX) -> None:
+        """`tile_px` is the edge of the square whose area no tile exceeds."""
+        self._network = network
+        self._tile_pixels = tile_px**2
+
+    def begin(self, request: RestoreRequest) -> "GANState":
+        """Raises OutOfMemory before any memory is taken."""
+        pixels = request.coarse.shape[0] * request.coarse.shape[1]
+        needed = _HOST_BYTES_PER_PX * pixels + _CALL_BYTES_PER_PX * min(pixels, self._tile_pixels)
+        free = free_host_bytes()
+        if needed > free:
+            raise OutOfMemory(
+                f"Restoring {request.coarse.shape[1]} x {request.coarse.shape[0]} pixels needs {needed >> 20} MB of "
+                f"main memory; {free >> 20} MB are free."
+            )
+        return GANState(request.coarse, self._tile_pixels)
+
+    def step(self, states: Sequence["GANState"]) -> None:
+        """One tile of each state. A state that cannot go on keeps the reason as its `failure`."""
+        for state in states:
+            if state.is_done or state.failure is not None:
+                continue
+            begun = time.perf_counter()
+            try:
+                state.apply_output(self._restored(state.tile_values()))
+            except Exception as error:  # noqa: BLE001 - it ends its own request, never a neighbour's
+                state.failure = _too_little_memory() if is_exhaustion(error) else error
+            state.seconds["gan"] = state.seconds.get("gan", 0.0) + time.perf_counter() - begun
+            if isinstance(state.failure, OutOfMemory):
+                # Outside of the error's handler, whose traceback holds on to what did not fit.
+                release(self._device)
+
+    def finish(self, state: "GANState") -> Image.Image:
+        """The restored picture; takes the steps that have not been taken. Raises the state's failure."""
+        run_to_end(self, state)
+        return state.picture()
+
+    @property
+    def _device(self) -> torch.device:
+        return self._network.last.weight.device
+
+    def _restored(self, values: torch.Tensor) -> torch.Tensor:
+        dtype = self._network.last.weight.dtype
+        with torch.inference_mode():
+            restored: torch.Tensor = self._network(values.to(self._device, dtype))
+        return restored.float().cpu()
+
+
+class GANState:
+    """One coarse picture, (H, W, 3) uint8, on its way through the network tile by tile."""
+
+    def __init__(self, coarse: npt.NDArray[np.uint8], max_tile_pixels: int) -> None:
+        self.seconds: dict[str, float] = {}
+        self.failure: Exception | None = None
+        self._height, self._width = coarse.shape[:2]
+        ends = ((0, -self._height % REDUCTION), (0, -self._width % REDUCTION), (0, 0))
+        self._coarse = torch.from_numpy(np.pad(coarse, ends, mode="edge")).permute(2, 0, 1)[None]
+        tiling = Tiling.cut(self._coarse.shape[2], self._coarse.shape[3], max_tile_pixels, REDUCTION)
+        self._sweep = Sweep(tiling, channels=3, unit_px=1, device=torch.device("cpu"))
+        self.steps_total = len(tiling)
+        self._preview = Image.fromarray(coarse)
+        self._preview.thumbnail((_PREVIEW_EDGE_PX, _PREVIEW_EDGE_PX))
+
+    @property
+    def steps_done(self) -> int:
+        """Tiles that the network has looked at."""
+        return self._sweep.tiles_done
+
+    @property
+    def is_done(self) -> bool:
+        """Whether all tiles are restored."""
+        return self._sweep.is_done
+
+    def tile_values(self) -> torch.Tensor:
+        """The tile whose turn it is, (1, 3, h, w) float32 in [0, 1]."""
+        return self._sweep.tile.of(self._coarse, 1).float() / 255
+
+    def apply_output(self, restored: torch.Tensor) -> None:
+        """Blend what the network gave for `tile_values` into the picture."""
+        tile = self._sweep.tile
+        self._sweep.add(restored)
+        scale = self._preview.width / self._width
+        size = max(1, round(tile.width * scale)), max(1, round(tile.height * scale))
+        shown = Image.fromarray(_as_bytes(restored)).resize(size, Image.Resampling.BILINEAR)
+        self._preview.paste(shown, (round(tile.left * scale), round(tile.top * scale)))
+
+    def preview(self) -> Image.Image:
+        """The picture as it stands, its long edge at most 512 pixels: restored where tiles are done, else coarse."""
+        return self._preview.copy()
+
+    def picture(self) -> Image.Image:
+        """The restored picture, once all tiles are done."""
+        return Image.fromarray(_as_bytes(self._sweep.result[:, :, : self._height, : self._width]))
+
+
+def _as_bytes(values: torch.Tensor) -> npt.NDArray[np.uint8]:
+    """(1, 3, H, W) in [0, 1] to (H, W, 3) uint8."""
+    samples: npt.NDArray[np.uint8] = (values[0] * 255).round_().clamp_(0, 255).byte().permute(1, 2, 0).numpy()
+    return np.ascontiguousarray(samples)
+
+
+def _too_little_memory() -> OutOfMemory:
+    return OutOfMemory(
+        "Memory ran out while the picture was restored. Decode fewer pictures at a time, or free memory on the device."
+    )
