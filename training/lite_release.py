@@ -61,7 +61,7 @@ def main() -> None:
         for record in fresh:
             (Path(made) / record.file).replace(arguments.folder / record.file)
             records[record.name] = record
-    _write_index(arguments.folder, records)
+    write_index(arguments.folder, records)
     print(f"{sum(record.bytes for record in records.values()) / 1e6:.1f} MB in {len(records)} files")
 
 
@@ -86,7 +86,8 @@ def _restorer(run: Path, folder: Path) -> Record:
     return _saved(folder, "lite-restorer", tensors, Part.RESTORER, ARCHITECTURE)
 
 
-def _write_index(folder: Path, records: Mapping[str, Record]) -> None:
+def write_index(folder: Path, records: Mapping[str, Record]) -> None:
+    """Write the index of a folder anew."""
     fields = {
         name: {key: value for key, value in asdict(record).items() if key != "name"} for name, record in records.items()
     }

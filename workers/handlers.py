@@ -2,7 +2,7 @@
 
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from codec.errors import CodecError
@@ -69,11 +69,15 @@ class Handlers:
 
     def warm_up(self, queues: Sequence[str]) -> None:
         """Import and load what the queues need, so that the first job finds a warm process."""
+        loads: dict[str, Callable[[], object]] = {}
         if ENCODE in queues:
             self.work_for(JobKind.ENCODE)
+            loads["tagger"] = self._warm_up_tagger
         if DECODE in queues:
             self.work_for(JobKind.DECODE)
-            self._warm_up_networks_in_time()
+            loads[self._profile.value] = self._warm_up_restorer
+        if loads:
+            self._warm_up_in_time(loads, is_large=DECODE in queues and self._profile is not Profile.LITE)
         if idle_seconds := self._network.idle.total_seconds():
             self._idle = Periodic("idle-networks", idle_seconds / _LOOKS, self._release_idle)
             self._idle.start()
@@ -110,26 +114,36 @@ class Handlers:
         self._dispatcher = self._dispatch_batches(self._shop)
         return self._when_warm(Encoder(self._shop).encode_image)
 
-    def _warm_up_networks_in_time(self) -> None:
-        """Large networks before the process consumes, as a job had better wait for a process that has them; those of
-        lite beside it, as their seconds pass while the first picture is still being sent."""
-        if self._profile is not Profile.LITE:
-            self._warm_up_networks()
-            return
-        self._is_warm.clear()
-        threading.Thread(target=self._warm_up_networks, name="warm-up", daemon=True).start()
+    def _warm_up_tagger(self) -> None:
+        from codec.nets.tagger.load import warm_up
 
-    def _warm_up_networks(self) -> None:
+        warm_up(self._weights)
+
+    def _warm_up_restorer(self) -> None:
         assert self._restorers is not None
-        started = time.monotonic()
+        self._restorers.warm_up(self._profile)
+
+    def _warm_up_in_time(self, loads: Mapping[str, Callable[[], object]], *, is_large: bool) -> None:
+        """Large networks before the process consumes, as a job had better wait for a process that has them; small ones
+        beside it, as their seconds pass while the first picture is still being sent."""
+        self._is_warm.clear()
+        if is_large:
+            self._load(loads)
+            return
+        threading.Thread(target=self._load, args=(loads,), name="warm-up", daemon=True).start()
+
+    def _load(self, loads: Mapping[str, Callable[[], object]]) -> None:
         try:
-            self._restorers.warm_up(self._profile)
-            _log.info("warmed_up", profile=self._profile, seconds=round(time.monotonic() - started, 1))
-        except CodecError as error:
-            # Jobs that need no networks go on, and the others end with this error as theirs.
-            _log.error("networks_not_loaded", profile=self._profile, code=error.code, error=str(error))
-        except Exception:  # noqa: BLE001 - the first job that needs them meets it again, and says so to its owner
-            _log.exception("networks_not_loaded", profile=self._profile)
+            for networks, load in loads.items():
+                started = time.monotonic()
+                try:
+                    load()
+                    _log.info("warmed_up", networks=networks, seconds=round(time.monotonic() - started, 1))
+                except CodecError as error:
+                    # Jobs that need no networks go on, and the others end with this error as theirs.
+                    _log.error("networks_not_loaded", networks=networks, code=error.code, error=str(error))
+                except Exception:  # noqa: BLE001 - the first job that needs them meets it again, and tells its owner
+                    _log.exception("networks_not_loaded", networks=networks)
         finally:
             self._is_warm.set()
 
@@ -146,9 +160,11 @@ class Handlers:
     def _release_idle(self) -> None:
         from codec.encode.locate import load as locators
         from codec.nets.compression import load as coarse_codecs
+        from codec.nets.tagger import load as taggers
 
         seconds = self._network.idle.total_seconds()
         released = coarse_codecs.release_idle(seconds) + locators.release_idle(seconds)
+        released += taggers.release_idle(seconds)
         if self._restorers is not None:
             released += self._restorers.release_idle(seconds)
         if released:

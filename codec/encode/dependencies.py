@@ -1,4 +1,4 @@
-"""What an encode may use beyond the picture: a language model, a locator, learned codecs. All of it is optional."""
+"""What an encode may use beyond the picture: a language model, a locator, a tagger, learned codecs. All is optional."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -10,6 +10,8 @@ from PIL import Image
 from codec.encode.locate.masks import SimilarityMap
 from codec.language_model import Answer
 from codec.nets.interface import CoarseNetwork
+from codec.nets.tagger.load import find_tagger
+from codec.nets.tagger.sighting import PictureTagger
 from codec.options import Describer, EncodeOptions, Mode
 from codec.weights.store import WeightsStore
 
@@ -48,6 +50,7 @@ class EncodeDependencies:
     fallback: Fallback = Fallback.LOCAL
     locator: Locator | None = None
     coarse_network: CoarseNetwork | None = None
+    tagger: PictureTagger | None = None
 
 
 def needs_model(options: EncodeOptions, *, has_captions: bool = False) -> bool:
@@ -59,13 +62,18 @@ def needs_model(options: EncodeOptions, *, has_captions: bool = False) -> bool:
 def resolve(
     dependencies: EncodeDependencies, options: EncodeOptions, store: WeightsStore, *, has_captions: bool = False
 ) -> EncodeDependencies:
-    """The same with the learned codec and the locator that these options need; a missing locator is no error.
+    """The same with the learned codec, the locator and the tagger that these options need; only a missing codec is an
+    error.
 
     Networks are loaded once a process. Raises WeightsError children, and FeatureUnavailable where the libraries for
     networks are not installed.
     """
-    locator, coarse_network = None, None
+    locator, coarse_network, tagger = None, None, None
     described_elsewhere = has_captions or options.description is not None or needs_model(options)
+    brings_text = has_captions or options.description is not None or options.text is not None
+    if not brings_text and options.describe is not Describer.NONE:
+        # For a model's answer too, since the built-in describer may have to take over. Nothing is loaded before that.
+        tagger = find_tagger(store)
     if options.maps and described_elsewhere and options.text is None:
         from codec.encode.locate.load import load_locator
 
@@ -74,4 +82,4 @@ def resolve(
         from codec.nets.compression.load import load_coarse_network
 
         coarse_network = load_coarse_network(store, name=options.network, profile=options.profile, rate=options.rate)
-    return replace(dependencies, locator=locator, coarse_network=coarse_network)
+    return replace(dependencies, locator=locator, coarse_network=coarse_network, tagger=tagger)

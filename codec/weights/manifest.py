@@ -34,6 +34,8 @@ class Part(StrEnum):
     """The network that steers the text-to-image model by the coarse picture."""
     SWINIR = "swinir"
     """The stage-1 clean-up."""
+    TAGGER = "tagger"
+    """Classifier, detector and saliency mask, by which the built-in describer names things."""
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,13 @@ from codec.encode.dependencies import EncodeDependencies, Fallback
 from codec.encode.locate.masks import SimilarityMap
 from codec.errors import DescriberError, FeatureUnavailable
 from codec.language_model import Answer, Usage
+from codec.nets.tagger.sighting import PictureTagger
 from codec.options import Describer, EncodeOptions
+
+NOTHING_NAMED = (
+    "Things are described by colour and place but not named: that needs PyTorch, pip install 'misc-archive[nets]'."
+)
+"""The note of a local description without a tagger."""
 
 
 @dataclass(frozen=True)
@@ -83,23 +89,25 @@ def describe(
     if options.describe is Describer.NONE:
         return SourcedDescription(Description(), "none")
     if options.describe is Describer.LOCAL:
-        return _describe_locally(picture)
-    return _from_outcome(picture, outcome or ask(picture, dependencies, cancelled))
+        return _describe_locally(picture, dependencies.tagger)
+    return _from_outcome(picture, outcome or ask(picture, dependencies, cancelled), dependencies.tagger)
 
 
-def _from_outcome(picture: Image.Image, outcome: ModelOutcome) -> SourcedDescription:
+def _from_outcome(picture: Image.Image, outcome: ModelOutcome, tagger: PictureTagger | None) -> SourcedDescription:
     if outcome.answer is not None:
         return SourcedDescription(check_description(outcome.answer.description), "openai", usage=outcome.answer.usage)
     if outcome.fallback is Fallback.NONE:
         note = f"The language model gave no description, so none is stored. {outcome.failure}"
         return SourcedDescription(Description(), "none", notes=(note,))
     note = f"The language model gave no description, so the built-in describer did. {outcome.failure}"
-    return _describe_locally(picture, note)
+    return _describe_locally(picture, tagger, note)
 
 
-def _describe_locally(picture: Image.Image, *notes: str) -> SourcedDescription:
+def _describe_locally(picture: Image.Image, tagger: PictureTagger | None, *notes: str) -> SourcedDescription:
     # Imported here: segmentation needs an image-processing library that given texts do without.
     from codec.encode.describe.local import describe_locally
 
-    local = describe_locally(picture)
+    local = describe_locally(picture, tagger)
+    if tagger is None:
+        notes = (*notes, NOTHING_NAMED)
     return SourcedDescription(local.description, "local", tuple(local.maps), notes)

@@ -1,6 +1,6 @@
-"""The built-in describer: needs no network and no model, and says only what it has measured.
+"""The built-in describer: needs no service, and says only what it has measured or, with a tagger, surely recognised.
 
-It looks at a copy of at most 256 pixels along the long edge; finer detail plays no part.
+It measures a copy of at most 256 pixels along the long edge; finer detail plays no part.
 """
 
 from dataclasses import dataclass
@@ -10,11 +10,13 @@ import numpy.typing as npt
 from PIL import Image
 
 from codec.description import Description
+from codec.encode.describe.naming import find_things
 from codec.encode.describe.overview import survey
 from codec.encode.describe.regions import cut_regions
-from codec.encode.describe.traits import measure
+from codec.encode.describe.subjects import choose_subjects
 from codec.encode.describe.words import describe_in_words
 from codec.limits import MAX_ITEMS
+from codec.nets.tagger.sighting import PictureTagger
 
 _LONG_EDGE_PX = 256
 
@@ -30,16 +32,19 @@ class LocalDescription:
     maps: tuple[npt.NDArray[np.float32], ...]
 
 
-def describe_locally(picture: Image.Image) -> LocalDescription:
-    """Describe an upright sRGB picture (mode RGB) of any size by its up to three most distinct regions.
+def describe_locally(picture: Image.Image, tagger: PictureTagger | None = None) -> LocalDescription:
+    """Describe an upright sRGB picture (mode RGB) of any size by what `tagger` recognises in it, and by its most
+    distinct regions, three together.
 
     Names have at most 3 words, details at most 10, the overall text 40 to 60. The same picture gives the same
     description on one machine.
     """
-    cut = cut_regions(np.asarray(_reduced(picture)), MAX_ITEMS)
-    regions = [measure(cut, region) for region in cut.chosen]
-    maps = tuple((cut.labels == region).astype(np.float32) for region in cut.chosen)
-    return LocalDescription(describe_in_words(regions, survey(cut)), maps)
+    things = [] if tagger is None else find_things(tagger.look(picture))
+    # Regions that belong to things go; as many more are kept to take their places.
+    cut = cut_regions(np.asarray(_reduced(picture)), MAX_ITEMS + len(things))
+    chosen = choose_subjects(cut, things)
+    description = describe_in_words([subject for subject, _ in chosen], survey(cut))
+    return LocalDescription(description, tuple(values for _, values in chosen))
 
 
 def _reduced(picture: Image.Image) -> Image.Image:

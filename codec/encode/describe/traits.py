@@ -75,7 +75,11 @@ class Traits:
 
 def measure(cut: Cut, region: int) -> Traits:
     """Traits of one region of a cut picture."""
-    mask = cut.labels == region
+    return measure_mask(cut, cut.labels == region)
+
+
+def measure_mask(cut: Cut, mask: Mask) -> Traits:
+    """Traits of any part of a cut picture, (H, W) with at least one pixel."""
     height, width = mask.shape
     rows, columns = np.nonzero(mask)
     # The rim mixes the region with its neighbours, which would make every small region look rough.

@@ -47,7 +47,7 @@ def local_describer(monkeypatch: pytest.MonkeyPatch) -> None:
     maps[0][:, :8], maps[1][:, 8:], maps[2][8:] = 1, 1, 1
     found = types.SimpleNamespace(description=Description(ITEMS, "A cat on a sofa."), maps=tuple(maps))
     module = types.ModuleType("codec.encode.describe.local")
-    module.describe_locally = lambda picture: found  # type: ignore[attr-defined]
+    module.describe_locally = lambda picture, tagger: found  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "codec.encode.describe.local", module)
 
 
