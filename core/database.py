@@ -10,13 +10,12 @@ from typing import Any, cast
 from sqlalchemy import Connection, Engine, Executable, Table, create_engine, event, make_url, select, text
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import DBAPIError, DisconnectionError, OperationalError, SQLAlchemyError, TimeoutError
-from sqlalchemy.orm import Session as Session
+from sqlalchemy.orm import Session as Session  # for those who write no SQL and pass sessions on
 from sqlalchemy.orm import sessionmaker
 
 from core.errors import DatabaseNotMigrated, DatabaseUnavailable
 from core.settings import DatabaseSettings
-from models.base import Base
-from models.job import Job
+from models import Base
 
 Publish = Callable[[str, str, dict[str, Any]], None]
 """Takes a job's id, the name of an event and its data, as `core.events.EventLog.publish` does; must not raise."""
@@ -107,11 +106,12 @@ class Database:
             session.execute(text("SELECT 1"))
 
     def check_migrated(self) -> None:
-        """Raise DatabaseNotMigrated unless the tables are there and as new as this code, the jobs' at least."""
+        """Raise DatabaseNotMigrated unless every table is there with every column that this code knows."""
         try:
             with self.read() as session:
                 session.execute(text("SELECT version_num FROM alembic_version"))
-                session.execute(select(Job).limit(1))
+                for table in Base.metadata.sorted_tables:
+                    session.execute(select(table).limit(0))
         except (SQLAlchemyError, DatabaseUnavailable) as error:
             raise DatabaseNotMigrated("The tables are missing or old; run `python -m migrations`.") from error
 

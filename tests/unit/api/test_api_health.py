@@ -30,6 +30,13 @@ def test_service_without_tables_is_not_ready(client: TestClient, services: Servi
     assert (answer.status_code, answer.json()["failed"]) == (503, {"database": "database_not_migrated"})
 
 
+def test_database_that_lacks_a_new_column_is_not_ready(client: TestClient, services: Services) -> None:
+    with services.database.write() as session:
+        session.execute(text("ALTER TABLE loose_objects DROP COLUMN blocked_until"))
+    answer = client.get("/readyz")
+    assert (answer.status_code, answer.json()["failed"]) == (503, {"database": "database_not_migrated"})
+
+
 def test_service_without_storage_is_not_ready(
     client: TestClient, services: Services, monkeypatch: pytest.MonkeyPatch
 ) -> None:
