@@ -86,13 +86,13 @@ class Services:
         return JobSpec(kind, queue, request_id=request_id, max_attempts=self.max_attempts)
 
     def start(self) -> None:
-        """Clear away what a killed process left of its uploads, and start the thread that sends wake-ups."""
+        """Clear away what a killed process left of its uploads, and start the thread that sends notifications."""
         if removed := remove_stale_temp_files(UPLOADS):
             _log.info("uploads_left_behind_removed", folders=removed)
         self.outbox_sender.start()
 
     async def close(self) -> None:
-        """Send the last wake-ups and give every connection back."""
+        """Send the last notifications and give every connection back."""
         self.outbox_sender.close()
         await self.event_reader.close()
         self.events.close()

@@ -1,4 +1,4 @@
-"""The wake-up queue: Celery on Redis, wrapped once. A message carries a job id and nothing else.
+"""The queue of notifications: Celery on Redis, wrapped once. A message carries a job id and nothing else.
 
 Whoever reads a message still has to claim the job in the database, so a lost, doubled or late message costs time and
 nothing else.
@@ -56,14 +56,14 @@ def make_celery(settings: BrokerSettings) -> Celery:
 
 
 class Broker:
-    """Sends wake-ups, counts those that wait in a queue, and elects a leader among processes."""
+    """Sends notifications, counts those that wait in a queue, and elects a leader among processes."""
 
     def __init__(self, settings: BrokerSettings, app: Celery | None = None) -> None:
         self._app = app or make_celery(settings)
         self._redis = connect_redis(settings)
 
     def notify(self, job_ids: Iterable[str], queue: str) -> None:
-        """Send a wake-up for each job; raises BrokerUnavailable, after which some may have been sent."""
+        """Send a notification for each job; raises BrokerUnavailable, after which some may have been sent."""
         try:
             with self._app.producer_pool.acquire(block=True, timeout=10) as producer:
                 for job_id in job_ids:
@@ -71,7 +71,7 @@ class Broker:
                         RUN_TASK, args=(job_id,), queue=queue, producer=producer, retry=False, ignore_result=True
                     )
         except _VENDOR_ERRORS as error:
-            raise BrokerUnavailable(f"Redis did not take a wake-up: {error}") from error
+            raise BrokerUnavailable(f"Redis did not take a notification: {error}") from error
 
     def waiting(self, queue: str) -> int:
         """Messages in the queue that no worker has taken yet."""

@@ -1,4 +1,4 @@
-"""Wake-ups that were promised in a transaction and not yet handed to the broker."""
+"""Notifications that were written in a transaction of their job and not yet handed to the broker."""
 
 from datetime import datetime
 

@@ -1,4 +1,4 @@
-"""What a unit of work is given, and what it gives back."""
+"""What a handler is given, and what it gives back."""
 
 import hashlib
 import tempfile
@@ -14,7 +14,6 @@ from core.database import Database
 from core.errors import DatabaseUnavailable, ObjectCorrupt
 from core.events import EventLog
 from core.jobs import transitions
-from core.jobs.job import Claim
 from core.jobs.lease import LeasedJob
 from core.storage import Storage
 from core.temp_files import FETCHED
@@ -22,8 +21,8 @@ from core.temp_files import FETCHED
 Record = Callable[[Session], dict[str, float]]
 """Writes the result in the job's last transaction, and returns the seconds that each stage took."""
 
-_ASK_SECONDS = 0.01
-"""Steps that follow each other faster than this are not worth a question each."""
+_CHECK_SECONDS = 0.01
+"""Steps that follow each other faster than this are not worth a query each."""
 
 _EVENT_SECONDS = 0.25
 """Watchers see at most four progress events a second; the lease keeper writes to the database once a second."""
@@ -32,17 +31,17 @@ _EVENT_SECONDS = 0.25
 class WorkContext:
     """One attempt of one job."""
 
-    def __init__(self, held: LeasedJob, database: Database, storage: Storage, events: EventLog) -> None:
-        self.claim: Claim = held.claim
+    def __init__(self, job: LeasedJob, database: Database, storage: Storage, events: EventLog) -> None:
+        self.claim = job.claim
         self.database, self.storage = database, storage
-        self._held, self._events = held, events
+        self._job, self._events = job, events
         self._last_event = 0.0
-        self._last_asked = 0.0
+        self._last_check = 0.0
 
     def progress(self, stage: str, fraction: float) -> None:
-        """Say how far the job is, `fraction` in [0, 1] of the whole."""
-        changed = stage != self._held.stage
-        self._held.stage, self._held.progress = stage, fraction
+        """Note how far the job is, `fraction` in [0, 1] of the whole."""
+        changed = stage != self._job.stage
+        self._job.stage, self._job.progress = stage, fraction
         now = time.monotonic()
         if changed or now - self._last_event >= _EVENT_SECONDS:
             self._last_event = now
@@ -50,43 +49,43 @@ class WorkContext:
                 self.claim.job_id, "progress", {"stage": stage, "progress": round(fraction, 4), "state": "running"}
             )
 
-    def show(self, preview: dict[str, Any]) -> None:
-        """Let watchers see the picture as it stands; the caller sees to it that there are few, and that it is small."""
+    def publish_preview(self, preview: dict[str, Any]) -> None:
+        """Send watchers a preview picture; the caller keeps them few and small."""
         self._events.publish(self.claim.job_id, "preview", preview)
 
     def cancelled(self) -> bool:
         """True when the job has to stop at once: cancelled, taken back, or the process is ending."""
-        return self._held.must_stop
+        return self._job.must_stop
 
     def check_cancelled(self) -> bool:
-        """The same, having asked the database; raises LeaseLost when the job was taken back.
+        """The same after a look in the database; raises LeaseLost when the job was taken back.
 
-        The lease keeper hears of a cancellation up to a second later, in which a decode may take many steps.
+        The lease keeper reads a cancellation up to a second later, in which a decode may take many steps.
         """
         now = time.monotonic()
-        if not self._held.must_stop and now - self._last_asked >= _ASK_SECONDS:
-            self._last_asked = now
-            # While the database cannot be asked the job goes on: the lease keeper logs it and knows when to give up.
+        if not self._job.must_stop and now - self._last_check >= _CHECK_SECONDS:
+            self._last_check = now
+            # Without a database the job goes on: the lease keeper logs the outage and knows when to give up.
             with suppress(DatabaseUnavailable):
-                self._held.cancel_requested |= transitions.is_cancel_requested(self.database, self.claim)
-        return self._held.must_stop
+                self._job.cancel_requested |= transitions.is_cancel_requested(self.database, self.claim)
+        return self._job.must_stop
 
 
 class JobDeferred(Exception):
-    """The job has to wait for something outside; `record` notes for what, and queues the job, in one transaction."""
+    """The job has to wait for something outside; `record` notes for what and queues the job, in one transaction."""
 
     def __init__(self, record: Callable[[Session], None]) -> None:
-        super().__init__("the job was put off")
+        super().__init__("the job is deferred")
         self.record = record
 
 
-Work = Callable[[WorkContext], Record | None]
+Handler = Callable[[WorkContext], Record | None]
 """Does the job; returns None when there is no result to record. Raises JobDeferred for a job that has to wait."""
 
 
 @contextmanager
-def fetched(storage: Storage, key: str, sha256: str | None) -> Iterator[Path]:
-    """An object as a temporary file that goes with the block; raises ObjectCorrupt when it has another digest."""
+def temporary_copy(storage: Storage, key: str, sha256: str | None) -> Iterator[Path]:
+    """An object as a file that is removed with the block; raises ObjectCorrupt when it has another digest."""
     with tempfile.NamedTemporaryFile(prefix=FETCHED, suffix=Path(key).suffix) as file:
         with storage.open(key) as reader:
             digest = hashlib.sha256()

@@ -14,29 +14,24 @@ from celery import Celery, signals
 from celery.apps.worker import Worker
 from celery.platforms import SecurityWarning
 
-from core.broker import DECODE, ENCODE, MAINTENANCE, RUN_TASK, Broker, make_celery
-from core.database import Database
-from core.events import EventLog
+from core.broker import DECODE, ENCODE, MAINTENANCE, RUN_TASK, make_celery
 from core.jobs.lease import LeaseKeeper
 from core.jobs.reconciler import Reconciler
 from core.logging import configure_logging, get_logger
 from core.settings import (
     BrokerSettings,
-    DatabaseSettings,
     LMMSettings,
     LogSettings,
     NetworkSettings,
     ProfileSettings,
-    StorageSettings,
-    WeightsSettings,
     WorkerSettings,
     load,
 )
-from core.storage import open_storage
 from core.temp_files import FETCHED, remove_stale_temp_files
 from models.base import new_id
 from workers.handlers import Handlers
 from workers.runner import Runner
+from workers.services import WorkerServices
 from workers.stall_watchdog import StallWatchdog
 
 _log = get_logger(__name__)
@@ -56,33 +51,21 @@ def run_worker(queues: list[str], concurrency: int | None = None) -> int:
     warnings.filterwarnings("ignore", category=SecurityWarning)
     app = make_celery(broker_settings)
     threads = concurrency or _concurrency(settings, queues[0])
-    events = EventLog(broker_settings)
-    database = Database(_with_connections_for(threads, load(DatabaseSettings)), events.publish)
-    storage = open_storage(load(StorageSettings))
-    broker = Broker(broker_settings, app)
-    keeper = LeaseKeeper(database, settings.lease)
-    reconciler = Reconciler(database, broker, storage, settings)
-    name = f"{queues[0]}@{socket.gethostname()}:{os.getpid()}"
-    bench = Handlers(
-        database,
-        storage,
-        broker,
-        broker_settings,
-        load(LMMSettings),
-        settings,
-        load(WeightsSettings),
-        load(NetworkSettings),
-        load(ProfileSettings).profile,
+    services = WorkerServices.open(settings, app, broker_settings, threads)
+    keeper = LeaseKeeper(services.database, settings.lease)
+    reconciler = Reconciler(services.database, services.broker, services.storage, settings)
+    handlers = Handlers(
+        services, broker_settings, load(LMMSettings), load(NetworkSettings), load(ProfileSettings).profile
     )
-    runner = Runner(name, bench, database, storage, broker, events, keeper, settings)
-    watch = StallWatchdog(broker, keeper, runner, queues, settings.stuck_after)
+    runner = Runner(f"{queues[0]}@{socket.gethostname()}:{os.getpid()}", handlers, services, keeper)
+    watchdog = StallWatchdog(services.broker, keeper, runner, queues, settings.stuck_after)
 
     if removed := remove_stale_temp_files(FETCHED):
-        _log.info("left_behind_removed", files=removed)
+        _log.info("stale_files_removed", files=removed)
     _register_task(app, runner)
     _end_without_loss(keeper, settings.soft_shutdown)
-    bench.warm_up(queues)
-    for part in (keeper, reconciler, watch):
+    handlers.warm_up(queues)
+    for part in (keeper, reconciler, watchdog):
         part.start()
 
     worker: Worker = app.Worker(
@@ -98,19 +81,10 @@ def run_worker(queues: list[str], concurrency: int | None = None) -> int:
     )
     signals.worker_ready.connect(lambda **_: _log.info("worker_ready", queues=queues, threads=threads), weak=False)
     worker.start()
-    _log.info("worker_stopped", restart=watch.wants_restart)
-    for open_part in (watch, reconciler, bench, keeper, events):
+    _log.info("worker_stopped", restart=watchdog.wants_restart)
+    for open_part in (watchdog, reconciler, handlers, keeper, services.events):
         open_part.close()
-    return EXIT_RESTART if watch.wants_restart else worker.exitcode or 0
-
-
-def _with_connections_for(threads: int, settings: DatabaseSettings) -> DatabaseSettings:
-    """A pool for so many threads and the lease keeper, the reconciler and the watch beside them.
-
-    Threads borrow a connection for single statements and short transactions, so many share few; they may borrow three
-    times as many for a moment.
-    """
-    return settings.model_copy(update={"pool_size": min(threads + 2, settings.pool_size)})
+    return EXIT_RESTART if watchdog.wants_restart else worker.exitcode or 0
 
 
 def _concurrency(settings: WorkerSettings, queue: str) -> int:
@@ -122,13 +96,14 @@ def _concurrency(settings: WorkerSettings, queue: str) -> int:
 
 
 def _register_task(app: Celery, runner: Runner) -> None:
-    @app.task(name=RUN_TASK)
     def run(job_id: str) -> None:
         runner.run(job_id)
 
+    app.task(name=RUN_TASK)(run)
+
 
 def _end_without_loss(keeper: LeaseKeeper, patience: timedelta) -> None:
-    """When the process is told to stop, give running jobs their time, then hand them to another process."""
+    """When the process is to stop, give running jobs their time, then hand them to another process."""
 
     def _on_stop(**_: object) -> None:
         def _hand_over() -> None:

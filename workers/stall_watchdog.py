@@ -24,7 +24,7 @@ class StallWatchdog:
     ) -> None:
         self._broker, self._keeper, self._runner = broker, keeper, runner
         self._queues, self._stuck_after = queues, stuck_after
-        self._thread = Periodic("consumption-watch", _CHECK_SECONDS, self._check)
+        self._thread = Periodic("stall-watchdog", _CHECK_SECONDS, self._check)
         self._idle_checks = 0
         self.wants_restart = False
 

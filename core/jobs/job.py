@@ -20,10 +20,13 @@ class JobSpec:
 
 @dataclass(frozen=True)
 class Claim:
-    """The right to do one attempt of a job. Whoever holds an older token can record nothing."""
+    """The right to do one attempt of a job. Whoever holds an older token can record nothing.
+
+    `kind` is a JobKind, or what a newer version of the service calls a kind of its own.
+    """
 
     job_id: str
-    kind: JobKind
+    kind: str
     token: str
     attempt: int
     max_attempts: int

@@ -1,4 +1,4 @@
-"""Wake-ups on their way to the broker: written with the job, sent after commit, deleted when the broker has them.
+"""Notifications on their way to the broker: written with the job, sent after commit, deleted when the broker has them.
 
 A process that dies in between leaves the row behind, and the reconciler sends it.
 """
@@ -21,19 +21,19 @@ _ENQUEUE = insert(_OUTBOX)
 _BATCH = 500
 
 _GATHER_SECONDS = 0.005
-"""Wake-ups that are committed within this time are sent in one go."""
+"""Notifications that are committed within this time are sent in one go."""
 
 _CLEAN_SECONDS = 0.25
 """Rows that were sent wait this long for others to be deleted with; a crash meanwhile only sends them once more."""
 
 
 def enqueue(session: Session, job_id: str, queue: str, due_at: datetime) -> None:
-    """Write the wake-up, in the transaction of the job's own change."""
+    """Write the notification, in the transaction of the job's own change."""
     session.execute(_ENQUEUE, {"job_id": job_id, "queue": queue, "due_at": due_at})
 
 
 def withdraw(session: Session, job_ids: Sequence[str]) -> None:
-    """Delete the wake-ups of these jobs that were not sent yet."""
+    """Delete the notifications of these jobs that were not sent yet."""
     session.execute(delete(_OUTBOX).where(_OUTBOX.c.job_id.in_(job_ids)))
 
 
@@ -43,7 +43,7 @@ def count_unsent(session: Session) -> int:
 
 
 def flush_outbox(database: Database, broker: Broker, *, older_than: timedelta = timedelta(0)) -> int:
-    """Send every wake-up that is due for `older_than` and delete it; returns how many. Raises BrokerUnavailable."""
+    """Send what has been due for `older_than` and delete it; returns how many rows. Raises BrokerUnavailable."""
     sent = 0
     while True:
         with database.read() as session:
@@ -62,9 +62,9 @@ def flush_outbox(database: Database, broker: Broker, *, older_than: timedelta = 
 
 
 class OutboxSender:
-    """Sends fresh wake-ups from one thread, so that submitting waits for the database only.
+    """Sends fresh notifications from one thread, so that submitting waits for the database only.
 
-    Many wake-ups that were committed at about the same time share one deletion.
+    Many notifications that were committed at about the same time share one deletion.
     """
 
     def __init__(self, database: Database, broker: Broker) -> None:
@@ -80,7 +80,7 @@ class OutboxSender:
         self._sent.start()
 
     def notify(self, job_ids: Iterable[str], queue: str) -> None:
-        """Send the wake-ups of jobs that are committed. Returns at once."""
+        """Send the notifications of jobs that are committed. Returns at once."""
         for job_id in job_ids:
             self._fresh.put((job_id, queue))
 
@@ -107,9 +107,9 @@ class OutboxSender:
             )
 
 
-def _notify(broker: Broker, wake_ups: Iterable[tuple[str, str]]) -> None:
+def _notify(broker: Broker, notifications: Iterable[tuple[str, str]]) -> None:
     by_queue: dict[str, list[str]] = {}
-    for job_id, queue in wake_ups:
+    for job_id, queue in notifications:
         by_queue.setdefault(queue, []).append(job_id)
     for queue, job_ids in by_queue.items():
         broker.notify(job_ids, queue)

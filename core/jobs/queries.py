@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from datetime import datetime
 
-from sqlalchemy import and_, func, literal, or_, select
+from sqlalchemy import String, and_, func, literal, or_, select, type_coerce
 from sqlalchemy.orm import Session
 
 from core.errors import NotFound
@@ -83,7 +83,7 @@ def expired(session: Session, limit: int) -> list[Claim]:
     rows = session.execute(
         select(
             Job.id,
-            Job.kind,
+            type_coerce(Job.kind, String),
             func.coalesce(Job.lease_token, ""),
             Job.attempts,
             Job.max_attempts,

@@ -1,4 +1,4 @@
-"""Repairs what was lost: unsent wake-ups, wake-ups that the broker forgot, leases of dead workers, loose objects.
+"""Repairs what was lost: unsent or forgotten notifications, leases of dead workers, loose objects.
 
 A pass may be made by any process at any time, also by two at once; one process leads only to save work.
 """
@@ -22,11 +22,11 @@ from models.base import new_id, utc_now
 _log = get_logger(__name__)
 
 _GRACE = timedelta(seconds=5)
-"""A wake-up younger than this may still be on its way: between the outbox and the queue, or between the queue and
+"""A notification younger than this may still be on its way: between the outbox and the queue, or between the queue and
 the claim."""
 
 _OUTBOX_GRACE = timedelta(seconds=2)
-"""The process that committed a wake-up younger than this is about to send it. Sending it twice does no harm."""
+"""The process that committed a notification younger than this is about to send it. Sending it twice does no harm."""
 
 _RENEWAL_SECONDS = 5.0
 """Several times what a lease keeper needs to renew everything it holds."""
@@ -65,7 +65,7 @@ class Reconciler:
             self._requeue_expired()
         outbox.flush_outbox(self._database, self._broker, older_than=_OUTBOX_GRACE)
         for queue in QUEUES:
-            self._wake_again(queue)
+            self._notify_again(queue)
 
     def _lead_pass(self) -> None:
         self._notice_gap()
@@ -110,8 +110,8 @@ class Reconciler:
         if claims:
             outbox.flush_outbox(self._database, self._broker)
 
-    def _wake_again(self, queue: str) -> None:
-        """Send new wake-ups when the broker holds fewer messages than there are jobs that wait for one."""
+    def _notify_again(self, queue: str) -> None:
+        """Send new notifications when the broker holds fewer messages than there are jobs that wait for one."""
         with self._database.read() as session:
             missing = queries.count_due(session, queue) - self._broker.waiting(queue)
             if missing <= 0:
@@ -121,8 +121,8 @@ class Reconciler:
         if not waiting:
             return
         self._broker.notify(waiting, queue)
-        transitions.note_wake_ups(self._database, waiting)
-        _log.warning("wake_ups_sent_again", queue=queue, count=len(waiting))
+        transitions.record_notified(self._database, waiting)
+        _log.warning("notifications_sent_again", queue=queue, count=len(waiting))
 
 
 def _silence_message(claim: Claim) -> str:

@@ -16,7 +16,20 @@ from dataclasses import asdict
 from datetime import timedelta
 from typing import Any, cast
 
-from sqlalchemy import Executable, Table, bindparam, case, delete, insert, literal, or_, select, update
+from sqlalchemy import (
+    Executable,
+    String,
+    Table,
+    bindparam,
+    case,
+    delete,
+    insert,
+    literal,
+    or_,
+    select,
+    type_coerce,
+    update,
+)
 from sqlalchemy.orm import Session
 
 from core.database import Database, announce
@@ -77,7 +90,7 @@ _CLAIM = (
         stage=None,
     )
     .returning(
-        _JOBS.c.kind,
+        type_coerce(_JOBS.c.kind, String),
         _JOBS.c.attempts,
         _JOBS.c.max_attempts,
         _JOBS.c.image_id,
@@ -112,7 +125,7 @@ _RECORD_USAGE = _CLAIMED.values(usage=bindparam("used"))
 
 
 def create(session: Session, spec: JobSpec) -> str:
-    """Insert a queued job and its wake-up in the caller's transaction; returns the job's id."""
+    """Insert a queued job and its notification in the caller's transaction; returns the job's id."""
     job_id = new_id("job")
     now = utc_now()
     session.execute(_CREATE, asdict(spec) | {"id": job_id, "created_at": now, "due_at": now, "woken_at": now})
@@ -282,8 +295,8 @@ def wake(session: Session, job_ids: Sequence[str]) -> None:
         outbox.enqueue(session, job_id, queue, now)
 
 
-def note_wake_ups(database: Database, job_ids: Sequence[str]) -> None:
-    """Note that the broker was handed new wake-ups of these jobs."""
+def record_notified(database: Database, job_ids: Sequence[str]) -> None:
+    """Note that the broker was handed new notifications of these jobs."""
     database.execute_alone(update(_JOBS).where(_JOBS.c.id.in_(job_ids)).values(woken_at=utc_now()))
 
 

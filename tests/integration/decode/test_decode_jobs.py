@@ -44,6 +44,8 @@ class Slow:
     name = "slow"
     generative = False
     steps_done, steps_total = 0, 100
+    is_done = False
+    failure = None
 
     def __init__(self, context: WorkContext) -> None:
         self._context = context
@@ -66,7 +68,7 @@ class Slow:
 
 
 def test_cancelled_decode_takes_no_further_step(context: WorkContext, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("workers.context._ASK_SECONDS", 0.0)
+    monkeypatch.setattr("workers.context._CHECK_SECONDS", 0.0)
     slow = Slow(context)
 
     with pytest.raises(Cancelled):
@@ -78,7 +80,7 @@ def test_cancelled_decode_takes_no_further_step(context: WorkContext, monkeypatc
 
 def test_job_that_was_taken_back_is_not_gone_on_with(context: WorkContext, monkeypatch: pytest.MonkeyPatch) -> None:
     # A hundred steps that do nothing may all be over before the database would be asked a second time.
-    monkeypatch.setattr("workers.context._ASK_SECONDS", 0.0)
+    monkeypatch.setattr("workers.context._CHECK_SECONDS", 0.0)
     assert not context.check_cancelled()
     with context.database.write() as session:
         transitions.requeue(session, context.claim, delay=timedelta(0), code=None, message=None, count_attempt=True)

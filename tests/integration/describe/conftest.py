@@ -11,6 +11,7 @@ import pytest
 from PIL import Image as Pillow
 
 from codec.options import EncodeOptions, Profile, parse_options
+from codec.weights.store import WeightsStore
 from core.archive import images, object_lifecycle
 from core.archive.images import NewImage
 from core.archive.object_lifecycle import NewObject
@@ -20,7 +21,7 @@ from core.events import EventLog
 from core.jobs import queries
 from core.jobs.job import JobSpec
 from core.jobs.lease import LeaseKeeper
-from core.settings import BrokerSettings, LMMSettings, NetworkSettings, WeightsSettings, WorkerSettings
+from core.settings import BrokerSettings, LMMSettings, NetworkSettings, WorkerSettings
 from core.storage.keys import original_key
 from core.storage.local import LocalStorage
 from models import Image, Job, JobKind
@@ -28,6 +29,7 @@ from models.base import new_id
 from tests.lmm_server.server import LMMTestServer
 from workers.handlers import Handlers
 from workers.runner import Runner
+from workers.services import WorkerServices
 
 one_database = pytest.mark.parametrize("database_settings", ["sqlite"], indirect=True)
 """For tests of what no database has a part in."""
@@ -50,21 +52,10 @@ class Desk:
         self._keeper = LeaseKeeper(database, settings.lease)
         self._events = EventLog(broker)
         self._broker = Broker(broker)
-        lmm_settings, weights = LMMSettings(**lmm), WeightsSettings(path=folder / "no-weights")
-        self.bench = Handlers(
-            database,
-            self.storage,
-            self._broker,
-            broker,
-            lmm_settings,
-            settings,
-            weights,
-            NetworkSettings(),
-            Profile.LITE,
-        )
-        self._runner = Runner(
-            "test", self.bench, database, self.storage, self._broker, self._events, self._keeper, settings
-        )
+        weights = WeightsStore(folder / "no-weights")
+        services = WorkerServices(settings, database, self.storage, self._broker, self._events, weights)
+        self.handlers = Handlers(services, broker, LMMSettings(**lmm), NetworkSettings(), Profile.LITE)
+        self._runner = Runner("test", self.handlers, services, self._keeper)
         self._keeper.start()
 
     def submit(self, data: bytes, **options: Any) -> str:
@@ -102,7 +93,7 @@ class Desk:
 
     def close(self) -> None:
         """Give everything back."""
-        for part in (self.bench, self._keeper, self._events, self._broker):
+        for part in (self.handlers, self._keeper, self._events, self._broker):
             part.close()
 
 

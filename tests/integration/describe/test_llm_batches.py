@@ -29,8 +29,8 @@ def desk(open_desk: OpenDesk) -> Desk:
 
 
 def _carrier(desk: Desk) -> BatchDispatcher:
-    desk.bench.warm_up(["encode"])
-    carrier = desk.bench._dispatcher
+    desk.handlers.warm_up(["encode"])
+    carrier = desk.handlers._dispatcher
     assert carrier is not None
     return carrier
 
@@ -171,7 +171,7 @@ def test_lot_of_a_process_that_died_at_any_step_is_carried_on(open_desk: OpenDes
     carrier._gather()
     (lot,) = llm_batches.open_batches(desk.database)
     file_id = carrier._upload(lot)
-    batch_id = desk.bench._shop.batches.create(file_id, lambda: False)  # type: ignore[union-attr]
+    batch_id = desk.handlers._resources.batches.create(file_id, lambda: False)  # type: ignore[union-attr]
     # It died here, before the batch's name was written down and in the middle of its claim.
     assert llm_batches.claim(desk.database, lot.id, "dead", timedelta(seconds=30))
     other = _carrier(open_desk(batch_gather_count=1, batch_poll=3600))
@@ -313,7 +313,7 @@ def test_server_without_a_batch_api_is_asked_directly(open_desk: OpenDesk, lmm_s
 def _upload_again(desk: Desk) -> str:
     (info,) = desk.storage.list("requests/")
     line = desk.storage.get(info.key, max_bytes=1 << 24)
-    return desk.bench._shop.batches.upload([line], lambda: False)  # type: ignore[union-attr]
+    return desk.handlers._resources.batches.upload([line], lambda: False)  # type: ignore[union-attr]
 
 
 def _at_once(calls: list[Callable[[], None]]) -> None:

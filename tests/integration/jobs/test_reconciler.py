@@ -1,4 +1,4 @@
-"""Lost wake-ups, unsent wake-ups and dead workers, on both databases and a real Redis."""
+"""Lost notifications, unsent notifications and dead workers, on both databases and a real Redis."""
 
 from datetime import timedelta
 from pathlib import Path
@@ -42,19 +42,19 @@ def _outbox_size(database: Database) -> int:
         return session.scalar(select(func.count(OutboxRow.id))) or 0
 
 
-def test_wake_up_of_a_process_that_died_before_sending_it_is_sent(
+def test_notification_of_a_process_that_died_before_sending_it_is_sent(
     database: Database, broker: Broker, reconciler: Reconciler
 ) -> None:
     _queued(database, 3)
     reconciler.make_pass()
-    assert broker.waiting(MAINTENANCE) == 0, "fresh wake-ups belong to the process that committed them"
+    assert broker.waiting(MAINTENANCE) == 0, "fresh notifications belong to the process that committed them"
     _age(database)
     reconciler.make_pass()
     assert broker.waiting(MAINTENANCE) == 3
     assert _outbox_size(database) == 0
 
 
-def test_wake_ups_lost_with_redis_are_sent_again_once(
+def test_notifications_lost_with_redis_are_sent_again_once(
     database: Database, broker: Broker, reconciler: Reconciler, broker_settings: BrokerSettings
 ) -> None:
     _queued(database, 50)
@@ -89,13 +89,13 @@ def test_sender_survives_a_broker_that_is_away(database: Database, tmp_path: Pat
     sender.start()
     sender.notify(_queued(database, 2), MAINTENANCE)
     sender.close()
-    assert _outbox_size(database) == 2, "the rows stay until a broker has the wake-ups"
+    assert _outbox_size(database) == 2, "the rows stay until a broker has the notifications"
     with pytest.raises(BrokerUnavailable):
         outbox.flush_outbox(database, away)
 
 
-def test_sender_deletes_what_it_sent_and_no_later_wake_up(database: Database, broker: Broker) -> None:
-    """The job may have been claimed, have failed and be queued again before its first wake-up is deleted."""
+def test_sender_deletes_what_it_sent_and_no_later_notification(database: Database, broker: Broker) -> None:
+    """The job may have been claimed, have failed and be queued again before its first notification is deleted."""
     (job_id,) = _queued(database, 1)
     with database.write() as session:
         outbox.enqueue(session, job_id, MAINTENANCE, utc_now() + timedelta(minutes=1))

@@ -2,9 +2,10 @@
 
 import threading
 from datetime import timedelta
+from typing import Any
 
 import pytest
-from sqlalchemy import func, select, update
+from sqlalchemy import func, select, text, update
 
 from core.broker import MAINTENANCE
 from core.database import Database
@@ -33,7 +34,7 @@ def _state(database: Database, job_id: str) -> Job:
         return queries.get(session, job_id)
 
 
-def test_new_job_has_its_wake_up_enqueued_in_the_same_transaction(database: Database) -> None:
+def test_new_job_has_its_notification_enqueued_in_the_same_transaction(database: Database) -> None:
     with pytest.raises(RuntimeError), database.write() as session:
         transitions.create(session, JobSpec(JobKind.PROBE, MAINTENANCE))
         raise RuntimeError("the request failed")
@@ -167,3 +168,34 @@ def test_job_of_a_machine_whose_clock_is_ahead_is_claimed(database: Database) ->
     with database.write() as session:
         session.execute(update(Job).values(due_at=utc_now() + timedelta(seconds=3)))
     assert transitions.claim(database, job_id, "worker", LEASE) is not None
+
+
+def test_job_of_a_kind_that_this_version_does_not_know_can_be_claimed_and_ended(database: Database) -> None:
+    job_id = _queued(database)
+    with database.write() as session:
+        session.execute(text("UPDATE jobs SET kind = 'transcribe'"))
+    claim = transitions.claim(database, job_id, "worker", timedelta(seconds=-1))
+    assert claim is not None and claim.kind == "transcribe"
+    with database.write() as session:
+        assert [expired.kind for expired in queries.expired(session, 10)] == ["transcribe"]
+        transitions.fail(session, claim, "kind_unknown", "message")
+        assert session.scalar(text("SELECT state FROM jobs")) == "failed"
+
+
+def test_news_of_a_transition_is_published_after_its_commit_and_only_then(database: Database) -> None:
+    news: list[tuple[str, Any]] = []
+    database.publish = lambda job_id, _name, data: news.append((job_id, data["state"]))
+    job_id = _queued(database)
+    claim = _claimed(database, job_id)
+    with database.write() as session:
+        transitions.requeue(session, claim, count_attempt=True)
+        assert news == [(job_id, "running")]
+    with pytest.raises(RuntimeError), database.write() as session:
+        transitions.cancel(session, job_id)
+        raise RuntimeError("the request failed")
+    assert news == [(job_id, "running"), (job_id, "queued")]
+    with database.write() as session:
+        transitions.cancel(session, job_id)
+    with database.write() as session:
+        transitions.cancel(session, job_id)
+    assert news[2:] == [(job_id, "cancelled")], "it was cancelled once"

@@ -26,3 +26,24 @@ def _users(name: str) -> list[str]:
 
 def test_one_module_knows_where_a_stream_lies() -> None:
     assert _users("bitstream_key") == ["core/archive/bitstreams.py"]
+
+
+def _writers_of_jobs() -> list[str]:
+    """The modules that insert, update, delete or construct job rows, or take hold of the table to do so."""
+    statements = {"insert", "update", "delete", "insert_into"}
+    found = set()
+    for path in _modules(*PRODUCT):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Call):
+                function = node.func.id if isinstance(node.func, ast.Name) else getattr(node.func, "attr", "")
+                targets = {argument.id for argument in node.args if isinstance(argument, ast.Name)}
+                writes = function == "Job" or (function in statements and targets & {"Job", "_JOBS"})
+            else:
+                writes = isinstance(node, ast.Attribute) and ast.unparse(node) == "Job.__table__"
+            if writes:
+                found.add(str(path.relative_to(ROOT)))
+    return sorted(found)
+
+
+def test_one_module_writes_job_rows() -> None:
+    assert _writers_of_jobs() == ["core/jobs/transitions.py"]

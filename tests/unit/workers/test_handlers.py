@@ -10,11 +10,14 @@ import pytest
 from codec.decode.restorers import Restorers
 from codec.errors import WeightsMissing
 from codec.options import Profile
+from codec.weights.store import WeightsStore
 from core.broker import DECODE
-from core.settings import LMMSettings, NetworkSettings, WeightsSettings, WorkerSettings
+from core.errors import KindUnknown
+from core.settings import LMMSettings, NetworkSettings, WorkerSettings
 from models.job import JobKind
-from workers.decode.handler import Decoder
+from workers.decode.handler import DecodeHandler
 from workers.handlers import Handlers
+from workers.services import WorkerServices
 
 UNUSED: Any = None
 
@@ -45,19 +48,17 @@ def loading(monkeypatch: pytest.MonkeyPatch) -> Iterator[Loading]:
 def decoded(monkeypatch: pytest.MonkeyPatch) -> threading.Event:
     """Is set by a decode job."""
     decoded = threading.Event()
-    monkeypatch.setattr(Decoder, "decode_image", lambda *_: decoded.set())
+    monkeypatch.setattr(DecodeHandler, "__call__", lambda *_: decoded.set())
     return decoded
 
 
-def bench_of(profile: Profile, folder: Path) -> Handlers:
-    return Handlers(
-        UNUSED, UNUSED, UNUSED, UNUSED, LMMSettings(), WorkerSettings(), WeightsSettings(path=folder),
-        NetworkSettings(), profile,
-    )  # fmt: skip
+def handlers_of(profile: Profile, folder: Path) -> Handlers:
+    services = WorkerServices(WorkerSettings(), UNUSED, UNUSED, UNUSED, UNUSED, WeightsStore(folder))
+    return Handlers(services, UNUSED, LMMSettings(), NetworkSettings(), profile)
 
 
-def in_background(bench: Handlers, kind: JobKind) -> threading.Thread:
-    thread = threading.Thread(target=lambda: bench.work_for(kind)(UNUSED), daemon=True)
+def in_background(handlers: Handlers, kind: JobKind) -> threading.Thread:
+    thread = threading.Thread(target=lambda: handlers.of(kind)(UNUSED), daemon=True)
     thread.start()
     return thread
 
@@ -65,16 +66,16 @@ def in_background(bench: Handlers, kind: JobKind) -> threading.Thread:
 def test_decode_jobs_wait_for_the_networks_of_lite_and_others_do_not(
     loading: Loading, decoded: threading.Event, tmp_path: Path
 ) -> None:
-    bench = bench_of(Profile.LITE, tmp_path)
-    bench.warm_up([DECODE])
+    handlers = handlers_of(Profile.LITE, tmp_path)
+    handlers.warm_up([DECODE])
     assert loading.began.wait(10)
-    bench.work_for(JobKind.PROBE)(UNUSED)
-    thread = in_background(bench, JobKind.DECODE)
+    handlers.of(JobKind.PROBE)(UNUSED)
+    thread = in_background(handlers, JobKind.DECODE)
     assert not decoded.wait(0.2)
     loading.may_end.set()
     thread.join(10)
     assert decoded.is_set()
-    bench.close()
+    handlers.close()
 
 
 @pytest.mark.parametrize("error", [WeightsMissing("no such file"), RuntimeError("a defect")])
@@ -82,17 +83,17 @@ def test_decode_jobs_go_on_when_the_networks_cannot_be_loaded(
     loading: Loading, decoded: threading.Event, tmp_path: Path, error: Exception
 ) -> None:
     loading.error = error
-    bench = bench_of(Profile.LITE, tmp_path)
-    bench.warm_up([DECODE])
+    handlers = handlers_of(Profile.LITE, tmp_path)
+    handlers.warm_up([DECODE])
     loading.may_end.set()
-    in_background(bench, JobKind.DECODE).join(10)
+    in_background(handlers, JobKind.DECODE).join(10)
     assert decoded.is_set()
-    bench.close()
+    handlers.close()
 
 
 def test_networks_of_gigabytes_are_there_before_the_first_job(loading: Loading, tmp_path: Path) -> None:
-    bench = bench_of(Profile.SD21, tmp_path)
-    thread = threading.Thread(target=bench.warm_up, args=([DECODE],), daemon=True)
+    handlers = handlers_of(Profile.SD21, tmp_path)
+    thread = threading.Thread(target=handlers.warm_up, args=([DECODE],), daemon=True)
     thread.start()
     assert loading.began.wait(10)
     thread.join(0.2)
@@ -100,4 +101,9 @@ def test_networks_of_gigabytes_are_there_before_the_first_job(loading: Loading, 
     loading.may_end.set()
     thread.join(10)
     assert not thread.is_alive()
-    bench.close()
+    handlers.close()
+
+
+def test_unknown_kind_is_an_error_and_no_encode(tmp_path: Path) -> None:
+    with pytest.raises(KindUnknown, match="'transcribe'"):
+        handlers_of(Profile.LITE, tmp_path).of("transcribe")

@@ -1,0 +1,199 @@
+"""The steps of one encode job, in their order.
+
+A full picture is held under the picture semaphore only. Nobody waits for the language model there, so that many jobs
+may wait.
+"""
+
+import hashlib
+import time
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from typing import Self
+
+from PIL.Image import Image as Picture
+from sqlalchemy.orm import Session
+
+from codec.bitstream import RefCoarse, Stream
+from codec.bitstream.coarse.reference import encode_reference
+from codec.decode.coarse import rebuild_coarse
+from codec.encode.coarse.external import Reference
+from codec.encode.dependencies import EncodeDependencies, needs_model, resolve
+from codec.encode.describe.choose import ModelOutcome, ask
+from codec.encode.pipeline import Encoded, check_options, encode
+from codec.errors import StreamCorrupt
+from codec.nets.compression.load import find_in
+from codec.options import EncodeOptions, parse_options
+from codec.picture.open import open_picture
+from core.archive import bitstreams, images, object_lifecycle, references
+from core.archive.object_lifecycle import NewObject
+from core.describing import llm_batches
+from core.errors import LeaseLost
+from core.jobs import queries, transitions
+from core.storage.keys import request_key
+from models.description import DescriptionRecord
+from models.image import Image
+from workers.context import JobDeferred, WorkContext, temporary_copy
+from workers.encode.resources import EncodeResources
+
+_STAGE_SHARES: Mapping[str, tuple[float, float]] = {
+    # Where in the whole job each stage of the codec begins and ends.
+    "describe": (0.05, 0.5),
+    "locate": (0.5, 0.55),
+    "coarse": (0.55, 0.85),
+    "pack": (0.85, 0.9),
+}
+
+_DESCRIBE_SECONDS = ("describe", "total")
+"""The entries of the codec's own account that the wait for a model belongs to."""
+
+_KEPT_PIXELS = 1_000_000
+"""A picture up to this (3 MB) is kept while a model is asked; fetching and opening it again would take longer. A larger
+one is opened again, since as many may wait as the process has threads."""
+
+
+@dataclass(frozen=True)
+class Consultation:
+    """What came of asking the language model: nothing where none was needed, and the picture if it was kept."""
+
+    outcome: ModelOutcome | None = None
+    seconds: float = 0.0
+    picture: Picture | None = None
+
+
+@dataclass(frozen=True)
+class EncodeTask:
+    """One attempt to encode one image."""
+
+    context: WorkContext
+    resources: EncodeResources
+    image: Image
+    options: EncodeOptions
+    dependencies: EncodeDependencies
+
+    @classmethod
+    def load(cls, context: WorkContext, resources: EncodeResources) -> Self:
+        """Read the image and its options, and load the networks they need.
+
+        Raises LeaseLost for a deleted image, and CodecError children for options that cannot be met here: before a
+        model is paid.
+        """
+        with context.database.read() as session:
+            image = session.get(Image, context.claim.image_id)
+        if image is None or image.original_key is None:
+            raise LeaseLost("The image was deleted.")
+        options = parse_options(EncodeOptions, image.options)
+        dependencies = resolve(resources.dependencies, options, resources.weights)
+        check_options(options, dependencies, has_reference=image.reference_key is not None)
+        context.progress("fetch", 0.0)
+        return cls(context, resources, image, options, dependencies)
+
+    def consult_model(self) -> Consultation:
+        """Have the language model describe the picture where the options ask for it; raises JobDeferred for a job
+        that waits for a batch of requests."""
+        if not needs_model(self.options):
+            return Consultation()
+        with self.resources.slots.one(self.context.cancelled):
+            picture = self._open_original()
+            shown = self.resources.model_view(picture)
+            kept = picture if picture.width * picture.height <= _KEPT_PIXELS else None
+            del picture
+        self.context.progress("describe", _STAGE_SHARES["describe"][0])
+        if self.options.batch:
+            self._defer_for_batch(shown)
+        started = time.perf_counter()
+        outcome = ask(shown, self.dependencies, self.context.cancelled)
+        seconds = time.perf_counter() - started
+        if outcome.answer is not None:
+            transitions.record_usage(self.context.database, self.context.claim, asdict(outcome.answer.usage))
+        return Consultation(outcome, seconds, kept)
+
+    def encode(self, consultation: Consultation) -> Encoded:
+        """Encode the original; the seconds include the wait for the model."""
+        with self.resources.slots.one(self.context.cancelled):
+            encoded = encode(
+                consultation.picture or self._open_original(),
+                self.options,
+                source_name=self.image.name,
+                reference=self._reference(),
+                dependencies=self.dependencies,
+                outcome=consultation.outcome,
+                on_stage=self._progress,
+                cancelled=self.context.cancelled,
+                pack_stream=lambda stream: self.resources.coders.pack(stream, self.context.cancelled),
+            )
+        waits = dict.fromkeys(_DESCRIBE_SECONDS, consultation.seconds)
+        return replace(
+            encoded, seconds={stage: spent + waits.get(stage, 0.0) for stage, spent in encoded.seconds.items()}
+        )
+
+    def store(self, encoded: Encoded) -> str:
+        """Put the stream into storage; returns its SHA-256 in hexadecimal."""
+        self.context.progress("store", 0.9)
+        sha256 = hashlib.sha256(encoded.data).hexdigest()
+        bitstreams.put(self.context.database, self.context.storage, encoded.data, sha256)
+        return sha256
+
+    def verify(self, encoded: Encoded, sha256: str) -> None:
+        """Read the stored stream as a decoder would; raises before anything was recorded or deleted."""
+        self.context.progress("verify", 0.95)
+        data = bitstreams.get(self.context.storage, sha256)
+        stream = self.resources.coders.unpack(data, self.context.cancelled)
+        if _comparable(stream) != _comparable(encoded.stream):
+            raise StreamCorrupt("The stored stream reads differently from what was encoded; the original is kept.")
+        with self.resources.slots.one(self.context.cancelled):
+            rebuild_coarse(stream, reference=encoded.reference, find_network=find_in(self.resources.weights))
+
+    def record(self, session: Session, encoded: Encoded, sha256: str) -> dict[str, float]:
+        """Note the stream on the image and discard the original; returns the seconds of the stages."""
+        image = session.get(Image, self.image.id, with_for_update={"of": Image})
+        if image is None:
+            raise LeaseLost("The image was deleted.")
+        images.record_stream(session, image, encoded.stream, encoded.bits, sha256)
+        bitstreams.note_verified(session, sha256)
+        image.seconds, image.notes = dict(encoded.seconds), list(encoded.notes)
+        image.usage = queries.usage_of(session, self.context.claim)
+        items = [{"name": item.name, "detail": item.detail} for item in encoded.description.items]
+        content = {"items": items, "overall": encoded.description.overall}
+        session.merge(DescriptionRecord(image_id=image.id, describer=encoded.describer, content=content))
+        if not image.keep_original and image.original_key is not None:
+            object_lifecycle.drop(session, image.original_key, shared=False)
+            image.original_key = None
+        return dict(encoded.seconds)
+
+    def _progress(self, stage: str, fraction: float) -> None:
+        start, end = _STAGE_SHARES.get(stage, (0.05, 0.9))
+        self.context.progress(stage, start + (end - start) * fraction)
+
+    def _open_original(self) -> Picture:
+        assert self.image.original_key is not None
+        with temporary_copy(self.context.storage, self.image.original_key, self.image.original_sha256) as path:
+            return open_picture(path)
+
+    def _reference(self) -> Reference | None:
+        data = references.get(self.context.storage, self.image)
+        if data is None:
+            return None
+        return Reference(data, (self.image.declared_bits or 0) / (self.image.width * self.image.height))
+
+    def _defer_for_batch(self, shown: Picture) -> None:
+        """Defer the job until a batch brings its answer, unless it was deferred before: then it asks for itself."""
+        context, batches, patience = self.context, self.resources.batches, self.resources.patience
+        if batches is None or llm_batches.was_deferred(context.database, context.claim.job_id):
+            return
+        line = batches.request(shown)
+        if self.resources.cache.get(line.key) is not None:
+            return
+        sha256 = hashlib.sha256(line.data).hexdigest()
+        stored = NewObject(request_key(sha256), sha256, len(line.data))
+        object_lifecycle.store(context.database, context.storage, stored, line.data)
+        request = llm_batches.BatchItem(line.key, stored.key, stored.size_bytes, line.cost)
+        raise JobDeferred(lambda session: llm_batches.defer(session, context.claim, request, patience))
+
+
+def _comparable(stream: Stream) -> Stream:
+    """The stream with a reference's file replaced by its payload: the wrapper around it is rebuilt, not stored, and
+    need not have the bytes that the encoder's library wrote."""
+    if not isinstance(stream.coarse, RefCoarse):
+        return stream
+    payload = encode_reference(stream.coarse, stream.width, stream.height)
+    return replace(stream, coarse=replace(stream.coarse, file=payload))
