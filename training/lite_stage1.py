@@ -18,12 +18,22 @@ from torch import Tensor, nn
 
 from codec.metrics.perceptual_weights import load_perceptual_arrays
 from codec.nets.lite.rrdbnet import REDUCTION, RRDBNet
-from training.lite_stage1_loss import Discriminator, Stage1Loss, Weights, discriminator_loss, generator_loss, unit
+from training.lite_stage1_loss import (
+    LEAST_EDGE_PX,
+    Discriminator,
+    Stage1Loss,
+    Weights,
+    discriminator_loss,
+    generator_loss,
+    unit,
+)
 from training.lite_stage1_pictures import CoarsePairs
-from training.lite_stage1_teacher import frozen_below, network_of_teacher
+from training.lite_stage1_teacher import network_of_teacher, tail_of, trunk_above
 from training.runs import Run, weights_from
 
-_RATE, _JUDGE_RATE = 1e-4, 2e-4
+_RATE, _TRUNK_RATE, _JUDGE_RATE = 1e-4, 3e-5, 2e-4
+"""Of Adam. The trunk knows its matter from the teacher, and forgets it at a higher rate."""
+
 _BATCH, _EDGE_PX = 2, 160
 
 _SHIFT_PX = 8
@@ -54,12 +64,15 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=math.inf)
     parser.add_argument("--batch", type=int, default=_BATCH)
     parser.add_argument("--edge", type=int, default=_EDGE_PX, help="of the windows, in pixels")
-    parser.add_argument("--rate", type=float, default=_RATE, help="learning rate of the network")
+    parser.add_argument("--rate", type=float, default=_RATE, help="learning rate of what follows the blocks")
+    parser.add_argument("--trunk-rate", type=float, default=_TRUNK_RATE, help="learning rate of the blocks")
     for name, value in vars(Weights()).items():
         parser.add_argument(f"--{name}", type=float, default=value, help=f"weight of the part {name}")
     parser.add_argument("--threads", type=int, default=os.cpu_count() or 1, help="on the CPU")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     arguments = parser.parse_args()
+    if arguments.edge < LEAST_EDGE_PX + _SHIFT_PX or arguments.edge % REDUCTION:
+        parser.error(f"--edge: a multiple of {REDUCTION} from {LEAST_EDGE_PX + _SHIFT_PX} on")
     device = torch.device(arguments.device)
     torch.set_num_threads(arguments.threads)
     torch.manual_seed(0)
@@ -68,7 +81,8 @@ def main() -> None:
         pair.load_state_dict(weights_from(arguments.start))
     pair.to(device).to(memory_format=torch.channels_last)
     optimisers: dict[str, torch.optim.Optimizer] = {
-        "restorer": _adam(frozen_below(pair.restorer, arguments.frozen), arguments.rate),
+        "trunk": _adam(trunk_above(pair.restorer, arguments.frozen), arguments.trunk_rate),
+        "tail": _adam(tail_of(pair.restorer), arguments.rate),
         "discriminator": _adam(list(pair.discriminator.parameters()), _JUDGE_RATE),
     }
     run = Run(arguments.run, pair, optimisers, arguments.steps, arguments.minutes, seed=0, log_every=20)
@@ -98,10 +112,12 @@ def _step(
     pair.discriminator.requires_grad_(False)
     parts = loss.parts(restored, original, taps, real)
     parts["adversarial"] = generator_loss(pair.discriminator(unit(taps)))
-    optimisers["restorer"].zero_grad(set_to_none=True)
+    for name in ("trunk", "tail"):
+        optimisers[name].zero_grad(set_to_none=True)
     loss.weighted(parts).backward()
     torch.nn.utils.clip_grad_norm_(pair.restorer.parameters(), 1.0)
-    optimisers["restorer"].step()
+    for name in ("trunk", "tail"):
+        optimisers[name].step()
     pair.discriminator.requires_grad_(True)
     scores = [pair.discriminator(unit([tap.detach() for tap in each])) for each in (real, taps)]
     judged = discriminator_loss(*scores)

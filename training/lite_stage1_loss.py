@@ -28,15 +28,24 @@ _JUDGED_TAPS = (1, 2, 3)
 _JUDGE_WIDTH = 64
 
 
+LEAST_EDGE_PX = _BLOCK_PX = 64
+"""Edge of the blocks in whose spectra patterns are looked for, and of the smallest window."""
+
+_LUMA = (0.299, 0.587, 0.114)
+
+_NOTHING = 1e-6
+
+
 @dataclass(frozen=True)
 class Weights:
     """What each part of the loss counts."""
 
-    lpips: float = 1.0
+    lpips: float = 1.5
     dists: float = 1.0
     adversarial: float = 0.05
-    low: float = 1.0
-    pixel: float = 0.7
+    low: float = 1.5
+    pixel: float = 0.6
+    pattern: float = 0.2
 
 
 class Discriminator(nn.Module):
@@ -86,6 +95,7 @@ class Stage1Loss(nn.Module):
             "dists": self._dists.between(_statistics(restored, taps), _statistics(original, real)).mean(),
             "low": F.l1_loss(F.avg_pool2d(restored, _LOW_PX), F.avg_pool2d(original, _LOW_PX)),
             "pixel": F.l1_loss(restored, original),
+            "pattern": _patterns(restored, original),
         }
 
     def weighted(self, parts: Mapping[str, Tensor]) -> Tensor:
@@ -115,6 +125,36 @@ def discriminator_loss(real: list[Tensor], restored: list[Tensor]) -> Tensor:
 def _statistics(pictures: Tensor, taps: list[Tensor]) -> list[tuple[Tensor, Tensor, Tensor]]:
     flat = [values.flatten(2) for values in (pictures, *taps)]
     return [(values, values.mean(2), values.var(2, correction=0)) for values in flat]
+
+
+def _patterns(restored: Tensor, original: Tensor) -> Tensor:
+    """How far the restored windows' spectrum stands out at the frequencies of the network's grid, over its surroundings
+    and over the originals' spectrum there: the logarithm of what `codec.metrics.weave` measures, over all of them."""
+    spectrum, originals = _spectrum(restored), _spectrum(original)
+    peaks, ring = F.max_pool2d(spectrum, 3, 1), _ring_means(spectrum)
+    allowed = torch.maximum(ring, F.max_pool2d(originals, 3, 1)[..., 3:-3, 3:-3])
+    excess = F.relu((peaks[..., 3:-3, 3:-3] / allowed).log())
+    step = _BLOCK_PX // 8
+    places = torch.arange(step, _BLOCK_PX, step)
+    zeros = torch.zeros_like(places)
+    rows, columns = torch.cat((places, zeros, places, places)), torch.cat((zeros, places, places, _BLOCK_PX - places))
+    return excess[0, 0, rows, columns].mean()
+
+
+def _spectrum(pictures: Tensor) -> Tensor:
+    """(1, 1, 72, 72): the mean squared spectrum of all blocks' luma, continued by four bins at its ends."""
+    luma = (pictures * pictures.new_tensor(_LUMA).view(1, 3, 1, 1)).sum(1, keepdim=True)
+    blocks = F.unfold(luma, _BLOCK_PX, stride=_BLOCK_PX).transpose(1, 2).reshape(-1, _BLOCK_PX, _BLOCK_PX)
+    blocks = blocks - blocks.mean((1, 2), keepdim=True)
+    window = torch.hann_window(_BLOCK_PX, periodic=False, device=blocks.device)
+    power = torch.fft.fft2(blocks * window * window[:, None]).abs().square().mean(0) + _NOTHING
+    return F.pad(power[None, None], (4, 4, 4, 4), mode="circular")
+
+
+def _ring_means(spectrum: Tensor) -> Tensor:
+    """The mean of the bins three and four away from each."""
+    whole, inner = F.avg_pool2d(spectrum, 9, 1) * 81, F.avg_pool2d(spectrum[..., 2:-2, 2:-2], 5, 1) * 25
+    return (whole - inner) / (81 - 25)
 
 
 def _max_pool(values: Tensor) -> Tensor:

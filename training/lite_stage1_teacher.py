@@ -43,9 +43,15 @@ def _own_name(name: str) -> str:
     return f"{_LAYERS[layer]}.{leaf}"
 
 
-def frozen_below(network: RRDBNet, block: int) -> list[Tensor]:
-    """Freeze the first convolution and the blocks before `block`; gives the parameters that still learn."""
-    frozen = [network.first, *network.blocks[:block]] if block else []
-    for layer in frozen:
+def trunk_above(network: RRDBNet, block: int) -> list[Tensor]:
+    """The parameters of the blocks from `block` on, which learn; with `block` above 0 all before them are frozen."""
+    for layer in [network.first, *network.blocks[:block]] if block else []:
         layer.requires_grad_(False)
-    return [value for value in network.parameters() if value.requires_grad]
+    learning = [*network.blocks[block:], *([] if block else [network.first])]
+    return [value for layer in learning for value in layer.parameters()]
+
+
+def tail_of(network: RRDBNet) -> list[Tensor]:
+    """The parameters of all layers behind the blocks."""
+    layers = [network.trunk, *network.enlarged, *network.beside, network.full_size, network.last]
+    return [value for layer in layers for value in layer.parameters()]

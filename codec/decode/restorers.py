@@ -89,8 +89,8 @@ class Restorers:
             stage1 = find_stage1(self._store)
             return _NetworkSet((stage1.sha256,), lambda: load_stage1(self._store, stage1, self._device_config))
         if options.profile is Profile.LITE:
-            record = find_lite(self._store)
-            return _NetworkSet((record.sha256,), lambda: self._lite(record))
+            record, stage1 = find_lite(self._store), find_stage1(self._store)
+            return _NetworkSet((record.sha256, stage1.sha256), lambda: self._lite(record, stage1))
         files = find_files(self._store, options.profile)
         return _NetworkSet(files.digests, lambda: self._diffbir(files))
 
@@ -99,11 +99,12 @@ class Restorers:
         self._cache.release_idle(0.0)
         return get_restorer(name, network_set.load())
 
-    def _lite(self, record: Record) -> "Networks":
+    def _lite(self, record: Record, stage1: Record) -> "Networks":
         network, vocabulary = load_lite(self._store, record, self._device_config)
+        first = load_stage1(self._store, stage1, self._device_config)
         from codec.decode.diffusion.lite import LiteNetworks
 
-        return LiteNetworks(network, vocabulary)
+        return LiteNetworks(network, vocabulary, first)
 
     def _diffbir(self, files: NetworkFiles) -> "Networks":
         network = load_diffbir(self._store, files, self._device_config)

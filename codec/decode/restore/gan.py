@@ -15,13 +15,10 @@ from codec.decode.diffusion.memory import free_host_bytes, is_exhaustion, releas
 from codec.decode.diffusion.tiles import Sweep, Tiling
 from codec.decode.restore import RestoreRequest, run_to_end
 from codec.errors import OutOfMemory
-from codec.nets.lite.rrdbnet import REDUCTION, RRDBNet
+from codec.nets.lite.rrdbnet import BYTES_PER_PX, REDUCTION, RRDBNet
 
 _TILE_PX = 640
 """Edge of the largest tile: 768 x 512 is one. Always the same, so that free memory has no say in how pictures look."""
-
-_CALL_BYTES_PER_PX = 1500
-"""Of memory for each pixel of a tile while the network looks at it, in float32."""
 
 _HOST_BYTES_PER_PX = 24
 """Of main memory for each pixel of the picture: three float32 samples, and a few of 8 bits."""
@@ -43,7 +40,7 @@ class GANRestorer:
     def begin(self, request: RestoreRequest) -> "GANState":
         """Raises OutOfMemory before any memory is taken."""
         pixels = request.coarse.shape[0] * request.coarse.shape[1]
-        needed = _HOST_BYTES_PER_PX * pixels + _CALL_BYTES_PER_PX * min(pixels, self._tile_pixels)
+        needed = _HOST_BYTES_PER_PX * pixels + BYTES_PER_PX * min(pixels, self._tile_pixels)
         free = free_host_bytes()
         if needed > free:
             raise OutOfMemory(
@@ -77,9 +74,8 @@ class GANRestorer:
         return self._network.last.weight.device
 
     def _restored(self, values: torch.Tensor) -> torch.Tensor:
-        dtype = self._network.last.weight.dtype
         with torch.inference_mode():
-            restored: torch.Tensor = self._network(values.to(self._device, dtype))
+            restored: torch.Tensor = self._network(values.to(self._device))
         return restored.float().cpu()
 
 

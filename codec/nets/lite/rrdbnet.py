@@ -12,6 +12,9 @@ from torch import Tensor, nn
 REDUCTION = 4
 """Pixels along the edge of the square that one position of the trunk stands for."""
 
+BYTES_PER_PX = 1500
+"""Of memory for each pixel that the network looks at in float32; 1,180 were measured, and a quarter is added."""
+
 _FEATURES, _GROWTH = 64, 32
 _RESIDUAL_SCALE = 0.2
 """By which every residual is multiplied, because so deep a trunk would not be stable without."""
@@ -52,7 +55,8 @@ class RRDBNet(nn.Module):
         return network.eval().requires_grad_(False)
 
     def forward(self, coarse: Tensor) -> Tensor:
-        """The restored picture."""
+        """The restored picture, float32 unless all of the network is of another type."""
+        coarse = coarse.to(self.first.weight.dtype)
         squares = F.pixel_unshuffle(coarse, REDUCTION)
         first = self.first(squares.contiguous(memory_format=torch.channels_last))
         features = first + self.trunk(self.blocks(first))
@@ -60,7 +64,8 @@ class RRDBNet(nn.Module):
         for convolution, beside, picture in zip(self.enlarged, self.beside, sizes, strict=True):
             enlarged = F.interpolate(features, scale_factor=2, mode="nearest")
             features = _rectified(convolution(enlarged) + beside(picture.contiguous(memory_format=torch.channels_last)))
-        restored: Tensor = self.last(_rectified(self.full_size(features)))
+        # In bfloat16 a bright sample's neighbours are a whole step of 8 bits away.
+        restored: Tensor = self.last(_rectified(self.full_size(features)).to(self.last.weight.dtype))
         return restored
 
 

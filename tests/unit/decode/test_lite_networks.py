@@ -16,6 +16,7 @@ from codec.decode.diffusion.restorer import DiffusionRestorer
 from codec.decode.restorers import Restorers
 from codec.errors import WeightsCorrupt
 from codec.nets.lite.load import find_lite, load_lite
+from codec.nets.lite.rrdbnet import RRDBNet
 from codec.nets.loading.device_config import DeviceConfig
 from codec.options import DecodeOptions, Profile, Schedule, Solver
 from codec.weights.index import Record
@@ -172,3 +173,19 @@ def test_tiles_paint_what_the_whole_picture_would_have_been(networks: LiteNetwor
     error = np.mean((pictures[0] - pictures[1]) ** 2)
 
     assert 10 * np.log10(255**2 / error) >= 30
+
+
+def test_diffusion_begins_with_what_stage_1_makes_of_the_coarse_picture(tmp_path: Path) -> None:
+    store = WeightsStore(tmp_path)
+    network, vocabulary = load_lite(store, find_lite(store), CPU)
+    torch.manual_seed(3)
+    stage1 = RRDBNet(blocks=1).eval().requires_grad_(False)
+    picture = torch.rand(1, 3, 64, 64)
+
+    with torch.inference_mode():
+        alone = LiteNetworks(network, vocabulary).clean(picture)
+        behind = LiteNetworks(network, vocabulary, stage1).clean(picture)
+        expected = stage1(picture).clamp(0, 1)
+
+    assert torch.equal(alone, picture)
+    assert torch.equal(behind, expected) and not torch.equal(behind, picture)
