@@ -17,7 +17,7 @@ from tests.lmm_server.server import LMMTestServer
 from tests.lmm_server.state import Batch
 from tests.upgrade.answers import answers_of, pages
 
-pytestmark = pytest.mark.timeout(300)
+pytestmark = pytest.mark.timeout(600)
 
 _BILLION = 1_000_000_000
 _LOT_RESERVED = 2_269_000
@@ -111,7 +111,7 @@ def test_open_jobs_are_finished_and_nothing_is_lost_or_left(old_archive: OldArch
     spent, reserved = _money(old_archive)
     old_archive.migrate()
     with old_archive.service(_settings(lmm_server)) as client:
-        wait_for(lambda: _all_ended(client), 180, "every job ends")
+        wait_for(lambda: _all_ended(client), 300, "every job ends")
         new = answers_of(client)
     jobs, images = _by_id(new["jobs"]), _by_id(new["images"])
 
@@ -182,9 +182,19 @@ def test_open_jobs_are_finished_and_nothing_is_lost_or_left(old_archive: OldArch
     old_archive.grow_older(AGE)
     needed = _needed(old_archive, new)
     with old_archive.service(_settings(lmm_server)) as client:
-        wait_for(lambda: len(old_archive.objects) <= needed.total(), 30, "what is loose is swept")
+        wait_for(lambda: len(old_archive.objects) <= needed.total(), 60, "what is loose is swept")
         assert Counter(map(_sha256, old_archive.objects)) == needed
+        assert _catalogue(old_archive) == needed
         assert answers_of(client)["content_sha256"] == new["content_sha256"]
+
+
+def test_migration_catalogues_every_object_that_is_not_loose(old_archive: OldArchive) -> None:
+    with old_archive.engine() as engine, engine.connect() as connection:
+        loose = {key.rpartition("/")[2] for key in connection.scalars(text("SELECT key FROM loose_objects"))}
+    old_archive.migrate()
+    files = [path for path in old_archive.objects if path.name not in loose]
+    assert (len(files), len(loose)) == (len(old_archive.objects) - 4, 4)
+    assert _catalogue(old_archive) == Counter(map(_sha256, files))
 
 
 def _all_ended(client: httpx.Client) -> bool:
@@ -196,6 +206,12 @@ def _money(archive: OldArchive) -> tuple[int, int]:
     with archive.engine() as engine, engine.connect() as connection:
         ((spent, reserved),) = connection.execute(text("SELECT spent, reserved FROM spending")).all()
     return int(spent), int(reserved)
+
+
+def _catalogue(archive: OldArchive) -> Counter[str]:
+    """SHA-256 of every object that storage should have."""
+    with archive.engine() as engine, engine.connect() as connection:
+        return Counter(connection.scalars(text("SELECT sha256 FROM stored_objects")))
 
 
 def _needed(archive: OldArchive, answers: dict[str, Any]) -> Counter[str]:
