@@ -30,6 +30,7 @@ from codec.weights.manifest import Licence, Part
 from codec.weights.shipped import FOLDER
 from training.lite_coarse_pictures import SCALE
 from training.lite_vocabulary import vocabulary_from
+from training.runs import weights_from
 
 _LICENCE = Licence("Apache-2.0", "https://www.apache.org/licenses/LICENSE-2.0")
 _TEACHERS_LICENCE = Licence("BSD-3-Clause", "https://github.com/xinntao/Real-ESRGAN/blob/master/LICENSE")
@@ -43,7 +44,7 @@ def main() -> None:
     parser.add_argument("--coarse", type=Path, nargs=3, default=(), help="runs of the coarse codecs, rates 1 to 3")
     parser.add_argument("--replace-coarse", action="store_true", help="files made with the old ones become unreadable")
     parser.add_argument("--stage1", type=Path, help="run of stage 1")
-    parser.add_argument("--restorer", type=Path, help="run of the diffusion restorer")
+    parser.add_argument("--restorer", type=Path, help="run of the diffusion restorer, or its file, to be packed anew")
     parser.add_argument("--folder", type=Path, default=FOLDER)
     arguments = parser.parse_args()
     arguments.folder.mkdir(exist_ok=True)
@@ -81,7 +82,7 @@ def _stage1(run: Path, folder: Path) -> Record:
 
 
 def _restorer(run: Path, folder: Path) -> Record:
-    tensors = _halved(_averaged(run))
+    tensors = to_int8(_averaged(run))
     tensors[VOCABULARY] = torch.from_numpy(vocabulary_from(run).known)
     return _saved(folder, "lite-restorer", tensors, Part.RESTORER, ARCHITECTURE)
 
@@ -96,6 +97,8 @@ def write_index(folder: Path, records: Mapping[str, Record]) -> None:
 
 
 def _averaged(run: Path) -> dict[str, Tensor]:
+    if run.is_file():
+        return weights_from(run)
     kept: Mapping[str, dict[str, Tensor]] = torch.load(run / "state.pt", map_location="cpu", weights_only=True)
     return dict(kept["averaged"])
 

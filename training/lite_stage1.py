@@ -59,7 +59,7 @@ def main() -> None:
     parser.add_argument("--run", type=Path, required=True, help="folder of the run; one that exists goes on")
     parser.add_argument("--teacher", type=Path, required=True, help="Real-ESRGAN x4plus (.safetensors)")
     parser.add_argument("--frozen", type=int, default=0, help="blocks that stay the teacher's, with all before them")
-    parser.add_argument("--from", dest="start", type=Path, help="another run's folder to begin with")
+    parser.add_argument("--from", dest="start", type=Path, help="another run, or a released file, to begin with")
     parser.add_argument("--steps", type=int, default=1_000_000)
     parser.add_argument("--minutes", type=float, default=math.inf)
     parser.add_argument("--batch", type=int, default=_BATCH)
@@ -78,7 +78,9 @@ def main() -> None:
     torch.manual_seed(0)
     pair = Pair(network_of_teacher(arguments.teacher))
     if arguments.start is not None:
-        pair.load_state_dict(weights_from(arguments.start))
+        begun = weights_from(arguments.start)
+        # A released file has no discriminator beside the network.
+        (pair if arguments.start.is_dir() else pair.restorer).load_state_dict(begun)
     pair.to(device).to(memory_format=torch.channels_last)
     optimisers: dict[str, torch.optim.Optimizer] = {
         "trunk": _adam(trunk_above(pair.restorer, arguments.frozen), arguments.trunk_rate),

@@ -12,6 +12,8 @@ import torch
 from safetensors.torch import load_file
 from torch import nn
 
+from codec.nets.lite.int8 import from_int8
+
 _WARM_UP = 0.02
 """Share of a run in which the learning rate rises, because Adam's first steps know nothing of the gradients' sizes."""
 
@@ -24,7 +26,7 @@ def weights_from(path: Path) -> dict[str, torch.Tensor]:
     if path.is_dir():
         kept: dict[str, dict[str, torch.Tensor]] = torch.load(path / "state.pt", map_location="cpu", weights_only=True)
         return kept["network"]
-    return {key: value.float() for key, value in load_file(path).items() if value.is_floating_point()}
+    return from_int8({key: value for key, value in load_file(path).items() if value.dtype != torch.int32})
 
 
 @dataclass

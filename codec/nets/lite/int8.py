@@ -1,5 +1,7 @@
-"""Convolutions as 8-bit integers with one scale for each output channel: half of float16's size in a file. They are
-computed in floating point again."""
+"""Kernels and matrices as 8-bit integers with one scale for each output channel: half of float16's size in a file.
+
+They are computed in floating point again.
+"""
 
 from collections.abc import Mapping
 
@@ -16,14 +18,15 @@ _LEAST_VALUES = 2048
 
 
 def to_int8(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The same tensors for a file: kernels (O, I, h, w) as int8 with their scales, (O,) float32, others in float16."""
+    """The same tensors for a file: kernels (O, I, h, w) and matrices (O, I) as int8 with their scales, (O,) float32,
+    others in float16."""
     stored = {}
     for name, values in tensors.items():
-        if values.ndim != 4 or values.numel() < _LEAST_VALUES:
+        if values.ndim < 2 or values.numel() < _LEAST_VALUES:
             stored[name] = values.half().contiguous()
             continue
-        scale = (values.float().abs().amax((1, 2, 3)) / _LARGEST).clamp_min(torch.finfo(torch.float32).tiny)
-        stored[name] = (values.float() / scale.view(-1, 1, 1, 1)).round().to(torch.int8).contiguous()
+        scale = (values.float().abs().flatten(1).amax(1) / _LARGEST).clamp_min(torch.finfo(torch.float32).tiny)
+        stored[name] = (values.float() / _beside(scale, values)).round().to(torch.int8).contiguous()
         stored[name + SCALE] = scale
     return stored
 
@@ -33,7 +36,12 @@ def from_int8(stored: Mapping[str, Tensor]) -> dict[str, Tensor]:
     tensors = {}
     for name, values in stored.items():
         if values.dtype == torch.int8:
-            tensors[name] = values.float() * stored[name + SCALE].float().view(-1, *(1,) * (values.ndim - 1))
+            tensors[name] = values.float() * _beside(stored[name + SCALE].float(), values)
         elif not name.endswith(SCALE):
             tensors[name] = values.float()
     return tensors
+
+
+def _beside(scale: Tensor, values: Tensor) -> Tensor:
+    """(O,) with the dimensions of `values`, (O, ...)."""
+    return scale.view(-1, *(1,) * (values.ndim - 1))

@@ -85,6 +85,7 @@ def load_lite(store: WeightsStore, record: Record, device_config: DeviceConfig) 
     try:
         import torch
 
+        from codec.nets.lite.int8 import from_int8
         from codec.nets.lite.network import LiteRestorer
         from codec.nets.lite.vocabulary import Vocabulary
         from codec.nets.loading.checkpoint import read_tensors
@@ -98,10 +99,9 @@ def load_lite(store: WeightsStore, record: Record, device_config: DeviceConfig) 
         raise WeightsCorrupt(f"{record.name} is no lite restorer: it has no vocabulary.")
     vocabulary = Vocabulary(known.numpy())
     try:
-        network = LiteRestorer.filled(tensors, len(vocabulary))
-    except RuntimeError as error:
+        network = LiteRestorer.filled(from_int8(tensors), len(vocabulary))
+    except (KeyError, RuntimeError) as error:
         raise WeightsCorrupt(f"{record.name} is no lite restorer: {str(error).splitlines()[-1].strip()}") from None
-    # Files hold halves of the size; a CPU computes faster and closer in float32.
     network.to(device, dtype).to(memory_format=torch.channels_last)
     if device_config.is_compiled:
         for part in (network.unet, network.control):
