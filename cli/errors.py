@@ -38,9 +38,10 @@ def fail_usage(message: str) -> typer.Exit:
 @contextmanager
 def usage_errors(*also: type[Exception]) -> Iterator[None]:
     """Codec errors, wrong settings and `also` are faults of the call as a whole: one sentence, exit status 2."""
+    faults: tuple[type[Exception], ...] = (CodecError, SettingsInvalid, *also)
     try:
         yield
-    except (CodecError, SettingsInvalid, *also) as error:
+    except faults as error:
         raise fail_usage(describe_error(error)["message"]) from None
 
 

@@ -14,6 +14,7 @@ from codec.atomic_files import write_atomically
 
 if TYPE_CHECKING:
     from codec.options import DecodeOptions
+    from codec.picture.save import PictureFormat
 
 _KEYS = ("width", "height", "schedule", "seed", "seconds")
 _MAX_REFERENCE_BYTES = 1 << 30
@@ -35,7 +36,7 @@ Examples:
 class _Task:
     pair: Pair
     options: "DecodeOptions"
-    format: str
+    format: "PictureFormat"
     reference: Path | None
     may_skip: bool
     shows_steps: bool = False

@@ -32,8 +32,8 @@ def doctor(
     as_json: Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")] = False,
 ) -> None:
     """Run every check; the help text is `_HELP`."""
-    from cli.commands.up import default_data_folder
     from cli.doctor_checks import local_checks, server_checks
+    from cli.local.paths import data_folder
     from cli.server.client import Client, ClientError
 
     found: list[Check] = []
@@ -43,7 +43,7 @@ def doctor(
         if not as_json:
             show(_line(check))
 
-    for check in local_checks(data or default_data_folder()):
+    for check in local_checks(data or data_folder()):
         _note(check)
     if server is not None:
         try:

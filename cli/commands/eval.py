@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from cli.errors import FAILED, describe_error, fail_usage, usage_errors
-from cli.local.file_plan import run_all
+from cli.local.file_plan import find_files, run_all
 from cli.output import print_json, say, show
 from codec.atomic_files import write_atomically
 from codec.errors import FeatureUnavailable, OptionError
@@ -44,8 +44,8 @@ _SHOWN_RATE = 2
 
 
 @dataclass(frozen=True)
-class _Asked:
-    """What the call asks for, in values that another process can be sent."""
+class _Call:
+    """The options of the call, as values that another process can be sent."""
 
     profile: str
     mode: str | None
@@ -61,7 +61,7 @@ class _Task:
     source: Path
     name: str
     number: int
-    asked: _Asked
+    call: _Call
     folder: Path | None
 
 
@@ -94,8 +94,8 @@ def evaluate(
     with usage_errors(OSError):
         sources = _sources(folder)
         processes = min(jobs, len(sources))
-        asked = _asked(profile, mode, describe, maps, restorer, peers, processes)
-        comparison = _comparison(asked)
+        call = _call_of(profile, mode, describe, maps, restorer, peers, processes)
+        comparison = _comparison(call)
         if plot is not None:
             from codec.metrics.plot import require_plots
 
@@ -104,7 +104,7 @@ def evaluate(
         say(f"{metric} is left out: {reason}.")
     with tempfile.TemporaryDirectory(prefix="misc-eval-") as kept:
         kept_in = Path(kept) if page is not None else None
-        tasks = [_Task(source, name, number, asked, kept_in) for number, (source, name) in enumerate(sources)]
+        tasks = [_Task(source, name, number, call, kept_in) for number, (source, name) in enumerate(sources)]
         if processes == 1:
             with usage_errors(OSError):
                 comparison.own.warm_up(comparison.settings)
@@ -129,19 +129,12 @@ def evaluate(
 
 def _sources(folder: Path) -> list[tuple[Path, str]]:
     """Pictures and the names that reports give them."""
-    if folder.is_file():
-        return [(folder, folder.name)]
-    if not folder.is_dir():
+    if not folder.exists():
         raise OptionError(f"There is no folder {folder}.")
-    files = sorted(path for path in folder.rglob("*") if path.suffix.lower() in PICTURE_SUFFIXES and path.is_file())
-    named = [(path, path.relative_to(folder)) for path in files]
-    found = [(path, str(name)) for path, name in named if not any(part.startswith(".") for part in name.parts)]
-    if not found:
-        raise OptionError(f"There is nothing to do in {folder}: no file ends in {', '.join(sorted(PICTURE_SUFFIXES))}.")
-    return found
+    return [(path, str(name)) for path, name in find_files([folder], PICTURE_SUFFIXES)]
 
 
-def _asked(
+def _call_of(
     profile: str | None,
     mode: str | None,
     describe: str,
@@ -149,7 +142,7 @@ def _asked(
     restorer: str | None,
     peers: str | None,
     processes: int,
-) -> _Asked:
+) -> _Call:
     from cli.local.networks import default_profile
 
     if maps not in ("on", "off"):
@@ -161,11 +154,11 @@ def _asked(
         )
     if describe not in ("local", "none") and not Path(describe).is_file():
         raise fail_usage(f"--describe must be local, none or a file; there is no file {describe}.")
-    return _Asked(profile or default_profile().value, mode, describe, maps == "on", restorer, _peers(peers), processes)
+    return _Call(profile or default_profile().value, mode, describe, maps == "on", restorer, _peers(peers), processes)
 
 
 def _peers(named: str | None) -> tuple[str, ...]:
-    """The peers asked for; those that are missing here are an error only where they were named."""
+    """The peers of `--peers`; those that are missing here are an error only where they were named."""
     peers_module = _metrics_package()
     if named == "none":
         return ()
@@ -198,7 +191,7 @@ def _metrics_package() -> Any:
 
 
 @lru_cache(maxsize=1)
-def _comparison(asked: _Asked) -> "Comparison":
+def _comparison(call: _Call) -> "Comparison":
     """Built once in each process, with its networks."""
     from cli.local.networks import restorers
     from cli.local.paths import weights_store
@@ -208,27 +201,27 @@ def _comparison(asked: _Asked) -> "Comparison":
     from codec.metrics.registry import load_metrics, share_processors
     from codec.options import Mode, Profile, RestorerName
 
-    share_processors(asked.processes)
+    share_processors(call.processes)
     captions: Captions | None = None
-    describe = asked.describe
+    describe = call.describe
     if describe not in ("local", "none"):
         captions, describe = load_captions(Path(describe)), "local"
-    profile = _member(Profile, asked.profile, "--profile")
-    if asked.restorer is None:
+    profile = _member(Profile, call.profile, "--profile")
+    if call.restorer is None:
         restorer = restorer_here(restorers(), profile)
     else:
-        restorer = _member(RestorerName, asked.restorer, "--restorer")
+        restorer = _member(RestorerName, call.restorer, "--restorer")
     settings: tuple[Setting, ...] = settings_of(
         weights_store(),
         profile=profile,
-        mode=None if asked.mode is None else _member(Mode, asked.mode, "--mode"),
+        mode=None if call.mode is None else _member(Mode, call.mode, "--mode"),
         describe=describe,
-        maps=asked.maps,
+        maps=call.maps,
         restorer=restorer,
     )
     restorers().check(settings[0].decode)
     metrics: Metrics = load_metrics()
-    return Comparison(OwnCodec(weights_store(), restorers()), settings, metrics, asked.peers, captions)
+    return Comparison(OwnCodec(weights_store(), restorers()), settings, metrics, call.peers, captions)
 
 
 def _member(kind: Any, value: str, option: str) -> Any:
@@ -247,7 +240,7 @@ def evaluate_one(task: _Task) -> dict[str, Any]:
         picture = open_picture(task.source)
         return {
             "rows": compare_picture(
-                picture, task.name, _comparison(task.asked), source_name=task.source.name, keep=_keeper(task)
+                picture, task.name, _comparison(task.call), source_name=task.source.name, keep=_keeper(task)
             )
         }
     except Exception as error:  # noqa: BLE001 - one bad picture must not stop the rest; its row carries the error
@@ -333,7 +326,8 @@ def _write(document: dict[str, Any], comparison: "Comparison", plot: Path | None
         plot_rates(plot, summary, comparison.metrics.is_distance, f"{count} pictures, means")
     if compressai is not None and summary:
         setting = comparison.settings[0]
-        words = f"mode {setting.encode.mode.value}, restorer {setting.decode.restorer_name.value}, {count} pictures"
+        mode = "" if setting.encode.mode is None else setting.encode.mode.value
+        words = f"mode {mode}, restorer {setting.decode.restorer_name.value}, {count} pictures"
         for codec in dict.fromkeys(entry["codec"] for entry in summary):
             path = compressai if codec == OURS else compressai.with_name(f"{compressai.stem}-{codec}.json")
             within = words if codec.startswith(OURS) else f"within the bytes of {OURS}, {words}"

@@ -14,6 +14,7 @@ import typer
 
 from cli.commands.encode import OnOff
 from cli.errors import FAILED, describe_error, fail_usage, failures, usage_errors
+from cli.local.file_plan import find_files
 from cli.output import print_json, progress_bar, say, show
 from cli.server.remote import KeyOption, ServerOption, connected
 from codec.media import PICTURE_SUFFIXES
@@ -147,23 +148,7 @@ def _tasks(inputs: list[Path], values: dict[str, Any], describe: str | None) -> 
         captions = load_captions(Path(describe))
     # Found here, a slip costs no upload; `keep_original` is the server's own.
     parse_options(EncodeOptions, {name: value for name, value in values.items() if name != "keep_original"})
-    return [_task(path, values, captions) for path in pictures_in(inputs)]
-
-
-def pictures_in(inputs: list[Path]) -> list[Path]:
-    """Named files as they are, and of folders everything that is called like a picture and not hidden."""
-    from codec.errors import OptionError
-
-    found = []
-    for source in inputs:
-        if source.is_dir():
-            below = sorted(path for path in source.rglob("*") if path.suffix.lower() in PICTURE_SUFFIXES)
-            found += [path for path in below if not any(part[0] == "." for part in path.relative_to(source).parts)]
-        else:
-            found.append(source)
-    if not found:
-        raise OptionError(f"There is no picture in {', '.join(map(str, inputs))}.")
-    return found
+    return [_task(path, values, captions) for path, _ in find_files(inputs, PICTURE_SUFFIXES)]
 
 
 def _task(path: Path, values: dict[str, Any], captions: "Captions | None") -> _Task:

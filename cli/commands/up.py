@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from cli.errors import FAILED
+from cli.local.paths import data_folder
 from cli.output import say
 
 _HELP = """Run the whole service on this machine: API, workers, Redis, and a data folder. Ctrl-C ends it.
@@ -31,13 +32,6 @@ def register(app: typer.Typer) -> None:
     app.command("up", help=_HELP)(up)
 
 
-def default_data_folder() -> Path:
-    """Where an archive lies when nobody says where: the same folder wherever the command is called."""
-    from platformdirs import user_data_path
-
-    return user_data_path("misc-archive", appauthor=False)
-
-
 def up(
     port: Annotated[
         int, typer.Option(min=0, max=65535, help="Port of the API on 127.0.0.1; 0 takes a free one.")
@@ -55,7 +49,7 @@ def up(
 
     started = time.monotonic()
     stack = EmbeddedStack(
-        data or default_data_folder(),
+        data or data_folder(),
         port,
         encode_workers=encode_workers,
         decode_workers=decode_workers,

@@ -330,7 +330,7 @@ def _bar(what: str, total: int) -> Iterator[Callable[[int], None]]:
 def _row(entry: "Listed") -> tuple[str, ...]:
     record, released = entry.record, entry.released
     known = record.sha256 if record else (released and (released.sha256 or released.sha256_prefix)) or ""
-    size = record.bytes if record else (released and released.bytes)
+    size = record.bytes if record else released.bytes if released else None
     licence = (record and record.licence) or (released and released.licence)
     part = record.part if record else released.part if released else ""
     return (

@@ -1,9 +1,9 @@
-"""Which output belongs to which input, how outputs are written, and the loop over many of them."""
+"""Which files a command works on, which output belongs to which input, and the loop over many of them."""
 
-import contextlib
 import os
 from collections import Counter
 from collections.abc import Callable, Collection, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 from cli.errors import describe_error
 from cli.output import progress_bar
 from codec.errors import OptionError
+from core.errors import ProcessLost
 
 
 @dataclass(frozen=True)
@@ -45,11 +46,8 @@ def plan_outputs(sources: Sequence[Path], out_name: str, suffixes: Collection[st
     else:
         if out.exists() and not out.is_dir():
             raise OptionError(f"{out} is a file; several inputs or a folder need a folder as their output.")
-        found = [entry for source in sources for entry in _files_of(source, suffixes)]
-        if not found:
-            names = ", ".join(map(str, sources))
-            raise OptionError(f"There is nothing to do in {names}: no file ends in {', '.join(sorted(suffixes))}.")
-        pairs = _distinct([(source, out / relative) for source, relative in found], new_suffix)
+        files = find_files(sources, suffixes)
+        pairs = _distinct([(source, out / relative) for source, relative in files], new_suffix)
         is_single = False
     for pair in pairs:
         if pair.target.exists() and pair.source.exists() and pair.target.samefile(pair.source):
@@ -57,13 +55,25 @@ def plan_outputs(sources: Sequence[Path], out_name: str, suffixes: Collection[st
     return Plan(tuple(pairs), is_single)
 
 
-def _files_of(source: Path, suffixes: Collection[str]) -> list[tuple[Path, Path]]:
-    """Files to take and their paths relative to what was named."""
-    if not source.is_dir():
-        return [(source, Path(source.name))]
-    files = sorted(path for path in source.rglob("*") if path.suffix.lower() in suffixes and path.is_file())
-    relative = [(path, path.relative_to(source)) for path in files]
-    return [pair for pair in relative if not any(part.startswith(".") for part in pair[1].parts)]
+def find_files(sources: Sequence[Path], suffixes: Collection[str]) -> list[tuple[Path, Path]]:
+    """The files that a command works on, each with its path relative to what was named.
+
+    Named files are taken as they are, whatever they are called and whether or not they are there; of a folder, every
+    file at any depth with one of the suffixes that neither is hidden nor lies in a hidden folder. Raises OptionError
+    where that is nothing.
+    """
+    files: list[tuple[Path, Path]] = []
+    for source in sources:
+        if not source.is_dir():
+            files.append((source, Path(source.name)))
+            continue
+        below = [path for path in sorted(source.rglob("*")) if path.suffix.lower() in suffixes and path.is_file()]
+        relative = [(path, path.relative_to(source)) for path in below]
+        files += [entry for entry in relative if not any(part.startswith(".") for part in entry[1].parts)]
+    if not files:
+        names = ", ".join(map(str, sources))
+        raise OptionError(f"There is nothing to do in {names}: no file ends in {', '.join(sorted(suffixes))}.")
+    return files
 
 
 def _distinct(entries: list[tuple[Path, Path]], new_suffix: str) -> list[Pair]:
@@ -104,52 +114,28 @@ def run_all(
     `work` must be importable by name and must not raise for a bad input; `died` gives the result of a task whose
     process was killed, as the system does when memory runs out.
     """
+    count = min(jobs, len(tasks))
     with progress_bar(len(tasks), verb) as bar:
-        if min(jobs, len(tasks)) < 2:
+        if count < 2:
             results = []
             for task in tasks:
                 results.append(work(task))
                 bar.advance("")
             return results
-        return _run_in_processes(work, tasks, min(jobs, len(tasks)), died, bar.advance)
+        from core.process_pool import ProcessPool
 
+        # Threads only wait for the processes. The pool is left first, so that an interrupted call ends at once.
+        with ThreadPoolExecutor(count) as threads, ProcessPool(count) as pool:
 
-def _run_in_processes(
-    work: Callable[[TaskT], dict[str, Any]],
-    tasks: Sequence[TaskT],
-    jobs: int,
-    died: Callable[[TaskT], dict[str, Any]],
-    advance: Callable[[str], None],
-) -> list[dict[str, Any]]:
-    import multiprocessing
-    from concurrent.futures import ProcessPoolExecutor, as_completed
-    from concurrent.futures.process import BrokenProcessPool
+            def run(task: TaskT) -> dict[str, Any]:
+                try:
+                    return pool.call(work, task)
+                except ProcessLost:
+                    return died(task)
+                finally:
+                    bar.advance("")
 
-    # Fresh processes: a fork would copy the threads' locks of the libraries that are loaded here.
-    context = multiprocessing.get_context("spawn")
-    results: dict[int, dict[str, Any]] = {}
-
-    def run(indices: Sequence[int], workers: int) -> None:
-        """Fill in the results of some tasks; those that a dying process took with it stay without one."""
-        with ProcessPoolExecutor(workers, mp_context=context) as pool:
-            futures = {pool.submit(work, tasks[index]): index for index in indices}
-            try:
-                for future in as_completed(futures):
-                    with contextlib.suppress(BrokenProcessPool):
-                        results[futures[future]] = future.result()
-                        advance("")
-            except BaseException:
-                pool.shutdown(wait=False, cancel_futures=True)
-                raise
-
-    run(range(len(tasks)), jobs)
-    # One process that dies takes its whole pool along, so what is left is done one by one to find the cause.
-    for index in [index for index in range(len(tasks)) if index not in results]:
-        run([index], 1)
-        if index not in results:
-            results[index] = died(tasks[index])
-            advance("")
-    return [results[index] for index in range(len(tasks))]
+            return list(threads.map(run, tasks))
 
 
 def died_result(pair: Pair, keys: Sequence[str]) -> dict[str, Any]:

@@ -202,7 +202,8 @@ class Client:
     def _pages(self, path: str, filters: Mapping[str, str | None]) -> Iterator[dict[str, Any]]:
         cursor: str | None = None
         while True:
-            page = self.get(path, limit=_PAGE_SIZE, cursor=cursor, **filters).json()
+            query: dict[str, Any] = dict(filters)
+            page = self.get(path, limit=_PAGE_SIZE, cursor=cursor, **query).json()
             yield from page["items"]
             cursor = page["next_cursor"]
             if cursor is None:

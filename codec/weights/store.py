@@ -53,7 +53,9 @@ def default_folder() -> Path:
         base = Path.home() / "Library" / "Application Support"
     else:
         base = Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share")
-    return base / "misc" / "weights"
+    folder, earlier = base / "misc-archive" / "weights", base / "misc" / "weights"
+    # Earlier versions kept gigabytes there, which processes that run may have open.
+    return earlier if earlier.is_dir() and not folder.exists() else folder
 
 
 class WeightsStore:

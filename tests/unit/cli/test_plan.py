@@ -6,9 +6,12 @@ from typing import Any
 
 import pytest
 
+from cli.commands import eval as evaluate
+from cli.commands import push
 from cli.local.file_plan import Pair, died_result, plan_outputs, run_all
 from codec.atomic_files import write_atomically
 from codec.errors import OptionError
+from codec.media import PICTURE_SUFFIXES
 
 
 def work(number: int) -> dict[str, Any]:
@@ -53,3 +56,17 @@ def test_names_that_would_collide_keep_their_suffixes(tmp_path: Path) -> None:
     assert [pair.target.name for pair in plan.pairs] == ["a.png.misc", "a.jpg.misc", "b.misc"]
     with pytest.raises(OptionError, match="different folders"):
         plan_outputs([Path("x/a.png"), Path("y/a.png")], str(tmp_path / "out"), {".png"}, ".misc")
+
+
+def test_encode_push_and_eval_choose_the_same_files_of_a_folder(tmp_path: Path) -> None:
+    for name in ("a.png", "b.JPG", "sub/c.webp", ".hidden.png", ".trash/d.png", "notes.txt"):
+        file = tmp_path / "in" / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(b"")
+    (tmp_path / "in" / "folder.png").mkdir()
+    names = ["a.png", "b.JPG", "sub/c.webp"]
+    source, out = tmp_path / "in", str(tmp_path / "out")
+    planned = [pair.source for pair in plan_outputs([source], out, PICTURE_SUFFIXES, ".misc").pairs]
+    assert planned == [source / name for name in names]
+    assert [task.path for task in push._tasks([source], {}, None)] == planned
+    assert evaluate._sources(source) == list(zip(planned, names, strict=True))

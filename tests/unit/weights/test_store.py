@@ -237,7 +237,18 @@ def test_default_folder_is_that_of_the_platform(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr("sys.platform", "linux")
     monkeypatch.setenv("XDG_DATA_HOME", "/data")
 
-    assert default_folder() == Path("/data/misc/weights")
+    assert default_folder() == Path("/data/misc-archive/weights")
+
+
+def test_folder_of_earlier_versions_is_used_while_it_is_the_only_one(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr("sys.platform", "linux")
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path))
+    (tmp_path / "misc" / "weights").mkdir(parents=True)
+    assert default_folder() == tmp_path / "misc" / "weights"
+    (tmp_path / "misc-archive" / "weights").mkdir(parents=True)
+    assert default_folder() == tmp_path / "misc-archive" / "weights"
 
 
 def test_index_is_read_by_others_while_it_changes(store: WeightsStore, tmp_path: Path) -> None:
