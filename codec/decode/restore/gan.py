@@ -11,6 +11,8 @@ import numpy.typing as npt
 import torch
 from PIL import Image
 
+from codec.bitstream.coarse.reference import encode_reference
+from codec.bitstream.stream import Coarse, ExternalCoarse, NetCoarse, RefCoarse
 from codec.decode.diffusion.memory import free_host_bytes, is_exhaustion, release
 from codec.decode.diffusion.tiles import Sweep, Tiling
 from codec.decode.restore import RestoreRequest, run_to_end
@@ -22,6 +24,11 @@ _TILE_PX = 640
 
 _HOST_BYTES_PER_PX = 24
 """Of main memory for each pixel of the picture: three float32 samples, and a few of 8 bits."""
+
+_COARSE_BPP, _FINE_BPP = 0.15, 0.4
+"""Bits of the coarse picture for each pixel up to which the network's picture is taken, and from which on the coarse
+one: the network draws anew what finer files hold better. On kodim01 and kodim23 the two come equally close by LPIPS at
+0.25 to 0.35; between the figures they are mixed."""
 
 _PREVIEW_EDGE_PX = 512
 
@@ -39,15 +46,15 @@ class GANRestorer:
 
     def begin(self, request: RestoreRequest) -> "GANState":
         """Raises OutOfMemory before any memory is taken."""
-        pixels = request.coarse.shape[0] * request.coarse.shape[1]
+        height, width = request.coarse.shape[:2]
+        pixels = height * width
         needed = _HOST_BYTES_PER_PX * pixels + BYTES_PER_PX * min(pixels, self._tile_pixels)
         free = free_host_bytes()
         if needed > free:
             raise OutOfMemory(
-                f"Restoring {request.coarse.shape[1]} x {request.coarse.shape[0]} pixels needs {needed >> 20} MB of "
-                f"main memory; {free >> 20} MB are free."
+                f"Restoring {width} x {height} pixels needs {needed >> 20} MB of main memory; {free >> 20} MB are free."
             )
-        return GANState(request.coarse, self._tile_pixels)
+        return GANState(request.coarse, _share(request.coarse_payload, width, height), self._tile_pixels)
 
     def step(self, states: Sequence["GANState"]) -> None:
         """One tile of each state. A state that cannot go on keeps the reason as its `failure`."""
@@ -80,9 +87,12 @@ class GANRestorer:
 
 
 class GANState:
-    """One coarse picture, (H, W, 3) uint8, on its way through the network tile by tile."""
+    """One coarse picture, (H, W, 3) uint8, on its way through the network tile by tile.
 
-    def __init__(self, coarse: npt.NDArray[np.uint8], max_tile_pixels: int) -> None:
+    `share` in [0, 1] is how much of the picture will be the network's; with none the network is not asked.
+    """
+
+    def __init__(self, coarse: npt.NDArray[np.uint8], share: float, max_tile_pixels: int) -> None:
         self.seconds: dict[str, float] = {}
         self.failure: Exception | None = None
         self._height, self._width = coarse.shape[:2]
@@ -90,7 +100,8 @@ class GANState:
         self._coarse = torch.from_numpy(np.pad(coarse, ends, mode="edge")).permute(2, 0, 1)[None]
         tiling = Tiling.cut(self._coarse.shape[2], self._coarse.shape[3], max_tile_pixels, REDUCTION)
         self._sweep = Sweep(tiling, channels=3, unit_px=1, device=torch.device("cpu"))
-        self.steps_total = len(tiling)
+        self.steps_total = len(tiling) if share else 0
+        self._share = share
         self._preview = Image.fromarray(coarse)
         self._preview.thumbnail((_PREVIEW_EDGE_PX, _PREVIEW_EDGE_PX))
 
@@ -102,7 +113,7 @@ class GANState:
     @property
     def is_done(self) -> bool:
         """Whether all tiles are restored."""
-        return self._sweep.is_done
+        return self.steps_done == self.steps_total
 
     def tile_values(self) -> torch.Tensor:
         """The tile whose turn it is, (1, 3, h, w) float32 in [0, 1]."""
@@ -123,7 +134,24 @@ class GANState:
 
     def picture(self) -> Image.Image:
         """The restored picture, once all tiles are done."""
-        return Image.fromarray(_as_bytes(self._sweep.result[:, :, : self._height, : self._width]))
+        mixed = self._sweep.result
+        if self._share < 1:
+            mixed = torch.lerp(self._coarse.float() / 255, mixed.clamp(0, 1), self._share)
+        return Image.fromarray(_as_bytes(mixed[:, :, : self._height, : self._width]))
+
+
+def _share(payload: Coarse | None, width: int, height: int) -> float:
+    """How much of the picture is the network's, by the bits that the coarse picture has for each pixel."""
+    if isinstance(payload, RefCoarse):
+        bits = 8 * len(encode_reference(payload, width, height))
+    elif isinstance(payload, NetCoarse):
+        bits = 8 * len(payload.payload)
+    elif isinstance(payload, ExternalCoarse):
+        bits = payload.declared_bits
+    else:
+        return 1.0
+    bpp = bits / (width * height)
+    return min(1.0, max(0.0, (_FINE_BPP - bpp) / (_FINE_BPP - _COARSE_BPP)))
 
 
 def _as_bytes(values: torch.Tensor) -> npt.NDArray[np.uint8]:

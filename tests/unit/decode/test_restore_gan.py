@@ -1,5 +1,6 @@
 """The GAN restorer: tiles that equal the whole, previews, failures that end one request, and the shipped weights."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,7 @@ import torch
 from PIL import Image
 from tiny_networks import ask, quarter_maps, textured
 
+from codec.bitstream.stream import ExternalCoarse, RefCoarse
 from codec.decode.restore import RestoreRequest, get_restorer
 from codec.decode.restore.gan import GANRestorer
 from codec.errors import FeatureUnavailable, OutOfMemory, WeightsCorrupt
@@ -64,6 +66,29 @@ def test_seed_texts_and_maps_change_nothing(network: RRDBNet) -> None:
     other = ask(textured(40, 60), maps=quarter_maps(), restorer="gan", res=None, seed=99)
 
     assert np.array_equal(restored(GANRestorer(network), plain), restored(GANRestorer(network), other))
+
+
+@pytest.mark.parametrize(("bits", "share"), [(1_000, 1.0), (3_520, 0.5), (6_400, 0.0)])
+def test_the_finer_the_coarse_picture_the_less_is_the_networks(network: RRDBNet, bits: int, share: float) -> None:
+    plain = request(100, 128)
+    payload = ExternalCoarse(bytes(16), declared_bits=bits)
+
+    restorer = GANRestorer(network)
+    anew = restored(restorer, plain).astype(float)
+    state = restorer.begin(replace(plain, coarse_payload=payload))
+    mixed = np.asarray(restorer.finish(state)).astype(float)
+
+    assert state.steps_total == (1 if share else 0)
+    expected = share * anew + (1 - share) * plain.coarse
+    assert np.abs(mixed - expected).max() <= (1.1 if 0 < share < 1 else 0)
+
+
+def test_wrapper_of_a_small_file_does_not_count_as_detail(network: RRDBNet) -> None:
+    file = write_coded("avif", Image.fromarray(textured(32, 32)).resize((32, 32)), 10, thorough=False)
+    small = replace(request(64, 64), coarse_payload=RefCoarse("avif", 2, file))
+
+    assert 8 * len(file) / 64**2 > 0.4, "with its wrapper it would be a fine one"
+    assert GANRestorer(network).begin(small).steps_total == 1
 
 
 def test_preview_shows_finished_tiles_over_the_coarse_picture(network: RRDBNet) -> None:
