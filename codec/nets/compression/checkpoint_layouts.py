@@ -1,4 +1,4 @@
-"""Names of a learned codec's weights as CompressAI has them now, out of checkpoints of any age and layout.
+"""The weights of a learned codec by CompressAI's present names, out of checkpoints of any age and layout.
 
 It reads no file and knows no architecture.
 """
@@ -7,6 +7,8 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from compressai.models.utils import remap_old_keys
+from compressai.zoo.pretrained import load_pretrained
 from torch import Tensor
 
 from codec.errors import WeightsCorrupt
@@ -27,9 +29,6 @@ _DERIVED = re.compile(
 )
 """Buffers that follow from the parameters. Probability tables among them are made anew, never taken from a file."""
 
-_BOTTLENECK = re.compile(r"entropy_bottleneck\._?(matri|bias|factor)(?:x|ces|es|s|)\.?([0-9])")
-_BOTTLENECK_NAMES = {"matri": "matrices", "bias": "biases", "factor": "factors"}
-
 
 def plain_state(loaded: Mapping[str, Any]) -> State:
     """The tensors that a codec consists of, by CompressAI's present names.
@@ -37,21 +36,12 @@ def plain_state(loaded: Mapping[str, Any]) -> State:
     Takes them in any of the published layouts, with or without the `module.` of data parallelism, with the names of
     older versions. Raises WeightsCorrupt when there are none, or more than any codec has.
     """
-    state = {}
-    for name, value in unwrap_state(loaded).items():
-        name = _present_name(name)
-        if isinstance(value, Tensor) and name.partition(".")[0] in PARTS and not _DERIVED.fullmatch(name):
-            state[name] = value.detach()
+    named = load_pretrained({name: value for name, value in unwrap_state(loaded).items() if isinstance(value, Tensor)})
+    parts = {name: value for name, value in named.items() if "." in name and name.partition(".")[0] in PARTS}
+    renamed = remap_old_keys("entropy_bottleneck", parts)
+    state = {name: value.detach() for name, value in renamed.items() if not _DERIVED.fullmatch(name)}
     if not state:
         raise WeightsCorrupt(f"The checkpoint has no weights of a learned codec: none begins with {', '.join(PARTS)}.")
     if sum(value.numel() for value in state.values()) > _MOST_WEIGHTS:
         raise WeightsCorrupt(f"The checkpoint claims more than {_MOST_WEIGHTS} weights.")
     return state
-
-
-def _present_name(name: str) -> str:
-    while name.startswith("module."):
-        name = name.removeprefix("module.")
-    name = name.replace(".downsample.", ".skip.")
-    found = _BOTTLENECK.fullmatch(name)
-    return f"entropy_bottleneck.{_BOTTLENECK_NAMES[found[1]]}.{found[2]}" if found else name

@@ -13,7 +13,6 @@ import torch
 from torch import Tensor
 
 from codec.errors import WeightsCorrupt
-from codec.nets.compression import crew
 
 Floats = npt.NDArray[np.float64]
 Fixed = npt.NDArray[np.int32]
@@ -35,11 +34,7 @@ _MOST_WEIGHT_BITS = 24
 """Finer than float32 weights of usual size."""
 
 _POSITIONS_AT_ONCE = 192
-"""Rows are convolved a few at a time, so that small pictures, too, give every core something to do: the neighbourhoods
-of so many positions, with 192 channels, take 3 MB."""
-
-LEAKY_SLOPE = 0.01
-
+"""Rows are convolved a few at a time: the neighbourhoods of so many positions, with 192 channels, take 7 MB."""
 
 _ROWS_TOGETHER = 4
 """Matrix libraries take rows by fours; two or three left over take longer than four."""
@@ -108,7 +103,7 @@ class ExactConvolution:
         result = np.empty((rows, factor, columns, factor, self.outputs), dtype=np.int32)
         at_once = max(1, _POSITIONS_AT_ONCE // columns)
 
-        def convolve(top: int) -> None:
+        for top in range(0, rows, at_once):
             bottom = min(rows, top + at_once)
             patches = np.empty((bottom - top, columns, self.edge, self.edge, channels))
             for down in range(self.edge):
@@ -118,8 +113,6 @@ class ExactConvolution:
             # Channel c * f^2 + a * f + b is the sub-pixel (a, b) of output channel c.
             shuffled = values.reshape(bottom - top, columns, self.outputs, factor, factor)
             result[top:bottom] = shuffled.transpose(0, 3, 1, 4, 2)
-
-        crew.in_pieces(convolve, range(0, rows, at_once))
         return result.reshape(rows * factor, columns * factor, self.outputs)
 
 

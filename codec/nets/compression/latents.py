@@ -12,7 +12,7 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
-from codec.nets.compression import crew, rans
+from codec.nets.compression import rans
 from codec.nets.compression.fixed_point import LIMIT, UNIT, ExactConvolution, Fixed, Floats, Whole
 from codec.nets.compression.tables import Integers, Tables, gaussian_tables, scale_table
 from codec.nets.compression.wavefront import ContextModel
@@ -133,8 +133,7 @@ class HyperpriorCoder:
             return port.exchange(gaussian_tables(), table_indexes(scales), target)
 
         if self.context is not None:
-            context = self.context
-            return Latents(crew.alone(lambda beside: context.run(values, settle, beside)), hyper_symbols)
+            return Latents(self.context.run(values, settle), hyper_symbols)
         return Latents(self._row_by_row(values, settle), hyper_symbols)
 
     def _row_by_row(
@@ -174,7 +173,7 @@ class _Writer:
     encoder: rans.Encoder
 
     def exchange(self, tables: Tables, indexes: Integers, wanted: Samples | Floats | None) -> Integers:
-        assert wanted is not None, "a writer is told what to write"
+        assert wanted is not None, "a writer has an analysis to write"
         symbols = np.clip(np.rint(wanted), -rans.VALUE_LIMIT, rans.VALUE_LIMIT).astype(np.int64)
         self.encoder.encode(tables, indexes.ravel(), symbols.ravel())
         return symbols

@@ -106,7 +106,8 @@ class LearnedCodec:
         for down, across in tile_spans(rows, columns, width=self._codec.width, reach=self._codec.synthesis_reach):
             part = latents.latent[down.outer_start : down.outer_end, across.outer_start : across.outer_end]
             with torch.inference_mode():
-                whole = self._codec.synthesis(torch.from_numpy(part.astype(np.float32)).mul_(1.0 / UNIT))
+                values = torch.from_numpy(part.astype(np.float32)).mul_(1.0 / UNIT).permute(2, 0, 1)[None]
+                whole = self._codec.synthesis(values.contiguous())[0].permute(1, 2, 0)
                 bottom, right = min(height, down.end * STRIDE), min(width, across.end * STRIDE)
                 top, left = down.start * STRIDE, across.start * STRIDE
                 over, before = down.outer_start * STRIDE, across.outer_start * STRIDE

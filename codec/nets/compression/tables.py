@@ -1,7 +1,7 @@
 """Probability tables as integers: of Gaussians at 64 scales, and of a hyperprior's own learned distributions.
 
-Everything is computed from constants and weights by `steady`, so that every machine has the same tables. It codes
-nothing itself.
+Everything is computed from constants and weights by `portable_math`, so that every machine has the same tables. It
+codes nothing itself.
 """
 
 from collections.abc import Mapping

@@ -6,14 +6,10 @@ depend only on earlier such diagonals ("wavefronts") and go together through eve
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property
 
 import numpy as np
-import torch
-from torch import Tensor
 
-from codec.nets.compression.crew import Beside, once_asked_for
-from codec.nets.compression.fixed_point import LIMIT, UNIT, ExactLinear, Fixed, Floats, product
+from codec.nets.compression.fixed_point import LIMIT, UNIT, ExactLinear, Fixed, Floats
 from codec.nets.compression.tables import Integers
 
 SLOPE = 3
@@ -23,10 +19,8 @@ TAPS = tuple((down, right) for down in range(-REACH, 1) for right in range(-REAC
 
 _AGES = [-(right + SLOPE * down) for down, right in TAPS]
 """How many wavefronts before the present one a neighbour was settled."""
-_NEW = [tap for tap, age in enumerate(_AGES) if age == 1]
-_OLD = [tap for tap, age in enumerate(_AGES) if age > 1]
 _KEPT = max(_AGES) + 1
-"""Wavefronts that later ones still look at, and the present one."""
+"""Wavefronts that later ones still need, and the present one."""
 
 Settle = Callable[[Integers, Integers, Floats, Floats], Integers]
 """Given rows and columns (n,) with scales and means (n, M) in units, their symbols (n, M)."""
@@ -43,31 +37,18 @@ class ContextModel:
     first: ExactLinear
     rest: tuple[ExactLinear, ...]
 
-    def run(self, hyper: Fixed, settle: Settle, beside: Beside = once_asked_for) -> Fixed:
-        """The latent (H, W, M) in units, its symbols settled wavefront by wavefront; `hyper`: (H, W, 2 * M).
-
-        Most of a wavefront's arithmetic needs nothing of the one before it and is done `beside` that one.
-        """
+    def run(self, hyper: Fixed, settle: Settle) -> Fixed:
+        """The latent (H, W, M) in units, its symbols settled wavefront by wavefront; `hyper`: (H, W, 2 * M)."""
         rows, columns, doubled = hyper.shape
         channels = doubled // 2
         latent = np.empty((rows, columns, channels), dtype=np.int32)
         recent = _Recent(rows, columns, channels)
-        waves = columns + SLOPE * (rows - 1)
-
-        def prepare(wave: int) -> Callable[[], Floats]:
-            return beside(lambda: self._prepare(wave, hyper, recent))
-
-        ahead = prepare(0)
-        for wave in range(waves):
-            sums = ahead()
-            if wave + 1 < waves:
-                ahead = prepare(wave + 1)
+        for wave in range(columns + SLOPE * (rows - 1)):
             on_rows, on_columns = recent.positions(wave)
             settled = np.empty((0, channels))
             # Pictures of one or two columns leave some wavefronts empty.
             if len(on_rows):
-                sums += product(recent.neighbours(wave, _NEW), self._new_matrix)
-                values = self.first.finish(sums)
+                values = self.first(np.concatenate([hyper[on_rows, on_columns], recent.neighbours(wave)], axis=1))
                 for layer in self.rest:
                     values = layer(values)
                 scales, means = values[:, :channels], values[:, channels:]
@@ -76,34 +57,13 @@ class ContextModel:
             recent.put(wave, settled)
         return latent
 
-    def _prepare(self, wave: int, hyper: Fixed, recent: "_Recent") -> Floats:
-        """The part of the first layer's sums that does not look at the wavefront just before."""
-        known = np.concatenate([hyper[recent.positions(wave)], recent.neighbours(wave, _OLD)], axis=1)
-        return product(known, self._old_matrix)
-
-    @cached_property
-    def _new_matrix(self) -> Tensor:
-        return self._by_taps[_NEW].flatten(0, 1)
-
-    @cached_property
-    def _old_matrix(self) -> Tensor:
-        hyper = self.first.matrix[: -self._by_taps[..., 0].numel()]
-        return torch.cat([hyper, self._by_taps[_OLD].flatten(0, 1)])
-
-    @property
-    def _by_taps(self) -> Tensor:
-        """(12, M, O)"""
-        inputs, outputs = self.first.matrix.shape
-        channels = inputs // (len(TAPS) + 2)
-        return self.first.matrix[2 * channels :].view(len(TAPS), channels, outputs)
-
 
 class _Recent:
-    """The wavefronts that later ones look at, each as a row: neighbours of consecutive positions lie side by side."""
+    """The wavefronts that later ones need, each as a row, so that neighbours of consecutive positions are adjacent."""
 
     def __init__(self, rows: int, columns: int, channels: int) -> None:
         self._rows, self._columns = rows, columns
-        # The first places of a row stand for what is above the picture and stay zero, as do those beside it.
+        # The first places of a row stand for what is above the picture and stay zero, as do those next to it.
         self._values = np.zeros((_KEPT, REACH + rows, channels))
 
     def positions(self, wave: int) -> tuple[Integers, Integers]:
@@ -111,17 +71,17 @@ class _Recent:
         on_rows = np.arange(*self._span(wave))
         return on_rows, wave - SLOPE * on_rows
 
-    def neighbours(self, wave: int, taps: list[int]) -> Floats:
-        """(n, taps * C) what lies around each position of a wavefront, zero outside the picture."""
+    def neighbours(self, wave: int) -> Floats:
+        """(n, 12 * C) what lies around each position of a wavefront, zero outside the picture."""
         top, bottom = self._span(wave)
-        found = np.empty((bottom - top, len(taps), self._values.shape[2]))
-        for place, tap in enumerate(taps):
-            row = TAPS[tap][0] + REACH
-            found[:, place] = self._values[(wave - _AGES[tap]) % _KEPT, top + row : bottom + row]
+        found = np.empty((bottom - top, len(TAPS), self._values.shape[2]))
+        for tap, ((down, _), age) in enumerate(zip(TAPS, _AGES, strict=True)):
+            row = down + REACH
+            found[:, tap] = self._values[(wave - age) % _KEPT, top + row : bottom + row]
         return found.reshape(len(found), found.shape[1] * found.shape[2])
 
     def put(self, wave: int, values: Floats) -> None:
-        """Take a wavefront's values in, in place of one that nobody looks at any more."""
+        """Take a wavefront's values in, in place of one that is no longer needed."""
         top, bottom = self._span(wave)
         row = self._values[wave % _KEPT]
         row[REACH:] = 0.0

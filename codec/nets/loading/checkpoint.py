@@ -4,11 +4,13 @@ Knows formats and layouts, no networks. Reads safetensors, what `torch.save` wro
 TorchScript archives; everything else is refused. Digests are the store's matter, before a file gets here.
 """
 
+import io
+import mmap
 import pickle
+import pickletools
 import struct
 import zipfile
-from collections.abc import Callable, Mapping
-from enum import Enum
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +19,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 
 from codec.errors import WeightsCorrupt
-from codec.nets.loading.pickle_names import RefusedPickle, check_names, loading_names
-from codec.nets.loading.torchscript import read_torchscript_tensors
+from codec.nets.loading.restricted_pickle import Module, RefusedPickle, load
 from codec.weights.digest import Identity
 
 LAYOUTS = ("network", "state_dict", "model_state_dict")
@@ -27,8 +28,8 @@ LAYOUTS = ("network", "state_dict", "model_state_dict")
 _MAX_PICKLE_BYTES = 64 * 1024 * 1024
 """The pickle holds names and shapes; that of the largest published file has less than 1 MB."""
 
-_MAX_ENTRIES = 20_000
-"""The largest published file has 2,405 tensors."""
+_MAX_ENTRIES = 50_000
+"""The largest published file has 2,405 tensors; a TorchScript module has several attributes for each."""
 
 _MAX_HEADER_BYTES = 100_000_000
 """What the safetensors format itself allows."""
@@ -43,11 +44,8 @@ _MALFORMED = (
 """What torch, zipfile and pickle raise for data that contradicts itself, or claims memory that there is not."""
 
 
-class _Format(Enum):
-    SAFETENSORS = "safetensors"
-    ZIP = "zip"
-    TORCHSCRIPT = "torchscript"
-    LEGACY = "legacy"
+_MAX_DEPTH = 32
+"""How deep TorchScript's modules nest. Objects may be shared, so a small pickle could stand for endlessly many."""
 
 
 def read_tensors(path: Path) -> dict[str, torch.Tensor]:
@@ -74,7 +72,7 @@ def read_checkpoint(path: Path) -> Mapping[str, Any]:
     """All that a checkpoint holds, still in its layout; the same errors as `read_tensors`."""
     before = Identity.of(path)
     try:
-        content = _READERS[_format_of(path)](path)
+        content = _content_of(path)
     except RefusedPickle as error:
         raise WeightsCorrupt(
             f"{path} is refused: {error}. A file of tensors alone does not need that. If you trust where it is from, "
@@ -99,65 +97,116 @@ def unwrap_state(content: Mapping[str, Any]) -> Mapping[str, Any]:
     return content
 
 
-def _format_of(path: Path) -> _Format:
-    """Told by content, since names lie. Tar archives, bare pickles and all else have no reader here."""
-    size = path.stat().st_size
+def _content_of(path: Path) -> Any:
     with path.open("rb") as file:
         head = file.read(len(_LEGACY_MAGIC))
-    if head == _LEGACY_MAGIC:
-        return _Format.LEGACY
-    if head.startswith(b"PK\x03\x04"):
-        return _zip_format(path, size)
-    if head[8:9] == b"{" and int.from_bytes(head[:8], "little") <= min(_MAX_HEADER_BYTES, size - 8):
-        return _Format.SAFETENSORS
-    raise ValueError("it is neither safetensors nor what torch.save writes, or it is cut off")
+        size = path.stat().st_size
+        if head[8:9] == b"{" and int.from_bytes(head[:8], "little") <= min(_MAX_HEADER_BYTES, size - 8):
+            return load_file(path)
+        if head != _LEGACY_MAGIC and not head.startswith(b"PK\x03\x04"):
+            raise ValueError("it is neither safetensors nor what torch.save writes, or it is cut off")
+        # A private copy, page by page where it is written to, because torch warns of tensors over constant memory.
+        mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY)
+    return _read_legacy(mapped) if head == _LEGACY_MAGIC else _read_zip(path, mapped)
 
 
-def _zip_format(path: Path, size: int) -> _Format:
+def _read_zip(path: Path, mapped: mmap.mmap) -> Any:
     with zipfile.ZipFile(path) as archive:
-        entries = archive.infolist()
-    names = [entry.filename for entry in entries]
-    if len(entries) > _MAX_ENTRIES:
-        raise ValueError(f"it has {len(entries)} entries")
-    # PyTorch packs the source code of a TorchScript archive, which is not read, and nothing else: whatever is packed
-    # or larger than the file is a bomb.
-    read = [entry for entry in entries if entry.filename.split("/")[1:2] != ["code"]]
-    if any(entry.compress_type != zipfile.ZIP_STORED for entry in read) or sum(e.file_size for e in read) > size:
+        entries = {entry.filename: entry for entry in _checked_entries(archive, len(mapped))}
+        root = next(iter(entries)).split("/")[0]
+        described = entries[f"{root}/data.pkl"]
+        if described.file_size > _MAX_PICKLE_BYTES:
+            raise ValueError(f"its pickle has {described.file_size} bytes")
+        pickled = archive.read(described)
+    storages: dict[str, torch.Tensor] = {}
+
+    def find_storage(key: str, dtype: torch.dtype, count: int) -> torch.Tensor:
+        entry = entries[f"{root}/data/{key}"]
+        if entry.file_size != count * dtype.itemsize:
+            raise ValueError(f"data/{key} has {entry.file_size} bytes, not {count} values")
+        if storages.setdefault(key, _values(mapped, _start(mapped, entry), dtype, count)).dtype != dtype:
+            raise ValueError(f"data/{key} is claimed to be two things")
+        return storages[key]
+
+    content = load(pickled, find_storage)
+    return _attributes_of(content) if isinstance(content, Module) else content
+
+
+def _checked_entries(archive: zipfile.ZipFile, size: int) -> list[zipfile.ZipInfo]:
+    """The entries apart from a TorchScript archive's source code, which is not read."""
+    everything = archive.infolist()
+    if len(everything) > _MAX_ENTRIES:
+        raise ValueError(f"it has {len(everything)} entries")
+    # PyTorch packs the source code and nothing else: whatever is packed or larger than the file is a bomb.
+    entries = [entry for entry in everything if entry.filename.split("/")[1:2] != ["code"]]
+    if any(entry.compress_type != zipfile.ZIP_STORED for entry in entries) or sum(e.file_size for e in entries) > size:
         raise ValueError("its entries are packed, or claim more than the file has")
     # Two readers must not take two different entries for the same one.
-    if len({e.filename.casefold() for e in read}) != len(read) or len({name.split("/")[0] for name in names}) != 1:
+    roots = {entry.filename.split("/")[0] for entry in everything}
+    if len({e.filename.casefold() for e in entries}) != len(entries) or len(roots) != 1:
         raise ValueError("its entries have no name of their own")
-    is_script = len(read) < len(entries) or any(name.endswith("/constants.pkl") for name in names)
-    return _Format.TORCHSCRIPT if is_script else _Format.ZIP
+    return entries
 
 
-def _read_zip(path: Path) -> Any:
-    with zipfile.ZipFile(path) as archive:
-        root = archive.namelist()[0].split("/")[0]
-        entry = archive.getinfo(f"{root}/data.pkl")
-        if entry.file_size > _MAX_PICKLE_BYTES:
-            raise ValueError(f"its pickle has {entry.file_size} bytes")
-        check_names(archive.read(entry), pickles=1)
-    with loading_names():
-        return torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+def _start(mapped: mmap.mmap, entry: zipfile.ZipInfo) -> int:
+    """Where a stored entry's bytes begin: after its own header, in which name and extra field may differ in length."""
+    name_length, extra_length = struct.unpack_from("<HH", mapped, entry.header_offset + 26)
+    return int(entry.header_offset + 30 + name_length + extra_length)
 
 
-def _read_legacy(path: Path) -> Any:
-    # The version and the machine come as pickles of their own before the content. Sizes in the content are claims, and
-    # torch asks the system for that much memory before it looks whether the file has it; but none of it is touched.
-    with path.open("rb") as file:
-        file.seek(len(_LEGACY_MAGIC))
-        check_names(file.read(_MAX_PICKLE_BYTES), pickles=3)
-    with loading_names():
-        return torch.load(path, map_location="cpu", weights_only=True)
+def _read_legacy(mapped: mmap.mmap) -> Any:
+    """Magic number, version and machine as pickles, then the content, the list of its storages, and their values."""
+    stream = io.BytesIO(mapped[:_MAX_PICKLE_BYTES])
+    pickles = []
+    for _ in range(5):
+        begun = stream.tell()
+        for _operation in pickletools.genops(stream):
+            pass
+        pickles.append(mapped[begun : stream.tell()])
+    described: dict[str, tuple[torch.dtype, int]] = {}
+
+    def describe(key: str, dtype: torch.dtype, count: int) -> torch.Tensor:
+        if described.setdefault(key, (dtype, count)) != (dtype, count):
+            raise ValueError(f"storage {key} is claimed to be two things")
+        return torch.empty(count, dtype=dtype, device="meta")
+
+    load(pickles[3], describe)
+    storages, at = {}, stream.tell()
+    for key in load(pickles[4], describe):
+        dtype, count = described[key]
+        if struct.unpack_from("<q", mapped, at) != (count,):
+            raise ValueError(f"storage {key} has another number of values than is claimed")
+        storages[key] = _values(mapped, at + 8, dtype, count)
+        at += 8 + count * dtype.itemsize
+    return load(pickles[3], lambda key, *_: storages[key])
 
 
-_READERS: dict[_Format, Callable[[Path], Any]] = {
-    _Format.SAFETENSORS: load_file,
-    _Format.ZIP: _read_zip,
-    _Format.TORCHSCRIPT: read_torchscript_tensors,
-    _Format.LEGACY: _read_legacy,
-}
+def _values(mapped: mmap.mmap, start: int, dtype: torch.dtype, count: int) -> torch.Tensor:
+    if start + count * dtype.itemsize > len(mapped):
+        raise ValueError("it claims more values than the file has")
+    if not count:
+        return torch.empty(0, dtype=dtype)
+    if start % dtype.itemsize:
+        # Processors differ in whether they read numbers across their own borders.
+        return torch.frombuffer(bytearray(mapped[start : start + count * dtype.itemsize]), dtype=dtype)
+    return torch.frombuffer(mapped, dtype=dtype, count=count, offset=start)
+
+
+def _attributes_of(root: Module) -> dict[str, torch.Tensor]:
+    """All tensors that TorchScript's modules hold, parameters, buffers or plain attributes, by dotted name."""
+    tensors: dict[str, torch.Tensor] = {}
+    names, pending = 0, [("", 0, root)]
+    while pending:
+        prefix, depth, module = pending.pop()
+        names += len(module.attributes)
+        if names > _MAX_ENTRIES or depth > _MAX_DEPTH:
+            raise ValueError("its modules nest without end")
+        for name, value in module.attributes.items():
+            if isinstance(value, torch.Tensor):
+                tensors[f"{prefix}{name}"] = value
+            elif isinstance(value, Module):
+                pending.append((f"{prefix}{name}.", depth + 1, value))
+    return tensors
 
 
 def _check_claims(path: Path, tensors: Mapping[str, torch.Tensor]) -> None:
@@ -169,6 +218,6 @@ def _check_claims(path: Path, tensors: Mapping[str, torch.Tensor]) -> None:
         if tensor.layout is not torch.strided or tensor.device.type != "cpu":
             raise WeightsCorrupt(f"{path}: the entry {key!r} is no dense tensor.")
         total += tensor.numel() * tensor.element_size()
-    # Networks share tensors between layers, so that some are told twice.
+    # Networks share tensors between layers, so that some are counted twice.
     if total > 2 * size:
         raise WeightsCorrupt(f"{path} has {size} bytes and claims {total} bytes of tensors.")

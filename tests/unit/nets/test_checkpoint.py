@@ -171,8 +171,10 @@ def test_pickle_that_would_run_code_is_refused_and_nothing_ran(tmp_path: Path, i
         b"\x80\x04\x8c\x05posix\x8c\x06system\x93\x8c\x04true\x85R.",
         b"\x80\x02(X\x04\x00\x00\x00trueiposix\nsystem\n.",
         b"\x80\x02c_codecs\nencode\nX\x01\x00\x00\x00aX\x03\x00\x00\x00HeX\x86R.",
+        b"\x80\x02ctorch._utils\n_rebuild_tensor_v2\n}X\x01\x00\x00\x00aK\x01sb.",
+        b"\x80\x02cargparse\nNamespace\nN}X\x08\x00\x00\x00__init__K\x01s\x86b.",
     ],
-    ids=["system", "eval", "bytearray", "tensor", "typed-tensor", "stack-global", "inst", "encode"],
+    ids=["system", "eval", "bytearray", "tensor", "typed-tensor", "stack-global", "inst", "encode", "function", "class"],
 )
 def test_names_beyond_those_of_tensors_are_refused(tmp_path: Path, code: bytes) -> None:
     path = repacked(save(tmp_path / "net.pth", STATE), data_pkl=code)
@@ -197,7 +199,7 @@ def test_names_beyond_those_of_tensors_are_refused(tmp_path: Path, code: bytes) 
         b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19.\x80\x02M\xe9\x03.\x80\x02}q\x00.\x80\x02}.",
     ],
 )
-def test_what_is_no_checkpoint_is_told(tmp_path: Path, content: bytes) -> None:
+def test_what_is_no_checkpoint_is_refused(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "net.pth").write_bytes(content)
 
     with pytest.raises(WeightsCorrupt, match=r"net\.pth"):

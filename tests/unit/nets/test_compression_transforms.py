@@ -1,4 +1,4 @@
-"""Our transforms are CompressAI's, their fast form is the plain one, and tiles are the whole picture."""
+"""Transforms are CompressAI's, and tiles are the whole picture."""
 
 import numpy as np
 import pytest
@@ -6,7 +6,7 @@ import torch
 from compressai.zoo.image import model_architectures
 
 from codec.nets.compression import tiles
-from codec.nets.compression.architectures import _ARCHITECTURES
+from codec.nets.compression.architectures import REACHES
 from codec.nets.compression.latents import Latents
 from codec.nets.compression.network import LearnedCodec, load_network
 from tests.unit.nets.compression_weights import photo
@@ -14,10 +14,10 @@ from tests.unit.nets.compression_weights import photo
 TRANSFORMS = ["bmshj2018-factorized", "bmshj2018_factorized_relu", "cheng2020-anchor", "cheng2020-attn"]
 
 
-def _pair(architecture: str) -> tuple[torch.nn.Module, LearnedCodec]:
+def _pair(architecture: str, width: int = 16) -> tuple[torch.nn.Module, LearnedCodec]:
     torch.manual_seed(4)
     build = model_architectures[architecture]
-    model = build(16) if architecture.startswith("cheng") else build(16, 20)
+    model = build(width) if architecture.startswith("cheng") else build(width, 20 if width == 16 else width)
     for parameter in model.parameters():
         parameter.data += 0.02 * torch.randn_like(parameter)
     return model.eval().requires_grad_(False), load_network(architecture, model.state_dict(), b"1234")
@@ -63,19 +63,19 @@ def test_tiles_differ_from_the_whole_only_by_rounding(architecture: str, monkeyp
     assert picture.std() > 0.01
 
 
-@pytest.mark.parametrize("architecture", sorted(_ARCHITECTURES))
+@pytest.mark.parametrize("architecture", sorted(REACHES))
 def test_reaches_are_as_far_as_any_input_counts(architecture: str) -> None:
     # What is not a number spreads to all that depends on it.
-    analysis, synthesis = _ARCHITECTURES[architecture].transforms(4, 4)
+    model, _ = _pair(architecture.replace("factorized-relu", "factorized_relu"), 4)
     latent = torch.zeros(1, 4, 3, 31)
     latent[:, :, :, 15] = torch.nan
     picture = torch.zeros(1, 3, 48, 31 * 16)
     picture[:, :, :, 15 * 16 : 16 * 16] = torch.nan
     with torch.inference_mode():
-        shown = synthesis(latent)[0].isnan().any(0).any(0).nonzero().flatten()
-        stored = analysis(picture)[0].isnan().any(0).any(0).nonzero().flatten()
+        shown = model.g_s(latent)[0].isnan().any(0).any(0).nonzero().flatten()
+        stored = model.g_a(picture)[0].isnan().any(0).any(0).nonzero().flatten()
 
     first, last = int(shown.min()) // 16, int(shown.max()) // 16
     found = (max(15 - int(stored.min()), int(stored.max()) - 15), max(15 - first, last - 15))
 
-    assert found == _ARCHITECTURES[architecture].reaches
+    assert found == REACHES[architecture]
