@@ -100,7 +100,7 @@ def format_for(suffix: str) -> PictureFormat:
 
 
 def require_format(format: PictureFormat, width: int, height: int) -> None:
-    """Raise what `save_picture` would raise for a picture of this size, before it is painted."""
+    """Raise what `save_picture` would raise for a picture of this size, before it is restored."""
     if format not in MEDIA_TYPES:
         raise OptionError(f"Reconstructions cannot be written as {format!r}; use one of {', '.join(MEDIA_TYPES)}.")
     if (most := _MAX_SIDES_PX.get(format)) and max(width, height) > most:

@@ -1,4 +1,4 @@
-"""SHA-256 of files of several gigabytes: computed once for a file as it is, remembered beside it, computed anew on
+"""SHA-256 of files of several gigabytes: computed once for a file as it is, remembered next to it, computed anew on
 request. Reads bytes and interprets none."""
 
 import errno
@@ -21,7 +21,7 @@ FREE_RESERVE_BYTES = 64 * 1024 * 1024
 """Left free when a file is taken in: a full disk stops more than this program."""
 
 _known: dict[tuple[str, int, int], str] = {}
-"""By (path, size, mtime_ns); serves where the folder is read-only and nothing can be written beside the file."""
+"""By (path, size, mtime_ns); serves where the folder is read-only and nothing can be written next to the file."""
 
 _known_lock = threading.Lock()
 
@@ -45,7 +45,7 @@ class Identity:
 
 
 def digest_of(path: Path, *, is_anew: bool = False, progress: Callable[[int], None] = lambda _: None) -> str:
-    """SHA-256 of a file, hexadecimal. Hashes when the file changed since the last time, or when asked to do it anew.
+    """SHA-256 of a file, hexadecimal. Hashes when the file changed since the last time, or where `is_anew`.
 
     `progress` is called with each number of bytes that were hashed.
     """
@@ -75,7 +75,7 @@ def recall(path: Path) -> str | None:
         if key in _known:
             return _known[key]
     try:
-        noted = json.loads(_note_beside(path).read_bytes())
+        noted = json.loads(_note_of(path).read_bytes())
         if (noted["bytes"], noted["mtime_ns"]) != (identity.size, identity.mtime_ns):
             return None
         digest = str(noted["sha256"])
@@ -86,14 +86,14 @@ def recall(path: Path) -> str | None:
 
 
 def remember(path: Path, sha256: str) -> None:
-    """Keep a digest that was computed from all of the file's bytes, here and, where the folder allows it, beside it."""
+    """Keep a digest that was computed from all of the file's bytes, here and, where the folder allows it, on disk."""
     identity = Identity.of(path)
     with _known_lock:
         _known[identity.path, identity.size, identity.mtime_ns] = sha256
     note = {"sha256": sha256, "bytes": identity.size, "mtime_ns": identity.mtime_ns}
     # In a read-only folder other processes hash for themselves.
     with suppress(OSError):
-        write_atomically(_note_beside(path), json.dumps(note).encode())
+        write_atomically(_note_of(path), json.dumps(note).encode())
 
 
 def copy_hashed(file: Path, target: Path, progress: Callable[[int], None] = lambda _: None) -> str:
@@ -119,5 +119,5 @@ def copy_hashed(file: Path, target: Path, progress: Callable[[int], None] = lamb
     return sha256.hexdigest()
 
 
-def _note_beside(path: Path) -> Path:
+def _note_of(path: Path) -> Path:
     return path.with_name(f".{path.name}.digest")

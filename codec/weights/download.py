@@ -176,21 +176,21 @@ def _read_head(answer: "httpx.Response", part: "_Part", expected: Expected) -> i
         part.discard()
         raise _Interrupted("it has fewer bytes than are here")
     if answer.status_code in (408, 425, 429) or answer.status_code >= 500:
-        raise _Interrupted(f"status {answer.status_code}", _asked_wait(answer.headers.get("retry-after")))
+        raise _Interrupted(f"status {answer.status_code}", _retry_after_seconds(answer.headers.get("retry-after")))
     if answer.status_code not in (200, 206):
         raise SourceFailed(f"status {answer.status_code}")
     if answer.headers.get("content-encoding", "identity") != "identity":
-        raise SourceFailed("it sends the file packed, which was not asked for")
+        raise SourceFailed("it sends the file packed, which was not requested")
     if answer.headers.get("content-type", "").startswith("text/html"):
         raise SourceFailed("it sends a web page, not the file")
     length = _LENGTH.fullmatch(answer.headers.get("content-length", ""))
     total: int | None = int(length[0]) if length else None
     if answer.status_code == 206:
-        told = _CONTENT_RANGE.fullmatch(answer.headers.get("content-range", ""))
-        if told is None or int(told[1]) != part.size or part.is_of_another(answer.headers):
+        content_range = _CONTENT_RANGE.fullmatch(answer.headers.get("content-range", ""))
+        if content_range is None or int(content_range[1]) != part.size or part.is_of_another(answer.headers):
             part.discard()
-            raise _Interrupted("it goes on elsewhere than where it was asked to")
-        total = None if told[3] == "*" else int(told[3])
+            raise _Interrupted("it goes on at another byte than the requested one")
+        total = None if content_range[3] == "*" else int(content_range[3])
         part.was_resumed = part.size > 0
     elif part.size:
         part.discard()
@@ -200,7 +200,7 @@ def _read_head(answer: "httpx.Response", part: "_Part", expected: Expected) -> i
     return total
 
 
-def _asked_wait(retry_after: str | None) -> float | None:
+def _retry_after_seconds(retry_after: str | None) -> float | None:
     """Seconds of a Retry-After header; its other form, a date, is left to the usual waits."""
     return float(retry_after) if retry_after is not None and _LENGTH.fullmatch(retry_after) else None
 

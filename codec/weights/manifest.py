@@ -27,7 +27,7 @@ class Part(StrEnum):
     STAGE1 = "stage1"
     """The network that makes a picture of a coarse one in a single look, without texts."""
     RESTORER = "restorer"
-    """Everything that paints, in one file."""
+    """All networks that restore, in one file."""
     BASE = "base"
     """A text-to-image model without the network that steers it."""
     CONTROL = "control"

@@ -138,7 +138,9 @@ class WeightsStore:
             found = [record for record in found if record.rate == rate] or found
         if len({record.sha256 for record in found}) > 1:
             names = ", ".join(sorted(record.name for record in found))
-            raise WeightsMissing(f"{_asked(part, profile, rate, wanted)} can mean {names}. Name the one you want.")
+            raise WeightsMissing(
+                f"{_network_words(part, profile, rate, wanted)} can mean {names}. Name the one you want."
+            )
         if not found:
             raise WeightsMissing(self._what_helps(name, part, profile, rate, wanted))
         # The same file under two names: the published one says best what it is.
@@ -291,14 +293,15 @@ class WeightsStore:
             and (rate is None or entry.rate in (None, rate))
             and (not prefix or entry.may_be_named_by(prefix))
         ]
-        asked = name or _asked(part, profile, rate, prefix)
+        wanted = name or _network_words(part, profile, rate, prefix)
         if published:
-            return f"{asked} is not on this machine: {self._told(published[0])} {self._how_to_get(published[0])}"
+            first = published[0]
+            return f"{wanted} is not on this machine: {self._sentence_about(first)} {self._how_to_get(first)}"
         kind = part or "PART"
-        return f"{asked} is not on this machine, and no published file is known to be it. Take in the file with \
+        return f"{wanted} is not on this machine, and no published file is known to be it. Take in the file with \
 `misc weights add FILE --name NAME --part {kind} --architecture ARCHITECTURE`."
 
-    def _told(self, name: str) -> str:
+    def _sentence_about(self, name: str) -> str:
         """A published file in one sentence: how it is called, its size and its digest."""
         released = self.released[name]
         size = "" if released.bytes is None else f"{released.bytes / 1e6:,.0f} MB, "
@@ -316,7 +319,7 @@ class WeightsStore:
         return f"Fetch it with `misc weights pull {name}{' --trust' if needs_trust else ''}`."
 
 
-def _asked(part: Part | None, profile: Profile | None, rate: int | None, prefix: str) -> str:
+def _network_words(part: Part | None, profile: Profile | None, rate: int | None, prefix: str) -> str:
     words = [f"The network {part}" if part else "The network"]
     words += [f"of the profile {profile}"] if profile else []
     words += [f"for rate {rate}"] if rate is not None else []

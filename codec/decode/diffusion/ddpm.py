@@ -55,7 +55,7 @@ def spaced_timesteps(steps: int, first_time: int = TRAINING_STEPS - 1) -> list[i
 class SpacedDDPM:
     """The constants of a sampler with fewer steps, each (steps,) in float64, indexed from the cleanest step.
 
-    `timesteps` are what the network is told. `variance` is the smaller of the two that DDPM allows (`fixed_small`);
+    `timesteps` are the network's inputs. `variance` is the smaller of the two that DDPM allows (`fixed_small`);
     `from_clean` and `from_noisy` weigh the predicted picture and the present one in the next mean (Ho et al., arXiv
     2006.11239, equation 7).
     """

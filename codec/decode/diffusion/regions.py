@@ -29,7 +29,7 @@ def fuse_regions(network: torch.nn.Module) -> None:
             module.set_processor(RegionAttention())
 
 
-class RegionAttention(AttnProcessor2_0):
+class RegionAttention(AttnProcessor2_0):  # type: ignore[misc]  # diffusers has no types
     """Attends to R texts one by one, and adds up what they give by their weights at each position.
 
     The texts of a sample follow each other in `encoder_hidden_states`, (B, R * T, C). Attending to all of them at once

@@ -57,8 +57,9 @@ class CLIPSurgery:
             # The feed-forward layer is left out here: it was found to push the patches' features away from the text's.
             surgical = surgical + by_values
         tokens = torch.cat([original[:, :1], surgical[:, 1:]], dim=1)
-        features = self._clip.visual_projection(self._vision.post_layernorm(tokens)).float()
-        return features / features.norm(dim=1, keepdim=True)
+        features: torch.Tensor = self._clip.visual_projection(self._vision.post_layernorm(tokens)).float()
+        features /= features.norm(dim=1, keepdim=True)
+        return features
 
     @torch.inference_mode()
     def text_features(self, sequences: Sequence[Sequence[int]]) -> torch.Tensor:
@@ -85,13 +86,15 @@ class CLIPSurgery:
         if positions.shape[0] != patches.shape[1] + 1:
             positions = _stretched(positions, round(patches.shape[1] ** 0.5))
         class_token = embeddings.class_embedding.expand(len(patches), 1, -1)
-        return torch.cat([class_token, patches], dim=1) + positions
+        tokens: torch.Tensor = torch.cat([class_token, patches], dim=1) + positions
+        return tokens
 
 
 def ensemble_feature(features: torch.Tensor) -> torch.Tensor:
     """One feature (D,) of length one for the features (n, D) of a name in n prompts."""
     mean = features.mean(dim=0)
-    return mean / mean.norm()
+    feature: torch.Tensor = mean / mean.norm()
+    return feature
 
 
 def feature_surgery(tokens: torch.Tensor, texts: torch.Tensor, redundant: torch.Tensor) -> torch.Tensor:

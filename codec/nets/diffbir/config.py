@@ -17,7 +17,7 @@ class Prediction(StrEnum):
     """The velocity of progressive distillation (Salimans and Ho, arXiv 2202.00512): DiffBIR v2.1."""
 
     CLEAN = "clean"
-    """The picture itself, freed of noise: the lite networks, which do nearly all of it in one look."""
+    """The picture itself, freed of noise: the lite networks, which do nearly all of it in one evaluation."""
 
 
 @dataclass(frozen=True)

@@ -99,8 +99,8 @@ def load(data: bytes, find_storage: FindStorage) -> Any:
 
 
 # The one in C makes room for whatever a pickle claims to remember; this one keeps what it remembers in a dictionary.
-class _Unpickler(pickle._Unpickler):  # type: ignore[name-defined,misc]  # typeshed leaves it out
-    dispatch: ClassVar[dict[int, Any]] = dict(pickle._Unpickler.dispatch)  # type: ignore[attr-defined]  # the same
+class _Unpickler(pickle._Unpickler):
+    dispatch: ClassVar[dict[int, Any]] = dict(pickle._Unpickler.dispatch)
     stack: list[Any]
 
     def __init__(self, data: bytes, find_storage: FindStorage) -> None:

@@ -60,7 +60,8 @@ class UBlock(nn.Module):
         for conv in self.up:
             skip = skips.pop()
             x = conv(torch.cat([_sized(x, skip), skip], dim=1))
-        return x + start
+        result: torch.Tensor = x + start
+        return result
 
 
 class U2NetP(nn.Module):

@@ -174,7 +174,18 @@ def test_pickle_that_would_run_code_is_refused_and_nothing_ran(tmp_path: Path, i
         b"\x80\x02ctorch._utils\n_rebuild_tensor_v2\n}X\x01\x00\x00\x00aK\x01sb.",
         b"\x80\x02cargparse\nNamespace\nN}X\x08\x00\x00\x00__init__K\x01s\x86b.",
     ],
-    ids=["system", "eval", "bytearray", "tensor", "typed-tensor", "stack-global", "inst", "encode", "function", "class"],
+    ids=[
+        "system",
+        "eval",
+        "bytearray",
+        "tensor",
+        "typed-tensor",
+        "stack-global",
+        "inst",
+        "encode",
+        "function",
+        "class",
+    ],
 )
 def test_names_beyond_those_of_tensors_are_refused(tmp_path: Path, code: bytes) -> None:
     path = repacked(save(tmp_path / "net.pth", STATE), data_pkl=code)

@@ -66,7 +66,7 @@ def test_tiles_differ_from_the_whole_only_by_rounding(architecture: str, monkeyp
 @pytest.mark.parametrize("architecture", sorted(REACHES))
 def test_reaches_are_as_far_as_any_input_counts(architecture: str) -> None:
     # What is not a number spreads to all that depends on it.
-    model, _ = _pair(architecture.replace("factorized-relu", "factorized_relu"), 4)
+    model, _ = _pair({name.replace("_", "-"): name for name in model_architectures}[architecture], 4)
     latent = torch.zeros(1, 4, 3, 31)
     latent[:, :, :, 15] = torch.nan
     picture = torch.zeros(1, 3, 48, 31 * 16)
