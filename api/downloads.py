@@ -1,18 +1,26 @@
-"""Sends stored objects: strong ETags, single ranges, HEAD. Knows objects, not what they belong to."""
+"""Sends stored objects: strong ETags, single ranges, HEAD. Knows objects, not what they belong to.
 
+What is sent was verified: the whole object is read and hashed, and its last piece, or all of a small one, goes out only
+when the digest is right. A caller sees 502 or a broken connection, never damaged bytes under a good ETag.
+"""
+
+import hashlib
 import re
 import unicodedata
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable, Generator
 from dataclasses import dataclass
-from functools import partial
 from urllib.parse import quote
 
 from fastapi import Request, Response
 from fastapi.responses import RedirectResponse, StreamingResponse
-from starlette.concurrency import iterate_in_threadpool, run_in_threadpool
 from starlette.exceptions import HTTPException
 
+from api.threads import StorageThreads
+from core.errors import ObjectCorrupt
+from core.logging import get_logger
 from core.storage import ObjectReader
+
+_log = get_logger(__name__)
 
 _WHOLE_BYTES = 1024 * 1024
 """Up to this size an object is read in one go; a stream is a few KB."""
@@ -25,8 +33,7 @@ _TAG = re.compile(r'(?:W/)?("[^"]*")')
 class Download:
     """An object to send: its digest is its ETag; `name` is what a browser saves it as.
 
-    `open` takes the keywords `start` and `end` of `Storage.open`, `presign` the keyword `download_name` of
-    `Storage.presigned_url`.
+    `presign` takes the keyword `download_name` of `Storage.presigned_url`.
     """
 
     open: Callable[..., ObjectReader]
@@ -38,8 +45,10 @@ class Download:
     inline: bool = False
 
 
-async def send_object(request: Request, download: Download, *, redirect: bool = False) -> Response:
-    """Answer a GET or HEAD; raises ObjectNotFound, and HTTPException 416 for a range beyond the end."""
+async def send_object(
+    request: Request, threads: StorageThreads, download: Download, *, redirect: bool = False
+) -> Response:
+    """Answer a GET or HEAD; raises ObjectNotFound, ObjectCorrupt, and HTTPException 416 for a range beyond the end."""
     etag = f'"{download.sha256}"'
     headers = {
         "ETag": etag,
@@ -52,7 +61,7 @@ async def send_object(request: Request, download: Download, *, redirect: bool = 
         return Response(status_code=304, headers=headers)
     if redirect:
         # Looking for credentials may mean a network call.
-        address = await run_in_threadpool(partial(download.presign, download_name=download.name))
+        address = await threads.run(download.presign, download_name=download.name)
         if address is not None:
             return RedirectResponse(address, 307, {"Cache-Control": "no-store"})
     start, end, status = 0, download.size_bytes, 200
@@ -64,24 +73,35 @@ async def send_object(request: Request, download: Download, *, redirect: bool = 
     headers["Content-Length"] = str(end - start)
     if request.method == "HEAD":
         return Response(status_code=status, headers=headers, media_type=download.media_type)
-    reader = await run_in_threadpool(partial(download.open, start=start, end=end))
-    if end - start <= _WHOLE_BYTES:
-        content = await run_in_threadpool(_read_all, reader)
+    reader = await threads.run(download.open)
+    pieces = _verified(reader, start, end, download.sha256)
+    if download.size_bytes <= _WHOLE_BYTES:
+        content = await threads.run(b"".join, pieces)
         return Response(content, status, headers, download.media_type)
-    return StreamingResponse(_pass_on(reader), status, headers, download.media_type)
+    return StreamingResponse(threads.iterate(pieces), status, headers, download.media_type)
 
 
-def _read_all(reader: ObjectReader) -> bytes:
+def _verified(reader: ObjectReader, start: int, end: int, sha256: str) -> Generator[bytes, None, None]:
+    """The bytes `[start, end)` of an object that is read to its end; the last of them come when its digest is right.
+
+    Raises ObjectCorrupt when it is not.
+    """
+    digest = hashlib.sha256()
+    position, withheld = 0, b""
     with reader:
-        return b"".join(reader)
-
-
-async def _pass_on(reader: ObjectReader) -> AsyncIterator[bytes]:
-    try:
-        async for chunk in iterate_in_threadpool(iter(reader)):
-            yield chunk
-    finally:
-        reader.close()
+        for chunk in reader:
+            digest.update(chunk)
+            piece = chunk[max(0, start - position) : max(0, end - position)]
+            position += len(chunk)
+            if piece:
+                if withheld:
+                    yield withheld
+                withheld = piece
+    if digest.hexdigest() != sha256:
+        _log.error("object_corrupt", sha256=sha256, size_bytes=position)
+        raise ObjectCorrupt("The stored object is damaged: its bytes are not those that were stored.")
+    if withheld:
+        yield withheld
 
 
 def _names(header: str | None, etag: str) -> bool:

@@ -43,6 +43,7 @@ _STATUS: Mapping[type[Exception], HTTPStatus] = {
     core_errors.Unauthorized: HTTPStatus.UNAUTHORIZED,
     core_errors.LimitReached: HTTPStatus.TOO_MANY_REQUESTS,
     core_errors.ProcessLost: HTTPStatus.SERVICE_UNAVAILABLE,
+    core_errors.ObjectCorrupt: HTTPStatus.BAD_GATEWAY,
     core_errors.StorageDenied: HTTPStatus.SERVICE_UNAVAILABLE,
     core_errors.StorageUnavailable: HTTPStatus.SERVICE_UNAVAILABLE,
     core_errors.BrokerUnavailable: HTTPStatus.SERVICE_UNAVAILABLE,

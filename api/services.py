@@ -7,6 +7,7 @@ from typing import Annotated, Self
 from anyio import CapacityLimiter
 from fastapi import Depends, Request
 
+from api.threads import StorageThreads
 from codec.options import Profile
 from core.broker import Broker
 from core.database import Database
@@ -44,6 +45,7 @@ class Services:
     profile: Profile = Profile.LITE
     is_stopping: Callable[[], bool] = lambda: False
     pictures: PictureReader = field(default_factory=DirectPictureReader)
+    storage_threads: StorageThreads = field(default_factory=StorageThreads)
     picture_slots: CapacityLimiter = field(default_factory=lambda: CapacityLimiter(_PICTURES_AT_ONCE))
 
     @classmethod

@@ -63,7 +63,7 @@ async def submit_batch(request: Request, services: ServicesDependency) -> Respon
             async with run_idempotent(request, services, incoming.payload) as run:
                 if run.is_new:
                     checked = await intake.check(services, incoming)
-                    await run_in_threadpool(intake.submit, services, checked, job, run)
+                    await services.storage_threads.run(intake.submit, services, checked, job, run)
         except intake.AllRejected as refusal:
             return _all_rejected(request, refusal.rejected)
         return run.response()

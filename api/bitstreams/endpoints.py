@@ -104,7 +104,7 @@ async def _import_once(request: Request, services: Services, incoming: _Incoming
     async with run_idempotent(request, services, incoming.payload) as run:
         if run.is_new:
             new = await _check(services, incoming)
-            await run_in_threadpool(_import, services, incoming, new, run)
+            await services.storage_threads.run(_import, services, incoming, new, run)
     return run.response()
 
 

@@ -59,7 +59,7 @@ async def submit_image(request: Request, services: ServicesDependency) -> Respon
         async with run_idempotent(request, services, incoming.payload) as run:
             if run.is_new:
                 new = await intake.check(services, incoming)
-                await run_in_threadpool(intake.submit, services, incoming, new, job, run)
+                await services.storage_threads.run(intake.submit, services, incoming, new, job, run)
         return run.response()
 
 
@@ -126,7 +126,7 @@ async def fetch_bitstream(
         media_type=MISC,
         name=renamed(image.name, "misc"),
     )
-    return await send_object(request, download, redirect=redirect)
+    return await send_object(request, services.storage_threads, download, redirect=redirect)
 
 
 @router.head("/{image_id}/original", include_in_schema=False)
@@ -151,7 +151,7 @@ async def fetch_original(request: Request, services: ServicesDependency, image_i
         name=image.name,
         inline=True,
     )
-    return await send_object(request, download)
+    return await send_object(request, services.storage_threads, download)
 
 
 def _read_image(services: Services, image_id: str) -> Image:

@@ -82,7 +82,7 @@ async def fetch_content(
         name=renamed(name, row.format),
         inline=True,
     )
-    return await send_object(request, download, redirect=redirect)
+    return await send_object(request, services.storage_threads, download, redirect=redirect)
 
 
 def _read(services: Services, reconstruction_id: str) -> tuple[Reconstruction, str]:

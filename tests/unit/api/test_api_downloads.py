@@ -1,14 +1,16 @@
 """Fetching a stream: its bytes, its tag, ranges of it, and nothing twice."""
 
 import hashlib
+from pathlib import Path
 
 import pytest
 from fastapi.testclient import TestClient
 
 from api.downloads import renamed
 from api.services import Services
+from core.errors import ObjectCorrupt
 from core.storage.keys import bitstream_key
-from tests.unit.api.samples import stream, submit
+from tests.unit.api.samples import picture, stream, submit
 
 DATA = stream()
 SIZE = len(DATA)
@@ -124,3 +126,56 @@ def test_object_that_was_lost_is_told_as_such(client: TestClient, services: Serv
 )
 def test_extension_is_exchanged(name: str, expected: str) -> None:
     assert renamed(name, "misc") == expected
+
+
+def _damage(folder: Path, sha256: str, at: int) -> None:
+    """Flip a bit of the stored object with this digest, whatever it is stored as."""
+    (file,) = [each for each in folder.rglob("*") if each.is_file() and _digest(each) == sha256]
+    content = bytearray(file.read_bytes())
+    content[at] ^= 1
+    file.chmod(0o600)
+    file.write_bytes(content)
+
+
+def _digest(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+@pytest.mark.parametrize("headers", [{}, {"Range": "bytes=0-3"}])
+def test_damaged_stream_is_never_sent(
+    client: TestClient, path: str, objects_folder: Path, headers: dict[str, str]
+) -> None:
+    sha256 = client.head(path).headers["etag"].strip('"')
+    _damage(objects_folder, sha256, -1)
+    answer = client.get(path, headers=headers)
+    assert (answer.status_code, answer.json()["code"]) == (502, "object_corrupt")
+
+
+@pytest.fixture
+def kept_original(client: TestClient) -> tuple[str, bytes]:
+    """Where an original of some 3 MB is fetched, and its bytes."""
+    content = picture(7, (1000, 1000))
+    body = submit(client, content, keep_original=True)
+    return f"/v1/images/{body['image']['id']}/original", content
+
+
+def test_large_object_comes_in_pieces_and_by_range(client: TestClient, kept_original: tuple[str, bytes]) -> None:
+    address, content = kept_original
+    assert client.get(address).content == content
+    answer = client.get(address, headers={"Range": "bytes=1000000-2000001"})
+    assert (answer.status_code, answer.content) == (206, content[1_000_000:2_000_002])
+
+
+@pytest.mark.parametrize("headers", [{}, {"Range": "bytes=5-99"}])
+def test_last_piece_of_a_damaged_large_object_is_withheld(
+    client: TestClient, kept_original: tuple[str, bytes], objects_folder: Path, headers: dict[str, str]
+) -> None:
+    address, content = kept_original
+    _damage(objects_folder, hashlib.sha256(content).hexdigest(), 2_900_000)
+    received = b""
+    # The answer has begun, so that nothing but a broken connection can tell; the test's client shows it as this.
+    with pytest.raises(RuntimeError) as failure, client.stream("GET", address, headers=headers) as answer:
+        for piece in answer.iter_bytes():
+            received += piece
+    assert isinstance(failure.value.__cause__, ObjectCorrupt)
+    assert len(received) < len(content)
