@@ -47,7 +47,7 @@ def local_checks(data: Path) -> Iterator[Check]:
     yield from _picture_formats()
     yield _reference_codecs()
     yield _codec()
-    yield _painter()
+    yield _restorer()
     yield _redis()
     yield _database(data)
     yield _storage(data)
@@ -164,7 +164,7 @@ def _codec() -> Check:
     )
 
 
-def _painter() -> Check:
+def _restorer() -> Check:
     from cli.local.networks import restorers
     from codec.options import Profile
 
@@ -174,10 +174,10 @@ def _painter() -> Check:
         restorers().warm_up(Profile.LITE)
     except Exception as error:  # noqa: BLE001 - whatever breaks here is what the person wants to know
         # Machines that only encode, and those that paint with --restorer smooth, need no networks.
-        return Check("painter", False, str(error), advice, is_essential=False)
+        return Check("restorer", False, str(error), advice, is_essential=False)
     seconds = time.perf_counter() - started
     detail = f"the networks of the profile lite were loaded and painted within {seconds:.1f} s"
-    return Check("painter", True, detail, is_essential=False)
+    return Check("restorer", True, detail, is_essential=False)
 
 
 def _redis() -> Check:

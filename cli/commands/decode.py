@@ -182,8 +182,8 @@ def _find_reference(source: Path, named: Path | None, digest: bytes) -> bytes | 
 
     if named is not None:
         return named.read_bytes()
-    beside = [path for path in sorted(source.parent.iterdir()) if path.name.startswith(f"{source.stem}.ref.")]
-    files = [path.read_bytes() for path in beside if path.stat().st_size <= _MAX_REFERENCE_BYTES]
+    candidates = [path for path in sorted(source.parent.iterdir()) if path.name.startswith(f"{source.stem}.ref.")]
+    files = [path.read_bytes() for path in candidates if path.stat().st_size <= _MAX_REFERENCE_BYTES]
     fitting = [data for data in files if hashlib.sha256(data).digest().startswith(digest)]
     return next(iter(fitting or files), None)
 

@@ -140,15 +140,15 @@ def _stack(data: Path | None) -> Iterator["EmbeddedStack"]:
 def _travel(client: "Client", sources: Sequence[Path]) -> list[_Trip]:
     """Send everything, then look at every job until all have ended."""
     trips = [_Trip(source, name) for source, name in zip(sources, _distinct_names(sources), strict=True)]
-    with _progress(trips) as tell:
+    with _progress(trips) as show_progress:
         for trip in trips:
             _send(client, trip)
-            tell(trip)
+            show_progress(trip)
         while any(not trip.is_done for trip in trips):
             for trip in trips:
                 if not trip.is_done:
                     _look(client, trip)
-                    tell(trip)
+                    show_progress(trip)
             time.sleep(_POLL_SECONDS)
     return trips
 
@@ -159,11 +159,11 @@ def _send(client: "Client", trip: _Trip) -> None:
     from cli.server.client import ClientError, Upload
 
     try:
-        answer = client.submit_picture(Upload(trip.source, trip.source.name, secrets.token_hex(16)), {})
+        response = client.submit_picture(Upload(trip.source, trip.source.name, secrets.token_hex(16)), {})
     except ClientError as error:
         _fail(trip, str(error))
         return
-    trip.image_id, trip.encode_job = answer["image"]["id"], answer["job"]["id"]
+    trip.image_id, trip.encode_job = response["image"]["id"], response["job"]["id"]
 
 
 def _look(client: "Client", trip: _Trip) -> None:
@@ -180,8 +180,8 @@ def _look(client: "Client", trip: _Trip) -> None:
         trip.reconstruction = client.reconstruction(trip.reconstruction_id)
         trip.stage, trip.progress, trip.is_done = "back", 1.0, True
     elif job["state"] == "succeeded":
-        answer = client.order_reconstruction(trip.image_id, {})
-        trip.decode_job, trip.reconstruction_id = answer["job"]["id"], answer["reconstruction"]["id"]
+        response = client.order_reconstruction(trip.image_id, {})
+        trip.decode_job, trip.reconstruction_id = response["job"]["id"], response["reconstruction"]["id"]
 
 
 def _fail(trip: _Trip, message: str) -> None:
@@ -235,11 +235,11 @@ def _distinct_names(sources: Sequence[Path]) -> list[str]:
 def _progress(trips: Sequence[_Trip]) -> Iterator[Any]:
     """Bars on a terminal; elsewhere a line for each stage of each picture."""
     if not sys.stderr.isatty():
-        told: dict[int, str] = {}
+        last_stages: dict[int, str] = {}
 
         def _say(trip: _Trip) -> None:
-            if told.get(id(trip)) != trip.stage:
-                told[id(trip)] = trip.stage
+            if last_stages.get(id(trip)) != trip.stage:
+                last_stages[id(trip)] = trip.stage
                 say(f"  {trip.source.name:16} {trip.progress:4.0%}  {trip.stage}")
 
         yield _say

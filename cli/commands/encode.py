@@ -202,9 +202,11 @@ def _load_reference(plan: Plan, path: Path | None, bpp: float | None) -> "Refere
     if len(plan.pairs) != 1:
         raise fail_usage("--reference is the reference of one picture; encode one at a time with it.")
     (pair,) = plan.pairs
-    beside = reference_path(pair.target, path.suffix)
-    if beside.exists() and beside.samefile(pair.source):
-        raise fail_usage(f"{beside} would be overwritten by the reference that lies beside {pair.target}; rename it.")
+    reference_file = reference_path(pair.target, path.suffix)
+    if reference_file.exists() and reference_file.samefile(pair.source):
+        raise fail_usage(
+            f"{reference_file} would be overwritten by the reference that lies beside {pair.target}; rename it."
+        )
     return Reference(path.read_bytes(), bpp)
 
 

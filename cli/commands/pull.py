@@ -94,10 +94,10 @@ def _fetched(
     image_id = image if isinstance(image, str) else image["id"]
     result = {"image": image_id, "output": None, "bytes": None, "reconstruction": None, "skipped": False, "error": None}
     try:
-        told = client.image(image) if isinstance(image, str) else image
-        target = out / _file_name(told, "misc" if order is None else order["format"])
+        row = client.image(image) if isinstance(image, str) else image
+        target = out / _file_name(row, "misc" if order is None else order["format"])
         result["output"] = str(target)
-        if may_skip and _is_there(target, told if order is None else None):
+        if may_skip and _is_there(target, row if order is None else None):
             result |= {"bytes": target.stat().st_size, "skipped": True}
         elif order is None:
             result["bytes"] = client.download(f"/v1/images/{image_id}/bitstream", target)

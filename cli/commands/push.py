@@ -21,7 +21,7 @@ from codec.media import PICTURE_SUFFIXES
 
 if TYPE_CHECKING:
     from cli.server.client import Client
-    from cli.server.push_history import Pushed
+    from cli.server.push_history import PushHistory
     from codec.captions import Captions
 
 _HELP = """Send pictures to a server, which encodes and keeps them.
@@ -165,14 +165,14 @@ def _task(path: Path, values: dict[str, Any], captions: "Captions | None") -> _T
 
 
 def _run(client: "Client", tasks: list[_Task], batch: str | None, uploads: int, *, wait: bool) -> list[_Outcome]:
-    from cli.server.push_history import Pushed, default_path
+    from cli.server.push_history import PushHistory, default_path
 
-    memory = Pushed(default_path())
-    more = {"batch_id": _batch_id(client, memory, batch)} if batch is not None else {}
+    history = PushHistory(default_path())
+    more = {"batch_id": _batch_id(client, history, batch)} if batch is not None else {}
     with progress_bar(len(tasks), "Sending") as bar, ThreadPoolExecutor(uploads) as pool:
 
         def _one(task: _Task) -> _Outcome:
-            outcome = _sent(client, memory, task, more)
+            outcome = _send_one(client, history, task, more)
             bar.advance("")
             return outcome
 
@@ -181,56 +181,56 @@ def _run(client: "Client", tasks: list[_Task], batch: str | None, uploads: int, 
         with progress_bar(len(outcomes), "Encoding") as bar:
             for outcome in outcomes:
                 if outcome.error is None:
-                    _recorded(outcome, partial(_wait_for, client, outcome))
+                    _attempt(outcome, partial(_wait_for, client, outcome))
                 bar.advance("")
     return outcomes
 
 
-def _batch_id(client: "Client", memory: "Pushed", name: str) -> str:
+def _batch_id(client: "Client", history: "PushHistory", name: str) -> str:
     """The group of this name that was made from here, or a new one."""
     from cli.server.client import ClientError
 
     key = f"batch-{hashlib.sha256(name.encode()).hexdigest()[:40]}"
-    known = memory.find(client.server, key)
-    if known is not None:
+    known_id = history.find(client.server, key)
+    if known_id is not None:
         try:
-            client.batch(known)
-            return known
+            client.batch(known_id)
+            return known_id
         except ClientError as error:
             if error.status != 404:
                 raise
     batch_id = str(client.create_batch(name)["id"])
-    memory.remember(client.server, key, batch_id)
+    history.remember(client.server, key, batch_id)
     return batch_id
 
 
-def _sent(client: "Client", memory: "Pushed", task: _Task, more: dict[str, Any]) -> _Outcome:
+def _send_one(client: "Client", history: "PushHistory", task: _Task, more: dict[str, Any]) -> _Outcome:
     outcome = _Outcome(task.path)
     if task.fault is not None:
         outcome.error = describe_error(task.fault)
     else:
-        _recorded(outcome, partial(_send, client, memory, task, task.options | more, outcome))
+        _attempt(outcome, partial(_send, client, history, task, task.options | more, outcome))
     return outcome
 
 
-def _send(client: "Client", memory: "Pushed", task: _Task, options: dict[str, Any], outcome: _Outcome) -> None:
+def _send(client: "Client", history: "PushHistory", task: _Task, options: dict[str, Any], outcome: _Outcome) -> None:
     from cli.server.client import Upload
 
     with task.path.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
-    said = json.dumps([digest, task.path.name, options], sort_keys=True)
-    key = f"push-{hashlib.sha256(said.encode()).hexdigest()}"
-    known = memory.find(client.server, key)
-    image = _find(client, known) if known is not None else None
+    request = json.dumps([digest, task.path.name, options], sort_keys=True)
+    key = f"push-{hashlib.sha256(request.encode()).hexdigest()}"
+    image_id = history.find(client.server, key)
+    image = _find(client, image_id) if image_id is not None else None
     if image is None:
-        # With the old key, an image that was deleted since would be told once more.
-        answer = client.submit_picture(
-            Upload(task.path, task.path.name, key if known is None else _fresh(key)), options
+        # With the old key, the server would answer with an image that was deleted since.
+        response = client.submit_picture(
+            Upload(task.path, task.path.name, key if image_id is None else _fresh(key)), options
         )
-        if answer["replayed"] and _find(client, answer["image"]["id"]) is None:
-            answer = client.submit_picture(Upload(task.path, task.path.name, _fresh(key)), options)
-        image = answer["image"]
-        memory.remember(client.server, key, image["id"])
+        if response["replayed"] and _find(client, response["image"]["id"]) is None:
+            response = client.submit_picture(Upload(task.path, task.path.name, _fresh(key)), options)
+        image = response["image"]
+        history.remember(client.server, key, image["id"])
     else:
         outcome.skipped = True
     _note(outcome, image)
@@ -270,7 +270,7 @@ def _note(outcome: _Outcome, image: dict[str, Any]) -> None:
     outcome.size_bytes, outcome.bpp = image["bitstream_bytes"], image["bpp"]
 
 
-def _recorded(outcome: _Outcome, act: Callable[[], None]) -> None:
+def _attempt(outcome: _Outcome, act: Callable[[], None]) -> None:
     """Do it, and note what went wrong on the input: one bad picture must not stop the rest."""
     from cli.server.client import ClientError
 

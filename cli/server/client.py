@@ -106,8 +106,8 @@ class Client:
                     headers={"Idempotency-Key": upload.idempotency_key},
                 )
 
-        answer = self._send(_post, may_repeat=True)
-        return dict(answer.json()) | {"replayed": answer.headers.get("idempotency-replayed") == "true"}
+        response = self._send(_post, may_repeat=True)
+        return dict(response.json()) | {"replayed": response.headers.get("idempotency-replayed") == "true"}
 
     def image(self, image_id: str) -> dict[str, Any]:
         """One image."""
@@ -173,8 +173,8 @@ class Client:
 
     def submit_probe(self, queue: str) -> str:
         """Send a job that does nothing through a queue; returns its id."""
-        answer = self._send(lambda: self._http.post("/v1/probes", json={"queue": queue}), may_repeat=True).json()
-        return str(answer["job"]["id"])
+        response = self._send(lambda: self._http.post("/v1/probes", json={"queue": queue}), may_repeat=True).json()
+        return str(response["job"]["id"])
 
     def wait_for_job(
         self,
@@ -216,7 +216,7 @@ class Client:
         for attempt in range(1, _ATTEMPTS + 1):
             is_last = attempt == _ATTEMPTS or not may_repeat
             try:
-                answer = send()
+                response = send()
             except httpx.ConnectError as error:
                 # Nothing was sent, so whoever waits for a server that is not there waits a shorter time.
                 if attempt >= 3:
@@ -225,32 +225,32 @@ class Client:
                 if is_last:
                     raise ServerUnreachable(self.server, str(error) or type(error).__name__) from None
             else:
-                if answer.is_success or any_status:
-                    return answer
-                problem = _problem_of(answer)
-                if is_last or not (answer.status_code in _BUSY or problem.code == _IN_FLIGHT):
+                if response.is_success or any_status:
+                    return response
+                problem = _problem_of(response)
+                if is_last or not (response.status_code in _BUSY or problem.code == _IN_FLIGHT):
                     raise problem
-                wait = max(wait, _retry_after(answer))
+                wait = max(wait, _retry_after(response))
             time.sleep(wait)
             wait = min(wait * 2, _LAST_WAIT_SECONDS)
         raise AssertionError("the last attempt returns or raises")
 
 
-def _problem_of(answer: httpx.Response) -> ClientError:
-    """The error of an answer, also of one that some proxy in between has written."""
-    if answer.headers.get("content-type", "").startswith("application/problem+json"):
-        document = answer.json()
-        return ClientError(document["code"], document["detail"], answer.status_code)
-    text = " ".join(answer.text.split())[:200]
+def _problem_of(response: httpx.Response) -> ClientError:
+    """The error of a response, also of one that some proxy in between has written."""
+    if response.headers.get("content-type", "").startswith("application/problem+json"):
+        document = response.json()
+        return ClientError(document["code"], document["detail"], response.status_code)
+    text = " ".join(response.text.split())[:200]
     return ClientError(
-        f"http_{answer.status_code}",
-        f"{answer.request.url} answered {answer.status_code} {answer.reason_phrase}"
+        f"http_{response.status_code}",
+        f"{response.request.url} answered {response.status_code} {response.reason_phrase}"
         + (f": {text}" if text else "")
         + ". Is that address a misc server?",
-        answer.status_code,
+        response.status_code,
     )
 
 
-def _retry_after(answer: httpx.Response) -> float:
-    value = answer.headers.get("retry-after", "")
+def _retry_after(response: httpx.Response) -> float:
+    value = response.headers.get("retry-after", "")
     return min(float(value), _LAST_WAIT_SECONDS) if value.isdigit() else 0.0

@@ -4,7 +4,7 @@ import threading
 from pathlib import Path
 
 
-class Pushed:
+class PushHistory:
     """A file of lines `SERVER KEY ID`, only ever appended to. May be used from many threads.
 
     What it says is a hint: the server may have deleted what is named, and the caller asks it.

@@ -12,7 +12,7 @@ import pytest
 
 from cli.server import client as client_module
 from cli.server.client import Client, ClientError, ServerUnreachable, Upload
-from cli.server.push_history import Pushed
+from cli.server.push_history import PushHistory
 
 
 @dataclass
@@ -231,19 +231,19 @@ def test_server_and_key_come_from_the_environment(server: _Server, monkeypatch: 
 
 def test_what_was_pushed_is_remembered_by_server(tmp_path: Path) -> None:
     path = tmp_path / "state" / "pushed.txt"
-    memory = Pushed(path)
+    memory = PushHistory(path)
     memory.remember("http://one", "push-1", "img_1")
     memory.remember("http://one", "push-1", "img_2")
     path.write_text(path.read_text() + "a line that a crash has cut o")
 
-    again = Pushed(path)
+    again = PushHistory(path)
 
     assert again.find("http://one", "push-1") == "img_2"
     assert again.find("http://two", "push-1") is None
 
 
 def test_memory_may_be_written_from_many_threads(tmp_path: Path) -> None:
-    memory = Pushed(tmp_path / "pushed.txt")
+    memory = PushHistory(tmp_path / "pushed.txt")
 
     def _remember(thread: int) -> Callable[[], None]:
         return lambda: [memory.remember("s", f"{thread}-{number}", f"img_{number}") for number in range(50)] and None
@@ -254,5 +254,5 @@ def test_memory_may_be_written_from_many_threads(tmp_path: Path) -> None:
     for thread in threads:
         thread.join()
 
-    again = Pushed(tmp_path / "pushed.txt")
+    again = PushHistory(tmp_path / "pushed.txt")
     assert all(again.find("s", f"{thread}-{number}") == f"img_{number}" for thread in range(4) for number in range(50))

@@ -84,11 +84,11 @@ def judge(error: "openai.OpenAIError", secret: str) -> PassingFailure | Describe
 
 def _judge_status(error: "openai.APIStatusError", secret: str) -> PassingFailure | DescriberError:
     if error.status_code in _PASSING or error.status_code >= 500:
-        said = judge_body(error.status_code, error.body, secret)
-        if isinstance(said, DescriberUnavailable):
+        failure = judge_body(error.status_code, error.body, secret)
+        if isinstance(failure, DescriberUnavailable):
             wait_seconds = asked_wait_seconds(error.response.headers, time.time())
-            return PassingFailure(str(said), wait_seconds=wait_seconds)
-        return said
+            return PassingFailure(str(failure), wait_seconds=wait_seconds)
+        return failure
     return judge_body(error.status_code, error.body, secret)
 
 
@@ -98,15 +98,15 @@ def judge_body(status: object, body: object, secret: str) -> DescriberError:
     inner = body.get("error", body) if isinstance(body, dict) else body
     error = inner if isinstance(inner, dict) else {"message": inner}
     reasons = {str(error.get("code")), str(error.get("type"))}
-    said = quote(error.get("message") or "nothing", secret)
+    message = quote(error.get("message") or "nothing", secret)
     if status in (400, 403, 422) and reasons & _FILTER_CODES:
         return DescriptionRefused("A content filter in front of the language model refused the picture.")
     if status == 429 and reasons & _NO_CREDIT_CODES:
         return BudgetExhausted("The account at the language model's provider has no credit left; add some there.")
     if status in _PASSING or status >= 500:
-        return DescriberUnavailable(f"The language model's server answered with status {status}: {said}")
+        return DescriberUnavailable(f"The language model's server answered with status {status}: {message}")
     if status in (400, 422):
-        return RequestNotTaken(f"The language model's server does not take the request ({status}): {said}")
+        return RequestNotTaken(f"The language model's server does not take the request ({status}): {message}")
     if status in (401, 403):
         # The server's words are left out here, because servers quote the key that they refuse.
         return DescriberMisconfigured(
@@ -115,9 +115,9 @@ def judge_body(status: object, body: object, secret: str) -> DescriberError:
     if status == 404:
         return DescriberMisconfigured(
             f"The language model's server knows no such model or address (404); check MISC_LMM_MODEL and "
-            f"MISC_LMM_BASE_URL, which usually ends in /v1. It says: {said}"
+            f"MISC_LMM_BASE_URL, which usually ends in /v1. It says: {message}"
         )
-    return DescriberMisconfigured(f"The language model's server refuses the request ({status}): {said}")
+    return DescriberMisconfigured(f"The language model's server refuses the request ({status}): {message}")
 
 
 def asked_wait_seconds(headers: "Mapping[str, str]", now: float) -> float | None:
