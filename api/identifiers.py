@@ -45,6 +45,11 @@ JobCursor = Annotated[
 ImageFilter = Annotated[str | None, Query(description="Only those of this image."), _valid("image id", "img_")]
 BatchFilter = Annotated[str | None, Query(description="Only those of this batch."), _valid("batch id", "bat_")]
 
+SearchQuery = Annotated[
+    str | None,
+    Query(max_length=200, description="Words, or beginnings of words, of names and descriptions; all must be there."),
+]
+
 
 def check_batch_id(value: str) -> str:
     """A batch id that comes in options; raises NotFound like an id in an address."""

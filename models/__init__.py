@@ -13,6 +13,7 @@ from models.llm_batch import LLMBatch
 from models.outbox import OutboxRow
 from models.pending_deletion import PendingDeletion
 from models.reconstruction import Reconstruction, ReconstructionState
+from models.search_word import SearchWord
 from models.spending import Spending
 from models.stored_object import ObjectKind, StoredObject
 
@@ -36,6 +37,7 @@ __all__ = [
     "Reconstruction",
     "ReconstructionState",
     "RequestState",
+    "SearchWord",
     "Spending",
     "StoredObject",
 ]

@@ -7,7 +7,7 @@ from starlette.concurrency import run_in_threadpool
 
 from api.downloads import Download, renamed, send_object
 from api.idempotent import run_idempotent
-from api.identifiers import BatchFilter, ImageCursor, ImageId, Limit
+from api.identifiers import BatchFilter, ImageCursor, ImageId, Limit, SearchQuery
 from api.images import intake
 from api.images.captions import CAPTIONS_FIELD
 from api.images.schemas import ImageDetail, ImagePage, SubmitOptions, SubmittedImage, reconstructions_to_out, to_out
@@ -70,10 +70,12 @@ def list_images(
     cursor: ImageCursor = None,
     state: ImageState | None = None,
     batch_id: BatchFilter = None,
+    q: SearchQuery = None,
 ) -> ImagePage:
-    """A page of images. Lists stay stable while images are added."""
+    """A page of images. Lists stay stable while images are added. With `q`, those whose name, items or description
+    have for each of its words one that begins with it."""
     with services.database.read() as session:
-        page = images.list_images(session, limit=limit, before=cursor, state=state, batch_id=batch_id)
+        page = images.list_images(session, limit=limit, before=cursor, state=state, batch_id=batch_id, words=q)
         jobs = queries.latest_by_image(session, [image.id for image in page.rows])
     latest = {image_id: job_to_out(job) for image_id, job in jobs.items()}
     return ImagePage(items=[to_out(image, latest.get(image.id)) for image in page.rows], next_cursor=page.next_cursor)

@@ -9,7 +9,7 @@ from cli.server.remote import KeyOption, ServerOption, connected
 
 _HELP = """List the images of a server, newest first.
 
-Example: misc ls --state ready
+Examples: misc ls --state ready; misc ls --search "red parrot"
 """
 
 
@@ -21,6 +21,9 @@ def register(app: typer.Typer) -> None:
 def ls(
     state: Annotated[str | None, typer.Option(help="Only these: pending, ready, failed or cancelled.")] = None,
     batch: Annotated[str | None, typer.Option(metavar="ID", help="Only those of this batch.")] = None,
+    search: Annotated[
+        str | None, typer.Option(metavar="WORDS", help="Only those whose name or description has these words.")
+    ] = None,
     limit: Annotated[int | None, typer.Option(min=1, help="How many of the newest; all without it.")] = None,
     server: ServerOption = None,
     key: KeyOption = None,
@@ -29,7 +32,7 @@ def ls(
     """List images; the help text is `_HELP`."""
     found: list[dict[str, Any]] = []
     with connected(server, key) as client:
-        for image in client.images(state=state, batch_id=batch):
+        for image in client.images(state=state, batch_id=batch, q=search):
             found.append(image)
             if not as_json:
                 show(_line(image))

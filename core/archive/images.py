@@ -8,13 +8,13 @@ from sqlalchemy.orm import Session
 from codec.bitstream import Bits, ExternalCoarse, Stream, Texts
 from codec.media import BINARY
 from codec.options import EncodeOptions
-from core.archive import bitstreams, object_lifecycle
+from core.archive import bitstreams, object_lifecycle, search
 from core.archive.object_lifecycle import NewObject
 from core.errors import NotFound
 from core.jobs import queries, transitions
 from core.jobs.job import JobSpec
 from core.paging import Page
-from models.base import new_id
+from models.base import JSONObject, new_id
 from models.description import DescriptionRecord
 from models.image import Image, ImageState
 from models.reconstruction import Reconstruction
@@ -77,6 +77,7 @@ def submit(session: Session, new: NewImage, job: JobSpec) -> tuple[Image, str]:
     )
     session.add(image)
     session.flush()
+    search.index_image(session, image.id, image.name)
     return image, transitions.create(session, replace(job, image_id=new.id, batch_id=new.batch_id))
 
 
@@ -123,6 +124,12 @@ def record_stream(session: Session, image: Image, stream: Stream, bits: Bits, sh
         ]
 
 
+def record_description(session: Session, image: Image, describer: str, content: JSONObject) -> None:
+    """Keep what was said of the image, instead of what was said before; it is found by these words from then on."""
+    session.merge(DescriptionRecord(image_id=image.id, describer=describer, content=content))
+    search.index_image(session, image.id, image.name, content)
+
+
 def get(session: Session, image_id: str) -> Image:
     """The image with its description; raises NotFound."""
     return _found(session.get(Image, image_id), image_id)
@@ -140,8 +147,13 @@ def list_images(
     before: str | None = None,
     state: ImageState | None = None,
     batch_id: str | None = None,
+    words: str | None = None,
 ) -> Page[Image]:
-    """Images, newest first; `before` is the id that the last page ended with."""
+    """Images, newest first; `before` is the id that the last page ended with.
+
+    With `words` those whose name or description has, for each of them, a word that begins with it. Raises
+    RequestInvalid for `words` without any, or too many.
+    """
     query = select(Image)
     if before is not None:
         query = query.where(Image.id < before)
@@ -149,6 +161,8 @@ def list_images(
         query = query.where(Image.state == state)
     if batch_id is not None:
         query = query.where(Image.batch_id == batch_id)
+    if words is not None:
+        query = query.where(*search.conditions(words))
     rows = list(session.scalars(query.order_by(Image.id.desc()).limit(limit + 1)))
     return Page(rows[:limit], rows[limit - 1].id if len(rows) > limit else None)
 
@@ -170,6 +184,7 @@ def delete_image(session: Session, image_id: str) -> None:
         object_lifecycle.drop(session, key, shared=True)
     transitions.delete_of_image(session, image_id)
     session.execute(delete(Reconstruction).where(Reconstruction.image_id == image_id))
+    search.remove_image(session, image_id)
     session.execute(delete(DescriptionRecord).where(DescriptionRecord.image_id == image_id))
     session.expunge(image)
     session.execute(delete(Image).where(Image.id == image_id))
@@ -194,6 +209,7 @@ def _insert_imported(session: Session, new: NewStream) -> Image:
     record_stream(session, image, stream, new.bits, new.sha256)
     session.add(image)
     session.flush()
+    search.index_image(session, image.id, image.name, image.description.content if image.description else None)
     return image
 
 

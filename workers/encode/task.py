@@ -30,7 +30,6 @@ from core.describing import llm_batches
 from core.errors import LeaseLost
 from core.jobs import queries, transitions
 from core.storage.keys import request_key
-from models.description import DescriptionRecord
 from models.image import Image
 from workers.context import JobDeferred, WorkContext, temporary_copy
 from workers.encode.resources import EncodeResources
@@ -154,7 +153,7 @@ class EncodeTask:
         image.usage = queries.usage_of(session, self.context.claim)
         items = [{"name": item.name, "detail": item.detail} for item in encoded.description.items]
         content = {"items": items, "overall": encoded.description.overall}
-        session.merge(DescriptionRecord(image_id=image.id, describer=encoded.describer, content=content))
+        images.record_description(session, image, encoded.describer, content)
         if not image.keep_original and image.original_key is not None:
             object_lifecycle.drop(session, image.original_key, shared=False)
             image.original_key = None
