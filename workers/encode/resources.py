@@ -19,6 +19,7 @@ from core.describing.budget import Budget
 from core.describing.cache import DescriptionCache
 from core.describing.rate_limit import RedisRateLimiter
 from core.logging import get_logger
+from core.picture_reader import ChildPictureReader
 from core.settings import BrokerSettings, LMMSettings, WorkerSettings
 from workers.encode.pack_pool import PackPool
 from workers.encode.picture_semaphore import PictureSemaphore
@@ -40,6 +41,7 @@ class EncodeResources:
         self.weights = weights
         self.slots = PictureSemaphore(worker.encode_slots)
         self.coders = PackPool(self.slots.count)
+        self.pictures = ChildPictureReader(self.slots.count)
         self.longest_edge_px = lmm.longest_edge_px
         self.patience = lmm.batch_patience
         self.cache = DescriptionCache(database, worker.lease)
@@ -73,6 +75,7 @@ class EncodeResources:
     def close(self) -> None:
         """End requests that are under way, and processes; give connections back."""
         self.coders.close()
+        self.pictures.close()
         if self._client is not None:
             self._client.close()
         if self.batches is not None:

@@ -23,7 +23,6 @@ from codec.encode.pipeline import Encoded, check_options, encode
 from codec.errors import StreamCorrupt
 from codec.nets.compression.load import find_in
 from codec.options import EncodeOptions, parse_options
-from codec.picture.open import open_picture
 from core.archive import bitstreams, images, object_lifecycle, references
 from core.archive.object_lifecycle import NewObject
 from core.describing import llm_batches
@@ -166,7 +165,7 @@ class EncodeTask:
     def _open_original(self) -> Picture:
         assert self.image.original_key is not None
         with temporary_copy(self.context.storage, self.image.original_key, self.image.original_sha256) as path:
-            return open_picture(path)
+            return self.resources.pictures.open(path, cancelled=self.context.cancelled)
 
     def _reference(self) -> Reference | None:
         data = references.get(self.context.storage, self.image)
