@@ -32,7 +32,7 @@ check: $(DEV) ## Lint, types, layering, deployment files
 	@$(VENV)/bin/ruff format --check .
 	@$(VENV)/bin/mypy
 	@$(VENV)/bin/lint-imports
-	@$(PYTHON) -m pytest tests/unit/deploy tests/unit/layering
+	@$(PYTHON) -m pytest tests/unit/deploy tests/unit/layering tests/integration/deploy
 
 bench: $(DEV) ## Measure jobs per second of the service beside bare Celery
 	@$(PYTHON) -m bench.service

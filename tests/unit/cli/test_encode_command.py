@@ -37,17 +37,6 @@ def test_file_becomes_a_file_and_json_is_all_there_is_on_stdout(misc: Misc, phot
     assert (stream.width, stream.height, stream.texts.overall) == (90, 60, "A slope.")
 
 
-def test_folder_becomes_a_folder_with_relative_paths(misc: Misc, tmp_path: Path) -> None:
-    source, out = tmp_path / "in", tmp_path / "out"
-    for name in ("a.png", "deep/er/b.jpg", "same.png", "same.jpg", ".hidden/c.png"):
-        write_photo(source / name)
-    (source / "notes.txt").write_text("no picture")
-    result = misc("encode", source, "-o", out, *QUICK, "--json")
-    assert result.exit_code == 0, result.stderr
-    written = sorted(str(path.relative_to(out)) for path in out.rglob("*") if path.is_file())
-    assert written == ["a.misc", "deep/er/b.misc", "same.jpg.misc", "same.png.misc"]
-
-
 def test_second_run_skips_what_is_done_and_force_does_it_again(misc: Misc, tmp_path: Path) -> None:
     source, out = tmp_path / "in", tmp_path / "out"
     for name in ("a.png", "b.png", "c.png"):
@@ -125,17 +114,6 @@ def test_second_run_with_changed_captions_or_a_reference_encodes_again(misc: Mis
     ):
         skipped += [entry["skipped"] for entry in results_of(misc(*call, *words))]
     assert skipped == [False, True, False, False, False]
-
-
-def test_several_processes_give_the_same_files_as_one(misc: Misc, tmp_path: Path) -> None:
-    source = tmp_path / "in"
-    for number in range(3):
-        write_photo(source / f"{number}.png", 80 + number)
-    for jobs in ("1", "2"):
-        assert misc("encode", source, "-o", tmp_path / jobs, *QUICK, "--jobs", jobs).exit_code == 0
-    for number in range(3):
-        one, two = ((tmp_path / jobs / f"{number}.misc").read_bytes() for jobs in ("1", "2"))
-        assert one == two
 
 
 def bad_inputs(folder: Path) -> dict[str, str]:

@@ -1,8 +1,6 @@
 """`misc eval` over small folders: its document, its files, its exit statuses."""
 
 import json
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,17 +12,6 @@ pytest.importorskip("torch")
 from tests.unit.cli.conftest import write_photo
 
 Misc = Callable[..., Result]
-
-BLOCKED = """
-import sys
-
-sys.modules["torch"] = None
-from cli.main import build_app
-from typer.testing import CliRunner
-
-result = CliRunner().invoke(build_app(), ["eval", sys.argv[1]])
-print(result.exit_code, result.stderr)
-"""
 
 
 @pytest.fixture
@@ -137,11 +124,3 @@ def test_wrong_usage(misc: Misc, photos: Path, words: tuple[str, ...], sentence:
 def test_folder_without_pictures_is_wrong_usage(misc: Misc, tmp_path: Path) -> None:
     for folder in (tmp_path, tmp_path / "nowhere"):
         assert misc("eval", folder).exit_code == 2
-
-
-def test_without_the_libraries_it_says_what_to_install(photos: Path) -> None:
-    ended = subprocess.run(
-        [sys.executable, "-W", "ignore", "-c", BLOCKED, str(photos)], capture_output=True, text=True, timeout=120
-    )
-    assert ended.stdout.startswith("2 "), ended.stdout + ended.stderr
-    assert "misc-archive[eval]" in ended.stdout

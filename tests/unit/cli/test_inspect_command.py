@@ -1,8 +1,6 @@
 """`misc inspect`: what is in a file, in figures that add up."""
 
 import json
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -73,17 +71,3 @@ def test_bad_files_exit_1_with_a_sentence(misc: Misc, tmp_path: Path) -> None:
         assert json.loads(result.stdout)["error"]["code"] == code
         assert name in result.stderr
     assert misc("inspect").exit_code == 2
-
-
-def test_help_and_inspect_load_no_heavy_library(tmp_path: Path) -> None:
-    written(tmp_path / "a.misc", Stream(40, 30, PIXELS))
-    heavy = ("torch", "skimage", "scipy", "PIL", "sqlalchemy", "celery", "fastapi", "boto3")
-    program = (
-        "import sys; from cli.main import build_app\n"
-        "try: build_app()(sys.argv[1:])\n"
-        "except SystemExit: pass\n"
-        f"sys.stderr.write(','.join(m for m in {heavy!r} if m in sys.modules))"
-    )
-    for words in (["--help"], ["inspect", str(tmp_path / "a.misc")]):
-        ran = subprocess.run([sys.executable, "-c", program, *words], capture_output=True, text=True, check=True)
-        assert ran.stderr == "" and ran.stdout != ""

@@ -133,19 +133,6 @@ def test_folder_that_cannot_be_made_is_refused(tmp_path: Path, environment: dict
         EmbeddedStack(tmp_path / "file" / "data", 0, environment=environment).start()
 
 
-def test_database_that_is_none_is_told_and_nothing_is_left(tmp_path: Path, environment: dict[str, str]) -> None:
-    data = tmp_path / "data"
-    data.mkdir()
-    (data / "misc.db").write_bytes(b"this is no database at all, whatever its name is" * 100)
-    stack = EmbeddedStack(data, 0, environment=environment)
-
-    with pytest.raises(StackError, match="MISC_DATABASE_URL"):
-        stack.start()
-
-    assert stack.pids == {}
-    assert not (data / "run" / "redis.sock").exists()
-
-
 def test_stopping_what_never_started_is_harmless(tmp_path: Path, environment: dict[str, str]) -> None:
     stack = EmbeddedStack(tmp_path, 0, environment=environment)
 

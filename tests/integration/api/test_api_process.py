@@ -1,7 +1,9 @@
-"""The API's process carries no ML library: it starts and serves where none is installed."""
+"""The API as a process: it needs no ML library, and does not listen for others without keys."""
 
+import os
 import subprocess
 import sys
+from pathlib import Path
 
 PROGRAM = """
 import importlib.abc, sys
@@ -48,3 +50,16 @@ def test_api_serves_without_any_ml_library(tmp_path: object) -> None:
         [sys.executable, "-W", "ignore", "-c", PROGRAM, str(tmp_path)], capture_output=True, text=True, timeout=120
     )
     assert ended.stdout.endswith("served\n"), ended.stdout + ended.stderr
+
+
+def test_process_refuses_an_open_address_with_exit_status_2(tmp_path: Path) -> None:
+    environment = {
+        "PATH": os.environ["PATH"],
+        "MISC_API_HOST": "0.0.0.0",
+        "MISC_DATABASE_URL": f"sqlite:///{tmp_path}/misc.db",
+        "MISC_STORAGE_PATH": str(tmp_path / "objects"),
+    }
+    ended = subprocess.run([sys.executable, "-m", "api"], env=environment, capture_output=True, text=True, timeout=150)
+    assert ended.returncode == 2
+    assert "MISC_API_KEYS" in ended.stderr and "Traceback" not in ended.stderr
+    assert not (tmp_path / "objects").exists() and not (tmp_path / "misc.db").exists()

@@ -32,7 +32,7 @@ SETTINGS = [
 
 def _read_in(threads: str, one_dnn: str, environment: dict[str, str], jobs: str) -> dict[str, str]:
     done = subprocess.run(
-        [sys.executable, "-m", "tests.unit.nets.read_compressed", threads, one_dnn, jobs],
+        [sys.executable, "-m", "tests.integration.nets.read_compressed", threads, one_dnn, jobs],
         cwd=ROOT,
         env={**os.environ, **environment},
         capture_output=True,

@@ -1,0 +1,22 @@
+"""The embedded stack when one of its parts cannot start."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from cli.commands.demo import isolated_environment
+from cli.up.stack import EmbeddedStack, StackError
+
+
+def test_database_that_is_none_is_told_and_nothing_is_left(tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    data.mkdir()
+    (data / "misc.db").write_bytes(b"this is no database at all, whatever its name is" * 100)
+    stack = EmbeddedStack(data, 0, environment=isolated_environment(os.environ))
+
+    with pytest.raises(StackError, match="MISC_DATABASE_URL"):
+        stack.start()
+
+    assert stack.pids == {}
+    assert not (data / "run" / "redis.sock").exists()
