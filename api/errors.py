@@ -27,6 +27,9 @@ _MAX_DETAIL_CHARS = 2000
 
 _RETRY_AFTER_SECONDS = "5"
 
+_KEY_RETRY_AFTER_SECONDS = "2"
+"""A key whose first request is under way is answered, or free, within seconds."""
+
 # The nearest class in an error's own order of inheritance decides.
 _STATUS: Mapping[type[Exception], HTTPStatus] = {
     CodecError: HTTPStatus.UNPROCESSABLE_ENTITY,
@@ -150,6 +153,8 @@ def problem(
         answer_headers["WWW-Authenticate"] = 'Bearer realm="misc"'
     if status in (HTTPStatus.SERVICE_UNAVAILABLE, HTTPStatus.TOO_MANY_REQUESTS):
         answer_headers["Retry-After"] = _RETRY_AFTER_SECONDS
+    if code == core_errors.IdempotencyInFlight.code:
+        answer_headers["Retry-After"] = _KEY_RETRY_AFTER_SECONDS
     return Response(body, status, answer_headers, MEDIA_TYPE)
 
 

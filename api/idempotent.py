@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
+from anyio import CancelScope
 from fastapi import Request, Response
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel
@@ -14,11 +15,8 @@ from starlette.concurrency import run_in_threadpool
 from api.services import Services
 from core import idempotency
 from core.database import Database, Session
-from core.errors import RequestInvalid, ServiceError
-from core.idempotency import StoredResponse
-from core.logging import get_logger
-
-_log = get_logger(__name__)
+from core.errors import RequestInvalid
+from core.idempotency import HeldKey, StoredResponse
 
 _MAX_KEY_CHARS = 255
 
@@ -26,8 +24,8 @@ _MAX_KEY_CHARS = 255
 class IdempotentRun:
     """One request under its key: either its work is still to be done, or it is a repetition with a stored response."""
 
-    def __init__(self, database: Database, caller: str, key: str | None, replayed: StoredResponse | None) -> None:
-        self._database, self._caller, self._key = database, caller, key
+    def __init__(self, database: Database, held: HeldKey | None, replayed: StoredResponse | None) -> None:
+        self._database, self._held = database, held
         self._response = replayed
         self.is_new = replayed is None
 
@@ -37,15 +35,15 @@ class IdempotentRun:
         To be called last in the transaction. Raises IdempotencyInFlight when the key was given to another request.
         """
         self._response = StoredResponse(status, body.model_dump(mode="json"), location)
-        if self._key is not None:
-            idempotency.complete(session, self._caller, self._key, self._response)
+        if self._held is not None:
+            idempotency.complete(session, self._held, self._response)
 
     def store_response_alone(self, status: int, body: BaseModel, location: str | None) -> None:
         """The same for a request that changed nothing; without a key no transaction is opened."""
         self._response = StoredResponse(status, body.model_dump(mode="json"), location)
-        if self._key is not None:
+        if self._held is not None:
             with self._database.write() as session:
-                idempotency.complete(session, self._caller, self._key, self._response)
+                idempotency.complete(session, self._held, self._response)
 
     def response(self) -> Response:
         """The response of this request or of the first one with its key."""
@@ -63,28 +61,24 @@ async def run_idempotent(request: Request, services: Services, payload: dict[str
     `payload` is all that the request says, digests in place of files. Raises IdempotencyInFlight, IdempotencyMismatch
     and RequestInvalid.
     """
-    database, key = services.database, _key_of(request)
-    caller: str = request.scope["misc.caller"]
+    key, keeper = _key_of(request), services.key_keeper
     if key is None:
-        yield IdempotentRun(database, caller, None, None)
+        yield IdempotentRun(services.database, None, None)
         return
-    stored = await run_in_threadpool(
-        idempotency.begin,
-        database,
-        caller,
-        key,
-        fingerprint(request, payload),
-        services.settings.idempotency_lifetime,
-    )
+    caller: str = request.scope["misc.caller"]
+    lifetime = services.settings.idempotency_lifetime
+    taken = await run_in_threadpool(keeper.take, caller, key, fingerprint(request, payload), lifetime)
+    if isinstance(taken, StoredResponse):
+        yield IdempotentRun(services.database, None, taken)
+        return
     try:
-        yield IdempotentRun(database, caller, key, stored)
-    except Exception:
-        try:
-            await run_in_threadpool(idempotency.abandon, database, caller, key)
-        except ServiceError as error:
-            # The caller has to hear of the first error; the key is taken for abandoned later.
-            _log.warning("key_not_freed", code=error.code, error=str(error))
+        yield IdempotentRun(services.database, taken, None)
+    except BaseException:
+        # Also when the process stops and cuts the request off; the caller has to hear of this error, not of another.
+        with CancelScope(shield=True):
+            await run_in_threadpool(keeper.abandon, taken)
         raise
+    keeper.let_go(taken)
 
 
 def fingerprint(request: Request, payload: dict[str, Any]) -> str:

@@ -12,6 +12,7 @@ from codec.options import Profile
 from core.broker import Broker
 from core.database import Database
 from core.events import EventLog, EventReader
+from core.idempotency import KeyKeeper
 from core.jobs.job import JobSpec
 from core.jobs.outbox import OutboxSender
 from core.logging import get_logger
@@ -41,6 +42,7 @@ class Services:
     outbox_sender: OutboxSender
     events: EventLog
     event_reader: EventReader
+    key_keeper: KeyKeeper
     max_attempts: int = 3
     profile: Profile = Profile.LITE
     is_stopping: Callable[[], bool] = lambda: False
@@ -71,6 +73,7 @@ class Services:
             outbox_sender=OutboxSender(opened, broker),
             events=events,
             event_reader=EventReader(broker_settings),
+            key_keeper=KeyKeeper(opened),
             max_attempts=worker.max_attempts,
             profile=profile,
             is_stopping=is_stopping,
@@ -88,14 +91,16 @@ class Services:
         return JobSpec(kind, queue, request_id=request_id, max_attempts=self.max_attempts)
 
     def start(self) -> None:
-        """Clear away what a killed process left of its uploads, and start the thread that sends notifications."""
+        """Clear away what a killed process left of its uploads, and start the threads."""
         if removed := remove_stale_temp_files(UPLOADS):
             _log.info("uploads_left_behind_removed", folders=removed)
         self.outbox_sender.start()
+        self.key_keeper.start()
 
     async def close(self) -> None:
-        """Send the last notifications and give every connection back."""
+        """Send the last notifications, free the keys of requests that were cut off, give every connection back."""
         self.outbox_sender.close()
+        self.key_keeper.close()
         await self.event_reader.close()
         self.events.close()
         self.broker.close()

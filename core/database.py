@@ -4,10 +4,11 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import datetime
 from pathlib import Path
 from typing import Any, cast
 
-from sqlalchemy import Connection, Engine, Executable, Table, create_engine, event, make_url, select, text
+from sqlalchemy import Connection, Engine, Executable, Table, create_engine, event, func, make_url, select, text
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import DBAPIError, DisconnectionError, OperationalError, SQLAlchemyError, TimeoutError
 from sqlalchemy.orm import Session as Session  # for those who write no SQL and pass sessions on
@@ -16,6 +17,7 @@ from sqlalchemy.orm import sessionmaker
 from core.errors import DatabaseNotMigrated, DatabaseUnavailable
 from core.settings import DatabaseSettings
 from models import Base
+from models.base import utc_now
 
 Publish = Callable[[str, str, dict[str, Any]], None]
 """Takes a job's id, the name of an event and its data, as `core.events.EventLog.publish` does; must not raise."""
@@ -127,6 +129,13 @@ def insert_into(bind: Engine | Session, table: Table | type[Base]) -> postgresql
     """
     dialect = (bind if isinstance(bind, Engine) else bind.get_bind()).dialect.name
     return postgresql.insert(table) if dialect == "postgresql" else cast(postgresql.Insert, sqlite.insert(table))
+
+
+def shared_now(session: Session) -> datetime:
+    """The moment by the one clock that all who use the database share: its server's, or this machine's for SQLite."""
+    if session.get_bind().dialect.name == "postgresql":
+        return cast(datetime, session.scalar(select(func.clock_timestamp())))
+    return utc_now()
 
 
 def announce(session: Session, job_id: str, name: str, data: dict[str, Any]) -> None:

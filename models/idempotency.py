@@ -9,7 +9,11 @@ from models.base import Base, JSONObject, utc_now
 
 
 class IdempotencyKey(Base):
-    """A key of one caller. `status` is None while the first request is still in flight."""
+    """A key of one caller.
+
+    `status` is null while the first request is answered by the process that has the lease, as `holder` names it; the
+    lease is by the database's clock.
+    """
 
     __tablename__ = "idempotency_keys"
 
@@ -19,4 +23,6 @@ class IdempotencyKey(Base):
     status: Mapped[int | None] = mapped_column(Integer)
     answer: Mapped[JSONObject | None] = mapped_column(JSON)
     location: Mapped[str | None] = mapped_column(String(200))
+    holder: Mapped[str | None] = mapped_column(String(32))
+    lease_expires_at: Mapped[datetime | None] = mapped_column()
     created_at: Mapped[datetime] = mapped_column(default=utc_now, index=True)

@@ -1,16 +1,19 @@
 """A request that is sent twice with one Idempotency-Key is done once and answered twice."""
 
+import asyncio
 from datetime import timedelta
 from typing import Any
 
 import pytest
 from fastapi.testclient import TestClient
-from sqlalchemy import func, select
+from sqlalchemy import func, select, update
 
+from api.images import intake
 from api.services import Services
 from core import idempotency
 from core.database import Database
 from core.errors import DatabaseUnavailable, IdempotencyInFlight
+from core.idempotency import HeldKey, KeyKeeper
 from models import IdempotencyKey, Image, Job
 from models.base import utc_now
 from tests.unit.api.conftest import Opener
@@ -140,13 +143,60 @@ def test_first_fault_is_told_when_the_key_cannot_be_freed(client: TestClient, mo
     assert _send(client, "one", b"no picture").status_code == 415
 
 
+def _begin(database: Database) -> HeldKey:
+    held = idempotency.begin(database, "a", "one", "0" * 64, timedelta(hours=1))
+    assert isinstance(held, HeldKey)
+    return held
+
+
+def _expire_leases(database: Database) -> None:
+    with database.write() as session:
+        session.execute(update(IdempotencyKey).values(lease_expires_at=utc_now() - timedelta(seconds=1)))
+
+
+def test_key_of_a_dead_holder_is_free_after_its_lease(database: Database) -> None:
+    _begin(database)
+    with pytest.raises(IdempotencyInFlight):
+        _begin(database)
+    _expire_leases(database)
+    _begin(database)
+
+
+def test_keeper_renews_what_it_holds_and_frees_it_at_its_end(database: Database) -> None:
+    keeper = KeyKeeper(database)
+    held = keeper.take("a", "one", "0" * 64, timedelta(hours=1))
+    _expire_leases(database)
+    keeper._renew_all()
+    with pytest.raises(IdempotencyInFlight):
+        _begin(database)
+    keeper.close()
+    assert _begin(database) != held
+
+
+def test_request_that_is_cut_off_frees_its_key(
+    client: TestClient, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def _cut_off(*_: object) -> None:
+        raise asyncio.CancelledError
+
+    with monkeypatch.context() as patch:
+        patch.setattr(intake, "check", _cut_off)
+        with pytest.raises(BaseException):  # noqa: B017 - whatever the test client makes of it
+            _send(client, "one")
+    assert _count(database, IdempotencyKey) == 0
+    assert _send(client, "one").status_code == 202
+
+
 def test_key_that_another_request_took_over_and_answered_is_not_answered_twice(database: Database) -> None:
     answer = idempotency.StoredResponse(202, {"first": True}, None)
-    idempotency.begin(database, "a", "one", "0" * 64, timedelta(hours=1))
+    late = _begin(database)
+    _expire_leases(database)
+    quick = _begin(database)
     with database.write() as session:
-        idempotency.complete(session, "a", "one", answer)
+        idempotency.complete(session, quick, answer)
     with pytest.raises(IdempotencyInFlight), database.write() as session:
-        idempotency.complete(session, "a", "one", idempotency.StoredResponse(202, {"first": False}, None))
+        idempotency.complete(session, late, idempotency.StoredResponse(202, {"first": False}, None))
+    idempotency.abandon(database, [late])
     assert idempotency.begin(database, "a", "one", "0" * 64, timedelta(hours=1)) == answer
 
 
