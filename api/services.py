@@ -13,6 +13,7 @@ from core.broker import Broker
 from core.database import Database
 from core.events import EventLog, EventReader
 from core.idempotency import KeyKeeper
+from core.jobs.backpressure import QueueLimit
 from core.jobs.job import JobSpec
 from core.jobs.outbox import OutboxSender
 from core.logging import get_logger
@@ -43,6 +44,7 @@ class Services:
     events: EventLog
     event_reader: EventReader
     key_keeper: KeyKeeper
+    queue_limit: QueueLimit
     max_attempts: int = 3
     profile: Profile = Profile.LITE
     is_stopping: Callable[[], bool] = lambda: False
@@ -74,6 +76,7 @@ class Services:
             events=events,
             event_reader=EventReader(broker_settings),
             key_keeper=KeyKeeper(opened),
+            queue_limit=QueueLimit(opened, settings.max_open_jobs),
             max_attempts=worker.max_attempts,
             profile=profile,
             is_stopping=is_stopping,

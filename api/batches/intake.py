@@ -93,7 +93,11 @@ async def check(services: Services, incoming: IncomingBatch) -> CheckedBatch:
 
 
 def submit(services: Services, checked: CheckedBatch, job: JobSpec, run: IdempotentRun) -> None:
-    """Store the pictures, then record them with their batch, their jobs and the response in one transaction."""
+    """Store the pictures, then record them with their batch, their jobs and the response in one transaction.
+
+    Raises LimitReached.
+    """
+    services.queue_limit.admit(job.queue, len(checked.accepted))
     with intake.stored(services, checked.accepted), services.database.write() as session:
         batch = batches.create(session, checked.name)
         members = []

@@ -80,14 +80,15 @@ async def check(services: Services, incoming: IncomingImage) -> NewImage:
 
 
 def submit(services: Services, incoming: IncomingImage, new: NewImage, job: JobSpec, run: IdempotentRun) -> None:
-    """Store the picture, then record it with its job and the response in one transaction."""
-    if new.batch_id is not None:
-        with services.database.read() as session:
+    """Store the picture, then record it with its job and the response in one transaction; raises LimitReached."""
+    services.queue_limit.admit(job.queue)
+    with services.database.read() as session:
+        if new.batch_id is not None:
             batches.get(session, new.batch_id)
+        position = queries.next_position(session, job.queue)
     with stored(services, [(incoming, new)]), services.database.write() as session:
         image, job_id = images.submit(session, new, job)
-        row = queries.get(session, job_id)
-        job_out = job_to_out(row, queries.queue_position(session, row))
+        job_out = job_to_out(queries.get(session, job_id), position)
         body = SubmittedImage(image=image_to_out(image, job_out), job=job_out)
         run.store_response(session, 202, body, job_out.links.self)
     services.outbox_sender.notify([job_id], job.queue)

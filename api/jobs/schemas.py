@@ -46,7 +46,9 @@ class JobOut(BaseModel):
     state: JobState
     stage: str | None = Field(description="What the worker is at.", examples=["describe"])
     progress: float = Field(ge=0, le=1)
-    queue_position: int | None = Field(description="Jobs that wait before this one; null when it does not wait.")
+    queue_position: int | None = Field(
+        description="Jobs that wait before this one; 1000 for that many or more, null when it does not wait."
+    )
     attempts: int
     max_attempts: int
     worker: str | None = Field(description="Who has or had it last.", examples=["host:4711"])

@@ -17,6 +17,9 @@ from models.job import JobKind
 
 router = APIRouter(prefix="/v1/probes", tags=["probes"])
 
+_SPARE = 1000
+"""A full queue has to be probed too, but not without end."""
+
 
 @router.post(
     "",
@@ -39,6 +42,7 @@ async def submit_probe(request: Request, services: ServicesDependency) -> Respon
 
 
 def _submit(services: Services, job: JobSpec, run: IdempotentRun) -> None:
+    services.queue_limit.admit(job.queue, spare=_SPARE)
     with services.database.write() as session:
         job_id = transitions.create(session, job)
         links = links_of(job_id)

@@ -94,6 +94,9 @@ def _read(services: Services, reconstruction_id: str) -> tuple[Reconstruction, s
 
 def _order(services: Services, image_id: str, new: NewReconstruction, job: JobSpec, run: IdempotentRun) -> None:
     lost_id: str | None = None
+    services.queue_limit.admit(job.queue)
+    with services.database.read() as session:
+        position = queries.next_position(session, job.queue)
     while True:
         with services.database.write() as session:
             # Locked until the end, so that the same order that comes twice at once finds what the first one made.
@@ -102,7 +105,7 @@ def _order(services: Services, image_id: str, new: NewReconstruction, job: JobSp
                 reconstructions.write_off(session, lost_id)
             row, job_id, is_new = reconstructions.submit(session, image, new, job)
             job_row = queries.get(session, job_id)
-            job_out = job_to_out(job_row, queries.queue_position(session, job_row))
+            job_out = job_to_out(job_row, position if is_new else queries.queue_position(session, job_row))
             body = OrderedReconstruction(reconstruction=to_out(row), job=job_out)
             if row.state != ReconstructionState.READY:
                 run.store_response(session, 202, body, job_out.links.self)

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from datetime import datetime
 
-from sqlalchemy import String, and_, func, literal, or_, select, type_coerce
+from sqlalchemy import ColumnElement, String, and_, func, literal, or_, select, type_coerce
 from sqlalchemy.orm import Session
 
 from core.errors import NotFound
@@ -14,6 +14,9 @@ from models.job import Job, JobKind, JobState
 # Written into the statement as they are, so that the planner can see that the partial index of open jobs serves.
 QUEUED = literal(JobState.QUEUED, Job.state.type, literal_execute=True)
 RUNNING = literal(JobState.RUNNING, Job.state.type, literal_execute=True)
+
+FARTHEST_POSITION = 1000
+"""A job behind more than this many is told this number."""
 
 
 def get(session: Session, job_id: str) -> Job:
@@ -62,14 +65,25 @@ def open_ids(session: Session, *, image_id: str | None = None, batch_id: str | N
 
 
 def queue_position(session: Session, job: Job) -> int | None:
-    """How many jobs of the same queue were there before this one and still wait; None when it does not wait."""
+    """How many jobs of the same queue were there before this one and still wait; None when it does not wait.
+
+    Counted up to FARTHEST_POSITION, so that looking at a job costs the same however many wait.
+    """
     if job.state != JobState.QUEUED:
         return None
-    # Deferred jobs are ahead of nobody.
-    ahead = select(func.count()).where(
-        Job.queue == job.queue, Job.state == QUEUED, Job.id < job.id, Job.due_at <= utc_now()
-    )
-    return session.scalar(ahead) or 0
+    return _count_due_up_to(session, job.queue, FARTHEST_POSITION, Job.id < job.id)
+
+
+def next_position(session: Session, queue: str) -> int:
+    """The queue position of a job that is submitted now; to be asked outside of the transaction that submits it."""
+    return _count_due_up_to(session, queue, FARTHEST_POSITION)
+
+
+def count_open_of(session: Session, queue: str, at_most: int) -> int:
+    """How many jobs of a queue have not ended, deferred ones included, counted up to `at_most`."""
+    is_open = or_(Job.state == QUEUED, Job.state == RUNNING)
+    found = select(literal(1)).where(Job.queue == queue, is_open).limit(at_most).subquery()
+    return session.scalar(select(func.count()).select_from(found)) or 0
 
 
 def usage_of(session: Session, claim: Claim) -> JSONObject | None:
@@ -122,3 +136,10 @@ def waiting_since(session: Session, queue: str, before: datetime, limit: int) ->
         .limit(limit)
     )
     return list(session.scalars(query))
+
+
+def _count_due_up_to(session: Session, queue: str, at_most: int, *conditions: ColumnElement[bool]) -> int:
+    # Deferred jobs are ahead of nobody.
+    is_due = (Job.queue == queue, Job.state == QUEUED, Job.due_at <= utc_now())
+    found = select(literal(1)).where(*is_due, *conditions).limit(at_most).subquery()
+    return session.scalar(select(func.count()).select_from(found)) or 0

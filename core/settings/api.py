@@ -29,6 +29,9 @@ class APISettings(BaseSettings):
     max_batch_bytes: int = Field(1024 * _MIB, ge=1, description="Largest request body for one batch")
     max_batch_images: int = Field(1000, ge=1, description="Most pictures in one batch request")
     max_pixels: int = Field(100_000_000, ge=1, le=100_000_000, description="Most pixels in one picture")
+    max_open_jobs: int = Field(
+        200_000, ge=1, description="Most jobs of a queue that wait or run; beyond it new ones are answered with 429"
+    )
     events_poll: Duration = Field(
         timedelta(seconds=2),
         description="How often an event stream checks the database in case an event was lost",
