@@ -4,7 +4,7 @@ import sqlalchemy as sa
 from alembic import op
 
 revision = "c41f6ad90b37"
-down_revision = "7d1c5b0e92a4"
+down_revision = "c41f0d7be215"
 branch_labels = None
 depends_on = None
 
