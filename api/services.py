@@ -8,6 +8,7 @@ from anyio import CapacityLimiter
 from fastapi import Depends, Request
 
 from api.threads import StorageThreads
+from codec.decode_price import DecodeLimits
 from codec.options import Profile
 from core.broker import Broker
 from core.database import Database
@@ -45,6 +46,7 @@ class Services:
     event_reader: EventReader
     key_keeper: KeyKeeper
     queue_limit: QueueLimit
+    decode_limits: DecodeLimits
     max_attempts: int = 3
     profile: Profile = Profile.LITE
     is_stopping: Callable[[], bool] = lambda: False
@@ -77,6 +79,7 @@ class Services:
             event_reader=EventReader(broker_settings),
             key_keeper=KeyKeeper(opened),
             queue_limit=QueueLimit(opened, settings.max_open_jobs),
+            decode_limits=worker.decode_limits,
             max_attempts=worker.max_attempts,
             profile=profile,
             is_stopping=is_stopping,

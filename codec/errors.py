@@ -106,6 +106,12 @@ class OptionError(CodecError):
     code = "option_invalid"
 
 
+class DecodeTooCostly(CodecError):
+    """A decode would take more pixels or network evaluations than are allowed where it was ordered."""
+
+    code = "decode_too_costly"
+
+
 class BudgetUnreachable(CodecError):
     """No setting of the chosen codec fits the bits allowed."""
 

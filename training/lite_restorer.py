@@ -22,11 +22,12 @@ from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from codec.decode.diffusion.ddpm import training_signal
-from codec.decode.diffusion.passes import WorkingSize, region_weights
+from codec.decode.diffusion.passes import region_weights
 from codec.decode.diffusion.regions import fuse_regions, level_weights
 from codec.nets.lite.config import FIRST_TIME, LATENT_PX, LiteConfig
 from codec.nets.lite.network import LiteRestorer
 from codec.nets.lite.vocabulary import Vocabulary
+from codec.working_size import WorkingSize
 from training.lite_coarse_pictures import ReferencePictures, coarse_pictures
 from training.lite_descriptions import Described, read_descriptions
 from training.lite_loss import RestorerLoss

@@ -97,8 +97,11 @@ class Handlers:
 
         device_config = DeviceConfig(self._network.device, self._network.dtype, self._network.compile)
         self._restorers = Restorers(self._services.weights, device_config)
-        preview_seconds = self._services.settings.preview_interval.total_seconds()
-        return self._after_warm_up(DecodeHandler(self._services.weights, self._restorers, preview_seconds))
+        settings = self._services.settings
+        preview_seconds = settings.preview_interval.total_seconds()
+        return self._after_warm_up(
+            DecodeHandler(self._services.weights, self._restorers, preview_seconds, settings.decode_limits)
+        )
 
     def _make_encode_handler(self) -> Handler:
         from workers.encode.handler import EncodeHandler

@@ -38,7 +38,8 @@ router = APIRouter(prefix="/v1", tags=["reconstructions"])
 )
 async def order_reconstruction(request: Request, services: ServicesDependency, image_id: ImageId) -> Response:
     """The body is a JSON object of options; everything in it has a default. The same options give the same picture,
-    so one that is ready (200) or on its way (202) is not made again. 409 `not_ready` while the image has no stream."""
+    so one that is ready (200) or on its way (202) is not made again. 409 `not_ready` while the image has no stream, 422
+    `decode_too_costly` where size and steps are more than the service takes."""
     options = parse_options(OrderOptions, services.default_options | await read_json_object(request))
     new = NewReconstruction(options.decode_options(), options.format.value)
     job = services.job(request, JobKind.DECODE, DECODE)
@@ -101,6 +102,7 @@ def _order(services: Services, image_id: str, new: NewReconstruction, job: JobSp
         with services.database.write() as session:
             # Locked until the end, so that the same order that comes twice at once finds what the first one made.
             image = images.lock(session, image_id)
+            services.decode_limits.check(new.options, image.width, image.height)
             if lost_id is not None:
                 reconstructions.write_off(session, lost_id)
             row, job_id, is_new = reconstructions.submit(session, image, new, job)

@@ -1,11 +1,15 @@
 """Settings of the worker processes."""
 
 from datetime import timedelta
+from typing import TYPE_CHECKING
 
 from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from core.settings.duration import Duration
+
+if TYPE_CHECKING:
+    from codec.decode_price import DecodeLimits
 
 
 class WorkerSettings(BaseSettings):
@@ -24,6 +28,12 @@ class WorkerSettings(BaseSettings):
     lease: Duration = Field(
         timedelta(seconds=30), description="A job whose worker is silent for this long is given to another"
     )
+    max_decode_megapixels: int = Field(
+        64, ge=1, le=100, description="Largest picture that networks restore; the API refuses orders of larger ones"
+    )
+    max_decode_evaluations: int = Field(
+        480, ge=1, description="Most megapixels that networks evaluate for one order, steps x size; raise it for a GPU"
+    )
     max_attempts: int = Field(3, ge=1, description="Attempts before a job fails for good")
     retry_delay: Duration = Field(timedelta(seconds=2), description="Wait before the second attempt; doubles")
     reconcile_interval: Duration = Field(
@@ -39,3 +49,11 @@ class WorkerSettings(BaseSettings):
     stuck_after: Duration = Field(
         timedelta(seconds=30), description="An idle worker beside a full queue for this long restarts itself"
     )
+
+    @property
+    def decode_limits(self) -> "DecodeLimits":
+        """The most that one decode may cost."""
+        # Imported here, because everything reads settings, and little the codec.
+        from codec.decode_price import DecodeLimits
+
+        return DecodeLimits(self.max_decode_megapixels * 1_000_000, self.max_decode_evaluations * 1_000_000)

@@ -1,6 +1,7 @@
 """Restores one picture from a stored stream."""
 
 from codec.decode.restorers import Restorers
+from codec.decode_price import DecodeLimits
 from codec.weights.store import WeightsStore
 from workers.context import Record, WorkContext
 from workers.decode.task import DecodeTask
@@ -9,13 +10,16 @@ from workers.decode.task import DecodeTask
 class DecodeHandler:
     """Handles decode jobs with the networks of this machine; called from many threads."""
 
-    def __init__(self, weights: WeightsStore, restorers: Restorers, preview_seconds: float) -> None:
+    def __init__(
+        self, weights: WeightsStore, restorers: Restorers, preview_seconds: float, limits: DecodeLimits
+    ) -> None:
         """`preview_seconds`: at least so much time lies between two preview pictures of a job."""
         self._weights, self._restorers, self._preview_seconds = weights, restorers, preview_seconds
+        self._limits = limits
 
     def __call__(self, context: WorkContext) -> Record:
         """Load the stream, restore the picture, store it with its provenance."""
-        task = DecodeTask.load(context)
+        task = DecodeTask.load(context, self._limits)
         # Networks that were evicted, or never asked for, are loaded now.
         context.progress("load", 0.02)
         with self._restorers.use(task.options) as restorer:

@@ -8,6 +8,7 @@ from sqlalchemy.orm import Session
 
 from codec.decode.pipeline import Decoded, decode
 from codec.decode.restore import Restorer, RestoreState
+from codec.decode_price import DecodeLimits
 from codec.nets.compression.load import find_in
 from codec.options import DecodeOptions, parse_options
 from codec.picture.save import PictureFormat, Provenance, require_format, save_picture
@@ -34,10 +35,11 @@ class DecodeTask:
     reference: bytes | None
 
     @classmethod
-    def load(cls, context: WorkContext) -> Self:
+    def load(cls, context: WorkContext, limits: DecodeLimits) -> Self:
         """Read the order and fetch its stream.
 
-        Raises LeaseLost for a deleted image, OptionError and FeatureUnavailable for a format that cannot be written.
+        Raises LeaseLost for a deleted image, OptionError and FeatureUnavailable for a format that cannot be written,
+        and DecodeTooCostly for an order that the API took under wider limits.
         """
         with context.database.read() as session:
             row = session.get(Reconstruction, context.claim.reconstruction_id)
@@ -46,10 +48,11 @@ class DecodeTask:
             raise LeaseLost("The image was deleted.")
         picture_format = cast(PictureFormat, row.format)
         require_format(picture_format, image.width, image.height)
+        options = parse_options(DecodeOptions, row.options)
+        limits.check(options, image.width, image.height)
         context.progress("fetch", 0.0)
         stream = bitstreams.get(context.storage, image.bitstream_sha256)
         reference = references.get(context.storage, image)
-        options = parse_options(DecodeOptions, row.options)
         return cls(context, row.id, picture_format, options, stream, reference)
 
     def decode(self, restorer: Restorer, weights: WeightsStore, preview_seconds: float) -> Decoded:

@@ -1,6 +1,5 @@
-"""What a request's passes are, by its schedule, and how large the picture is while it is restored. Needs no PyTorch."""
+"""What a request's passes are, by its schedule. Needs no PyTorch."""
 
-import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,6 +10,7 @@ from codec.decode.maps import scale_map
 from codec.decode.restore import RestoreRequest
 from codec.errors import OptionError
 from codec.options import Schedule, Solver
+from codec.working_size import WorkingSize
 
 NEGATIVE_TEXT = "Blurry, Low Quality"
 """What MISC's published decoder steers away from in every pass."""
@@ -18,9 +18,6 @@ NEGATIVE_TEXT = "Blurry, Low Quality"
 _ITEM_SHARE = 0.5
 """How much an item's own text holds inside its map in the fast schedule. The overall text keeps the other half, because
 it names what surrounds the item and how all of it looks."""
-
-_MAX_ELONGATION = 8
-"""The long edge is raised to at most this many times the working size, so that a picture of one row stays small."""
 
 Map = npt.NDArray[np.uint8]
 
@@ -78,32 +75,6 @@ def _with_enough_steps(passes: tuple[Pass, ...]) -> tuple[Pass, ...]:
         if each.solver is Solver.DDPM and each.steps < 2:
             raise OptionError("steps: the solver ddpm needs at least 2; take 2 or more, or another solver.")
     return passes
-
-
-@dataclass(frozen=True)
-class WorkingSize:
-    """Sides in pixels while restoring: `width` x `height` is the picture, the rest up to `padded_*` is padding."""
-
-    width: int
-    height: int
-    padded_width: int
-    padded_height: int
-
-    @classmethod
-    def of(cls, width: int, height: int, res_px: int, multiple_px: int) -> "WorkingSize":
-        """For a picture of this size: the short edge is raised to `res_px`, and never reduced.
-
-        A side is rounded up, as published. Very long pictures are raised less.
-        """
-        factor = min(res_px / min(width, height), _MAX_ELONGATION * res_px / max(width, height))
-        if factor > 1:
-            width, height = math.ceil(width * factor), math.ceil(height * factor)
-        return cls(width, height, -(-width // multiple_px) * multiple_px, -(-height // multiple_px) * multiple_px)
-
-    @property
-    def padded_pixels(self) -> int:
-        """Pixels with the padding."""
-        return self.padded_width * self.padded_height
 
 
 def region_weights(regions: tuple[Map, ...], size: WorkingSize, unit_px: int) -> npt.NDArray[np.float32] | None:

@@ -5,9 +5,9 @@ import numpy.typing as npt
 import torch
 from PIL import Image
 
-from codec.decode.diffusion.passes import WorkingSize
 from codec.decode.maps import scale_map
 from codec.decode.restore.colour import fix_colours
+from codec.working_size import WorkingSize
 
 Bytes = npt.NDArray[np.uint8]
 

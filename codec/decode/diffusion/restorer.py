@@ -14,12 +14,13 @@ from PIL import Image
 
 from codec.decode.diffusion.memory import call_budget_bytes, free_host_bytes, is_exhaustion, release
 from codec.decode.diffusion.networks import Networks, Stage
-from codec.decode.diffusion.passes import WorkingSize, plan_passes
+from codec.decode.diffusion.passes import plan_passes
 from codec.decode.diffusion.preview import LatentColours
 from codec.decode.diffusion.state import DiffusionState, NetworkCall
 from codec.decode.diffusion.tiles import smallest_tile_pixels
 from codec.decode.restore import RestoreRequest, run_to_end
 from codec.errors import OutOfMemory
+from codec.working_size import WorkingSize
 
 _TILE_EDGES_PX = (256, 320, 384, 512, 640, 768, 1024, 1280, 1536, 2048)
 """Edges of square tiles to choose from. Few, so that a little more or less free memory seldom changes the tiles, which

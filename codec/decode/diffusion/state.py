@@ -9,12 +9,13 @@ import torch
 from PIL import Image
 
 from codec.decode.diffusion.networks import Networks, Stage
-from codec.decode.diffusion.passes import NEGATIVE_TEXT, Pass, WorkingSize, region_weights
+from codec.decode.diffusion.passes import NEGATIVE_TEXT, Pass, region_weights
 from codec.decode.diffusion.picture import blended, lowered, raised
 from codec.decode.diffusion.preview import LatentColours
 from codec.decode.diffusion.solvers import Trajectory, start
 from codec.decode.diffusion.tiles import Sweep, Tiling, smallest_tile_pixels
 from codec.decode.restore import RestoreRequest
+from codec.working_size import WorkingSize
 
 _PREVIEW_EDGE_PX = 512
 _HOST = torch.device("cpu")

@@ -141,3 +141,11 @@ def test_bad_order_is_refused(client: TestClient, orders: str, body: str | bytes
 def test_order_in_another_form_is_refused(client: TestClient, orders: str) -> None:
     answer = client.post(orders, content="seed=1", headers={"Content-Type": "application/x-www-form-urlencoded"})
     assert (answer.status_code, answer.json()["code"]) == (415, "media_type_unsupported")
+
+
+def test_order_beyond_the_limits_is_refused_with_its_figure_and_leaves_nothing(client: TestClient, orders: str) -> None:
+    order = {"restorer": "diffusion", "profile": "sd21", "schedule": "staged", "steps": 200, "res": 2048}
+    answer = client.post(orders, json=order)
+    assert (answer.status_code, answer.json()["code"]) == (422, "decode_too_costly")
+    assert "megapixels" in answer.json()["detail"]
+    assert client.get("/v1/jobs").json()["items"] == []

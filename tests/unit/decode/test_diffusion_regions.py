@@ -6,10 +6,11 @@ import torch
 from tiny_networks import ask, quarter_maps, smooth, tiny_network, tiny_networks
 
 from codec.bitstream.stream import Texts
-from codec.decode.diffusion.passes import WorkingSize, plan_passes, region_weights
+from codec.decode.diffusion.passes import plan_passes, region_weights
 from codec.decode.diffusion.regions import fuse_regions, level_weights
 from codec.decode.diffusion.sampling import Sampling
 from codec.nets.diffbir.config import Prediction
+from codec.working_size import WorkingSize
 
 SIZE = WorkingSize.of(256, 256, 256, 64)
 TIMES = torch.tensor([500])

@@ -12,7 +12,7 @@ from watched_networks import WatchedNetworks
 from codec.bitstream import Maps, PixelCoarse, Stream
 from codec.bitstream.container import pack
 from codec.decode.diffusion.networks import Stage
-from codec.decode.diffusion.passes import NEGATIVE_TEXT, WorkingSize
+from codec.decode.diffusion.passes import NEGATIVE_TEXT
 from codec.decode.diffusion.restorer import DiffusionRestorer
 from codec.decode.diffusion.state import DiffusionState
 from codec.decode.pipeline import decode
@@ -20,6 +20,7 @@ from codec.decode.restore import RestoreRequest
 from codec.errors import Cancelled, OptionError, OutOfMemory
 from codec.options import DecodeOptions, RestorerName, Solver, parse_options
 from codec.picture.save import Provenance, save_picture
+from codec.working_size import WorkingSize
 
 MASKS = tuple(mask.tobytes() for mask in quarter_maps())
 DATA = pack(Stream(60, 40, PixelCoarse(6, 4, 3, bytes(range(24)) * 3), TEXTS, Maps(8, MASKS))).data
