@@ -6,7 +6,6 @@ prefers. Unlike mode ref it counts whole files, as the encoder writes them.
 """
 
 import hashlib
-import math
 import time
 from dataclasses import dataclass
 
@@ -14,6 +13,7 @@ from PIL import Image
 
 from codec.bitstream.coarse.reference import coded_size, encode_reference
 from codec.bitstream.stream import RefCoarse
+from codec.encode.coarse.rate_search import RateSearch
 from codec.errors import CodecError, FeatureUnavailable
 from codec.metrics.peer_formats import FORMATS, Setting, library_of, require_peer, words_of, write_peer
 from codec.metrics.registry import Judge
@@ -93,6 +93,7 @@ class PeerSearch:
         self._content = (content, codec, library_of(codec))
         self._reduced = {scale: reduce_by(picture, scale) for scale in PEER_SCALES}
         self._trials: dict[_Way, dict[int, _Trial | None]] = {}
+        self._searches: dict[_Way, RateSearch] = {}
         self._losses: dict[tuple[bytes, int, str], float] = {}
 
     def best_within(self, limit_bytes: int) -> PeerChoice:
@@ -163,29 +164,16 @@ class PeerSearch:
                 self._highest(best.way.refined(changes), limit, best.quality)
 
     def _highest(self, way: _Way, limit: int, guess: int) -> _Trial | None:
-        """The file of the highest quality that fits, looked for from `guess` on by a model of bytes over quality: their
-        logarithm is a line, through two known files where there are two. None where none fits."""
-        lowest, highest = self._format.qualities
-        known = self._trials.setdefault(way, {})
-        while True:
-            made = {quality: trial for quality, trial in known.items() if trial is not None}
-            fits = [quality for quality, trial in made.items() if len(trial.file) <= limit]
-            below = max(fits, default=lowest - 1)
-            above = min((quality for quality in known if quality > below), default=highest + 1)
-            if above == below + 1:
-                return made.get(below)
-            step = self._predicted(made, below, above, limit)
-            self._trial(way, min(max(guess if step is None else step, below + 1), above - 1))
+        """The file of the highest quality that fits, looked for from `guess` on. None where none fits."""
+        if way not in self._searches:
 
-    def _predicted(self, made: dict[int, _Trial], below: int, above: int, limit: int) -> int | None:
-        """The highest quality that the model lets fit, from the nearest known files; None where there is none."""
-        sizes = {quality: math.log(len(made[quality].file)) for quality in (below, above) if quality in made}
-        if not sizes:
-            return None
-        start, growth = next(iter(sizes)), self._format.growth
-        if len(sizes) == 2:
-            growth = max((sizes[above] - sizes[below]) / (above - below), 1e-3)
-        return math.floor(start + (math.log(limit) - sizes[start]) / growth)
+            def size_of(quality: int) -> int | None:
+                trial = self._trial(way, quality)
+                return None if trial is None else len(trial.file)
+
+            self._searches[way] = RateSearch(size_of, *self._format.qualities, self._format.growth)
+        quality = self._searches[way].highest_within(limit, guess)
+        return None if quality is None else self._trial(way, quality)
 
     def _smallest(self) -> list[_Trial]:
         low, _ = self._format.qualities

@@ -1,7 +1,8 @@
-"""The reference mode: another codec at the scale and quality that look best within a budget of bytes.
+"""The reference mode: another codec at the scale and quality that serve best within a budget of bytes.
 
-Few trial encodings: for each scale a bisection on quality with the codec's quick setting, the scale whose result
-scores best against the original, and then the codec's thorough setting around the quality found.
+AVIF, where lite's restorer begins, has a search of its own in `avif_search.py`. Of the others: for each scale the
+highest quality that fits with the codec's quick setting, the scale whose result scores best against the original, and
+then the codec's thorough setting around the quality found.
 """
 
 from collections.abc import Callable
@@ -12,6 +13,8 @@ from PIL import Image
 
 from codec.bitstream.coarse.reference import SCALES, coded_size, encode_reference
 from codec.bitstream.stream import RefCoarse
+from codec.encode.coarse.avif_search import AVIFSearch
+from codec.encode.coarse.rate_search import RateSearch
 from codec.encode.coarse.score import Luma, luma_for_score, structural_score
 from codec.errors import BudgetUnreachable, StreamUnsupported
 from codec.picture.coded import read_coded, require_codec, write_coded
@@ -29,7 +32,10 @@ _LARGEST_THOROUGH_PX = 1_000_000
 _MAX_SIDES_PX = {"avif": 65_535, "webp": 16_383, "jxl": 65_535, "jpeg": 65_500}
 _FIRST_GUESS = 24
 _MAX_QUALITY = 100
-_THOROUGH_REACH = {"avif": (4, 4), "webp": (2, 4), "jxl": (2, 14), "jpeg": (0, 0)}
+_GROWTH = 0.04
+"""Of the logarithm of the bytes with a step of quality, near the budgets of this archive."""
+
+_THOROUGH_REACH = {"webp": (2, 4), "jxl": (2, 14), "jpeg": (0, 0)}
 """How far below and above the quick setting's quality the thorough one is tried; it saves up to a fifth in JPEG XL."""
 
 
@@ -85,16 +91,9 @@ class _Search:
 
     def best_within(self, limit: int, low: int, high: int, *, thorough: bool, first: int) -> _Trial | None:
         """The highest quality in [low, high] whose payload has at most `limit` bytes, tried from `first` on."""
-        best: _Trial | None = None
-        middle = min(max(first, low), high)
-        while low <= high:
-            candidate = self.trial(middle, thorough=thorough)
-            if candidate.payload_bytes <= limit:
-                best, low = candidate, middle + 1
-            else:
-                high = middle - 1
-            middle = (low + high + 1) // 2
-        return best
+        search = RateSearch(lambda quality: self.trial(quality, thorough=thorough).payload_bytes, low, high, _GROWTH)
+        quality = search.highest_within(limit, min(max(first, low), high))
+        return None if quality is None else self.trial(quality, thorough=thorough)
 
     def score(self, trial: _Trial, original: Luma) -> float:
         width, height = self._size
@@ -124,6 +123,8 @@ def choose_reference(
     require_codec(codec)
     pixels = picture.width * picture.height
     limit = most_bits(max_bpp, pixels) // 8 - overhead_bytes
+    if codec == "avif":
+        return _choose_avif(picture, max_bpp, overhead_bytes, limit, before_trial)
     searches = {scale: _Search(picture, codec, scale, before_trial) for scale in _scales(picture, codec)}
     if not searches:
         raise BudgetUnreachable(f"{codec} cannot hold a picture of this size at any scale; choose --codec avif.")
@@ -146,6 +147,21 @@ def choose_reference(
     if best is None:
         return _smallest(searches, original, max_bpp, overhead_bytes, limit, pixels)
     return _refine(*best, original, limit)
+
+
+def _choose_avif(
+    picture: Image.Image, max_bpp: float | None, overhead_bytes: int, limit: int, before_trial: Callable[[], None]
+) -> ReferenceChoice:
+    scales = tuple(_scales(picture, "avif"))
+    search = AVIFSearch(picture, scales, before_trial)
+    trial = search.best_within(limit)
+    fits = trial is not None
+    if trial is None:
+        trial = search.smallest()
+        fits = trial.payload_bytes <= limit
+        if max_bpp is not None and not fits:
+            raise _unreachable("avif", trial.payload_bytes, max_bpp, overhead_bytes, picture.width * picture.height)
+    return ReferenceChoice(trial.coarse, trial.payload_bytes, trial.setting.quality, search.score(trial), fits)
 
 
 def _scales(picture: Image.Image, codec: str) -> list[int]:
@@ -185,10 +201,14 @@ def _smallest(
     search, trial = min(trials, key=lambda pair: pair[1].payload_bytes)
     fits = trial.payload_bytes <= limit
     if max_bpp is not None and not fits:
-        # Rounded up, so that asking for the figure named here succeeds.
-        reachable = -(-(trial.payload_bytes + overhead_bytes) * 8 * 10_000 // pixels) / 10_000
-        raise BudgetUnreachable(
-            f"{trial.coarse.codec} cannot bring the whole file to {max_bpp:g} bpp; the smallest it reaches is "
-            f"{reachable:.4f} bpp. Allow that much with --max-bpp, choose another --codec, or shorten the text."
-        )
+        raise _unreachable(trial.coarse.codec, trial.payload_bytes, max_bpp, overhead_bytes, pixels)
     return ReferenceChoice(trial.coarse, trial.payload_bytes, trial.quality, search.score(trial, original), fits)
+
+
+def _unreachable(codec: str, payload_bytes: int, max_bpp: float, overhead_bytes: int, pixels: int) -> BudgetUnreachable:
+    # Rounded up, so that asking for the figure named here succeeds.
+    reachable = -(-(payload_bytes + overhead_bytes) * 8 * 10_000 // pixels) / 10_000
+    return BudgetUnreachable(
+        f"{codec} cannot bring the whole file to {max_bpp:g} bpp; the smallest it reaches is {reachable:.4f} bpp. "
+        f"Allow that much with --max-bpp, choose another --codec, or shorten the text."
+    )

@@ -56,8 +56,7 @@ def _superpixels(lab: Floats) -> Labels:
     wanted = max(4, min(_SUPERPIXELS, height * width // 16))
     soft = gaussian_filter(lab, (1, 1, 0))
     found = slic(soft, n_segments=wanted, compactness=_COMPACTNESS, convert2lab=False, start_label=0, max_num_iter=6)
-    labels: Labels = np.unique(found, return_inverse=True)[1].reshape(height, width)
-    return labels
+    return np.unique(found, return_inverse=True)[1].reshape(height, width)
 
 
 def _merge(labels: Labels, features: Floats) -> Labels:
@@ -99,8 +98,7 @@ def _merge(labels: Labels, features: Floats) -> Labels:
         distance[keep] = distance[:, keep] = np.sqrt(((means - means[keep]) ** 2).sum(axis=1))
         owner[owner == gone] = keep
         alive -= 1
-    merged: Labels = np.unique(owner[labels], return_inverse=True)[1].reshape(labels.shape)
-    return merged
+    return np.unique(owner[labels], return_inverse=True)[1].reshape(labels.shape)
 
 
 def _choose(labels: Labels, features: Floats, count: int) -> tuple[int, ...]:

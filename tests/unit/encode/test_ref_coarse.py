@@ -8,6 +8,7 @@ from codec.bitstream.coarse.reference import CODECS, encode_reference
 from codec.encode.coarse.ref import choose_reference, most_bits
 from codec.encode.coarse.score import luma_for_score, structural_score
 from codec.errors import BudgetUnreachable, Cancelled
+from codec.picture.avif import AVIFSetting, write_avif
 
 
 def photo(width: int = 320, height: int = 240) -> Image.Image:
@@ -103,3 +104,33 @@ def test_score_is_one_for_equal_pictures_and_falls_with_damage() -> None:
 def test_score_compares_large_pictures_at_a_reduced_size() -> None:
     assert luma_for_score(Image.new("RGB", (4000, 3000))).size <= 2_000_000
     assert structural_score(luma_for_score(Image.new("RGB", (1, 1))), luma_for_score(Image.new("RGB", (1, 1)))) == 1.0
+
+
+def test_avif_levels_are_all_there_whatever_the_tune() -> None:
+    for tune in (None, "ssim"):
+        sizes = [len(write_avif(photo(96, 64), AVIFSetting(quality, 8, tune))) for quality in (0, 10, 20, 40, 63)]
+        assert sizes == sorted(sizes) and len(set(sizes)) == 5
+
+
+def test_finer_scale_has_to_look_better_by_a_margin() -> None:
+    # Soft ground is as good at a quarter of the size; fine stripes are not there any more.
+    soft = photo().reduce(8).resize((320, 240), Image.Resampling.BICUBIC)
+    assert choose_reference(soft, "avif", max_bpp=0.02, overhead_bytes=0).coarse.scale == 4
+    stripes = np.asarray(soft).astype(np.int16)
+    stripes[:, ::6] -= 60
+    stripes[:, 1::6] -= 60
+    striped = Image.fromarray(np.clip(stripes, 0, 255).astype(np.uint8))
+    assert choose_reference(striped, "avif", max_bpp=0.3, overhead_bytes=0).coarse.scale < 4
+
+
+def test_avif_uses_the_bytes_in_few_trials(monkeypatch: pytest.MonkeyPatch) -> None:
+    written: list[AVIFSetting] = []
+
+    def counted(picture: Image.Image, setting: AVIFSetting) -> bytes:
+        written.append(setting)
+        return write_avif(picture, setting)
+
+    monkeypatch.setattr("codec.encode.coarse.avif_search.write_avif", counted)
+    choice = choose_reference(photo(), "avif", max_bpp=0.15, overhead_bytes=100)
+    assert choice.payload_bytes >= 0.93 * (1440 - 100)
+    assert len(written) <= 25
