@@ -34,7 +34,7 @@ _PICTURES: Mapping[str, tuple[str, ...]] = {
     TIFF: (".tiff", ".tif"),
     WEBP: (".webp",),
 }
-SUFFIXES: Mapping[str, tuple[str, ...]] = _PICTURES | {MISC: (".misc",), JSON_LINES: (".jsonl",)}
+SUFFIXES: Mapping[str, tuple[str, ...]] = {**_PICTURES, MISC: (".misc",), JSON_LINES: (".jsonl",)}
 """The suffixes of each media type; the first is the one that is written."""
 
 PICTURE_SUFFIXES = frozenset(suffix for suffixes in _PICTURES.values() for suffix in suffixes)

@@ -48,7 +48,8 @@ def _similarity(left: Luma, right: Luma) -> tuple[float, float]:
     """Means over the picture of the luminance term and of the contrast and structure term."""
 
     def blur(values: Luma) -> Luma:
-        return gaussian_filter(values, _SIGMA, truncate=3.5, mode="reflect")
+        blurred: Luma = gaussian_filter(values, _SIGMA, truncate=3.5, mode="reflect")
+        return blurred
 
     mean_left, mean_right = blur(left), blur(right)
     product = mean_left * mean_right
@@ -63,4 +64,5 @@ def _similarity(left: Luma, right: Luma) -> tuple[float, float]:
 def _halve(values: Luma) -> Luma:
     height, width = (side // 2 * 2 for side in values.shape)
     even = values[:height, :width]
-    return (even[::2, ::2] + even[1::2, ::2] + even[::2, 1::2] + even[1::2, 1::2]) * np.float32(0.25)
+    halved: Luma = (even[::2, ::2] + even[1::2, ::2] + even[::2, 1::2] + even[1::2, 1::2]) * np.float32(0.25)
+    return halved

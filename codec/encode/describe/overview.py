@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
 from codec.encode.describe.colours import nearest_colours, share_of_colours
 from codec.encode.describe.regions import Cut
@@ -51,7 +52,7 @@ def _step(value: float, limits: tuple[float, ...]) -> int:
     return sum(value >= limit for limit in limits)
 
 
-def _brighter_side(lightness: np.ndarray) -> str:
+def _brighter_side(lightness: npt.NDArray[np.floating]) -> str:
     """The side towards which lightness rises by at least 18 from one third of the picture to the opposite one."""
     height, width = lightness.shape
     rows, columns = max(1, height // 3), max(1, width // 3)

@@ -56,7 +56,8 @@ def _superpixels(lab: Floats) -> Labels:
     wanted = max(4, min(_SUPERPIXELS, height * width // 16))
     soft = gaussian_filter(lab, (1, 1, 0))
     found = slic(soft, n_segments=wanted, compactness=_COMPACTNESS, convert2lab=False, start_label=0, max_num_iter=6)
-    return np.unique(found, return_inverse=True)[1].reshape(height, width)
+    labels: Labels = np.unique(found, return_inverse=True)[1].reshape(height, width)
+    return labels
 
 
 def _merge(labels: Labels, features: Floats) -> Labels:
@@ -98,7 +99,8 @@ def _merge(labels: Labels, features: Floats) -> Labels:
         distance[keep] = distance[:, keep] = np.sqrt(((means - means[keep]) ** 2).sum(axis=1))
         owner[owner == gone] = keep
         alive -= 1
-    return np.unique(owner[labels], return_inverse=True)[1].reshape(labels.shape)
+    merged: Labels = np.unique(owner[labels], return_inverse=True)[1].reshape(labels.shape)
+    return merged
 
 
 def _choose(labels: Labels, features: Floats, count: int) -> tuple[int, ...]:

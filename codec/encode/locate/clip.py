@@ -33,7 +33,7 @@ class CLIPLocator:
     of the empty text is subtracted. One forward pass runs at a time, so encode threads may share a locator.
     """
 
-    def __init__(self, surgery: CLIPSurgery, device: str = "cpu") -> None:
+    def __init__(self, surgery: CLIPSurgery, device: torch.device | str = "cpu") -> None:
         self._surgery, self._device = surgery, device
         self._tokenizer = clip_tokenizer()
         self._features: OrderedDict[str, torch.Tensor] = OrderedDict()

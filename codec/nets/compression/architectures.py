@@ -172,5 +172,6 @@ def _context(model: CompressionModel) -> ContextModel:
     return ContextModel(joined, tuple(layer.linear for layer in exact_layers(rest)))
 
 
-def _array(value: Tensor) -> Floats:
+def _array(value: Tensor | None) -> Floats:
+    assert value is not None, "all of these convolutions have a bias"
     return value.detach().cpu().double().numpy()

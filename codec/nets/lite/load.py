@@ -95,7 +95,7 @@ def load_lite(store: WeightsStore, record: Record, device_config: DeviceConfig) 
     tensors = read_tensors(store.checked(record))
     known = tensors.pop(VOCABULARY, None)
     is_list = known is not None and known.dtype == torch.int32 and known.ndim == 1 and len(known) > 0
-    if not (is_list and (known.diff() > 0).all()):
+    if known is None or not is_list or not (known.diff() > 0).all():
         raise WeightsCorrupt(f"{record.name} is no lite restorer: it has no vocabulary.")
     vocabulary = Vocabulary(known.numpy())
     try:
