@@ -100,7 +100,8 @@ def test_migrated_archive_answers_as_it_did(old_archive: OldArchive) -> None:
         assert again.status_code == 202 and again.headers["idempotency-replayed"] == "true"
         assert again.json()["reconstruction"]["id"] in _by_id(old["reconstructions"])
         # One whose answer was never given belonged to a process that died.
-        lost = client.post(reconstructions, json={"format": "webp"}, headers={"Idempotency-Key": "huge-1"})
+        order = {"format": "webp", "restorer": "diffusion"}
+        lost = client.post(reconstructions, json=order, headers={"Idempotency-Key": "huge-1"})
         assert lost.status_code == 200 and "idempotency-replayed" not in lost.headers, lost.text
         assert lost.json()["reconstruction"]["id"] == again.json()["reconstruction"]["id"]
         assert len(list(pages(client, "/v1/images"))) == 20
