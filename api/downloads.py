@@ -17,10 +17,7 @@ from starlette.exceptions import HTTPException
 
 from api.threads import StorageThreads
 from core.errors import ObjectCorrupt
-from core.logging import get_logger
 from core.storage import ObjectReader
-
-_log = get_logger(__name__)
 
 _WHOLE_BYTES = 1024 * 1024
 """Up to this size an object is read in one go; a stream is a few KB."""
@@ -33,10 +30,12 @@ _TAG = re.compile(r'(?:W/)?("[^"]*")')
 class Download:
     """An object to send: its digest is its ETag; `name` is what a browser saves it as.
 
-    `presign` takes the keyword `download_name` of `Storage.presigned_url`.
+    `presign` takes the keyword `download_name` of `Storage.presigned_url`; `note_damaged` is called when what was read
+    has another digest.
     """
 
     open: Callable[..., ObjectReader]
+    note_damaged: Callable[[], None]
     presign: Callable[..., str | None]
     sha256: str
     size_bytes: int
@@ -74,14 +73,14 @@ async def send_object(
     if request.method == "HEAD":
         return Response(status_code=status, headers=headers, media_type=download.media_type)
     reader = await threads.run(download.open)
-    pieces = _verified(reader, start, end, download.sha256)
+    pieces = _verified(reader, start, end, download)
     if download.size_bytes <= _WHOLE_BYTES:
         content = await threads.run(b"".join, pieces)
         return Response(content, status, headers, download.media_type)
     return StreamingResponse(threads.iterate(pieces), status, headers, download.media_type)
 
 
-def _verified(reader: ObjectReader, start: int, end: int, sha256: str) -> Generator[bytes, None, None]:
+def _verified(reader: ObjectReader, start: int, end: int, download: Download) -> Generator[bytes, None, None]:
     """The bytes `[start, end)` of an object that is read to its end; the last of them come when its digest is right.
 
     Raises ObjectCorrupt when it is not.
@@ -97,8 +96,8 @@ def _verified(reader: ObjectReader, start: int, end: int, sha256: str) -> Genera
                 if withheld:
                     yield withheld
                 withheld = piece
-    if digest.hexdigest() != sha256:
-        _log.error("object_corrupt", sha256=sha256, size_bytes=position)
+    if digest.hexdigest() != download.sha256:
+        download.note_damaged()
         raise ObjectCorrupt("The stored object is damaged: its bytes are not those that were stored.")
     if withheld:
         yield withheld

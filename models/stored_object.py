@@ -29,6 +29,7 @@ class StoredObject(Base):
 
     `location` is the key under which a store has the bytes. `size_bytes` is null for references that are older than
     this table; `last_verified_at` is when the bytes were last read back whole and had this digest, null for never.
+    `damaged_at` is when they were found to have another one; it goes when good bytes are stored in their place.
     """
 
     __tablename__ = "stored_objects"
@@ -40,3 +41,4 @@ class StoredObject(Base):
     location: Mapped[str] = mapped_column(String(200))
     created_at: Mapped[datetime] = mapped_column(default=utc_now)
     last_verified_at: Mapped[datetime | None] = mapped_column(index=True)
+    damaged_at: Mapped[datetime | None] = mapped_column()

@@ -16,7 +16,7 @@ from api.openapi import IDEMPOTENCY_PARAMETER, form_body, inlined_schema
 from api.services import Services, ServicesDependency
 from api.uploads import received_form
 from codec.media import MISC
-from core.archive import bitstreams, images, reconstructions
+from core.archive import bitstreams, images, object_lifecycle, reconstructions
 from core.broker import ENCODE
 from core.errors import NotFound, NotReady
 from core.jobs import queries
@@ -122,6 +122,7 @@ async def fetch_bitstream(
         raise NotReady(f"Image {image.id} is {image.state}; it has no stream yet.")
     download = Download(
         open=partial(bitstreams.open, services.storage, image.bitstream_sha256),
+        note_damaged=partial(bitstreams.note_damaged, services.database, image.bitstream_sha256),
         presign=partial(bitstreams.presigned_url, services.storage, image.bitstream_sha256),
         sha256=image.bitstream_sha256,
         size_bytes=image.bitstream_bytes,
@@ -146,6 +147,7 @@ async def fetch_original(request: Request, services: ServicesDependency, image_i
         raise NotFound(f"The original of image {image.id} was not kept.")
     download = Download(
         open=partial(services.storage.open, image.original_key),
+        note_damaged=partial(object_lifecycle.note_damaged, services.database, image.original_key),
         presign=partial(services.storage.presigned_url, image.original_key),
         sha256=image.original_sha256,
         size_bytes=image.original_bytes,

@@ -76,6 +76,7 @@ async def fetch_content(
         raise NotReady(f"Reconstruction {row.id} is {row.state}; it has no picture.")
     download = Download(
         open=partial(services.storage.open, row.object_key),
+        note_damaged=partial(object_lifecycle.note_damaged, services.database, row.object_key),
         presign=partial(services.storage.presigned_url, row.object_key),
         sha256=row.sha256,
         size_bytes=row.size_bytes or 0,
@@ -116,7 +117,9 @@ def _order(services: Services, image_id: str, new: NewReconstruction, job: JobSp
         if row.state != ReconstructionState.READY:
             return
         # No transaction is open while the storage is called: others would wait for it.
-        if row.object_key is not None and object_lifecycle.is_stored(services.storage, row.object_key):
+        if row.object_key is not None and object_lifecycle.is_intact(
+            services.database, services.storage, row.object_key
+        ):
             run.store_response_alone(200, body, job_out.links.self)
             return
         lost_id = row.id

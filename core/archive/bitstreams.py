@@ -10,9 +10,10 @@ from core.storage import ObjectReader, Storage
 from core.storage.keys import bitstream_key
 
 
-def put(database: Database, storage: Storage, data: bytes, sha256: str) -> None:
-    """Reserve and write a stream; a row that refers to it has to be recorded within the hour."""
-    object_lifecycle.store(database, storage, _as_object(sha256, len(data)), data)
+def put(database: Database, storage: Storage, data: bytes, sha256: str, *, replaces: bool = False) -> None:
+    """Reserve and write a stream, in the place of a damaged one if it `replaces` it; a row that refers to it has to be
+    recorded within the hour."""
+    object_lifecycle.store(database, storage, _as_object(sha256, len(data)), data, replaces=replaces)
 
 
 def reserve(database: Database, sha256: str) -> None:
@@ -40,9 +41,16 @@ def drop(session: Session, sha256: str) -> None:
     object_lifecycle.drop(session, bitstream_key(sha256), shared=True)
 
 
-def get(storage: Storage, sha256: str) -> bytes:
-    """A whole stream; raises ObjectNotFound, and ObjectCorrupt when its bytes have another digest."""
-    return storage.get(bitstream_key(sha256), max_bytes=MAX_STREAM_BYTES, sha256=sha256)
+def get(database: Database, storage: Storage, sha256: str) -> bytes:
+    """A whole stream; raises ObjectNotFound, and ObjectCorrupt, which is noted, when its bytes have another digest."""
+    key = bitstream_key(sha256)
+    with object_lifecycle.damage_noted(database, key):
+        return storage.get(key, max_bytes=MAX_STREAM_BYTES, sha256=sha256)
+
+
+def note_damaged(database: Database, sha256: str) -> None:
+    """Record that the stream was read and does not have its digest."""
+    object_lifecycle.note_damaged(database, bitstream_key(sha256))
 
 
 def open(storage: Storage, sha256: str, *, start: int | None = None, end: int | None = None) -> ObjectReader:

@@ -18,7 +18,9 @@ sweep that was suspended between claim and deletion gives up. An object that com
 `StorageUnavailable`, which is tried again, where it would have been lost.
 """
 
+import contextlib
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -28,7 +30,7 @@ from sqlalchemy.orm import Session
 
 from codec.media import media_type_of
 from core.database import Database, insert_into
-from core.errors import ObjectNotFound, ServiceError, StorageUnavailable
+from core.errors import ObjectCorrupt, ObjectNotFound, ServiceError, StorageUnavailable
 from core.logging import get_logger
 from core.storage import Storage
 from core.storage.keys import BITSTREAMS, ORIGINALS, RECONSTRUCTIONS, REFERENCES, REQUESTS, check_key, digest_in
@@ -49,6 +51,9 @@ LONGEST_DELAY = timedelta(minutes=20)
 
 _CLAIM_AGE = timedelta(minutes=2)
 """A claim older than this when its deletion is to be sent was held by a suspended machine."""
+
+_PUT_OFF = timedelta(hours=1)
+"""When a row that cannot be swept is tried again."""
 
 _WAIT_SECONDS = 20.0
 """Longer than a store takes to answer a deletion, or not to."""
@@ -83,10 +88,25 @@ class _Deletion:
     uncertain_until: datetime | None
 
 
-def store(database: Database, storage: Storage, new: NewObject, data: bytes | Path) -> None:
-    """Reserve the object and write it. Raises what `reserve` and `Storage.put` raise."""
+def store(database: Database, storage: Storage, new: NewObject, data: bytes | Path, *, replaces: bool = False) -> None:
+    """Reserve the object and write it; one that is there already is kept, unless it is damaged or `replaces` says so.
+
+    Raises what `reserve` and `Storage.put` raise.
+    """
     reserve(database, new.key)
-    storage.put(new.key, data, content_type=media_type_of(new.key), sha256=new.sha256)
+    content_type = media_type_of(new.key)
+    replaces = replaces or is_damaged(database, new.key)
+    try:
+        storage.put(new.key, data, content_type=content_type, sha256=new.sha256, replaces=replaces)
+    except ObjectCorrupt:
+        if replaces:
+            raise
+        # An object of another size is in the way; data that has another digest is refused once more.
+        replaces = True
+        storage.put(new.key, data, content_type=content_type, sha256=new.sha256, replaces=True)
+    if replaces:
+        _log.warning("damaged_object_replaced", key=new.key)
+        database.execute_alone(update(StoredObject).where(StoredObject.key == new.key).values(damaged_at=None))
 
 
 def reserve(database: Database, key: str) -> None:
@@ -154,6 +174,36 @@ def note_verified(session: Session, key: str) -> None:
     )
 
 
+def note_damaged(database: Database, key: str) -> None:
+    """Record that the object was read and does not have its digest: the next one to be stored replaces it.
+
+    Raises nothing: whoever found it has an error of their own to tell.
+    """
+    _log.error("object_damaged", key=key)
+    statement = update(StoredObject).where(StoredObject.key == key, StoredObject.damaged_at.is_(None))
+    try:
+        database.execute_alone(statement.values(damaged_at=utc_now()))
+    except ServiceError as error:
+        _log.warning("damage_not_noted", key=key, code=error.code, error=str(error))
+
+
+@contextlib.contextmanager
+def damage_noted(database: Database, key: str) -> Iterator[None]:
+    """Record what a block that reads the object finds out when it raises ObjectCorrupt."""
+    try:
+        yield
+    except ObjectCorrupt:
+        note_damaged(database, key)
+        raise
+
+
+def is_damaged(database: Database, key: str) -> bool:
+    """Whether the object was found not to have its digest, and was not replaced since."""
+    with database.read() as session:
+        damaged_at = session.scalar(select(StoredObject.damaged_at).where(StoredObject.key == key))
+    return damaged_at is not None
+
+
 def is_stored(storage: Storage, key: str) -> bool:
     """Whether the store has the object now."""
     try:
@@ -161,6 +211,11 @@ def is_stored(storage: Storage, key: str) -> bool:
     except ObjectNotFound:
         return False
     return True
+
+
+def is_intact(database: Database, storage: Storage, key: str) -> bool:
+    """Whether the store has the object, and nobody found it damaged."""
+    return not is_damaged(database, key) and is_stored(storage, key)
 
 
 def remove(database: Database, storage: Storage, key: str) -> None:
@@ -189,11 +244,17 @@ def sweep(database: Database, storage: Storage, *, now: datetime | None = None, 
             if error.transient:
                 # Each attempt may wait long, and the others would fail alike; the next pass goes on.
                 break
-        except ValueError as error:
-            _log.error("object_not_deleted", key=key, error=str(error))
+        except Exception:  # noqa: BLE001 - a row that nobody foresaw holds up no other
+            _log.exception("object_not_deleted", key=key)
+            _put_off(database, key, moment + _PUT_OFF)
     if deleted:
         _log.info("objects_deleted", count=deleted)
     return deleted
+
+
+def _put_off(database: Database, key: str, due_at: datetime) -> None:
+    """Let the others go first: as many bad rows as a pass looks at would else be all that it sees."""
+    database.execute_alone(update(PendingDeletion).where(PendingDeletion.key == key).values(due_at=due_at))
 
 
 def _delete_unreferenced(database: Database, storage: Storage, key: str, moment: datetime, *, due_by: datetime) -> bool:

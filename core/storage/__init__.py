@@ -77,12 +77,12 @@ class Storage(Protocol):
     Keys come from `core.storage.keys`; any other raises ValueError. All methods may be called from many threads.
     """
 
-    def put(self, key: str, data: bytes | Path, *, content_type: str, sha256: str) -> None:
+    def put(self, key: str, data: bytes | Path, *, content_type: str, sha256: str, replaces: bool = False) -> None:
         """Store an object under its key, whole or not at all, from memory or from a file.
 
-        An object that is already there is kept. `sha256` is the digest of the data, in lower-case hex. Raises
-        ObjectCorrupt when the data has another digest (nothing is stored), or when the object already there has
-        another size.
+        An object that is already there is kept, unless the new one `replaces` it because it is damaged. `sha256` is
+        the digest of the data, in lower-case hex. Raises ObjectCorrupt when the data has another digest (nothing is
+        stored), or when the object already there has another size.
         """
         ...
 

@@ -41,7 +41,7 @@ class LocalStorage:
             self._incoming.mkdir(parents=True, exist_ok=True)
             self._clear_abandoned()
 
-    def put(self, key: str, data: bytes | Path, *, content_type: str, sha256: str) -> None:
+    def put(self, key: str, data: bytes | Path, *, content_type: str, sha256: str, replaces: bool = False) -> None:
         """See `Storage.put`. The type is not kept: it follows from the key's extension."""
         path = self._path(key)
         if digest_in(key) not in (None, sha256):
@@ -51,7 +51,7 @@ class LocalStorage:
         with _source(data) as chunks, _file_errors(path):
             try:
                 size_bytes = _write(temporary, chunks, sha256, key)
-                if _is_kept(path, size_bytes, key):
+                if not replaces and _is_kept(path, size_bytes, key):
                     return
                 if not path.parent.is_dir():
                     path.parent.mkdir(parents=True, exist_ok=True)

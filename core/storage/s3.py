@@ -104,13 +104,13 @@ class S3Storage:
         self._written_at: float | None = None
         self._lock = threading.Lock()
 
-    def put(self, key: str, data: bytes | Path, *, content_type: str, sha256: str) -> None:
+    def put(self, key: str, data: bytes | Path, *, content_type: str, sha256: str, replaces: bool = False) -> None:
         """See `Storage.put`. The store checks the digest once more on arrival: it is part of the signature."""
         name = self._name(key)
         if digest_in(key) not in (None, sha256):
             raise ValueError(f"{key} is named after another digest than {sha256}")
         size_bytes = _check_digest(key, data, sha256)
-        if self._is_kept(key, size_bytes):
+        if not replaces and self._is_kept(key, size_bytes):
             return
         request: dict[str, Any] = {
             "Bucket": self._bucket,
@@ -121,7 +121,7 @@ class S3Storage:
         }
         # Conditional puts keep a late writer from replacing an object, where the store has them. They are no lock,
         # and need not be one: whoever else writes this key writes the same bytes.
-        if self._conditional_puts:
+        if self._conditional_puts and not replaces:
             with _body(data) as body, _vendor_errors(key):
                 try:
                     self._client.put_object(**request, Body=body, IfNoneMatch="*")

@@ -105,7 +105,7 @@ def test_stream_that_comes_back_while_it_is_deleted_is_stored_after_the_deletion
         stored.result(timeout=0.5)
     storage.answer.set()
     assert (sweep.result(10), len(stored.result(10))) == (1, 30)
-    assert bitstreams.get(storage, SHA256) == DATA
+    assert bitstreams.get(database, storage, SHA256) == DATA
     assert object_lifecycle.sweep(database, storage, now=utc_now() + LATER) == 0
 
 
@@ -159,7 +159,7 @@ def test_key_whose_deletion_was_not_answered_is_not_written_until_the_deletion_c
     with database.write() as session:
         session.execute(update(PendingDeletion).values(blocked_until=utc_now() - timedelta(seconds=1)))
     _store(database, storage)
-    assert bitstreams.get(storage, SHA256) == DATA
+    assert bitstreams.get(database, storage, SHA256) == DATA
     assert object_lifecycle.sweep(database, storage, now=utc_now() + LATER) == 0
 
 
@@ -233,7 +233,7 @@ def test_no_image_loses_its_stream_while_many_store_delete_and_sweep_it(
                 image_id = _store(database, storage)
             except StorageUnavailable:  # swept before it was recorded
                 continue
-            assert bitstreams.get(storage, SHA256) == DATA
+            assert bitstreams.get(database, storage, SHA256) == DATA
             _delete(database, image_id)
             rounds += 1
         return rounds
@@ -254,7 +254,7 @@ def test_no_image_loses_its_stream_while_many_store_delete_and_sweep_it(
     assert sum(future.result(60) for future in sweeps) > 0
     _store(database, storage)
     object_lifecycle.sweep(database, storage, now=utc_now() + LATER)
-    assert bitstreams.get(storage, SHA256) == DATA
+    assert bitstreams.get(database, storage, SHA256) == DATA
 
 
 def test_catalogue_has_what_should_be_there(database: Database, storage: SlowStorage) -> None:

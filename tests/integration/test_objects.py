@@ -4,17 +4,26 @@ import hashlib
 import threading
 from datetime import timedelta
 from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
 
 import pytest
 
-from core.archive import images, object_lifecycle
+from codec.encode.dependencies import EncodeDependencies
+from codec.encode.pipeline import Encoded
+from codec.options import EncodeOptions
+from core.archive import bitstreams, images, object_lifecycle
 from core.archive.object_lifecycle import NewObject
 from core.database import Database
-from core.errors import ObjectNotFound, StorageUnavailable
+from core.errors import ObjectCorrupt, ObjectNotFound, StorageUnavailable
 from core.storage.keys import bitstream_key, original_key
 from core.storage.local import LocalStorage
 from models import Image, ImageState
 from models.base import new_id, utc_now
+from models.pending_deletion import PendingDeletion
+from workers.context import WorkContext
+from workers.encode.resources import EncodeResources
+from workers.encode.task import EncodeTask
 
 DATA = b"a stream"
 SHA256 = hashlib.sha256(DATA).hexdigest()
@@ -156,3 +165,52 @@ def test_images_that_share_a_stream_can_be_deleted_at_once(database: Database, s
         thread.join()
     assert faults == []
     assert _sweep_later(database, storage) == 1
+
+
+def test_rows_that_cannot_be_swept_hold_up_no_other(database: Database, storage: LocalStorage) -> None:
+    past = utc_now() - timedelta(days=1)
+    with database.write() as session:
+        session.add_all(PendingDeletion(key=f"nonsense/{number}", due_at=past) for number in range(3))
+        session.add(PendingDeletion(key=KEY, due_at=utc_now()))
+    now = utc_now() + timedelta(seconds=1)
+    assert object_lifecycle.sweep(database, storage, now=now, limit=3) == 0
+    assert object_lifecycle.sweep(database, storage, now=now, limit=3) == 1
+
+
+def test_damaged_object_is_replaced_by_the_next_one_that_is_stored(database: Database, storage: LocalStorage) -> None:
+    object_lifecycle.reserve(database, KEY)
+    _add_image(database)
+    _damage(storage, b"a steam!")
+    object_lifecycle.store(database, storage, OBJECT, DATA)
+    with pytest.raises(ObjectCorrupt):
+        bitstreams.get(database, storage, SHA256)
+    assert object_lifecycle.is_damaged(database, KEY)
+    object_lifecycle.store(database, storage, OBJECT, DATA)
+    assert bitstreams.get(database, storage, SHA256) == DATA
+    assert not object_lifecycle.is_damaged(database, KEY)
+
+
+def test_object_of_another_size_is_replaced_at_once(database: Database, storage: LocalStorage) -> None:
+    _damage(storage, b"half")
+    object_lifecycle.store(database, storage, OBJECT, DATA)
+    assert bitstreams.get(database, storage, SHA256) == DATA
+    with pytest.raises(ObjectCorrupt):
+        object_lifecycle.store(database, storage, OBJECT, b"no such data")
+    assert bitstreams.get(database, storage, SHA256) == DATA
+
+
+def test_encode_replaces_a_damaged_stream_that_nothing_refers_to(database: Database, storage: LocalStorage) -> None:
+    _damage(storage, b"a steam!")
+    task = EncodeTask(
+        context=cast(WorkContext, SimpleNamespace(database=database, storage=storage)),
+        resources=cast(EncodeResources, None),
+        image=Image(),
+        options=EncodeOptions(),
+        dependencies=cast(EncodeDependencies, None),
+    )
+    encoded = cast(Encoded, SimpleNamespace(data=DATA))
+    assert task._read_back(encoded, SHA256) == DATA
+
+
+def _damage(storage: LocalStorage, data: bytes) -> None:
+    storage._path(KEY).write_bytes(data)

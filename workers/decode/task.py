@@ -51,8 +51,8 @@ class DecodeTask:
         options = parse_options(DecodeOptions, row.options)
         limits.check(options, image.width, image.height)
         context.progress("fetch", 0.0)
-        stream = bitstreams.get(context.storage, image.bitstream_sha256)
-        reference = references.get(context.storage, image)
+        stream = bitstreams.get(context.database, context.storage, image.bitstream_sha256)
+        reference = references.get(context.database, context.storage, image)
         return cls(context, row.id, picture_format, options, stream, reference)
 
     def decode(self, restorer: Restorer, weights: WeightsStore, preview_seconds: float) -> Decoded:

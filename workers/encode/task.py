@@ -26,7 +26,7 @@ from codec.options import EncodeOptions, parse_options
 from core.archive import bitstreams, images, object_lifecycle, references
 from core.archive.object_lifecycle import NewObject
 from core.describing import llm_batches
-from core.errors import LeaseLost
+from core.errors import LeaseLost, ObjectCorrupt
 from core.jobs import queries, transitions
 from core.storage.keys import request_key
 from models.image import Image
@@ -134,7 +134,7 @@ class EncodeTask:
     def verify(self, encoded: Encoded, sha256: str) -> None:
         """Read the stored stream as a decoder would; raises before anything was recorded or deleted."""
         self.context.progress("verify", 0.95)
-        data = bitstreams.get(self.context.storage, sha256)
+        data = self._read_back(encoded, sha256)
         stream = self.resources.coders.unpack(data, self.context.cancelled)
         if _comparable(stream) != _comparable(encoded.stream):
             raise StreamCorrupt("The stored stream reads differently from what was encoded; the original is kept.")
@@ -158,17 +158,30 @@ class EncodeTask:
             image.original_key = None
         return dict(encoded.seconds)
 
+    def _read_back(self, encoded: Encoded, sha256: str) -> bytes:
+        """The stream as the storage has it. One that was there before and is damaged is replaced, once."""
+        database, storage = self.context.database, self.context.storage
+        try:
+            return bitstreams.get(database, storage, sha256)
+        except ObjectCorrupt:
+            bitstreams.put(database, storage, encoded.data, sha256, replaces=True)
+            return bitstreams.get(database, storage, sha256)
+
     def _progress(self, stage: str, fraction: float) -> None:
         start, end = _STAGE_SHARES.get(stage, (0.05, 0.9))
         self.context.progress(stage, start + (end - start) * fraction)
 
     def _open_original(self) -> Picture:
         assert self.image.original_key is not None
-        with temporary_copy(self.context.storage, self.image.original_key, self.image.original_sha256) as path:
+        key, storage = self.image.original_key, self.context.storage
+        with (
+            object_lifecycle.damage_noted(self.context.database, key),
+            temporary_copy(storage, key, self.image.original_sha256) as path,
+        ):
             return self.resources.pictures.open(path, cancelled=self.context.cancelled)
 
     def _reference(self) -> Reference | None:
-        data = references.get(self.context.storage, self.image)
+        data = references.get(self.context.database, self.context.storage, self.image)
         if data is None:
             return None
         return Reference(data, (self.image.declared_bits or 0) / (self.image.width * self.image.height))

@@ -115,6 +115,18 @@ def test_object_stored_twice_is_kept_and_another_size_is_told(storage: Storage) 
     assert storage.get(key, max_bytes=100) == b"first"
 
 
+def test_damaged_object_is_replaced_on_demand(storage: Storage) -> None:
+    key = put(storage, b"a stream")
+    sha256 = digest(b"a stream")
+    client = storage._client  # type: ignore[attr-defined]
+    client.put_object(Bucket=storage._bucket, Key=storage._name(key), Body=b"a steam!")  # type: ignore[attr-defined]
+    storage.put(key, b"a stream", content_type="application/octet-stream", sha256=sha256)
+    with pytest.raises(ObjectCorrupt):
+        storage.get(key, max_bytes=100, sha256=sha256)
+    storage.put(key, b"a stream", content_type="application/octet-stream", sha256=sha256, replaces=True)
+    assert storage.get(key, max_bytes=100, sha256=sha256) == b"a stream"
+
+
 def test_many_writers_of_one_object_leave_it_whole(storage: Storage) -> None:
     data = os.urandom(300_000)
     failures: list[BaseException] = []

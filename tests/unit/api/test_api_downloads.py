@@ -5,11 +5,14 @@ from pathlib import Path
 
 import pytest
 from fastapi.testclient import TestClient
+from sqlalchemy import select
 
 from api.downloads import renamed
 from api.services import Services
+from core.database import Database
 from core.errors import ObjectCorrupt
 from core.storage.keys import bitstream_key
+from models.stored_object import StoredObject
 from tests.unit.api.samples import picture, stream, submit
 
 DATA = stream()
@@ -149,6 +152,22 @@ def test_damaged_stream_is_never_sent(
     _damage(objects_folder, sha256, -1)
     answer = client.get(path, headers=headers)
     assert (answer.status_code, answer.json()["code"]) == (502, "object_corrupt")
+
+
+def test_damaged_stream_is_healed_by_uploading_it_again(
+    client: TestClient, path: str, objects_folder: Path, database: Database
+) -> None:
+    content = client.get(path).content
+    _damage(objects_folder, hashlib.sha256(content).hexdigest(), -1)
+    assert client.get(path).status_code == 502
+    assert _damaged(database) == [hashlib.sha256(content).hexdigest()]
+    assert client.post("/v1/bitstreams", content=content).status_code == 200
+    assert (client.get(path).content, _damaged(database)) == (content, [])
+
+
+def _damaged(database: Database) -> list[str]:
+    with database.read() as session:
+        return list(session.scalars(select(StoredObject.sha256).where(StoredObject.damaged_at.is_not(None))))
 
 
 @pytest.fixture
