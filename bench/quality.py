@@ -20,7 +20,6 @@ from typing import Any
 from PIL import Image
 
 from bench.quality_claims import (
-    BUDGETS,
     DISTANCE,
     Claim,
     against_wordless,
@@ -42,7 +41,7 @@ from codec.metrics.peer_formats import PEERS, peers_here
 from codec.metrics.registry import load_metrics
 from codec.metrics.sqz import find_weights
 from codec.metrics.summary import summarise
-from codec.options import Mode, Profile
+from codec.options import RATE_BUDGETS, Mode, Profile
 
 _SHOWN = {
     "lpips-alex": "alex",
@@ -109,7 +108,7 @@ def show_set(
 
 def _show_rate(rows: Sequence[Row], rate: int, peers: Sequence[str], is_distance: Mapping[str, bool]) -> None:
     """Means of every codec, our mean over AVIF's, and on how many pictures ours is the better one."""
-    budget = f"budget {BUDGETS[rate]:g} bpp" if rate in BUDGETS else ""
+    budget = f"budget {RATE_BUDGETS[rate]:g} bpp" if rate in RATE_BUDGETS else ""
     heads = " ".join(f"{head:>8}" for head in _SHOWN.values())
     print(f"\n{f'rate {rate}, {budget}':24} {'bpp':>7} {heads} {'over':>5}")
     for codec in (OURS, OURS_COARSE, *peers):
@@ -120,10 +119,7 @@ def _show_rate(rows: Sequence[Row], rate: int, peers: Sequence[str], is_distance
     for peer in peers:
         base = {metric: mean_of(select(rows, peer, rate), metric) for metric in _SHOWN}
         ours = {metric: mean_of(select(rows, OURS, rate), metric) for metric in _SHOWN}
-        ratios = [
-            None if not base[metric] or ours[metric] is None or metric == "weave" else ours[metric] / base[metric]
-            for metric in _SHOWN
-        ]
+        ratios = [None if metric == "weave" else _ratio(ours[metric], base[metric]) for metric in _SHOWN]
         print(f"{f'ours over {peer}':32} {' '.join(_cell(ratio, 8, 3) for ratio in ratios)}")
         better = [counts(rows, rate, metric, is_distance.get(metric, True), peer) for metric in _SHOWN]
         cells = " ".join(f"{won:>5}/{of:2d}" for won, of in better)
@@ -192,6 +188,10 @@ def _speed(source: Path, profile: str, rate: int) -> dict[str, dict[str, Any]]:
             picture = picture.resize(_SPEED_SIZE_PX, Image.Resampling.LANCZOS)
         picture.save(file)
         return speed_of(file, profile, rate)
+
+
+def _ratio(ours: float | None, theirs: float | None) -> float | None:
+    return ours / theirs if ours is not None and theirs else None
 
 
 def _bare_share(rows: Sequence[Row]) -> str:

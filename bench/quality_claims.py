@@ -7,12 +7,10 @@ from itertools import pairwise
 from typing import Any
 
 from codec.metrics.compare import OURS, Row
+from codec.options import RATE_BUDGETS
 
 DISTANCE = "lpips-alex"
 """By which pictures are counted, and files with and without text compared: no network here was trained on it."""
-
-BUDGETS = {1: 0.02, 2: 0.03, 3: 0.05}
-"""Bits per pixel that each rate of the default mode stands for."""
 
 _AVIF = "avif"
 _WEAVE = "weave"
@@ -139,7 +137,7 @@ def counts(rows: Sequence[Row], rate: int, metric: str, is_distance: bool, other
 def claims_of(results: Sequence[dict[str, Any]]) -> list[Claim]:
     """What is asked of a set at each rate, and of the words."""
     rows = [row for result in results for row in result["rows"]]
-    claims = [claim for rate in sorted(BUDGETS, reverse=True) for claim in _claims_at(rows, rate)]
+    claims = [claim for rate in sorted(RATE_BUDGETS, reverse=True) for claim in _claims_at(rows, rate)]
     found = monotone(rows)
     whole = found["pictures"]
     claims.append(
@@ -168,7 +166,7 @@ def _claims_at(rows: Sequence[Row], rate: int) -> list[Claim]:
     ours = select(rows, OURS, rate)
     if not ours:
         return []
-    budget, bpp = BUDGETS[rate], mean_of(ours, "bpp")
+    budget, bpp = RATE_BUDGETS[rate], mean_of(ours, "bpp")
     at = f"rate {rate}: "
     claims = [_claim(f"{at}bits per pixel", bpp, f"<= {budget}", lambda x: x <= budget)]
     for metric, most in _MOST_RATIOS[rate].items():

@@ -85,10 +85,16 @@ _OWN_RESTORERS = {Profile.LITE: RestorerName.GAN, Profile.SD21: RestorerName.DIF
 
 _IMPLIED_MODES = {
     "blocks": Mode.PIXEL, "level": Mode.PIXEL, "published_grid": Mode.PIXEL,
-    "rate": Mode.NET, "network": Mode.NET, "scale": Mode.NET,
+    "network": Mode.NET, "scale": Mode.NET,
     "codec": Mode.REF, "max_bpp": Mode.REF,
 }  # fmt: skip
 """Options that only one mode has. Who sets one and names no mode means that mode."""
+
+_RATE_MODES = {Profile.LITE: Mode.REF, Profile.SD21: Mode.NET}
+"""What who names a rate and no mode means: lite's rates are budgets, those of sd21 learned codecs."""
+
+RATE_BUDGETS = {1: 0.02, 2: 0.03, 3: 0.05}
+"""Bits per pixel that a rate stands for in mode ref."""
 
 
 class Solver(StrEnum):
@@ -154,7 +160,12 @@ class EncodeOptions(_Options):
     blocks: int = Field(default=32, ge=1, le=MAX_BLOCKS, description="Pixel blocks along the long edge.")
     level: int = Field(default=3, ge=0, le=7, description="Low bits dropped from each channel in pixel mode.")
     published_grid: bool = Field(default=False, description="The block grid of the published code.")
-    rate: int = Field(default=2, ge=1, le=3, description="Rate of the profile's learned codec, 1 is smallest.")
+    rate: int = Field(
+        default=2,
+        ge=1,
+        le=3,
+        description="1 is smallest. Ref: the budgets 0.02, 0.03 and 0.05 bpp; net: the profile's learned codec.",
+    )
     network: str | None = Field(
         default=None, max_length=100, description="Name of the learned codec's weights; replaces profile and rate."
     )
@@ -168,17 +179,29 @@ class EncodeOptions(_Options):
     @model_validator(mode="before")
     @classmethod
     def _mode_that_is_meant(cls, values: Any) -> Any:
-        if not isinstance(values, dict) or values.get("mode") is not None:
+        if not isinstance(values, dict):
             return values
+        if values.get("mode") is None:
+            values = values | {"mode": cls._implied_mode(values)}
+        rate = values.get("rate")
+        if values["mode"] == Mode.REF and isinstance(rate, int) and values.get("max_bpp") is None:
+            # A rate out of range is refused by its own field.
+            values = values | {"max_bpp": RATE_BUDGETS.get(rate)}
+        return values
+
+    @staticmethod
+    def _implied_mode(values: dict[str, Any]) -> Mode | None:
         # A level of 0 is a level, but a grid that is not asked for is none.
         implied = [
             mode for name, mode in _IMPLIED_MODES.items() if values.get(name) is not None and values[name] is not False
         ]
         if implied:
-            return values | {"mode": implied[0]}
+            return implied[0]
         profile = values.get("profile") or Profile.LITE
         # A profile that is no word is refused by its own field; a list could not be looked up.
-        return values | {"mode": _OWN_MODES.get(Profile(profile)) if profile in list(Profile) else None}
+        if profile not in list(Profile):
+            return None
+        return (_OWN_MODES if values.get("rate") is None else _RATE_MODES)[Profile(profile)]
 
     @model_validator(mode="after")
     def _one_source_of_text(self) -> Self:

@@ -91,7 +91,7 @@ def encode(
         bool, typer.Option("--published-grid", help="pixel: the grid of the published code; --blocks is its edge.")
     ] = False,
     map_edge: Annotated[int | None, typer.Option(help="Blocks along a map's edge, 4 to 16 (8).")] = None,
-    rate: Annotated[int | None, typer.Option(help="net: 1 (smallest) to 3.")] = None,
+    rate: Annotated[int | None, typer.Option(help="1 to 3: 0.02, 0.03, 0.05 bpp; net: its network.")] = None,
     network: Annotated[
         str | None, typer.Option(metavar="NAME", help="net: weights by name, see `misc weights list`.")
     ] = None,

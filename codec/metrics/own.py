@@ -16,14 +16,13 @@ from codec.encode.pipeline import Encoded
 from codec.encode.pipeline import encode as encode_picture
 from codec.errors import FeatureUnavailable, WeightsError
 from codec.nets.compression.load import find_in, record_of
-from codec.options import DecodeOptions, EncodeOptions, Mode, Profile, RestorerName, parse_options
+from codec.options import RATE_BUDGETS, DecodeOptions, EncodeOptions, Mode, Profile, RestorerName, parse_options
 from codec.weights.store import WeightsStore
 
 RATES = (1, 2, 3)
 
 _BLOCKS = {1: 32, 2: 48, 3: 64}
-_MAX_BPP = {1: 0.02, 2: 0.03, 3: 0.05}
-"""Mode pixel and mode ref have no rates of their own; these stand for them: the archive's range."""
+"""Mode pixel has no rates of its own; these stand for them."""
 
 
 @dataclass(frozen=True)
@@ -108,7 +107,7 @@ def settings_of(
         if mode is Mode.PIXEL:
             values["blocks"] = _BLOCKS[rate]
         elif mode is Mode.REF:
-            values["max_bpp"] = _MAX_BPP[rate]
+            values["max_bpp"] = RATE_BUDGETS[rate]
         settings.append(Setting(rate, parse_options(EncodeOptions, values), decode))
     return tuple(settings)
 

@@ -280,6 +280,15 @@ def test_one_pixel_encodes() -> None:
     assert encode(picture(1, 1), options()).stream.width == 1
 
 
+def test_rate_is_a_budget_where_pictures_come_through_another_codec() -> None:
+    budgets = [parse_options(EncodeOptions, {"rate": rate}).max_bpp for rate in (1, 2, 3)]
+    assert budgets == [0.02, 0.03, 0.05]
+    assert parse_options(EncodeOptions, {"mode": "ref", "rate": 1}).max_bpp == 0.02
+    assert parse_options(EncodeOptions, {"rate": 1, "max_bpp": 0.04}).max_bpp == 0.04
+    assert parse_options(EncodeOptions, {"mode": "net", "rate": 1}).max_bpp is None
+    assert parse_options(EncodeOptions, {}).max_bpp is None
+
+
 @pytest.mark.parametrize(
     ("values", "mode"),
     [
@@ -287,7 +296,9 @@ def test_one_pixel_encodes() -> None:
         ({"level": 0}, Mode.PIXEL),
         ({"published_grid": True}, Mode.PIXEL),
         ({"published_grid": False}, Mode.REF),
-        ({"rate": 1}, Mode.NET),
+        ({"rate": 1}, Mode.REF),
+        ({"rate": 1, "profile": "sd21"}, Mode.NET),
+        ({"rate": 1, "network": "mine"}, Mode.NET),
         ({"network": "mine"}, Mode.NET),
         ({"profile": "sd21", "max_bpp": 0.03}, Mode.REF),
         ({"mode": "pixel", "max_bpp": 0.03}, Mode.PIXEL),
