@@ -23,6 +23,7 @@ from api.openapi import install_openapi
 from api.probes.endpoints import router as probes
 from api.reconstructions.endpoints import router as reconstructions
 from api.request_id import RequestIdMiddleware
+from api.security_headers import SecurityHeadersMiddleware
 from api.services import Services
 from api.web.endpoints import router as web
 
@@ -46,6 +47,7 @@ def create_app(services: Services) -> FastAPI:
         redirect_slashes=False,
         responses=PROBLEM_RESPONSES,
         middleware=[
+            Middleware(SecurityHeadersMiddleware),
             Middleware(RequestIdMiddleware),
             Middleware(MetricsMiddleware, metrics=metrics),
             Middleware(AuthMiddleware, keys=services.settings.keys),
@@ -58,7 +60,8 @@ def create_app(services: Services) -> FastAPI:
     app.state.readiness = ReadinessCheck(services)
     install_error_handlers(app)
     # Routes are tried in this order: the most frequent come first.
-    for router in (probes, jobs, job_events, images, reconstructions, batches, bitstreams, health, web):
+    app.state.routers = (probes, jobs, job_events, images, reconstructions, batches, bitstreams, health, web)
+    for router in app.state.routers:
         app.include_router(router)
     install_openapi(app)
     return app

@@ -10,8 +10,10 @@ from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
+from starlette.routing import Route
 from starlette.types import Scope
 
+from api.security_headers import secure
 from codec import errors as codec_errors
 from codec.errors import CodecError
 from core import errors as core_errors
@@ -26,6 +28,8 @@ _MAX_DETAIL_CHARS = 2000
 """A request with a thousand unknown options must not get a megabyte of complaints."""
 
 _RETRY_AFTER_SECONDS = "5"
+
+_TRY_AGAIN = (HTTPStatus.SERVICE_UNAVAILABLE, HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.INSUFFICIENT_STORAGE)
 
 _KEY_RETRY_AFTER_SECONDS = "2"
 """A key whose first request is under way is answered, or free, within seconds."""
@@ -47,6 +51,7 @@ _STATUS: Mapping[type[Exception], HTTPStatus] = {
     core_errors.LimitReached: HTTPStatus.TOO_MANY_REQUESTS,
     core_errors.ProcessLost: HTTPStatus.SERVICE_UNAVAILABLE,
     core_errors.ObjectCorrupt: HTTPStatus.BAD_GATEWAY,
+    core_errors.SpaceExhausted: HTTPStatus.INSUFFICIENT_STORAGE,
     core_errors.StorageDenied: HTTPStatus.SERVICE_UNAVAILABLE,
     core_errors.StorageUnavailable: HTTPStatus.SERVICE_UNAVAILABLE,
     core_errors.BrokerUnavailable: HTTPStatus.SERVICE_UNAVAILABLE,
@@ -151,11 +156,14 @@ def problem(
     answer_headers = dict(headers or {})
     if status == HTTPStatus.UNAUTHORIZED:
         answer_headers["WWW-Authenticate"] = 'Bearer realm="misc"'
-    if status in (HTTPStatus.SERVICE_UNAVAILABLE, HTTPStatus.TOO_MANY_REQUESTS):
+    if status in _TRY_AGAIN:
         answer_headers["Retry-After"] = _RETRY_AFTER_SECONDS
     if code == core_errors.IdempotencyInFlight.code:
         answer_headers["Retry-After"] = _KEY_RETRY_AFTER_SECONDS
-    return Response(body, status, answer_headers, MEDIA_TYPE)
+    response = Response(body, status, answer_headers, MEDIA_TYPE)
+    # Here too, because some problems are answered before, or outside of, the application's own layers.
+    secure(response.headers)
+    return response
 
 
 def problem_of(scope: Scope, error: CodecError | ServiceError) -> Response:
@@ -197,12 +205,20 @@ async def _on_validation_error(request: Request, error: Exception) -> Response:
 async def _on_http_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     code = _HTTP_CODES.get(error.status_code, f"http_{error.status_code}")
-    detail = error.detail
+    detail, headers = error.detail, dict(error.headers or {})
     if error.status_code == HTTPStatus.NOT_FOUND:
         detail = f"There is nothing at {request.url.path}; /docs lists what there is."
     elif error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
         detail = f"{request.method} is not possible here; see the header Allow."
-    return problem(request.scope, error.status_code, code, detail, headers=error.headers)
+        headers["Allow"] = ", ".join(_methods_of(request))
+    return problem(request.scope, error.status_code, code, detail, headers=headers)
+
+
+def _methods_of(request: Request) -> list[str]:
+    """All methods of a path; the framework tells those of the first of its routes only."""
+    routes = [*request.app.routes, *(route for router in request.app.state.routers for route in router.routes)]
+    at_path = (one for one in routes if isinstance(one, Route) and one.path_regex.match(request.scope["path"]))
+    return sorted({method for route in at_path for method in route.methods or ()})
 
 
 async def _on_disconnect(request: Request, error: Exception) -> Response:

@@ -5,12 +5,13 @@ looked at here.
 """
 
 import contextlib
+import errno
 import hashlib
 import json
 import shutil
 import tempfile
 import unicodedata
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any, NoReturn
@@ -21,8 +22,11 @@ from python_multipart.multipart import MultipartParser, parse_options_header
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 
-from core.errors import RequestInvalid, UploadTooLarge
+from core.errors import RequestInvalid, SpaceExhausted, UploadTooLarge
+from core.logging import get_logger
 from core.temp_files import UPLOADS
+
+_log = get_logger(__name__)
 
 _FEED_BYTES = 1024 * 1024
 """Parsed, hashed and written in one go in a worker thread; small against memory, large against the cost of a hop."""
@@ -91,23 +95,40 @@ class Form:
 async def received_form(request: Request, *, max_files: int) -> AsyncIterator[Form]:
     """Receive a `multipart/form-data` body; its files are there until the block ends.
 
-    Raises RequestInvalid for what is no such form or ends early, UploadTooLarge for more than `max_files` files.
+    Raises RequestInvalid for what is no such form or ends early, UploadTooLarge for more than `max_files` files,
+    SpaceExhausted when the temporary files have no room.
     """
     boundary = _boundary_of(request)
-    folder = Path(tempfile.mkdtemp(prefix=UPLOADS))
+    with _space_errors():
+        folder = Path(tempfile.mkdtemp(prefix=UPLOADS))
     receiver = _Receiver(folder, boundary, max_files)
     try:
         buffer = bytearray()
-        async for chunk in request.stream():
-            buffer += chunk
-            if len(buffer) >= _FEED_BYTES:
-                await run_in_threadpool(receiver.feed, bytes(buffer))
-                buffer.clear()
-        await run_in_threadpool(receiver.end, bytes(buffer))
+        with _space_errors():
+            async for chunk in request.stream():
+                buffer += chunk
+                if len(buffer) >= _FEED_BYTES:
+                    await run_in_threadpool(receiver.feed, bytes(buffer))
+                    buffer.clear()
+            await run_in_threadpool(receiver.end, bytes(buffer))
         yield receiver.form
     finally:
-        receiver.close()
+        with contextlib.suppress(OSError):
+            receiver.close()
         shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def _space_errors() -> Iterator[None]:
+    """Tell a full disk from a defect."""
+    try:
+        yield
+    except OSError as error:
+        # A folder that cannot be made anywhere comes without its errno.
+        if error.errno in (errno.ENOSPC, errno.EDQUOT) or isinstance(error, FileNotFoundError):
+            _log.error("uploads_have_no_room", error=str(error))
+            raise SpaceExhausted("The service has no room to receive uploads; try again later.") from error
+        raise
 
 
 async def read_json_object(request: Request) -> dict[str, Any]:
@@ -250,6 +271,8 @@ class _Receiver:
         if b"filename" not in parameters:
             self._file_name = None
             self._value.clear()
+            if self._field_name in self.form.fields:
+                raise RequestInvalid(f"The form has the field {self._field_name[:80]!r} more than once; send one.")
             if len(self.form.fields) >= _MAX_FIELDS:
                 raise RequestInvalid(f"The form has more than {_MAX_FIELDS} fields.")
             return

@@ -114,6 +114,13 @@ class StorageUnavailable(ServiceError):
     transient = True
 
 
+class SpaceExhausted(ServiceError):
+    """The disk that uploads lie on while they are received is full."""
+
+    code = "storage_full"
+    transient = True
+
+
 class BrokerUnavailable(ServiceError):
     """Redis cannot be reached; submitted jobs are safe in the database and are sent later."""
 

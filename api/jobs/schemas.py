@@ -112,7 +112,7 @@ def to_out(job: Job, queue_position: int | None = None) -> JobOut:
         max_attempts=job.max_attempts,
         worker=job.worker,
         cancel_requested=job.cancel_requested,
-        error=JobError(code=job.error_code, message=job.error_message) if failed else None,
+        error=_error_to_out(job) if failed else None,
         seconds=job.seconds,
         usage=usage_to_out(job.usage),
         image_id=job.image_id,
@@ -124,3 +124,18 @@ def to_out(job: Job, queue_position: int | None = None) -> JobOut:
         finished_at=job.finished_at,
         links=links_of(job.id, image_id=job.image_id, reconstruction_id=job.reconstruction_id, batch_id=job.batch_id),
     )
+
+
+_OURS = {
+    "storage_unavailable": "The storage did not answer.",
+    "storage_denied": "The storage refused the service.",
+    "object_not_found": "An object that the job needs is not in the storage.",
+    "broker_unavailable": "The queue did not answer.",
+    "database_unavailable": "The database did not answer.",
+    "internal_error": "The service made a mistake; its log has the details under the job's id.",
+}
+"""What callers are told of faults of ours. Their own texts name addresses and paths, which are the operator's."""
+
+
+def _error_to_out(job: Job) -> JobError:
+    return JobError(code=job.error_code, message=_OURS.get(job.error_code or "", job.error_message))

@@ -26,6 +26,9 @@ QUEUES = ("encode", "decode", "maintenance")
 # Encode workers wait for model answers most of the time; a machine needs no third worker for the housekeeping.
 _CONSUMES = {"encode": ("encode", "maintenance"), "decode": ("decode",)}
 
+_DATA_MODE = 0o700
+"""Of the data folder: pictures and descriptions are for who runs the service."""
+
 _HOPELESS_DEATHS = 3
 """A child that ended this often before it was ready once will not become ready by being started again."""
 
@@ -201,7 +204,10 @@ class EmbeddedStack:
 
     def _lock_data_folder(self) -> None:
         try:
-            self.data.mkdir(parents=True, exist_ok=True)
+            self.data.mkdir(mode=_DATA_MODE, parents=True, exist_ok=True)
+            if self.data.stat().st_uid == os.geteuid():
+                # Pictures lie there, and a folder of an earlier version was everybody's to read.
+                self.data.chmod(_DATA_MODE)
             lock_fd = os.open(self.data / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         except OSError as error:
             raise StackError(f"The data folder {self.data} cannot be used: {error.strerror}. Name another.") from error
@@ -269,6 +275,7 @@ class EmbeddedStack:
         from migrations.upgrade import upgrade
 
         url = self.environment["MISC_DATABASE_URL"]
+        others = os.umask(0o077)
         try:
             upgrade(DatabaseSettings(url=url))
         except (ServiceError, SQLAlchemyError) as error:
@@ -276,6 +283,8 @@ class EmbeddedStack:
                 f"The database could not be brought up to date: {str(error).splitlines()[0]} "
                 "Check MISC_DATABASE_URL, or that the data folder can be written to."
             ) from error
+        finally:
+            os.umask(others)
 
     def _check_children(self, deadline: float, part: str, complaint: str) -> None:
         """Raise when waiting for `part` (a name, or the start of one) is in vain or has lasted too long."""

@@ -131,6 +131,8 @@ class Supervisor:
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
+                # What it writes is pictures and descriptions: for this user only.
+                umask=0o077,
             )
         child.started_at, child.restart_at = time.monotonic(), None
         self._tell_guard("+", child.process.pid)

@@ -1,6 +1,7 @@
 """The embedded stack when one of its parts cannot start."""
 
 import os
+import stat
 from pathlib import Path
 
 import pytest
@@ -20,3 +21,14 @@ def test_database_that_is_none_is_told_and_nothing_is_left(tmp_path: Path) -> No
 
     assert stack.pids == {}
     assert not (data / "run" / "redis.sock").exists()
+
+
+@pytest.mark.parametrize("is_old", [False, True])
+def test_data_folder_is_for_its_user_only(tmp_path: Path, is_old: bool) -> None:
+    data = tmp_path / "data"
+    if is_old:
+        data.mkdir(mode=0o755)
+    stack = EmbeddedStack(data, 0, environment=isolated_environment(os.environ))
+    stack._lock_data_folder()
+    assert stat.S_IMODE(data.stat().st_mode) == 0o700
+    os.close(stack._held_lock)

@@ -1,5 +1,8 @@
 """Every error is a problem document with a code, and none tells what it should not."""
 
+from datetime import timedelta
+from pathlib import Path
+
 import pytest
 from fastapi.testclient import TestClient
 
@@ -7,6 +10,7 @@ from api import errors
 from api.services import Services
 from codec import errors as codec_errors
 from core import errors as core_errors
+from core.jobs import transitions
 
 
 def _children(kind: type[Exception]) -> list[type[Exception]]:
@@ -73,6 +77,9 @@ def test_wrong_parameter_is_named(client: TestClient) -> None:
 
 def test_method_that_is_not_possible_tells_those_that_are(client: TestClient) -> None:
     assert client.put("/v1/jobs").headers["allow"] == "GET"
+    assert client.put("/v1/images").headers["allow"] == "GET, POST"
+    assert client.put("/v1/images/img_1").headers["allow"] == "DELETE, GET"
+    assert client.post("/v1/images/img_1/bitstream").headers["allow"] == "GET, HEAD"
 
 
 def test_defect_is_answered_without_its_traceback(
@@ -102,6 +109,7 @@ def test_every_transient_service_error_may_be_tried_again() -> None:
         if kind.transient and kind is not core_errors.WorkerLost  # type: ignore[attr-defined]
     }
     assert statuses.pop("limit_reached") == 429
+    assert statuses.pop("storage_full") == 507
     assert set(statuses.values()) == {503}
     assert {"storage_unavailable", "broker_unavailable", "database_unavailable"} <= set(statuses)
 
@@ -110,3 +118,31 @@ def test_request_id_that_could_forge_log_lines_is_replaced(client: TestClient) -
     for given in ("a b", "x" * 65, "", "a\tb", "é".encode().decode("latin-1")):
         answer = client.get("/healthz", headers={"X-Request-ID": given.encode("latin-1")})  # type: ignore[dict-item]
         assert answer.headers["x-request-id"].startswith("req_")
+
+
+@pytest.mark.parametrize("path", ["/v1/jobs", "/nowhere", "/healthz", "/openapi.json", "/", "/docs"])
+def test_every_answer_has_the_security_headers(client: TestClient, path: str) -> None:
+    headers = client.get(path).headers
+    assert headers["x-content-type-options"] == "nosniff"
+    assert headers["x-frame-options"] == "DENY"
+    assert headers["referrer-policy"] == "no-referrer"
+    assert headers["cross-origin-resource-policy"] == "same-origin"
+    assert "frame-ancestors 'none'" in headers["content-security-policy"]
+    assert headers["cache-control"] == ("no-cache" if path in ("/", "/docs") else "no-store")
+
+
+def test_job_error_tells_no_address_of_ours(client: TestClient, services: Services) -> None:
+    job_id = client.post("/v1/probes", json={"queue": "encode"}).json()["job"]["id"]
+    claim = transitions.claim(services.database, job_id, "w", timedelta(seconds=30))
+    assert claim is not None
+    with services.database.write() as session:
+        transitions.fail(session, claim, "storage_unavailable", "http://misc:secret@10.0.0.7:9000 does not answer")
+    answer = client.get(f"/v1/jobs/{job_id}")
+    assert answer.json()["error"] == {"code": "storage_unavailable", "message": "The storage did not answer."}
+    assert "10.0.0.7" not in client.get("/v1/jobs").text
+
+
+def test_every_code_is_explained_to_operators() -> None:
+    text = (Path(__file__).parents[3] / "docs" / "faults.md").read_text()
+    codes = {kind.code for parent in (codec_errors.CodecError, core_errors.ServiceError) for kind in _children(parent)}
+    assert {code for code in codes if f"`{code}`" not in text} == set()

@@ -1,5 +1,6 @@
 """Whatever cannot be taken is refused with a 4xx, a stable code and a sentence, and leaves nothing anywhere."""
 
+import errno
 import json
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -7,6 +8,7 @@ from typing import Any
 import pytest
 from fastapi.testclient import TestClient
 
+from api import uploads
 from tests.unit.api.conftest import Opener
 from tests.unit.api.samples import MULTIPART, huge_png, picture
 
@@ -147,3 +149,28 @@ def test_pixels_are_limited_by_the_settings(open_client: Opener) -> None:
     client = open_client(max_pixels=1000)
     answer = client.post("/v1/images", files={"file": ("a.png", picture(1, (40, 40)))})
     assert (answer.status_code, answer.json()["code"]) == (422, "picture_too_large")
+
+
+def test_field_that_comes_twice_is_refused(client: TestClient, assert_nothing_left: Callable[[], None]) -> None:
+    body = b"".join(
+        b'--cut\r\nContent-Disposition: form-data; name="options"\r\n\r\n{"blocks": %d}\r\n' % blocks
+        for blocks in (8, 9)
+    )
+    answer = client.post("/v1/images", content=body + b"--cut--\r\n", headers={"Content-Type": MULTIPART})
+    assert (answer.status_code, answer.json()["code"]) == (400, "request_invalid")
+    assert "more than once" in answer.json()["detail"]
+    assert_nothing_left()
+
+
+def test_upload_without_room_for_its_files_is_507_and_leaves_nothing(
+    client: TestClient, monkeypatch: pytest.MonkeyPatch, assert_nothing_left: Callable[[], None]
+) -> None:
+    def _fail(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(uploads._Receiver, "feed", _fail)
+        answer = client.post("/v1/images", files={"file": ("a.png", picture())})
+    assert (answer.status_code, answer.json()["code"]) == (507, "storage_full")
+    assert answer.headers["retry-after"]
+    assert_nothing_left()
