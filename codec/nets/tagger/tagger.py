@@ -30,7 +30,7 @@ _STANDS_OUT = 0.5
 _SMALLEST_PART = 0.004
 _MOST_PARTS = 3
 _MOST_BOX_VIEWS = 4
-_MARGIN = 0.12
+_MARGIN = 0.05
 _LONGEST_SHAPE = 1.6
 """How much longer than wide a part may be before it is squashed to a square; more of its surroundings is taken in."""
 

@@ -10,8 +10,8 @@ from codec.weights.manifest import Part
 from codec.weights.shipped import FOLDER, shipped_records
 from codec.weights.store import State, WeightsStore
 
-TAGGER_BYTES = 12_000_000
-MOST_BYTES = 58_000_000
+TAGGER_BYTES = 13_000_000
+MOST_BYTES = 59_000_000
 """40 MB are promised; the learned codecs of rates 1 to 3, 21 MB of these, are to go."""
 
 
