@@ -30,7 +30,9 @@ _STANDS_OUT = 0.5
 _SMALLEST_PART = 0.004
 _MOST_PARTS = 3
 _MOST_BOX_VIEWS = 4
-_MARGIN = 0.05
+_PART_MARGIN, _BOX_MARGIN = 0.05, 0.12
+"""Shares of the longer side. Masks are tight; boxes cut limbs off, and what is around them tells their things apart."""
+
 _LONGEST_SHAPE = 1.6
 """How much longer than wide a part may be before it is squashed to a square; more of its surroundings is taken in."""
 
@@ -70,8 +72,8 @@ class Tagger(nn.Module):
         shape = small.width / small.height
         rectangles = [
             WHOLE,
-            *(_widened(_bounds(part), shape) for part in parts),
-            *(_widened(box.rectangle, shape) for box in boxes),
+            *(_widened(_bounds(part), shape, _PART_MARGIN) for part in parts),
+            *(_widened(box.rectangle, shape, _BOX_MARGIN) for box in boxes),
         ]
         views, places = self._classify(small, rectangles)
         return Sighting(
@@ -121,10 +123,10 @@ def _bounds(part: npt.NDArray[np.bool_]) -> Rectangle:
     return Rectangle(columns.start / width, rows.start / height, columns.stop / width, rows.stop / height)
 
 
-def _widened(rectangle: Rectangle, shape: float) -> Rectangle:
+def _widened(rectangle: Rectangle, shape: float, share: float) -> Rectangle:
     """The rectangle with a margin, less elongated, inside the picture, whose width is `shape` times its height."""
     width, height = (rectangle.right - rectangle.left) * shape, rectangle.bottom - rectangle.top
-    margin = _MARGIN * max(width, height)
+    margin = share * max(width, height)
     width, height = width + 2 * margin, height + 2 * margin
     width, height = max(width, height / _LONGEST_SHAPE), max(height, width / _LONGEST_SHAPE)
     x, y = (rectangle.left + rectangle.right) / 2, (rectangle.top + rectangle.bottom) / 2
