@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -12,6 +13,7 @@ from fastapi.responses import JSONResponse
 from pydantic import BaseModel
 from starlette.concurrency import run_in_threadpool
 
+from api.openapi import KEY_PATTERN
 from api.services import Services
 from core import idempotency
 from core.database import Database, Session
@@ -19,6 +21,7 @@ from core.errors import RequestInvalid
 from core.idempotency import HeldKey, StoredResponse
 
 _MAX_KEY_CHARS = 255
+_KEY = re.compile(KEY_PATTERN)
 
 
 class IdempotentRun:
@@ -93,8 +96,8 @@ def _key_of(request: Request) -> str | None:
     if header is None:
         return None
     key = header.strip()
-    if len(key) >= 2 and key[0] == key[-1] == '"':
-        key = key[1:-1]
-    if not 1 <= len(key) <= _MAX_KEY_CHARS or not key.isascii() or not key.isprintable():
-        raise RequestInvalid(f"Idempotency-Key has to be 1 to {_MAX_KEY_CHARS} printable ASCII characters.")
-    return key
+    if len(key) > _MAX_KEY_CHARS or _KEY.fullmatch(key) is None:
+        raise RequestInvalid(
+            f"Idempotency-Key has to be 1 to {_MAX_KEY_CHARS} printable ASCII characters, bare or in quotes."
+        )
+    return key[1:-1] if key[0] == '"' else key

@@ -4,7 +4,7 @@ import re
 from typing import Annotated
 
 from fastapi import Path, Query
-from pydantic import AfterValidator
+from pydantic import AfterValidator, WithJsonSchema
 
 from core.errors import NotFound, RequestInvalid
 from core.paging import MAX_LIMIT
@@ -19,6 +19,11 @@ def _known(what: str, prefix: str) -> AfterValidator:
         return value
 
     return AfterValidator(_check)
+
+
+def _form(prefix: str) -> WithJsonSchema:
+    """How the document describes a parameter that may be left out; `_valid` checks it, and its message says more."""
+    return WithJsonSchema({"type": "string", "pattern": f"^{prefix}[0-9a-z]{{26}}$"})
 
 
 def _valid(what: str, prefix: str) -> AfterValidator:
@@ -37,13 +42,20 @@ ReconstructionId = Annotated[str, Path(examples=["rec_01kb2c9q0r5w3v7x1y8z4t6n2m
 
 Limit = Annotated[int, Query(ge=1, le=MAX_LIMIT, description="How many at most.")]
 ImageCursor = Annotated[
-    str | None, Query(description="`next_cursor` of the page before."), _valid("cursor of images", "img_")
+    str | None,
+    Query(description="`next_cursor` of the page before."),
+    _valid("cursor of images", "img_"),
+    _form("img_"),
 ]
 JobCursor = Annotated[
-    str | None, Query(description="`next_cursor` of the page before."), _valid("cursor of jobs", "job_")
+    str | None, Query(description="`next_cursor` of the page before."), _valid("cursor of jobs", "job_"), _form("job_")
 ]
-ImageFilter = Annotated[str | None, Query(description="Only those of this image."), _valid("image id", "img_")]
-BatchFilter = Annotated[str | None, Query(description="Only those of this batch."), _valid("batch id", "bat_")]
+ImageFilter = Annotated[
+    str | None, Query(description="Only those of this image."), _valid("image id", "img_"), _form("img_")
+]
+BatchFilter = Annotated[
+    str | None, Query(description="Only those of this batch."), _valid("batch id", "bat_"), _form("bat_")
+]
 
 SearchQuery = Annotated[
     str | None,

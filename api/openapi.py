@@ -58,11 +58,14 @@ def json_body(model: type[BaseModel], examples: dict[str, Any]) -> dict[str, Any
     return {"requestBody": {"required": False, "content": {"application/json": content}}}
 
 
+KEY_PATTERN = r'^([!#-~]([ -~]{0,253}[!-~])?|"[ -~]{1,253}")$'
+"""An Idempotency-Key as it is sent: bare, or as a string in quotes; printable ASCII."""
+
 IDEMPOTENCY_PARAMETER: dict[str, Any] = {
     "name": "Idempotency-Key",
     "in": "header",
     "required": False,
-    "schema": {"type": "string", "minLength": 1, "maxLength": 255},
+    "schema": {"type": "string", "maxLength": 255, "pattern": KEY_PATTERN},
     "description": "A key of the caller's own. The same request with the same key is done once and answered alike; "
     "another request with it is refused (422), one that comes while the first is still running too (409).",
 }

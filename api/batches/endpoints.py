@@ -29,6 +29,7 @@ _FORM = form_body(
     {
         "files": {
             "type": "array",
+            "minItems": 1,
             "items": {"type": "string", "contentMediaType": "application/octet-stream"},
             "description": "The pictures: the field is sent once for each.",
         },
@@ -39,6 +40,7 @@ _FORM = form_body(
     ["files"],
 )
 _FORM["requestBody"]["content"]["application/json"] = {"schema": inlined_schema(NewBatch)}
+_FORM["requestBody"]["required"] = False
 
 
 @router.post(

@@ -4,7 +4,7 @@ import asyncio
 from dataclasses import dataclass, replace
 from typing import Any
 
-from api.batches.schemas import BatchMember, RejectedFile, SubmittedBatch, to_out
+from api.batches.schemas import MAX_NAME_CHARS, BatchMember, RejectedFile, SubmittedBatch, to_out
 from api.idempotent import IdempotentRun
 from api.images import intake
 from api.images.captions import read_captions, with_caption
@@ -60,7 +60,9 @@ class CheckedBatch:
 
 
 def batch_name(name: str | None) -> str | None:
-    """The name without tricks; None for an empty one."""
+    """The name without tricks; None for an empty one. Raises RequestInvalid for one that is too long."""
+    if name is not None and len(name) > MAX_NAME_CHARS:
+        raise RequestInvalid(f"The name of a batch has at most {MAX_NAME_CHARS} characters.")
     return plain_name(name, "batch") if name and name.strip() else None
 
 

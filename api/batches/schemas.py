@@ -8,13 +8,15 @@ from core.archive.batches import BatchCounts
 from models.batch import Batch
 from models.job import JobState
 
+MAX_NAME_CHARS = 255
+
 
 class NewBatch(BaseModel):
     """The JSON body that makes a batch without pictures, to be filled by uploads that name it."""
 
     model_config = ConfigDict(extra="forbid")
 
-    name: str | None = Field(None, max_length=255)
+    name: str | None = Field(None, max_length=MAX_NAME_CHARS)
 
 
 class BatchLinks(BaseModel):

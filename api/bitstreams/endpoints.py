@@ -37,7 +37,7 @@ _BODY = {
                 "schema": {
                     "type": "object",
                     "properties": {
-                        "file": _BINARY,
+                        "file": {"type": "string", "contentMediaType": "application/octet-stream"},
                         "reference": {
                             "type": "string",
                             "contentMediaType": "application/octet-stream",

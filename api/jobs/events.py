@@ -10,6 +10,7 @@ from typing import Annotated
 import anyio
 from fastapi import APIRouter, Depends, Header, Request
 from fastapi.sse import EventSourceResponse, ServerSentEvent
+from pydantic import WithJsonSchema
 from starlette.concurrency import run_in_threadpool
 
 from api.identifiers import JobId
@@ -22,20 +23,21 @@ from core.logging import get_logger
 router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
 _log = get_logger(__name__)
 
-_STREAM_ID = re.compile(r"(\d{1,20})(?:-(\d{1,20}))?")
+_STREAM_ID = "[0-9]{1,19}(-[0-9]{1,19})?"
 _DRAIN_SECONDS = 0.001
 """Waiting for nothing: takes what is there already."""
 
 
 async def _last_event_id(
     last_event_id: Annotated[
-        str | None, Header(description="The id of the last event that was received; goes on from there.")
+        str | None,
+        Header(description="The id of the last event that was received; goes on from there."),
+        WithJsonSchema({"type": "string", "pattern": f"^({_STREAM_ID})?$"}),
     ] = None,
 ) -> str | None:
     if last_event_id is None or not last_event_id.strip():
         return None
-    match = _STREAM_ID.fullmatch(last_event_id.strip())
-    if match is None or any(int(part or 0) >= 2**64 for part in match.groups()):
+    if re.fullmatch(_STREAM_ID, last_event_id.strip()) is None:
         raise RequestInvalid("Last-Event-ID is none that this service gave out.")
     return last_event_id.strip()
 
