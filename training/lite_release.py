@@ -21,8 +21,8 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from codec.nets.compression.checkpoint_layouts import plain_state
-from codec.nets.lite.int8 import to_int8
 from codec.nets.lite.load import ARCHITECTURE, STAGE1_ARCHITECTURE, VOCABULARY
+from codec.nets.loading.int8 import to_int8
 from codec.options import Profile
 from codec.weights.digest import digest_of
 from codec.weights.index import VERSION, Record, read_index

@@ -12,7 +12,7 @@ import torch
 from safetensors.torch import load_file
 from torch import nn
 
-from codec.nets.lite.int8 import from_int8
+from codec.nets.loading.int8 import from_int8
 
 _WARM_UP = 0.02
 """Share of a run in which the learning rate rises, because Adam's first steps know nothing of the gradients' sizes."""

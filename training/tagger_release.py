@@ -23,7 +23,6 @@ from torch import Tensor, nn
 from codec.nets.tagger.classifier import EfficientNetLite0
 from codec.nets.tagger.detector import COCO_IDS, Extra, SSDMobileNetV2
 from codec.nets.tagger.load import ARCHITECTURE
-from codec.nets.tagger.quantized import quantize
 from codec.nets.tagger.saliency import U2NetP
 from codec.nets.tagger.tagger import Tagger
 from codec.weights.digest import digest_of
@@ -32,6 +31,7 @@ from codec.weights.manifest import Licence, Part
 from codec.weights.shipped import FOLDER
 from training.lite_release import write_index
 from training.protobuf import integers, messages, text
+from training.tagger_int8 import quantize
 
 _LICENCE = Licence("Apache-2.0", "https://www.apache.org/licenses/LICENSE-2.0")
 _EPSILON = 1e-3

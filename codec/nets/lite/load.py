@@ -57,9 +57,9 @@ def load_stage1(store: WeightsStore, record: Record, device_config: DeviceConfig
     try:
         import torch
 
-        from codec.nets.lite.int8 import from_int8
         from codec.nets.lite.rrdbnet import RRDBNet
         from codec.nets.loading.checkpoint import read_tensors
+        from codec.nets.loading.int8 import from_int8
     except ImportError as error:
         raise library_missing(error) from None
     device, dtype = device_config.resolve()
@@ -85,10 +85,10 @@ def load_lite(store: WeightsStore, record: Record, device_config: DeviceConfig) 
     try:
         import torch
 
-        from codec.nets.lite.int8 import from_int8
         from codec.nets.lite.network import LiteRestorer
         from codec.nets.lite.vocabulary import Vocabulary
         from codec.nets.loading.checkpoint import read_tensors
+        from codec.nets.loading.int8 import from_int8
     except ImportError as error:
         raise library_missing(error) from None
     device, dtype = device_config.resolve()

@@ -9,10 +9,10 @@ from PIL import Image
 from scipy.ndimage import find_objects, label
 from torch import nn
 
+from codec.nets.loading.int8 import from_int8
 from codec.nets.tagger import classifier, detector
 from codec.nets.tagger.classifier import EfficientNetLite0
 from codec.nets.tagger.detector import SSDMobileNetV2
-from codec.nets.tagger.quantized import dequantize
 from codec.nets.tagger.saliency import U2NetP
 from codec.nets.tagger.sighting import WHOLE, Floats, Rectangle, Sighting, View
 
@@ -54,7 +54,7 @@ class Tagger(nn.Module):
         """
         with torch.device("meta"):
             tagger = cls()
-        tagger.load_state_dict(dequantize(stored), strict=True, assign=True)
+        tagger.load_state_dict(from_int8(stored), strict=True, assign=True)
         return tagger.eval().requires_grad_(False)
 
     @torch.inference_mode()

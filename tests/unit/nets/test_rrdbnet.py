@@ -4,8 +4,8 @@ import pytest
 import torch
 import torch.nn.functional as F  # noqa: N812
 
-from codec.nets.lite.int8 import SCALE, from_int8, to_int8
 from codec.nets.lite.rrdbnet import REDUCTION, RRDBNet
+from codec.nets.loading.int8 import SCALE, from_int8, to_int8
 
 torch.set_num_threads(1)
 

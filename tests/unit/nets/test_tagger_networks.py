@@ -4,12 +4,13 @@ import pytest
 import torch
 from PIL import Image
 
+from codec.nets.loading.int8 import SCALE, from_int8
 from codec.nets.tagger.blocks import InvertedResidual, SameConv2d
 from codec.nets.tagger.classifier import EfficientNetLite0
 from codec.nets.tagger.detector import COCO_IDS, SSDMobileNetV2
-from codec.nets.tagger.quantized import SCALE, dequantize, quantize
 from codec.nets.tagger.saliency import UBlock
 from codec.nets.tagger.tagger import Tagger
+from training.tagger_int8 import quantize
 
 
 def ones(convolution: SameConv2d) -> SameConv2d:
@@ -100,7 +101,7 @@ def test_stored_integers_are_within_half_a_step_of_small_channels_and_the_best_o
     assert {name: tensor.dtype for name, tensor in stored.items()} == {
         "a.weight": torch.int8, "a.weight" + SCALE: torch.float16, "a.bias": torch.float16,
     }  # fmt: skip
-    back = dequantize(stored)
+    back = from_int8(stored)
     assert set(back) == {"a.weight", "a.bias"} and torch.equal(back["a.bias"], bias)
     scale = stored["a.weight" + SCALE].float()
     assert ((back["a.weight"] - weight).abs().amax(dim=(1, 2, 3)) <= scale / 2 + 1e-6).all()
@@ -111,7 +112,7 @@ def test_one_large_weight_does_not_coarsen_all_others_of_its_channel() -> None:
     weight = torch.full((1, 999), 0.01)
     weight[0, ::2] = -0.0143
     weight[0, 0] = 1.4
-    back = dequantize(quantize({"w": weight}))["w"]
+    back = from_int8(quantize({"w": weight}))["w"]
 
     naive = (weight / (1.4 / 127)).round() * (1.4 / 127)
     assert ((back - weight) ** 2).sum() <= ((naive - weight) ** 2).sum()

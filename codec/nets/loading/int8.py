@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 SCALE = ".scale"
-"""What the scale of a tensor of integers is called beside it."""
+"""Ends the name of the scales of the tensor that the name begins with."""
 
 _LARGEST = 127
 
@@ -26,7 +26,7 @@ def to_int8(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
             stored[name] = values.half().contiguous()
             continue
         scale = (values.float().abs().flatten(1).amax(1) / _LARGEST).clamp_min(torch.finfo(torch.float32).tiny)
-        stored[name] = (values.float() / _beside(scale, values)).round().to(torch.int8).contiguous()
+        stored[name] = (values.float() / _over(scale, values)).round().to(torch.int8).contiguous()
         stored[name + SCALE] = scale
     return stored
 
@@ -36,12 +36,12 @@ def from_int8(stored: Mapping[str, Tensor]) -> dict[str, Tensor]:
     tensors = {}
     for name, values in stored.items():
         if values.dtype == torch.int8:
-            tensors[name] = values.float() * _beside(stored[name + SCALE].float(), values)
+            tensors[name] = values.float() * _over(stored[name + SCALE].float(), values)
         elif not name.endswith(SCALE):
             tensors[name] = values.float()
     return tensors
 
 
-def _beside(scale: Tensor, values: Tensor) -> Tensor:
-    """(O,) with the dimensions of `values`, (O, ...)."""
+def _over(scale: Tensor, values: Tensor) -> Tensor:
+    """(O,) as (O, 1, ...), with as many dimensions as `values`."""
     return scale.view(-1, *(1,) * (values.ndim - 1))

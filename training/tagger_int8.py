@@ -1,15 +1,14 @@
-"""Weights stored as 8-bit integers with a scale for each output channel. The networks compute in float32."""
+"""The tagger's weights as 8-bit integers, as `codec.nets.loading.int8` reads them, with the scales of least error."""
 
 from collections.abc import Mapping
 
 import torch
 
+from codec.nets.loading.int8 import SCALE
+
 _MOST = 127
 _TRIED = (1.0, 0.9, 0.8, 0.7, 0.6)
 """Shares of a channel's largest weight that the integers may span: the one with the least squared error is kept."""
-
-SCALE = ".scale"
-"""Ends the name of the scales of the weight that the name begins with."""
 
 
 def quantize(tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
@@ -33,17 +32,3 @@ def quantize(tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
         stored[name] = integers.reshape(tensor.shape).to(torch.int8)
         stored[name + SCALE] = torch.stack([scale for _, _, scale in candidates])[best, rows].half()
     return stored
-
-
-def dequantize(stored: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """The float32 tensors that `quantize` stored. Raises KeyError for integers without their scales."""
-    tensors = {}
-    for name, tensor in stored.items():
-        if name.endswith(SCALE):
-            continue
-        value = tensor.float()
-        if tensor.dtype == torch.int8:
-            scale = stored[name + SCALE].float()
-            value = value * scale.reshape(-1, *[1] * (tensor.ndim - 1))
-        tensors[name] = value
-    return tensors
