@@ -1,6 +1,7 @@
 """A decode job hears of its cancellation at its next step, on both databases, whoever else is late to hear of it."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -10,8 +11,9 @@ from PIL import Image
 from codec.bitstream import PixelCoarse, Stream
 from codec.bitstream.container import pack
 from codec.decode.pipeline import decode
-from codec.errors import Cancelled
-from codec.options import DecodeOptions
+from codec.decode_price import DecodeLimits
+from codec.errors import Cancelled, DecodeTooCostly
+from codec.options import DecodeOptions, RestorerName, Schedule
 from core.database import Database
 from core.errors import LeaseLost
 from core.events import EventLog
@@ -20,8 +22,13 @@ from core.jobs.job import JobSpec
 from core.jobs.lease import LeasedJob
 from core.settings import BrokerSettings
 from core.storage.local import LocalStorage
+from models.base import new_id
+from models.image import Image as ImageRow
+from models.image import ImageState
 from models.job import JobKind
+from models.reconstruction import Reconstruction
 from workers.context import WorkContext
+from workers.decode.task import DecodeTask
 
 DATA = pack(Stream(64, 48, PixelCoarse(4, 3, 3, bytes(range(12)) * 3))).data
 
@@ -88,3 +95,21 @@ def test_job_that_was_taken_back_is_not_gone_on_with(context: WorkContext, monke
 
     with pytest.raises(LeaseLost):
         decode(DATA, DecodeOptions(), restorer=slow, cancelled=context.check_cancelled)
+
+
+def test_order_that_a_wider_api_took_is_refused_before_its_stream_is_fetched(context: WorkContext) -> None:
+    options = DecodeOptions(restorer=RestorerName.DIFFUSION, schedule=Schedule.STAGED, steps=200, res=2048)
+    with context.database.write() as session:
+        image = ImageRow(name="a", state=ImageState.READY, width=96, height=72, media_type="image/png", options={})
+        image.id, image.bitstream_sha256 = new_id("img"), "0" * 64
+        session.add(image)
+        session.flush()
+        row = Reconstruction(
+            image_id=image.id, options=options.model_dump(mode="json"), options_sha256="0" * 64, format="png"
+        )
+        session.add(row)
+        session.flush()
+        claim = replace(context.claim, reconstruction_id=row.id)
+    ordered = WorkContext(LeasedJob(claim), context.database, context.storage, context._events)
+    with pytest.raises(DecodeTooCostly, match="megapixels"):
+        DecodeTask.load(ordered, DecodeLimits(pixels=10**8, evaluated_pixels=10**8))
