@@ -45,17 +45,18 @@ def inlined_schema(model: type[BaseModel]) -> dict[str, Any]:
 def form_body(properties: dict[str, Any], required: list[str]) -> dict[str, Any]:
     """The description of a `multipart/form-data` body; fields of JSON are marked as such."""
     encoding = {name: {"contentType": "application/json"} for name, part in properties.items() if "properties" in part}
-    form = {"schema": {"type": "object", "properties": properties, "required": required}, "encoding": encoding}
+    schema = {"type": "object", "properties": properties, "required": required, "additionalProperties": False}
+    form = {"schema": schema, "encoding": encoding}
     return {"requestBody": {"required": True, "content": {"multipart/form-data": form}}}
 
 
-def json_body(model: type[BaseModel], examples: dict[str, Any]) -> dict[str, Any]:
-    """The description of a JSON body that may be left out."""
+def json_body(model: type[BaseModel], examples: dict[str, Any], *, required: bool = False) -> dict[str, Any]:
+    """The description of a JSON body."""
     content = {
         "schema": inlined_schema(model),
         "examples": {name: {"value": value} for name, value in examples.items()},
     }
-    return {"requestBody": {"required": False, "content": {"application/json": content}}}
+    return {"requestBody": {"required": required, "content": {"application/json": content}}}
 
 
 KEY_PATTERN = r'^([!#-~]([ -~]{0,253}[!-~])?|"[ -~]{1,253}")$'

@@ -45,6 +45,7 @@ _BODY = {
                         },
                     },
                     "required": ["file"],
+                    "additionalProperties": False,
                 }
             },
         },

@@ -26,7 +26,7 @@ _SPARE = 1000
     status_code=202,
     summary="Probe a queue",
     response_model=SubmittedProbe,
-    openapi_extra=json_body(ProbeOptions, {"is anybody there": {"queue": "encode"}})
+    openapi_extra=json_body(ProbeOptions, {"is anybody there": {"queue": "encode"}}, required=True)
     | {"parameters": [IDEMPOTENCY_PARAMETER]},
 )
 async def submit_probe(request: Request, services: ServicesDependency) -> Response:
