@@ -10,7 +10,7 @@ from core.archive import object_lifecycle
 from core.background import Periodic
 from core.broker import QUEUES, Broker
 from core.database import Database
-from core.errors import DatabaseUnavailable, LeaseLost, WorkerLost
+from core.errors import DatabaseUnavailable, LeaseLost, ServiceError, WorkerLost
 from core.jobs import outbox, queries, transitions
 from core.jobs.job import Claim
 from core.jobs.retry import AT_ONCE
@@ -106,6 +106,11 @@ class Reconciler:
                     transitions.retry(session, claim, AT_ONCE, WorkerLost.code, _silence_message(claim))
             except LeaseLost:
                 continue  # it ended, or somebody else took it back, since we looked
+            except ServiceError:
+                raise
+            except Exception:  # noqa: BLE001 - a row that nobody foresaw holds up no other
+                _log.exception("lease_not_taken_back", job_id=claim.job_id)
+                continue
             _log.warning("lease_expired", job_id=claim.job_id, attempt=claim.attempt, last=claim.is_last_attempt)
         if claims:
             outbox.flush_outbox(self._database, self._broker)

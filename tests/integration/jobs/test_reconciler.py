@@ -2,15 +2,17 @@
 
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from sqlalchemy import delete, func, select, update
+from sqlalchemy.orm import Session
 
 from core.broker import MAINTENANCE, Broker, connect_redis
 from core.database import Database
 from core.errors import BrokerUnavailable
 from core.jobs import outbox, queries, transitions
-from core.jobs.job import JobSpec
+from core.jobs.job import Claim, JobSpec
 from core.jobs.reconciler import Reconciler
 from core.settings import BrokerSettings, WorkerSettings
 from core.storage.local import LocalStorage
@@ -81,6 +83,26 @@ def test_job_of_a_dead_worker_is_queued_again_and_fails_after_its_last_attempt(
             job = queries.get(session, job_id)
         assert (job.state, job.error_code) == (expected, "worker_lost")
     assert broker.waiting(MAINTENANCE) == 1
+
+
+def test_job_that_cannot_be_taken_back_holds_up_no_other(
+    database: Database, reconciler: Reconciler, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bad, good = _queued(database, 2)
+    for job_id in (bad, good):
+        assert transitions.claim(database, job_id, "dead", timedelta(seconds=-1)) is not None
+    retry = transitions.retry
+
+    def _stumble(session: Session, claim: Claim, *rest: Any) -> None:
+        if claim.job_id == bad:
+            raise ValueError("nobody foresaw this row")
+        retry(session, claim, *rest)
+
+    monkeypatch.setattr(transitions, "retry", _stumble)
+    reconciler.make_pass()
+    with database.read() as session:
+        states = [queries.get(session, job_id).state for job_id in (bad, good)]
+    assert states == [JobState.RUNNING, JobState.QUEUED]
 
 
 def test_sender_survives_a_broker_that_is_away(database: Database, tmp_path: Path) -> None:
