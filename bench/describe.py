@@ -99,16 +99,16 @@ def _run(
         if job["state"] != "succeeded" or job["usage"] is None:
             raise RuntimeError(f"the model described nothing: the job {job['state']}, {job['error']}")
     log = model.get("/_log").json()
-    asked = [entry["monotonic"] for entry in log["requests"] if entry["path"] == "/v1/chat/completions"]
+    sent_at = [entry["monotonic"] for entry in log["requests"] if entry["path"] == "/v1/chat/completions"]
     return Figures(
         round=name,
         workers=workers,
         limit_a_minute=limit,
         pictures=len(jobs),
         seconds=seconds,
-        requests=len(asked),
+        requests=len(sent_at),
         most_at_once=log["most_open_requests"],
-        most_in_a_minute=max(sum(start <= other < start + _WINDOW_SECONDS for other in asked) for start in asked),
+        most_in_a_minute=max(sum(start <= other < start + _WINDOW_SECONDS for other in sent_at) for start in sent_at),
     )
 
 

@@ -171,8 +171,8 @@ def speed_claims(speed: dict[str, dict[str, Any]]) -> list[Claim]:
     claims = []
     for what, found in speed.items():
         seconds, most = found["first_seconds"], _MOST_SECONDS[what]
-        told = f"{seconds:.2f} s, again {found['next_seconds']:.2f} s"
-        claims.append(Claim(f"{what} of 768x512", told, f"<= {most:g} s", seconds <= most))
+        figures = f"{seconds:.2f} s, again {found['next_seconds']:.2f} s"
+        claims.append(Claim(f"{what} of 768x512", figures, f"<= {most:g} s", seconds <= most))
         loading = f"{found['import_seconds']:.2f} + {found['load_seconds']:.2f} s"
         claims.append(Claim(f"{what}: imports + loading of networks", loading, "told", None))
         peak = found["peak_bytes"]
@@ -246,22 +246,22 @@ def main() -> None:
     parser.add_argument("--cache", type=Path, default=Path(tempfile.gettempdir()) / "misc-quality", metavar="DIR")
     parser.add_argument("--sqz", type=Path, metavar="FILE", help="weights of sqz-dist")
     parser.add_argument("--perceptual", type=Path, metavar="FILE", help="weights of LPIPS and DISTS")
-    asked = parser.parse_args()
-    peers = tuple(peer for peer in peers_here() if peer in asked.peers.split(","))
+    arguments = parser.parse_args()
+    peers = tuple(peer for peer in peers_here() if peer in arguments.peers.split(","))
     plan = Plan(
-        profile=asked.profile,
-        mode=asked.mode,
-        restorer=asked.restorer,
+        profile=arguments.profile,
+        mode=arguments.mode,
+        restorer=arguments.restorer,
         peers=peers,
-        text_rates=tuple(asked.text_rate),
-        captions=asked.captions,
-        cache=asked.cache,
-        sqz=asked.sqz or find_weights(),
-        perceptual=asked.perceptual,
-        is_quick=asked.quick,
-        processes=asked.jobs,
+        text_rates=tuple(arguments.text_rate),
+        captions=arguments.captions,
+        cache=arguments.cache,
+        sqz=arguments.sqz or find_weights(),
+        perceptual=arguments.perceptual,
+        is_quick=arguments.quick,
+        processes=arguments.jobs,
     )
-    folders = {"kodak": asked.kodak, "aigi": asked.aigi, "held-out": asked.held_out}
+    folders = {"kodak": arguments.kodak, "aigi": arguments.aigi, "held-out": arguments.held_out}
     given = {name: folder for name, folder in folders.items() if folder is not None}
     if not given:
         parser.error("give --kodak, --aigi or --held-out")
@@ -271,17 +271,17 @@ def main() -> None:
         print(f"{metric} is left out: {reason}.")
     document: dict[str, Any] = {"sets": {}}
     for name, folder in given.items():
-        results = measure_set(folder, plan, asked.most)
+        results = measure_set(folder, plan, arguments.most)
         claims = claims_of(results)
         show_set(name, results, peers, is_distance)
         show_claims(name, claims)
         document["sets"][name] = document_of(results, claims)
-    speed = _speed(pictures_in(next(iter(given.values())), 1)[0], asked.profile, rate=3)
-    claims = [*speed_claims(speed), *network_claims(asked.profile)]
+    speed = _speed(pictures_in(next(iter(given.values())), 1)[0], arguments.profile, rate=3)
+    claims = [*speed_claims(speed), *network_claims(arguments.profile)]
     show_claims("machine", claims)
     document |= {"speed": speed, "claims": [asdict(claim) for claim in claims]}
-    if asked.json:
-        asked.json.write_text(json.dumps(document, indent=1) + "\n")
+    if arguments.json:
+        arguments.json.write_text(json.dumps(document, indent=1) + "\n")
 
 
 if __name__ == "__main__":

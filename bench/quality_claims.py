@@ -1,4 +1,4 @@
-"""What the measured rows of a set add up to: ratios, counts and gains, beside what was asked for. Prints nothing."""
+"""What the measured rows of a set add up to: ratios, counts and gains, beside their targets. Prints nothing."""
 
 import statistics
 from collections.abc import Callable, Iterable, Sequence
@@ -30,7 +30,7 @@ _LEAST_DIFFERENCES = {3: {"psnr-rgb": -1.5, "ms-ssim-rgb": -0.035}}
 
 @dataclass(frozen=True)
 class Claim:
-    """A figure beside its target; `is_met` None when it was not measured, or has no target and is only told."""
+    """A figure beside its target; `is_met` None when it was not measured, or has no target."""
 
     words: str
     figure: str
@@ -135,7 +135,7 @@ def counts(rows: Sequence[Row], rate: int, metric: str, is_distance: bool, other
 
 
 def claims_of(results: Sequence[dict[str, Any]]) -> list[Claim]:
-    """What is asked of a set at each rate, and of the words."""
+    """The targets of a set at each rate, and of the words."""
     rows = [row for result in results for row in result["rows"]]
     claims = [claim for rate in sorted(RATE_BUDGETS, reverse=True) for claim in _claims_at(rows, rate)]
     found = monotone(rows)

@@ -117,12 +117,12 @@ def main() -> None:
     parser.add_argument("files", type=Path, nargs="+")
     parser.add_argument("--profile", default="lite")
     parser.add_argument("--rate", type=int, default=2)
-    asked = parser.parse_args()
-    if asked.what == "encode":
-        told = _encode(asked.files[0], asked.files[1], asked.profile, asked.rate)
+    arguments = parser.parse_args()
+    if arguments.what == "encode":
+        figures = _encode(arguments.files[0], arguments.files[1], arguments.profile, arguments.rate)
     else:
-        told = _decode(asked.files[0], asked.profile)
-    print(json.dumps(told))
+        figures = _decode(arguments.files[0], arguments.profile)
+    print(json.dumps(figures))
 
 
 if __name__ == "__main__":

@@ -106,18 +106,18 @@ def main() -> None:
     parser.add_argument("--cache", type=Path, default=Path(tempfile.gettempdir()) / "misc-sheet", metavar="DIR")
     parser.add_argument("--perceptual", type=Path, metavar="FILE", help="weights of LPIPS")
     parser.add_argument("--sqz", type=Path, metavar="FILE", help="weights of sqz-dist")
-    asked = parser.parse_args()
-    asked.cache.mkdir(parents=True, exist_ok=True)
+    arguments = parser.parse_args()
+    arguments.cache.mkdir(parents=True, exist_ok=True)
     own = OwnCodec(weights_store(), restorers())
-    setting = next(each for each in settings_of(weights_store(), profile=Profile.LITE) if each.rate == asked.rate)
-    metrics = load_metrics(asked.sqz, asked.perceptual).quick()
+    setting = next(each for each in settings_of(weights_store(), profile=Profile.LITE) if each.rate == arguments.rate)
+    metrics = load_metrics(arguments.sqz, arguments.perceptual).quick()
     strips = []
-    for window in asked.windows:
+    for window in arguments.windows:
         file, _, place = window.rpartition(":")
         left, top = (int(each) for each in place.split(","))
-        strips.append(strip_of(Path(file), left, top, own, setting, metrics, asked.cache))
+        strips.append(strip_of(Path(file), left, top, own, setting, metrics, arguments.cache))
         sys.stdout.flush()
-    sheet_of(strips).save(asked.out, quality=_QUALITY, method=6)
+    sheet_of(strips).save(arguments.out, quality=_QUALITY, method=6)
 
 
 if __name__ == "__main__":

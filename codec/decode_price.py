@@ -1,4 +1,4 @@
-"""What a decode costs, told from its options and the picture's size before anything is done. Needs no PyTorch."""
+"""What a decode costs, from its options and the picture's size before anything is done. Needs no PyTorch."""
 
 from dataclasses import dataclass
 

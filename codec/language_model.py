@@ -118,7 +118,7 @@ class RateLimiter(Protocol):
         """
 
     def pause(self, seconds: float) -> None:
-        """Nobody sends anything for this long: the server said so."""
+        """Nobody sends anything for this long, by order of the server."""
 
 
 class BatchState(StrEnum):

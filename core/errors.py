@@ -15,13 +15,13 @@ class NotFound(ServiceError):
 
 
 class Conflict(ServiceError):
-    """What was asked contradicts the present state."""
+    """The request contradicts the present state."""
 
     code = "conflict"
 
 
 class NotReady(Conflict):
-    """What was asked for is not there yet; its job has not ended."""
+    """The result is not there yet; its job has not ended."""
 
     code = "not_ready"
 

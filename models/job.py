@@ -21,7 +21,7 @@ class JobState(StrEnum):
     FAILED = "failed"
     """It ended with an error code and will not be tried again."""
     CANCELLED = "cancelled"
-    """Somebody asked for it to stop, and it did."""
+    """A cancel request ended it."""
 
     @property
     def is_final(self) -> bool:

@@ -134,7 +134,7 @@ _OURS = {
     "database_unavailable": "The database did not answer.",
     "internal_error": "The service made a mistake; its log has the details under the job's id.",
 }
-"""What callers are told of faults of ours. Their own texts name addresses and paths, which are the operator's."""
+"""What callers get to read of our faults, whose own texts name addresses and paths, which are the operator's."""
 
 
 def _error_to_out(job: Job) -> JobError:

@@ -125,7 +125,7 @@ def record_stream(session: Session, image: Image, stream: Stream, bits: Bits, sh
 
 
 def record_description(session: Session, image: Image, describer: str, content: JSONObject) -> None:
-    """Keep what was said of the image, instead of what was said before; it is found by these words from then on."""
+    """Replace the description of the image; a search finds the image by its words from then on."""
     session.merge(DescriptionRecord(image_id=image.id, describer=describer, content=content))
     search.index_image(session, image.id, image.name, content)
 

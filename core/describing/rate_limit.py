@@ -97,7 +97,7 @@ class _BudgetedLimiter(ABC):
             raise
 
     def pause(self, seconds: float) -> None:
-        """Nobody sends anything for this long: the server said so."""
+        """Nobody sends anything for this long: by order of the server."""
         seconds = min(max(seconds, 0.0), _LONGEST_PAUSE_SECONDS)
         self._paused_until = max(self._paused_until, time.monotonic() + seconds)
 
@@ -151,7 +151,7 @@ class RedisRateLimiter(_BudgetedLimiter):
         self._generation = ""
 
     def pause(self, seconds: float) -> None:
-        """Nobody sends anything for this long, in any process: the server said so."""
+        """Nobody sends anything for this long, in any process: by order of the server."""
         super().pause(seconds)
         self._send("pause", str(round(min(max(seconds, 0.0), _LONGEST_PAUSE_SECONDS) * 1000)))
 

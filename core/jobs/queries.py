@@ -16,7 +16,7 @@ QUEUED = literal(JobState.QUEUED, Job.state.type, literal_execute=True)
 RUNNING = literal(JobState.RUNNING, Job.state.type, literal_execute=True)
 
 FARTHEST_POSITION = 1000
-"""A job behind more than this many is told this number."""
+"""The highest position that is counted: this many jobs, or more, wait before."""
 
 
 def get(session: Session, job_id: str) -> Job:
@@ -75,7 +75,7 @@ def queue_position(session: Session, job: Job) -> int | None:
 
 
 def next_position(session: Session, queue: str) -> int:
-    """The queue position of a job that is submitted now; to be asked outside of the transaction that submits it."""
+    """The queue position of a job that is submitted now; for use outside of the transaction that submits it."""
     return _count_due_up_to(session, queue, FARTHEST_POSITION)
 
 

@@ -175,7 +175,7 @@ def renew(database: Database, renewals: Iterable[Renewal], lease: timedelta) -> 
 
 
 def is_cancel_requested(database: Database, claim: Claim) -> bool:
-    """Whether somebody asked for the job to stop; raises LeaseLost when the claim is not valid any more."""
+    """Whether a cancel request ends the job; raises LeaseLost when the claim is not valid any more."""
     rows = database.execute_alone(_IS_CANCEL_REQUESTED, _identity(claim))
     if not rows:
         raise _lease_lost(claim)
@@ -209,7 +209,7 @@ def fail(session: Session, claim: Claim, code: str, message: str) -> None:
 
 
 def cancel_running(session: Session, claim: Claim) -> None:
-    """End the job because somebody asked for it; raises LeaseLost."""
+    """End the job after a cancel request; raises LeaseLost."""
     _end(session, claim, JobState.CANCELLED)
     announce(session, *_news(claim, JobState.CANCELLED))
 
@@ -224,7 +224,7 @@ def requeue(
     count_attempt: bool,
     stage: str | None = None,
 ) -> None:
-    """Queue the job for another attempt after `delay`, unless somebody has asked for it to stop; raises LeaseLost.
+    """Queue the job for another attempt after `delay`, unless there is a cancel request; raises LeaseLost.
 
     An attempt that did not fail by the job's own fault is not counted. `stage` says what a deferred job waits in.
     """

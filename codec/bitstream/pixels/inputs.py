@@ -31,7 +31,7 @@ _ACROSS, _DOWN = np.array([place for place in NEIGHBOURS if place[1]]).T
 def place_inputs(columns: int, rows: int, level: int) -> Integers:
     """What a block's place says, and a one for the biases: (rows, columns, 10)."""
     y, x = np.mgrid[:rows, :columns]
-    told = (
+    hints = (
         32 * (x == 0),
         32 * (x == 1),
         32 * (x == columns - 1),
@@ -43,7 +43,7 @@ def place_inputs(columns: int, rows: int, level: int) -> Integers:
         np.full_like(x, log16(max(columns, rows)) - 80),
         np.ones_like(x),
     )
-    return np.stack(told, axis=-1)
+    return np.stack(hints, axis=-1)
 
 
 def with_sides(rows: Integers) -> Integers:
@@ -67,7 +67,7 @@ def neighbours_above(canvas: Integers) -> Integers:
 @dataclass(frozen=True)
 class Above:
     """What the rows above tell about each of many blocks: `inputs`, (blocks, 34), for the networks; the others,
-    (blocks, 3), for `inputs_beside`."""
+    (blocks, 3), for `inputs_in_row`."""
 
     inputs: Integers
     north: Integers
@@ -93,7 +93,7 @@ def gradient(tables: Tables[Number], west: Number, north: Number, north_west: Nu
     return tables.grey[3 * (west + north) - 2 * north_west + 2 >> 2]
 
 
-def inputs_beside(
+def inputs_in_row(
     tables: Tables[Number],
     west: Number,
     west_west: Number,

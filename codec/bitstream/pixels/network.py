@@ -52,31 +52,31 @@ class Network:
         around = weights[: 3 * len(NEIGHBOURS)].reshape(3, len(NEIGHBOURS), -1)
         middles, activities, errors, overall, place, steps = np.split(weights[30:], [3, 6, 9, 14, 23])
         above = [around[channel, i] for i, (_, dy) in enumerate(NEIGHBOURS) if dy for channel in range(3)]
-        beside: list[Floats] = []
+        in_row: list[Floats] = []
         for channel in range(3):
-            beside += [around[channel, i] for i, (_, dy) in enumerate(NEIGHBOURS) if not dy]
+            in_row += [around[channel, i] for i, (_, dy) in enumerate(NEIGHBOURS) if not dy]
             # The file's weights are for neighbours less the middle; here the middle is an input of its own.
-            beside += [-around[channel].sum(axis=0), middles[channel], activities[channel], errors[channel]]
+            in_row += [-around[channel].sum(axis=0), middles[channel], activities[channel], errors[channel]]
         self.hidden = units
         self.above: Floats = np.array([*above, *place, biases])
-        self.beside: Floats = np.array([*beside, *overall, *steps])
+        self.in_row: Floats = np.array([*in_row, *overall, *steps])
         self.second: Floats = np.concatenate((given.second, given.second_bias[None])) * 0.5**_SECOND_SHIFT
         self.third: Floats = given.third.astype(np.float64)
 
-    def outputs(self, sums_above: Floats, beside: Floats) -> Integers:
+    def outputs(self, sums_above: Floats, in_row: Floats) -> Integers:
         """The nine outputs of many blocks, in units of 2**-20: (blocks, 9).
 
-        `sums_above`: this network's part of `Networks.sums_above`. `beside`: (blocks, 23 and one for each channel
-        before), three times `inputs_beside`, five times `overall_input`, and the channels' steps from their middles.
+        `sums_above`: this network's part of `Networks.sums_above`. `in_row`: (blocks, 23 and one for each channel
+        before), three times `inputs_in_row`, five times `overall_input`, and the channels' steps from their middles.
         """
-        count = len(beside)
+        count = len(in_row)
         together = min(count, BLOCKS_TOGETHER)
         found = np.empty((count, OUTPUTS), np.int64)
         evaluation = Evaluation(self, (together,))
         for start in range(0, count, together):
             # The last blocks may be worked on twice, which is simpler than buffers of another size.
             part = slice(min(start, count - together), min(start + together, count))
-            found[part] = evaluation.run(sums_above[part], beside[part])
+            found[part] = evaluation.run(sums_above[part], in_row[part])
         return found
 
 
@@ -100,8 +100,8 @@ class Evaluation:
     """Buffers in which a network is evaluated again and again; of `shape` () for one block or (n,) for n."""
 
     def __init__(self, network: Network, shape: tuple[int, ...]) -> None:
-        self._weights = network.beside, network.second, network.third
-        self._sums = np.empty((*shape, network.beside.shape[1]))
+        self._weights = network.in_row, network.second, network.third
+        self._sums = np.empty((*shape, network.in_row.shape[1]))
         self._hidden, self._hidden_and_one = self._sums[..., : network.hidden], self._sums[..., : network.hidden + 1]
         self._skips = self._sums[..., network.hidden + 1 :]
         self._second_hidden = np.empty((*shape, network.second.shape[1]))
@@ -112,10 +112,10 @@ class Evaluation:
             for units in (self._hidden, self._second_hidden)
         )
 
-    def run(self, sums_above: Floats, beside: Floats) -> Floats:
+    def run(self, sums_above: Floats, in_row: Floats) -> Floats:
         """The nine outputs, which are valid until the next call; for the parameters see `Network.outputs`."""
         first, second, third = self._weights
-        np.add(beside.dot(first, self._sums), sums_above, self._sums)
+        np.add(in_row.dot(first, self._sums), sums_above, self._sums)
         _rectify(self._hidden, *self._bounds)
         _rectify(self._hidden_and_one.dot(second, self._second_hidden), *self._second_bounds)
         return np.add(self._second_hidden.dot(third, self._outputs), self._skips, self._outputs)

@@ -13,7 +13,7 @@ from codec.bitstream.pixels.inputs import (
     GREY,
     Above,
     gradient,
-    inputs_beside,
+    inputs_in_row,
     neighbours_above,
     overall_input,
     place_inputs,
@@ -49,13 +49,13 @@ def read_samples(decoder: Decoder, columns: int, rows: int, level: int) -> bytes
 def decisions_and_odds(columns: int, rows: int, level: int, samples: bytes) -> tuple[Integers, Integers]:
     """Every decision of a grid, in order, and the probability x 65536 that it is 1: both (blocks, 3, 8 - level)."""
     known = np.frombuffer(samples, np.uint8).reshape(rows, columns, 3)[:, :, CHANNEL_ORDER].astype(np.int64)
-    above, beside, middles = inputs_of(known, level)
+    above, in_row, middles = inputs_of(known, level)
     known = known.reshape(-1, 3)
     networks = networks_for(known.size)
     sums_above = networks.sums_above(above)
     odds = np.empty((*known.shape, 8 - level), np.int64)
     for channel, network in enumerate(networks.channels):
-        outputs = network.outputs(sums_above[channel], beside[:, : len(network.beside)])
+        outputs = network.outputs(sums_above[channel], in_row[:, : len(network.in_row)])
         curves = mixture(tables_for_many(), outputs.T, middles[:, channel])
         odds[:, channel] = _odds_of(known[:, channel], curves, level)
     return known[:, :, None] >> np.arange(7 - level, -1, -1) & 1, odds
@@ -70,7 +70,7 @@ def inputs_of(known: Integers, level: int) -> tuple[Integers, Floats, Integers]:
     wrong = abs(values.reshape(-1, 3) - gradient(tables, west, neighbours[:, 0], neighbours[:, 1]))
     west_wrong, _, wrong_above = _around(wrong.reshape(values.shape), FIRST_ERROR)
     above = Above.look(neighbours, wrong_above, places)
-    around = inputs_beside(
+    around = inputs_in_row(
         tables, west, west_west, above.north, above.north_west, above.change, above.error + west_wrong
     )
     middles = around[2]
@@ -78,8 +78,8 @@ def inputs_of(known: Integers, level: int) -> tuple[Integers, Floats, Integers]:
     measured = np.concatenate((wrong, abs(steps[:, 1:] - steps[:, :1])), axis=1)
     totals = np.cumsum(measured, axis=0) - measured
     overall = overall_input(tables, totals, np.arange(len(totals))[:, None])
-    beside = (np.stack(around, axis=-1).reshape(len(steps), -1), overall, steps[:, :2])
-    return above.inputs, np.concatenate(beside, axis=1, dtype=np.float64), middles
+    in_row = (np.stack(around, axis=-1).reshape(len(steps), -1), overall, steps[:, :2])
+    return above.inputs, np.concatenate(in_row, axis=1, dtype=np.float64), middles
 
 
 def _around(canvas: Integers, first: int) -> tuple[Integers, Integers, Integers]:
@@ -118,8 +118,8 @@ class _Hints:
 
     def __init__(self, sums: Floats, above: Above) -> None:
         self.sums = [list(of_channel) for of_channel in sums]
-        told = (above.north, above.north_west, above.change, above.error)
-        self.told: list[list[list[int]]] = np.stack(told, axis=-1).tolist()
+        values = (above.north, above.north_west, above.change, above.error)
+        self.values: list[list[list[int]]] = np.stack(values, axis=-1).tolist()
         """For each block and channel these four."""
 
 
@@ -136,8 +136,8 @@ class _Reader:
         self._networks = networks_for(columns * rows * 3)
         self._evaluations = [Evaluation(network, ()) for network in self._networks.channels]
         self._places = place_inputs(columns, rows, level)
-        beside = np.zeros(len(self._networks.channels[-1].beside))
-        self._beside = [beside[: len(network.beside)] for network in self._networks.channels]
+        in_row = np.zeros(len(self._networks.channels[-1].in_row))
+        self._in_row = [in_row[: len(network.in_row)] for network in self._networks.channels]
         # Sums over the blocks so far: three gradient errors, then how far red and blue steps are from green's.
         self._totals = [0] * 5
         self._count = 0
@@ -171,16 +171,16 @@ class _Reader:
         tables, totals = tables_for_one(), self._totals
         inputs: list[int] = []
         gradients = []
-        for channel, (north, north_west, change, error) in enumerate(hints.told[at]):
-            beside = west[channel], west_west[channel], north, north_west, change, error + west[channel + 3]
-            inputs += inputs_beside(tables, *beside)
+        for channel, (north, north_west, change, error) in enumerate(hints.values[at]):
+            in_row = west[channel], west_west[channel], north, north_west, change, error + west[channel + 3]
+            inputs += inputs_in_row(tables, *in_row)
             gradients.append(gradient(tables, west[channel], north, north_west))
         inputs += [overall_input(tables, total, self._count) for total in totals]
-        self._beside[0][:] = inputs
+        self._in_row[0][:] = inputs
         steps = len(inputs)
         values, errors = [], []
         for channel, evaluation in enumerate(self._evaluations):
-            outputs = evaluation.run(hints.sums[channel][at], self._beside[channel])
+            outputs = evaluation.run(hints.sums[channel][at], self._in_row[channel])
             middle = inputs[6 * channel + 2]
             value = self._read_value(mixture(tables, outputs.astype(np.int64).tolist(), middle))
             values.append(value)
@@ -189,7 +189,7 @@ class _Reader:
             totals[channel] += error
             inputs.append(value - middle)
             if channel < 2:
-                self._beside[2][steps + channel] = value - middle
+                self._in_row[2][steps + channel] = value - middle
         totals[3] += abs(inputs[steps + 1] - inputs[steps])
         totals[4] += abs(inputs[steps + 2] - inputs[steps])
         self._count += 1

@@ -241,9 +241,9 @@ def test_networks_see_what_they_were_trained_on(shape: tuple[int, int], level: i
     picture = Image.fromarray(data.astronaut()).resize(shape[::-1], Image.Resampling.BOX)
     samples = np.asarray(picture) >> level
     expected, _, _ = features(samples, level)
-    above, beside, _ = inputs_of(samples[:, :, [1, 0, 2]].astype(np.int64), level)
+    above, in_row, _ = inputs_of(samples[:, :, [1, 0, 2]].astype(np.int64), level)
     for stored, network, inputs in zip(load_prior().fine.networks, networks_for(1).channels, expected, strict=True):
-        sums = above @ network.above + beside[:, : len(network.beside)] @ network.beside
+        sums = above @ network.above + in_row[:, : len(network.in_row)] @ network.in_row
         units, outputs = 128 * sums[:, : network.hidden], sums[:, network.hidden + 1 :]
         assert np.array_equal(units, inputs @ stored.first + stored.first_bias)
         assert np.array_equal(outputs, 8 * (inputs @ stored.skips) + stored.third_bias)
@@ -265,7 +265,7 @@ def test_no_sum_of_the_networks_can_lose_a_digit(networks: str) -> None:
 def test_products_are_too_small_for_the_blas_library_to_wake_threads(samples: int) -> None:
     # OpenBLAS takes one thread for a vector times fewer than 9216 weights and for matrices up to 262,144 products.
     for network in networks_for(samples).channels:
-        for weights in (network.above, network.beside, network.second, network.third):
+        for weights in (network.above, network.in_row, network.second, network.third):
             assert weights.size < 9216
             assert BLOCKS_TOGETHER * weights.size <= 262_144
 
