@@ -17,7 +17,7 @@ def bare_app() -> Celery:
     """The production Celery settings, with the one task."""
     app = make_celery(BrokerSettings())
 
-    @app.task(name=NOOP_TASK)
+    @app.task(name=NOOP_TASK)  # type: ignore[untyped-decorator] # Celery has no types
     def noop() -> None:
         pass
 

@@ -44,7 +44,7 @@ class _Timed(torch.nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         started = time.perf_counter()
-        result = self.inner(x)
+        result: torch.Tensor = self.inner(x)
         self.seconds = time.perf_counter() - started
         return result
 

@@ -104,7 +104,8 @@ def _match_parameters(model: CompressionModel, latent: Tensor, spread: Tensor) -
 def _hyper(model: CompressionModel, latent: Tensor) -> Tensor:
     inputs = latent.abs() if type(model).__name__ == "ScaleHyperprior" else latent
     medians = model.entropy_bottleneck.quantiles[:, 0, 1][None, :, None, None]
-    return torch.round(model.h_a(inputs) - medians) + medians
+    rounded: Tensor = torch.round(model.h_a(inputs) - medians) + medians
+    return rounded
 
 
 def _parameters(model: CompressionModel, latent: Tensor, hyper: Tensor) -> tuple[Tensor, Tensor]:
@@ -122,7 +123,8 @@ def _deviation(values: Tensor) -> Tensor:
     return values.std(dim=(0, 2, 3)).clamp(min=1e-6)
 
 
-def _rescale(layer: torch.nn.Module, factor: Tensor | float) -> None:
+def _rescale(layer: torch.nn.Conv2d, factor: Tensor | float) -> None:
     factor = torch.as_tensor(factor).reshape(-1)
     layer.weight.mul_(factor[:, None, None, None])
-    layer.bias.mul_(factor)
+    if layer.bias is not None:
+        layer.bias.mul_(factor)

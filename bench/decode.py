@@ -12,6 +12,7 @@ import gc
 import json
 import math
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -93,7 +94,7 @@ def single_stages(networks: DiffBIRNetworks, size: int) -> list[dict[str, Any]]:
     with torch.inference_mode():
         vectors = networks.embed([_TEXTS.overall, ""])[:, None]
         twice, times = latent.expand(2, -1, -1, -1), torch.full((2,), 500)
-        calls = {
+        calls: dict[Stage, tuple[int, Callable[[], torch.Tensor]]] = {
             Stage.CLEAN: (1, lambda: networks.clean(picture)),
             Stage.ENCODE: (1, lambda: networks.encode(picture)),
             Stage.DIFFUSE: (2, lambda: networks.predict(twice, times, vectors, twice)),

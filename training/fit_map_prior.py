@@ -9,8 +9,10 @@ the coder starts, its weight is how slowly the coder gives that up.
 import argparse
 from collections import defaultdict
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 from scipy.optimize import minimize
 from scipy.special import betaln
 
@@ -34,7 +36,7 @@ COUNTS = (
 '''
 
 
-def counts_by_context(every: list[Maps]) -> dict[int, np.ndarray]:
+def counts_by_context(every: list[Maps]) -> dict[int, npt.NDArray[Any]]:
     """For each context, (pictures, 2) zeros and ones that the pictures have in it."""
     found: dict[int, list[tuple[int, int]]] = defaultdict(list)
     for maps in every:
@@ -46,11 +48,11 @@ def counts_by_context(every: list[Maps]) -> dict[int, np.ndarray]:
     return {context: np.array(counts) for context, counts in found.items()}
 
 
-def fit_beta(counts: np.ndarray) -> tuple[float, float]:
+def fit_beta(counts: npt.NDArray[Any]) -> tuple[float, float]:
     """The zeros and ones of the beta prior under which (pictures, 2) `counts` are the likeliest."""
     zeros, ones = counts[:, 0], counts[:, 1]
 
-    def surprise(logs: np.ndarray) -> float:
+    def surprise(logs: npt.NDArray[Any]) -> float:
         a, b = np.exp(logs)
         # A weak pull towards even odds of weight 1 settles contexts that hardly ever occur.
         return float(-(betaln(a + zeros, b + ones) - betaln(a, b)).sum() + 0.05 * (logs**2).sum())

@@ -10,8 +10,10 @@ import pickle
 import random
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 from PIL import Image
 
 from codec.bitstream.pixels import plain, prior
@@ -31,10 +33,10 @@ _THUMBNAILS_AT_ONCE = 100
 _LEVELS = (3,) * 12 + (2, 2, 4, 4, 0, 1, 5, 6)
 """Level 3 is the default, so it gets the most practice."""
 
-Network = dict[str, np.ndarray]
+Network = dict[str, npt.NDArray[Any]]
 
 
-def fit_networks(thumbnails: list[np.ndarray], hidden: tuple[int, int], epochs: float) -> list[Network]:
+def fit_networks(thumbnails: list[npt.NDArray[Any]], hidden: tuple[int, int], epochs: float) -> list[Network]:
     """Train the three networks by Adam on the bits that they would spend."""
     generator, chooser = np.random.default_rng(3), random.Random(2)
     inputs = prior.BASE_INPUTS
@@ -72,8 +74,8 @@ def _endless(chooser: random.Random, count: int) -> Iterator[int]:
 
 
 def _practice(
-    thumbnail: np.ndarray, chooser: random.Random
-) -> tuple[list[np.ndarray], np.ndarray, np.ndarray, np.ndarray]:
+    thumbnail: npt.NDArray[Any], chooser: random.Random
+) -> tuple[list[npt.NDArray[Any]], npt.NDArray[Any], npt.NDArray[Any], npt.NDArray[Any]]:
     """A thumbnail at a random level, now and then mirrored or turned over its diagonal."""
     if chooser.random() < 0.5:
         thumbnail = thumbnail[:, ::-1]
@@ -99,7 +101,7 @@ def _new_network(generator: np.random.Generator, inputs: int, first: int, second
 
 
 def _slopes(
-    net: Network, x: np.ndarray, middle: np.ndarray, sample: np.ndarray, level: np.ndarray
+    net: Network, x: npt.NDArray[Any], middle: npt.NDArray[Any], sample: npt.NDArray[Any], level: npt.NDArray[Any]
 ) -> tuple[Network, float]:
     """Gradients of the mean bits a sample over a batch, and that mean."""
     hidden_1 = np.maximum(x @ net["w1"] + net["b1"], 0)
@@ -122,8 +124,8 @@ def _slopes(
 
 
 def _mixture_bits(
-    outputs: np.ndarray, middle: np.ndarray, sample: np.ndarray, level: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
+    outputs: npt.NDArray[Any], middle: npt.NDArray[Any], sample: npt.NDArray[Any], level: npt.NDArray[Any]
+) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
     """Bits that a mixture of logistic curves spends on each sample's bin, and their slopes by the outputs."""
     low = ((sample << level) - middle)[:, None].astype(np.float32)
     high = (((sample + 1) << level) - middle)[:, None].astype(np.float32)
@@ -148,8 +150,9 @@ def _mixture_bits(
     return -np.log2(share[:, 0] + 2e-6), np.concatenate(slopes, 1)
 
 
-def _sigmoid(values: np.ndarray) -> np.ndarray:
-    return 1 / (1 + np.exp(-np.clip(values, -40, 40)))
+def _sigmoid(values: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    odds: npt.NDArray[Any] = np.exp(-np.clip(values, -40, 40))
+    return 1 / (1 + odds)
 
 
 def _adam(net: Network, moments: Network, slopes: Network, rate: float, step: int) -> None:
@@ -161,7 +164,7 @@ def _adam(net: Network, moments: Network, slopes: Network, rate: float, step: in
         net[name] -= change.astype(np.float32)
 
 
-def fit_plain_scales(thumbnails: list[np.ndarray]) -> bytes:
+def fit_plain_scales(thumbnails: list[npt.NDArray[Any]]) -> bytes:
     """The scale that spends the fewest bits, for every level, channel and bucket of activity of the plain model."""
     scales = np.arange(112)
     chosen = []
@@ -180,7 +183,7 @@ def fit_plain_scales(thumbnails: list[np.ndarray]) -> bytes:
     return b"".join(chosen)
 
 
-def _plain_errors(samples: np.ndarray, count: int) -> list[tuple[np.ndarray, np.ndarray]]:
+def _plain_errors(samples: npt.NDArray[Any], count: int) -> list[tuple[npt.NDArray[Any], npt.NDArray[Any]]]:
     """Errors in quarters of a bin and buckets of activity for G, R, B, as plain.py finds them."""
     samples = samples.astype(np.int64)[:, :, [1, 0, 2]]
     rows, columns, _ = samples.shape
@@ -190,7 +193,7 @@ def _plain_errors(samples: np.ndarray, count: int) -> list[tuple[np.ndarray, np.
     west, north, corner, east = padded[1:, :-2], padded[:-1, 1:-1], padded[:-1, :-2], padded[:-1, 2:]
     predicted = 3 * (west + north) - 2 * corner
     activity = np.abs(west - corner) + np.abs(north - corner)
-    errors: list[np.ndarray] = []
+    errors: list[npt.NDArray[Any]] = []
     found = []
     for channel in range(3):
         guess, active = predicted[:, :, channel], activity[:, :, channel]
@@ -227,12 +230,13 @@ def write_prior(fine: list[Network], quick: list[Network], plain_scales: bytes) 
     return bytes(out + _integers(1 / scales, 65_536, "<u4") + plain_scales)
 
 
-def _integers(values: np.ndarray, unit: int, kind: str) -> bytes:
+def _integers(values: npt.NDArray[Any], unit: int, kind: str) -> bytes:
     bounds = np.iinfo(kind)
-    return np.clip(np.rint(values.astype(np.float64) * unit), bounds.min, bounds.max).astype(kind).tobytes()
+    integers: npt.NDArray[Any] = np.clip(np.rint(values.astype(np.float64) * unit), bounds.min, bounds.max)
+    return integers.astype(kind).tobytes()
 
 
-def _large_thumbnails(folder: Path) -> list[np.ndarray]:
+def _large_thumbnails(folder: Path) -> list[npt.NDArray[Any]]:
     chooser = random.Random(0)
     thumbnails = []
     for path in pictures_in(folder):

@@ -16,7 +16,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from codec.bitstream.coding.mixing import LIMIT, SQUASH, UNIT
+from codec.bitstream.coding.mixing import LIMIT, SQUASH, STRETCH, UNIT
 from codec.bitstream.text import model as text_model
 from codec.bitstream.text import prior as priors
 from codec.bitstream.text.model import TextModel
@@ -246,7 +246,7 @@ def decisions(observed: Observed, ratios: list[int]) -> "array[int]":
         for rank in range(SYMBOLS):
             best = max(scores)
             symbol = scores.index(best)
-            blended = text_model.STRETCH[(best << 12) // (rest + 1)]
+            blended = STRETCH[(best << 12) // (rest + 1)]
             capped = min(rank, 7)
             rows = (
                 length_row + capped,

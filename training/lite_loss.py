@@ -85,7 +85,8 @@ def painted_pattern(painted: Tensor, coarse: Tensor) -> Tensor:
     """
     phases = F.pixel_unshuffle(painted - coarse, _PATTERN_PX)
     repeated = F.avg_pool2d(phases, _PATTERN_REPEATS, 1).unflatten(1, (3, _PATTERN_PX**2))
-    return (repeated - repeated.mean(2, keepdim=True)).square().mean()
+    patterns: Tensor = (repeated - repeated.mean(2, keepdim=True)).square().mean()
+    return patterns
 
 
 def untold_detail(vectors: Tensor, original: Tensor, regions: Tensor) -> Tensor:
@@ -95,7 +96,7 @@ def untold_detail(vectors: Tensor, original: Tensor, regions: Tensor) -> Tensor:
     the coarse picture's. This says it outright, and needs no weights that would be thrown away afterwards. Shapes as in
     `RestorerLoss.forward`; R texts share the positions of `regions`, and those without a region do not count.
     """
-    shares = F.adaptive_avg_pool2d(_bands(_luma(original)), regions.shape[-2:])
+    shares = F.adaptive_avg_pool2d(_bands(_luma(original)), (regions.shape[-2], regions.shape[-1]))
     held = regions.sum((-2, -1))
     amounts = torch.einsum("brhw,bkhw->brk", regions, shares) / (held[..., None] + _NOTHING)
     goal = ((amounts + _NOTHING).log() - amounts.new_tensor(_DETAIL_MEAN)) / _DETAIL_DEVIATION

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor
@@ -138,7 +139,7 @@ def main() -> None:
     network = fresh_network(len(vocabulary))
     if arguments.start is not None:
         network.load_state_dict(weights_from(arguments.start))
-    network = network.to(device, memory_format=torch.channels_last)
+    network = network.to(device).to(memory_format=torch.channels_last)
     optimisers = optimisers_of(network)
     run = Run(arguments.run, network, optimisers, arguments.steps, arguments.minutes, seed=0)
     keep_vocabulary(vocabulary, arguments.run)
@@ -231,7 +232,7 @@ def _look(
     return network.decode(latents), vectors, regions
 
 
-def _regions(maps: tuple[np.ndarray, ...], height: int, width: int, window: Window) -> Tensor:
+def _regions(maps: tuple[npt.NDArray[np.uint8], ...], height: int, width: int, window: Window) -> Tensor:
     """(1, 4, h, w): how much each text holds at each latent of the window, as the decoder's fast schedule has it."""
     rows, columns = -(-height // LATENT_PX) * LATENT_PX, -(-width // LATENT_PX) * LATENT_PX
     weights = region_weights(maps, WorkingSize(width, height, columns, rows), LATENT_PX)

@@ -75,8 +75,9 @@ def main() -> None:
     letters = [(sum(len(t) for e in file for t in e[:3]), sum(len(e[3]) for e in file)) for file in files]
     for path, bits, characters in zip(paths, spent, letters, strict=True):
         print(f"{path.stem:20} details {bits[0] / characters[0]:.3f}  overall {bits[1] / characters[1]:.3f}")
-    for name, part in (("details", slice(0, 1)), ("overall", slice(1, 2)), ("all", slice(0, 2))):
-        print(f"{name} {sum(sum(b[part]) for b in spent) / sum(sum(c[part]) for c in letters):.4f}")
+    for name, columns in (("details", (0,)), ("overall", (1,)), ("all", (0, 1))):
+        bits_sum = sum(row[column] for row in spent for column in columns)
+        print(f"{name} {bits_sum / sum(row[column] for row in letters for column in columns):.4f}")
 
 
 if __name__ == "__main__":

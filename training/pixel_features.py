@@ -5,8 +5,10 @@ The numbers must be those that codec/bitstream/pixels/inputs.py gives the networ
 
 import random
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 from PIL import Image
 
 from codec.bitstream.pixels.payload import standard_grid
@@ -22,13 +24,16 @@ def pictures_in(folder: Path) -> list[Path]:
     return sorted(path for path in folder.iterdir() if path.suffix.lower() in _SUFFIXES)
 
 
-def thumbnail(picture: Image.Image, blocks: int) -> np.ndarray:
+Array = npt.NDArray[Any]
+
+
+def thumbnail(picture: Image.Image, blocks: int) -> Array:
     """Block averages of the standard grid, (rows, columns, 3) uint8."""
     grid = standard_grid(*picture.size, blocks)
     return np.asarray(picture.convert("RGB").resize(grid, Image.Resampling.BOX))
 
 
-def training_thumbnails(folder: Path, crops: int, seed: int = 1) -> list[np.ndarray]:
+def training_thumbnails(folder: Path, crops: int, seed: int = 1) -> list[Array]:
     """Every picture whole at 32 blocks, and `crops` random cuts of it at 20 to 64 blocks."""
     rng = random.Random(seed)
     thumbnails = []
@@ -50,7 +55,7 @@ def training_thumbnails(folder: Path, crops: int, seed: int = 1) -> list[np.ndar
     return thumbnails
 
 
-def features(samples: np.ndarray, level: int) -> tuple[list[np.ndarray], np.ndarray, np.ndarray]:
+def features(samples: Array, level: int) -> tuple[list[Array], Array, Array]:
     """Inputs of the three networks for every block of a thumbnail.
 
     `samples`: (rows, columns, 3) R, G, B >> level. Returns three (blocks, 53 + channel) integer arrays in the
@@ -91,7 +96,7 @@ def features(samples: np.ndarray, level: int) -> tuple[list[np.ndarray], np.ndar
             steps_around,
             (middle - 128) >> 1,
             log16(1 + change) - 48,
-            log16(1 + sum(errors_around[:4])) - 48,
+            log16(1 + np.sum(errors_around[:4], axis=0)) - 48,
             overall.reshape(rows, columns, 5),
             np.stack(place, 2),
         ],
@@ -102,14 +107,14 @@ def features(samples: np.ndarray, level: int) -> tuple[list[np.ndarray], np.ndar
     return inputs, middle.reshape(-1, 3), samples.reshape(-1, 3)
 
 
-def log16(values: np.ndarray) -> np.ndarray:
+def log16(values: Array) -> Array:
     """As the codec's log16, for arrays."""
     values = np.asarray(values, np.int64)
     whole = np.frexp(values.astype(np.float64))[1] - 1
     return 16 * whole + (((values << 4) >> whole) & 15)
 
 
-def _around(canvas: np.ndarray, first: int) -> list[np.ndarray]:
+def _around(canvas: Array, first: int) -> list[Array]:
     """The neighbours of every block, (rows, columns, 3) each, with the codec's rules outside the picture."""
     rows, columns, planes = canvas.shape
     padded = np.zeros((rows + 2, columns + 4, planes), np.int64)

@@ -56,7 +56,7 @@ def _fill() -> None:
 
 
 def _words_of(name: str, content: object) -> list[str]:
-    texts = [name]
+    texts: list[object] = [name]
     if isinstance(content, dict):
         items = [item for item in content.get("items") or [] if isinstance(item, dict)]
         texts += [text for item in items for text in (item.get("name"), item.get("detail"))]

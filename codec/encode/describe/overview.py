@@ -1,6 +1,7 @@
 """Measures a picture as a whole: light, contrast, colours, where the detail lies. No wording."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -52,7 +53,7 @@ def _step(value: float, limits: tuple[float, ...]) -> int:
     return sum(value >= limit for limit in limits)
 
 
-def _brighter_side(lightness: npt.NDArray[np.floating]) -> str:
+def _brighter_side(lightness: npt.NDArray[np.floating[Any]]) -> str:
     """The side towards which lightness rises by at least 18 from one third of the picture to the opposite one."""
     height, width = lightness.shape
     rows, columns = max(1, height // 3), max(1, width // 3)
