@@ -184,7 +184,8 @@ class EncodeOptions(_Options):
         if values.get("mode") is None:
             values = values | {"mode": cls._implied_mode(values)}
         rate = values.get("rate")
-        if values["mode"] == Mode.REF and isinstance(rate, int) and values.get("max_bpp") is None:
+        if values["mode"] == Mode.REF and isinstance(rate, int) and "max_bpp" not in values:
+            # Stored options have every field, and say so where nobody set a budget: their rate was nobody's wish.
             # A rate out of range is refused by its own field.
             values = values | {"max_bpp": RATE_BUDGETS.get(rate)}
         return values

@@ -95,17 +95,25 @@ def claimed_size(source: Path | bytes, *, max_pixels: int = MAX_PIXELS) -> tuple
     """Width and height in pixels that a picture file's header claims, before any pixel is decoded; errors as above."""
     file: IO[bytes] = io.BytesIO(source) if isinstance(source, bytes) else source.open("rb")
     with file:
-        if _is_jxl(file.read(HEAD_BYTES)) and (claim := jxl.claimed_size(file)) is not None:
-            # Its reader decodes as it opens.
+        # Two readers take memory for the whole picture as they open it.
+        claim = _claim_before_opening(file)
+        if claim is not None:
             _check_size(claim, max_pixels)
             return claim
     with _opened(source, max_pixels) as (image, _):
         return image.size
 
 
-def _is_jxl(head: bytes) -> bool:
+def _claim_before_opening(file: IO[bytes]) -> tuple[int, int] | None:
+    head = file.read(HEAD_BYTES)
     format_ = recognise(head)
-    return format_ is not None and format_.name == "JPEG XL"
+    match format_ and format_.name:
+        case "WebP":
+            return webp.claimed_size(head)
+        case "JPEG XL":
+            return jxl.claimed_size(file)
+        case _:
+            return None
 
 
 @contextmanager

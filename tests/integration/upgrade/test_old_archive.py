@@ -80,7 +80,10 @@ def test_migrated_archive_answers_as_it_did(old_archive: OldArchive) -> None:
     with old_archive.api() as client:
         new = answers_of(client)
         assert len(new["images"]) == 20
-        assert list(_changes(old, new)) == []
+        # The text of a fault of the store's named the operator's folder, which callers do not get to read any more.
+        changes = [change for change in _changes(old, new) if not change.endswith("-> 'The storage did not answer.'")]
+        assert changes == []
+        assert not any(str(old_archive.folder) in str(job["error"]) for job in new["jobs"])
         for image in new["images"]:
             if image["state"] == "ready":
                 stream = client.head(f"/v1/images/{image['id']}/bitstream")

@@ -289,6 +289,12 @@ def test_rate_is_a_budget_where_pictures_come_through_another_codec() -> None:
     assert parse_options(EncodeOptions, {}).max_bpp is None
 
 
+def test_options_that_were_stored_mean_the_same_when_they_are_read() -> None:
+    for values in ({}, {"rate": 1}, {"mode": "net", "rate": 3}, {"mode": "ref", "codec": "webp"}, {"max_bpp": 0.04}):
+        chosen = parse_options(EncodeOptions, values)
+        assert parse_options(EncodeOptions, chosen.model_dump(mode="json")) == chosen
+
+
 @pytest.mark.parametrize(
     ("values", "mode"),
     [
