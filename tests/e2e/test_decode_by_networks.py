@@ -196,8 +196,8 @@ def test_idle_networks_are_let_go_and_come_back_with_the_next_request(
     stack: EmbeddedStack, client: httpx.Client
 ) -> None:
     first = _picture(client, _order(client, seed=21, **QUICK))
-    released = _log(stack, "idle_networks_released")
-    _wait("the networks are let go", lambda: _log(stack, "idle_networks_released") > released, 30)
+    released = _log(stack, "idle_networks_evicted")
+    _wait("the networks are let go", lambda: _log(stack, "idle_networks_evicted") > released, 30)
 
     assert client.delete(f"/v1/images/{_taken_in(client)}").status_code == 204
     assert _picture(client, _order(client, seed=21, **QUICK)) == first
