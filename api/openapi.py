@@ -12,7 +12,7 @@ from api.errors import Problem
 _DESCRIPTION = """
 An image archive at 0.02 to 0.05 bits per pixel. Hand in a picture with `POST /v1/images`; the answer names a job to
 follow at `GET /v1/jobs/{id}/events`. Its stream, a `.misc` file of a few KB, is then at
-`GET /v1/images/{id}/bitstream`, and `POST /v1/images/{id}/reconstructions` orders a picture painted again from it.
+`GET /v1/images/{id}/bitstream`, and `POST /v1/images/{id}/reconstructions` orders a picture restored from it.
 
 A generative restorer invents detail, and every reconstruction says so in its metadata: never use one as evidence.
 
@@ -93,7 +93,7 @@ def install_openapi(app: FastAPI) -> None:
 
 _TAGS = [
     {"name": "images", "description": "Pictures handed in, and what the archive keeps of them."},
-    {"name": "reconstructions", "description": "Pictures painted again from a stream: a cache."},
+    {"name": "reconstructions", "description": "Pictures restored from a stream: a cache."},
     {"name": "batches", "description": "Many pictures followed as one group."},
     {"name": "jobs", "description": "How the work stands, and its news."},
     {"name": "bitstreams", "description": "Streams that were made elsewhere."},

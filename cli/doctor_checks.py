@@ -173,10 +173,10 @@ def _restorer() -> Check:
     try:
         restorers().warm_up(Profile.LITE)
     except Exception as error:  # noqa: BLE001 - whatever breaks here is what the person wants to know
-        # Machines that only encode, and those that paint with --restorer smooth, need no networks.
+        # Machines that only encode, and those that restore with --restorer smooth, need no networks.
         return Check("restorer", False, str(error), advice, is_essential=False)
     seconds = time.perf_counter() - started
-    detail = f"the networks of the profile lite were loaded and painted within {seconds:.1f} s"
+    detail = f"the networks of the profile lite were loaded and restored a picture within {seconds:.1f} s"
     return Check("restorer", True, detail, is_essential=False)
 
 

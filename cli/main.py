@@ -16,7 +16,7 @@ _COMMANDS = (encode, decode, inspect, up, demo, push, pull, ls, jobs, eval, weig
 
 _HELP = """Keep pictures at 0.02 to 0.05 bits per pixel.
 
-A `.misc` file says in words what is in a picture and keeps a very coarse view of it; decoding paints the rest. What \
+A `.misc` file says in words what is in a picture and keeps a very coarse view of it; decoding restores the rest. What \
 comes back is made by a decoder and says so in its metadata: never use it as evidence.
 
 Example: misc encode photo.jpg -o photo.misc && misc decode photo.misc -o back.png

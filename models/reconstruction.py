@@ -1,4 +1,4 @@
-"""A picture painted again from a stream: a cache, any of them can be made again."""
+"""A picture restored from a stream: a cache, any of them can be made again."""
 
 from datetime import datetime
 from enum import StrEnum

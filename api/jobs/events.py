@@ -85,7 +85,7 @@ async def _begin(
     responses={
         200: {
             "description": "Events `state` (data: the job), `progress` (data: stage and progress) and, while a "
-            "reconstruction is painted, `preview` (data: `step` of `steps`, `width`, `height`, `media_type`, and a "
+            "picture is restored, `preview` (data: `step` of `steps`, `width`, `height`, `media_type`, and a "
             "small picture as base64 in `data`)."
         }
     },

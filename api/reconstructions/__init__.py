@@ -1,1 +1,1 @@
-"""Pictures painted again from a stream."""
+"""Pictures restored from a stream."""

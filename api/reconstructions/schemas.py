@@ -42,7 +42,7 @@ class ReconstructionLinks(BaseModel):
 
 
 class ReconstructionOut(BaseModel):
-    """A picture painted again from a stream. What its making finds out is null until the state is `ready`."""
+    """A picture restored from a stream. What its making finds out is null until the state is `ready`."""
 
     id: str = Field(examples=["rec_01kb2c9q0r5w3v7x1y8z4t6n2m"])
     image_id: str

@@ -61,7 +61,7 @@ def decode(
     guidance: Annotated[float | None, typer.Option(help="Guidance scale, where the restorer has one.")] = None,
     solver: Annotated[str | None, typer.Option(help="ddpm, dpmpp-2m, unipc or euler.")] = None,
     strength: Annotated[float | None, typer.Option(help="How strongly the coarse picture holds: 0 to 2.")] = None,
-    res: Annotated[int | None, typer.Option(help="Pixels that the short edge is raised to while painting.")] = None,
+    res: Annotated[int | None, typer.Option(help="Pixels that the short edge is raised to while restoring.")] = None,
     seed: Annotated[int | None, typer.Option(help="Seed of the noise; else derived from the stream.")] = None,
     profile: Annotated[str | None, typer.Option(help="Set of networks: lite or sd21.")] = None,
     reference: Annotated[
@@ -70,7 +70,7 @@ def decode(
     format: Annotated[str, typer.Option(help="In a folder: png, webp, avif or jpeg.")] = "png",
     jobs: Annotated[
         int | None,
-        typer.Option(min=1, help="Processes for many files; one where networks paint, else one for each processor."),
+        typer.Option(min=1, help="Processes for many files; one where networks restore, else one for each processor."),
     ] = None,
     force: Annotated[bool, typer.Option("--force", help="Decode again what is done already.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")] = False,

@@ -1,4 +1,4 @@
-"""`misc pull`: streams or painted pictures from a server into a folder."""
+"""`misc pull`: streams or reconstructions from a server into a folder."""
 
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path, PurePosixPath
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 _STEM_LIMIT_BYTES = 200
 """File systems take 255 bytes of name; the id, the suffix and those of a file that is being written come on top."""
 
-_HELP = """Fetch images from a server: the picture, painted again, or the .misc file itself.
+_HELP = """Fetch images from a server: the picture, restored, or the .misc file itself.
 
 A file that is there already is not fetched again. Names are those of the originals, with the end of the id.
 
@@ -49,7 +49,7 @@ def pull(
     guidance: Annotated[float | None, typer.Option(help="How strictly the text is followed.")] = None,
     solver: Annotated[str | None, typer.Option(help="Solver of the restorer.")] = None,
     strength: Annotated[float | None, typer.Option(help="How strongly the coarse picture holds: 0 to 2.")] = None,
-    res: Annotated[int | None, typer.Option(help="Pixels that the short edge is raised to while painting.")] = None,
+    res: Annotated[int | None, typer.Option(help="Pixels that the short edge is raised to while restoring.")] = None,
     seed: Annotated[int | None, typer.Option(help="Source of the noise; from the stream without it.")] = None,
     profile: Annotated[str | None, typer.Option(help="Set of networks: lite or sd21.")] = None,
     force: Annotated[bool, typer.Option("--force", help="Fetch again what is there.")] = False,

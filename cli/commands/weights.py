@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 _HELP = """The networks: where they are, whether their digests hold.
 
 Those of the profile lite come with the program. Pixel and ref modes, the local describer and the restorer smooth need \
-none. CLIP locates what a text names, coarse networks code pictures with --mode net, and the rest of a profile paints.
+none. CLIP locates what a text names, coarse networks code pictures with --mode net, and the rest of a profile restores.
 
 Examples:
 

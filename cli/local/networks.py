@@ -1,4 +1,4 @@
-"""The networks that commands paint by: which set, where they run, kept for all files of a call."""
+"""The networks that commands restore by: which set, where they run, kept for all files of a call."""
 
 from functools import lru_cache
 from pathlib import Path

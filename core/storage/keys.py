@@ -36,7 +36,7 @@ def original_key(identifier: str, extension: str = "") -> str:
 
 
 def reconstruction_key(sha256: str, extension: str) -> str:
-    """Key of the painted picture whose file has this digest."""
+    """Key of the reconstruction whose file has this digest."""
     return check_key(f"{RECONSTRUCTIONS}{sha256}.{extension}")
 
 

@@ -1,6 +1,6 @@
 """The AVIF picture that serves the restorer best within a number of bytes, in some fifteen small trial encodings.
 
-The restorer paints detail itself and is misled by what a codec makes of detail at these rates: few pixels that are
+The restorer invents detail itself and is misled by what a codec makes of detail at these rates: few pixels that are
 right serve it better than many that are smeared, though the enlarged picture looks softer. So a finer scale has to
 look better by a margin.
 """
