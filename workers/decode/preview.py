@@ -1,4 +1,4 @@
-"""Preview pictures of a decode for those who watch its job: small, few, and in order. Restores and publishes nothing."""
+"""Preview pictures of a decode for those who watch its job: small, few, in order. Restores and publishes nothing."""
 
 import base64
 import io
