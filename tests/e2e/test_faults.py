@@ -129,9 +129,9 @@ def test_second_decode_worker_takes_its_share_and_encode_workers_take_none(stack
     with _client(stack) as client:
         image_id = _encoded(client, 1, width=1600, height=1200)
         second = stack.add_worker("decode")
-        # A start takes seconds, with the import of PyTorch, in which the first worker would do all of it.
+        # A start takes seconds, with PyTorch and the networks of lite, in which the first worker would do all of it.
         log = stack.logs / f"{second}.log"
-        _wait("the second is ready", lambda: log.exists() and "worker_ready" in log.read_text(), 120)
+        _wait("the second is warm", lambda: log.exists() and "warmed_up" in log.read_text(), 120)
         job_ids = [_order(client, image_id, seed) for seed in range(16)]
         _wait("all decodes end", lambda: _states(client, job_ids)["succeeded"] == 16, 180)
         shares = Counter(_job(client, job_id)["worker"] for job_id in job_ids)
