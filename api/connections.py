@@ -119,7 +119,7 @@ class BoundedHTTPProtocol(HttpToolsProtocol):
                 self._await_head()
         super().data_received(data)
         if self._is_in_head and self._head_bytes > self.limits.head_bytes:
-            self._refuse_head()
+            self._refuse(*self._head_refusal())
 
     def on_message_begin(self) -> None:
         """A request begins."""
@@ -202,9 +202,6 @@ class BoundedHTTPProtocol(HttpToolsProtocol):
     def _head_refusal(self) -> tuple[HTTPStatus, str, str]:
         detail = f"The headers are more than {self.limits.head_count}, or larger than {self.limits.head_bytes} bytes."
         return HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, "headers_too_large", detail
-
-    def _refuse_head(self) -> None:
-        self._refuse(*self._head_refusal())
 
     def _refuse(self, status: HTTPStatus, code: str, detail: str) -> None:
         """Answer with a problem document where no other answer has begun, and close."""

@@ -34,7 +34,7 @@ class Download:
     has another digest.
     """
 
-    open: Callable[..., ObjectReader]
+    open: Callable[[], ObjectReader]
     note_damaged: Callable[[], None]
     presign: Callable[..., str | None]
     sha256: str

@@ -4,16 +4,19 @@ Run as `python -m core.picture_child` by `core.picture_reader`, which explains t
 no secrets and talks to its parent only.
 """
 
+import importlib
 import json
 import os
 import resource
 import sys
 import threading
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO
 
 from codec.errors import CodecError, PictureTooCostly
+from codec.picture.formats import FORMATS
 from codec.picture.open import check_picture, claimed_size, open_picture
 
 _MIB = 1024 * 1024
@@ -89,11 +92,6 @@ def _address_space_bytes() -> int | None:
 
 def _import_readers() -> None:
     """Load every reader before the first picture, whose time it is not."""
-    import importlib
-    from contextlib import suppress
-
-    from codec.picture.formats import FORMATS
-
     for entry in FORMATS:
         with suppress(ImportError):
             importlib.import_module(entry.module)

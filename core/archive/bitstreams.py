@@ -53,9 +53,9 @@ def note_damaged(database: Database, sha256: str) -> None:
     object_lifecycle.note_damaged(database, bitstream_key(sha256))
 
 
-def open(storage: Storage, sha256: str, *, start: int | None = None, end: int | None = None) -> ObjectReader:
-    """Open a stream, or its bytes `[start, end)`; raises ObjectNotFound."""
-    return storage.open(bitstream_key(sha256), start=start, end=end)
+def open(storage: Storage, sha256: str) -> ObjectReader:
+    """Open a whole stream; raises ObjectNotFound."""
+    return storage.open(bitstream_key(sha256))
 
 
 def exists(storage: Storage, sha256: str) -> bool:
