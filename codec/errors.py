@@ -34,6 +34,12 @@ class PictureTruncated(PictureError):
     code = "picture_truncated"
 
 
+class PictureUnsupported(PictureError):
+    """The file is whole, but of a kind that is not known to come out right here; another format has the picture too."""
+
+    code = "picture_unsupported"
+
+
 class PictureTooLarge(PictureError):
     """The picture claims more pixels, or a longer side, than is allowed."""
 

@@ -17,7 +17,7 @@ from typing import BinaryIO
 
 from codec.errors import CodecError, PictureTooCostly
 from codec.picture.formats import FORMATS
-from codec.picture.open import check_picture, claimed_size, open_picture
+from codec.picture.open import check_picture, claimed_size, read_picture
 
 _MIB = 1024 * 1024
 
@@ -56,9 +56,9 @@ def _answer(request: dict[str, object], cpu_seconds: int, answers: BinaryIO) -> 
             info = check_picture(path, max_pixels=max_pixels)
             answer = {"width": info.width, "height": info.height, "media_type": info.media_type}
         else:
-            picture = open_picture(path, max_pixels=max_pixels)
-            pixels = picture.tobytes()
-            answer = {"width": picture.width, "height": picture.height}
+            opened = read_picture(path, max_pixels=max_pixels)
+            pixels = opened.picture.tobytes()
+            answer = {"width": opened.picture.width, "height": opened.picture.height, "notes": opened.notes}
     except CodecError as error:
         answer = {"error": type(error).__name__, "message": str(error)}
     except MemoryError:

@@ -22,7 +22,7 @@ from PIL import Image
 from codec import errors as codec_errors
 from codec.errors import Cancelled, CodecError, PictureTooCostly
 from codec.limits import MAX_PIXELS
-from codec.picture.open import PictureInfo, check_picture, open_picture
+from codec.picture.open import OpenedPicture, PictureInfo, check_picture, read_picture
 from core.logging import get_logger
 
 _log = get_logger(__name__)
@@ -52,8 +52,10 @@ class PictureReader(Protocol):
     def check(self, path: Path, *, max_pixels: int = MAX_PIXELS, cancelled: Callable[[], bool] = _never) -> PictureInfo:
         """Read the file to its end; return the upright size in pixels and the media type."""
 
-    def open(self, path: Path, *, max_pixels: int = MAX_PIXELS, cancelled: Callable[[], bool] = _never) -> Image.Image:
-        """Return the picture as upright 8-bit sRGB."""
+    def open(
+        self, path: Path, *, max_pixels: int = MAX_PIXELS, cancelled: Callable[[], bool] = _never
+    ) -> OpenedPicture:
+        """Return the picture as upright 8-bit sRGB, with notes of what was left out or assumed."""
 
     def close(self) -> None:
         """End what was started for it."""
@@ -66,9 +68,11 @@ class DirectPictureReader:
         """See PictureReader."""
         return check_picture(path, max_pixels=max_pixels)
 
-    def open(self, path: Path, *, max_pixels: int = MAX_PIXELS, cancelled: Callable[[], bool] = _never) -> Image.Image:
+    def open(
+        self, path: Path, *, max_pixels: int = MAX_PIXELS, cancelled: Callable[[], bool] = _never
+    ) -> OpenedPicture:
         """See PictureReader."""
-        return open_picture(path, max_pixels=max_pixels)
+        return read_picture(path, max_pixels=max_pixels)
 
     def close(self) -> None:
         """Nothing was started."""
@@ -92,10 +96,13 @@ class ChildPictureReader:
         answer, _ = self._ask("check", path, max_pixels, cancelled)
         return PictureInfo(answer["width"], answer["height"], answer["media_type"])
 
-    def open(self, path: Path, *, max_pixels: int = MAX_PIXELS, cancelled: Callable[[], bool] = _never) -> Image.Image:
+    def open(
+        self, path: Path, *, max_pixels: int = MAX_PIXELS, cancelled: Callable[[], bool] = _never
+    ) -> OpenedPicture:
         """See PictureReader."""
         answer, pixels = self._ask("open", path, max_pixels, cancelled)
-        return Image.frombuffer("RGB", (answer["width"], answer["height"]), pixels, "raw", "RGB", 0, 1)
+        size = (answer["width"], answer["height"])
+        return OpenedPicture(Image.frombuffer("RGB", size, pixels, "raw", "RGB", 0, 1), tuple(answer["notes"]))
 
     def close(self) -> None:
         """End the children that are idle; others end with their request."""

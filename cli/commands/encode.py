@@ -224,14 +224,14 @@ def _encode_one(task: _Task) -> dict[str, Any]:
     from cli.local.paths import weights_store
     from codec.encode.dependencies import EncodeDependencies, resolve
     from codec.encode.pipeline import encode as encode_picture
-    from codec.picture.open import open_picture
+    from codec.picture.open import read_picture
 
     if isinstance(task.outcome, Exception):
         raise task.outcome
     pair = task.pair
-    picture = open_picture(pair.source)
+    opened = read_picture(pair.source)
     encoded = encode_picture(
-        picture,
+        opened.picture,
         task.options,
         source_name=pair.source.name,
         captions=task.captions,
@@ -240,6 +240,7 @@ def _encode_one(task: _Task) -> dict[str, Any]:
             EncodeDependencies(), task.options, weights_store(), has_captions=task.captions is not None
         ),
         outcome=task.outcome,
+        picture_notes=opened.notes,
     )
     if encoded.reference is not None:
         write_atomically(reference_path(pair.target, task.reference_suffix), encoded.reference)

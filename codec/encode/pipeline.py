@@ -68,6 +68,7 @@ def encode(
     on_stage: OnStage | None = None,
     cancelled: Callable[[], bool] | None = None,
     pack_stream: PackStream = pack,
+    picture_notes: tuple[str, ...] = (),
 ) -> Encoded:
     """Encode an upright sRGB picture (mode RGB).
 
@@ -76,7 +77,7 @@ def encode(
     a language model answered before (`codec.encode.describe.choose.ask`), so that nobody has to hold the picture while
     waiting for it. Raises CodecError children; `cancelled` is asked between stages, before each trial
     encoding and while a model answers, and Cancelled is raised on True. `pack_stream` may have the packing done by
-    another process.
+    another process; `picture_notes` are what was noted as the picture was opened.
     """
     dependencies = dependencies or EncodeDependencies()
     is_cancelled = cancelled or (lambda: False)
@@ -117,7 +118,7 @@ def encode(
         stream=stream,
         description=described.description,
         describer=described.describer,
-        notes=described.notes + locate_notes + notes,
+        notes=picture_notes + described.notes + locate_notes + notes,
         seconds=clock.seconds(),
         usage=described.usage,
         reference=reference.data if reference is not None else None,

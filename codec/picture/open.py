@@ -20,6 +20,7 @@ from codec.limits import MAX_PIXELS, MAX_SIDE_PX
 from codec.picture import jxl, webp
 from codec.picture.formats import FORMAT_NAMES, HEAD_BYTES, Format, recognise
 from codec.picture.scans import MAX_SCANS, has_too_many_scans
+from codec.picture.tiff import page_notes
 
 _DAMAGE = (
     OSError,
@@ -53,12 +54,26 @@ class PictureInfo:
     media_type: str
 
 
+@dataclass(frozen=True)
+class OpenedPicture:
+    """A picture (mode RGB), and sentences on what of its file was left out or assumed."""
+
+    picture: Image.Image
+    notes: tuple[str, ...] = ()
+
+
 def open_picture(source: Path | bytes, *, max_pixels: int = MAX_PIXELS) -> Image.Image:
+    """The picture of `read_picture`, for callers who tell nobody what was left out; errors as there."""
+    return read_picture(source, max_pixels=max_pixels).picture
+
+
+def read_picture(source: Path | bytes, *, max_pixels: int = MAX_PIXELS) -> OpenedPicture:
     """Decode the first frame of a picture file to RGB: upright, sRGB, transparent parts on white, 8 bits a channel.
 
-    Raises PictureEmpty, PictureUnrecognised, PictureTruncated (cut off or damaged), PictureTooLarge (checked from
-    the header, before pixels are decoded), FeatureUnavailable (a format whose plugin is missing) and OSError when
-    the file cannot be read at all. Broken colour profiles are ignored.
+    Raises PictureEmpty, PictureUnrecognised, PictureTruncated (cut off or damaged), PictureUnsupported (whole, but not
+    known to come out right), PictureTooLarge (checked from the header, before pixels are decoded), FeatureUnavailable
+    (a format whose plugin is missing) and OSError when the file cannot be read at all. Broken colour profiles are
+    ignored.
     """
     with _opened(source, max_pixels) as (image, format_):
         _load(image, format_)
@@ -68,10 +83,11 @@ def open_picture(source: Path | bytes, *, max_pixels: int = MAX_PIXELS) -> Image
             # Pillow takes every CMYK JPEG for Adobe's inverted kind; without Adobe's marker it is not.
             image = ImageChops.invert(image)
         picture = _to_srgb(_flatten(_to_eight_bits(image)), profile)
+        notes = page_notes(image)
     if orientation in _TRANSPOSES:
         picture = picture.transpose(_TRANSPOSES[orientation])
     picture.info = {}
-    return picture
+    return OpenedPicture(picture, tuple(notes))
 
 
 def check_picture(source: Path | bytes, *, max_pixels: int = MAX_PIXELS) -> PictureInfo:

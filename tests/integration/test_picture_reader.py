@@ -56,7 +56,7 @@ def test_every_format_is_the_same_picture_as_in_this_process(
     path = tmp_path / f"picture.{suffix}"
     Image.fromarray(data.astronaut()[:200, :300]).save(path)
     assert reader.check(path) == check_picture(path)
-    assert reader.open(path).tobytes() == open_picture(path).tobytes()
+    assert reader.open(path).picture.tobytes() == open_picture(path).tobytes()
     assert len(_children()) == 1
 
 
@@ -82,7 +82,7 @@ def test_refusals_are_those_of_the_opener(reader: ChildPictureReader, tmp_path: 
         reader.open(path, max_pixels=1000)
     with pytest.raises(OSError):
         reader.open(tmp_path / "nowhere.png")
-    assert reader.open(path).size == (600, 400)
+    assert reader.open(path).picture.size == (600, 400)
 
 
 def test_picture_beyond_its_processor_time_ends_its_child_only(tmp_path: Path) -> None:
@@ -94,7 +94,7 @@ def test_picture_beyond_its_processor_time_ends_its_child_only(tmp_path: Path) -
         reader.open(path)
     small = tmp_path / "small.png"
     Image.new("RGB", (8, 8), (9, 8, 7)).save(small)
-    assert reader.open(small).getpixel((0, 0)) == (9, 8, 7)
+    assert reader.open(small).picture.getpixel((0, 0)) == (9, 8, 7)
     reader.close()
 
 

@@ -23,6 +23,7 @@ from codec.encode.pipeline import Encoded, check_options, encode
 from codec.errors import StreamCorrupt
 from codec.nets.compression.load import find_in
 from codec.options import EncodeOptions, parse_options
+from codec.picture.open import OpenedPicture
 from core.archive import bitstreams, images, object_lifecycle, references
 from core.archive.object_lifecycle import NewObject
 from core.describing import llm_batches
@@ -55,7 +56,7 @@ class Consultation:
 
     outcome: ModelOutcome | None = None
     seconds: float = 0.0
-    picture: Picture | None = None
+    picture: OpenedPicture | None = None
 
 
 @dataclass(frozen=True)
@@ -91,10 +92,10 @@ class EncodeTask:
         if not needs_model(self.options):
             return Consultation()
         with self.resources.slots.one(self.context.cancelled):
-            picture = self._open_original()
-            shown = self.resources.model_view(picture)
-            kept = picture if picture.width * picture.height <= _KEPT_PIXELS else None
-            del picture
+            opened = self._open_original()
+            shown = self.resources.model_view(opened.picture)
+            kept = opened if opened.picture.width * opened.picture.height <= _KEPT_PIXELS else None
+            del opened
         self.context.progress("describe", _STAGE_SHARES["describe"][0])
         if self.options.batch:
             self._defer_for_batch(shown)
@@ -108,8 +109,9 @@ class EncodeTask:
     def encode(self, consultation: Consultation) -> Encoded:
         """Encode the original; the seconds include the wait for the model."""
         with self.resources.slots.one(self.context.cancelled):
+            opened = consultation.picture or self._open_original()
             encoded = encode(
-                consultation.picture or self._open_original(),
+                opened.picture,
                 self.options,
                 source_name=self.image.name,
                 reference=self._reference(),
@@ -118,6 +120,7 @@ class EncodeTask:
                 on_stage=self._progress,
                 cancelled=self.context.cancelled,
                 pack_stream=lambda stream: self.resources.coders.pack(stream, self.context.cancelled),
+                picture_notes=opened.notes,
             )
         waits = dict.fromkeys(_DESCRIBE_SECONDS, consultation.seconds)
         return replace(
@@ -171,7 +174,7 @@ class EncodeTask:
         start, end = _STAGE_SHARES.get(stage, (0.05, 0.9))
         self.context.progress(stage, start + (end - start) * fraction)
 
-    def _open_original(self) -> Picture:
+    def _open_original(self) -> OpenedPicture:
         assert self.image.original_key is not None
         key, storage = self.image.original_key, self.context.storage
         with (
