@@ -49,6 +49,9 @@ def make_celery(settings: BrokerSettings) -> Celery:
             "socket_keepalive": not settings.url.startswith("redis+socket:"),
             "retry_on_timeout": True,
             "health_check_interval": 15,
+            # A notification that cannot be sent stays in the outbox; kombu would try to connect for six seconds first.
+            "max_retries": 1,
+            "interval_start": 0.1,
         },
         broker_pool_limit=4,
     )

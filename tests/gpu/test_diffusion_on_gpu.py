@@ -16,7 +16,7 @@ from codec.decode.restore import RestoreRequest
 from codec.errors import OutOfMemory
 from codec.nets.diffbir.config import Prediction
 from codec.nets.loading.device_config import DeviceConfig
-from tests.unit.decode.tiny_networks import ask, quarter_maps, smooth, textured, tiny_network
+from tests.networks.decode.tiny_networks import ask, quarter_maps, smooth, textured, tiny_network
 
 pytestmark = [pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")]
 

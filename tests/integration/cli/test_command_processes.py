@@ -1,12 +1,15 @@
 """The command in processes: what it imports, and folders that several processes encode."""
 
+import os
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from click.testing import Result
 
+from cli.local.file_plan import Pair, died_result, run_all
 from codec.bitstream import PixelCoarse, Stream
 from codec.bitstream.container import pack
 from tests.unit.cli.conftest import write_photo
@@ -70,3 +73,16 @@ def test_several_processes_give_the_same_files_as_one(misc: Misc, tmp_path: Path
     for number in range(3):
         one, two = ((tmp_path / jobs / f"{number}.misc").read_bytes() for jobs in ("1", "2"))
         assert one == two
+
+
+def work(number: int) -> dict[str, Any]:
+    if number == 2:
+        os._exit(9)
+    return {"number": number, "error": None}
+
+
+def test_killed_process_fails_its_own_input_only() -> None:
+    pair = Pair(Path("in.png"), Path("out.misc"))
+    results = run_all(work, [0, 1, 2, 3, 4], 2, "Working", lambda number: died_result(pair, ("bytes",)))
+    assert [result.get("number") for result in results] == [0, 1, None, 3, 4]
+    assert results[2]["error"]["code"] == "out_of_memory" and results[2]["bytes"] is None

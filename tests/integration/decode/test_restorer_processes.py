@@ -11,7 +11,7 @@ from codec.decode.pipeline import decode
 from codec.decode.restore import get_restorer
 from codec.options import DecodeOptions, RestorerName, Solver
 from codec.picture.save import Provenance, save_picture
-from tests.unit.decode.tiny_networks import TEXTS, quarter_maps, tiny_networks
+from tests.networks.decode.tiny_networks import TEXTS, quarter_maps, tiny_networks
 
 ROOT = Path(__file__).parents[3]
 MASKS = tuple(mask.tobytes() for mask in quarter_maps())

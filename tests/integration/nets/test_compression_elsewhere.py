@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.unit.nets.compression_weights import load, photo, save_exercising
+from tests.networks.nets.compression_weights import load, photo, save_exercising
 
 ROOT = Path(__file__).resolve().parents[3]
 WIDTH, HEIGHT = 213, 169

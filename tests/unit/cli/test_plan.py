@@ -1,30 +1,15 @@
 """Many inputs at once: a process that dies costs its own input and no other."""
 
-import os
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from cli.commands import eval as evaluate
 from cli.commands import push
-from cli.local.file_plan import Pair, died_result, plan_outputs, run_all
+from cli.local.file_plan import plan_outputs
 from codec.atomic_files import write_atomically
 from codec.errors import OptionError
 from codec.media import PICTURE_SUFFIXES
-
-
-def work(number: int) -> dict[str, Any]:
-    if number == 2:
-        os._exit(9)
-    return {"number": number, "error": None}
-
-
-def test_killed_process_fails_its_own_input_only() -> None:
-    pair = Pair(Path("in.png"), Path("out.misc"))
-    results = run_all(work, [0, 1, 2, 3, 4], 2, "Working", lambda number: died_result(pair, ("bytes",)))
-    assert [result.get("number") for result in results] == [0, 1, None, 3, 4]
-    assert results[2]["error"]["code"] == "out_of_memory" and results[2]["bytes"] is None
 
 
 def test_failed_write_leaves_the_old_file_and_no_part(tmp_path: Path) -> None:

@@ -2,9 +2,9 @@
 
 import pytest
 
-from codec.decode_price import PROFILE_COSTS, DecodeLimits, evaluated_pixels
+from codec.decode_price import DecodeLimits, evaluated_pixels
 from codec.errors import DecodeTooCostly
-from codec.options import DecodeOptions, Profile, RestorerName, Schedule
+from codec.options import DecodeOptions, RestorerName, Schedule
 from core.settings import WorkerSettings
 
 _LIMITS = WorkerSettings().decode_limits
@@ -53,22 +53,3 @@ def test_price_grows_with_steps_size_and_guidance() -> None:
     ]
     assert prices == sorted(prices) and len(set(prices)) == 4
     assert evaluated_pixels(_options(), 96, 72) < evaluated_pixels(_options(schedule=Schedule.STAGED), 96, 72)
-
-
-def test_prices_are_those_of_the_networks() -> None:
-    pytest.importorskip("torch")
-    from codec.decode.diffusion.diffbir import DiffBIRNetworks
-    from codec.decode.diffusion.lite import LiteNetworks
-
-    for profile, networks in ((Profile.LITE, LiteNetworks), (Profile.SD21, DiffBIRNetworks)):
-        costs, sampling = PROFILE_COSTS[profile], networks.sampling
-        assert costs.res_px == networks.res_px
-        assert (sampling.fast_steps, sampling.item_steps, sampling.item_guidance) == (
-            costs.fast_steps,
-            costs.item_steps,
-            costs.item_guidance,
-        )
-        assert (sampling.overall_steps, sampling.overall_guidance) == (
-            costs.overall_steps,
-            costs.overall_guidance,
-        )

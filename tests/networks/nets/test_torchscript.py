@@ -12,7 +12,7 @@ import torch
 from codec.errors import WeightsCorrupt
 from codec.nets.clip.weights import clip_from_tensors, load_clip
 from codec.nets.loading.checkpoint import read_tensors
-from tests.unit.nets.tiny_clip import openai_tensors
+from tests.networks.nets.tiny_clip import openai_tensors
 
 
 class Node(torch.nn.Module):

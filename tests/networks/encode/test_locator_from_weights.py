@@ -10,7 +10,7 @@ from codec.encode.locate.load import load_locator, release_idle
 from codec.errors import WeightsCorrupt
 from codec.weights.manifest import Part
 from codec.weights.store import WeightsStore
-from tests.unit.nets.tiny_clip import openai_tensors
+from tests.networks.nets.tiny_clip import openai_tensors
 
 
 @pytest.fixture(scope="module")

@@ -8,8 +8,8 @@ from codec.nets.clip.prompts import PROMPT_TEMPLATES
 from codec.nets.clip.surgery import CLIPSurgery, ensemble_feature, feature_surgery, similarity_maps
 from codec.nets.clip.tokenizer import clip_tokenizer
 from codec.nets.clip.weights import clip_from_tensors
+from tests.networks.nets.tiny_clip import PICTURE_PX, SHARED, openai_tensors
 from tests.parity.weights import uniform
-from tests.unit.nets.tiny_clip import PICTURE_PX, SHARED, openai_tensors
 
 
 @pytest.fixture(scope="module")

@@ -16,7 +16,7 @@ from codec.nets.compression import rans
 from codec.nets.compression.latents import Analysis
 from codec.nets.compression.network import LearnedCodec, load_network
 from codec.nets.compression.tables import Integers, Tables, gaussian_tables
-from tests.unit.nets.compression_weights import ARCHITECTURES, load, photo, save_exercising, unchanging_state
+from tests.networks.nets.compression_weights import ARCHITECTURES, load, photo, save_exercising, unchanging_state
 
 REQUIRED = ["cheng2020-attn", "mbt2018-mean", "bmshj2018-hyperprior"]
 GOLDEN = json.loads(Path(__file__).with_name("compression_golden.json").read_text())

@@ -11,7 +11,7 @@ from transformers import CLIPModel
 
 from codec.errors import WeightsCorrupt, WeightsMissing
 from codec.nets.clip.weights import Details, clip_from_tensors, load_clip
-from tests.unit.nets.tiny_clip import PICTURE_PX, SHARED, WIDTH, openai_tensors
+from tests.networks.nets.tiny_clip import PICTURE_PX, SHARED, WIDTH, openai_tensors
 
 Tensors = dict[str, torch.Tensor]
 

@@ -8,7 +8,7 @@ import torch
 from codec.errors import FeatureUnavailable, WeightsCorrupt
 from codec.nets.compression.checkpoint_layouts import State, plain_state
 from codec.nets.compression.network import load_network
-from tests.unit.nets.compression_weights import photo, unchanging_state
+from tests.networks.nets.compression_weights import photo, unchanging_state
 
 PICTURE = photo().crop((300, 200, 364, 264))
 

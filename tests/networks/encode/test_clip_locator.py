@@ -14,7 +14,7 @@ from codec.encode.locate.masks import masks_from_maps
 from codec.errors import WeightsMissing
 from codec.nets.clip.surgery import CLIPSurgery
 from codec.nets.clip.weights import clip_from_tensors
-from tests.unit.nets.tiny_clip import openai_tensors
+from tests.networks.nets.tiny_clip import openai_tensors
 
 NAMES = ["astronaut helmet", "blue hair", "orange paint splatter"]
 

@@ -9,7 +9,7 @@ from codec.nets.compression import tiles
 from codec.nets.compression.architectures import REACHES
 from codec.nets.compression.latents import Latents
 from codec.nets.compression.network import LearnedCodec, load_network
-from tests.unit.nets.compression_weights import photo
+from tests.networks.nets.compression_weights import photo
 
 TRANSFORMS = ["bmshj2018-factorized", "bmshj2018_factorized_relu", "cheng2020-anchor", "cheng2020-attn"]
 
