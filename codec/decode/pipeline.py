@@ -1,6 +1,6 @@
 """From a `.misc` file to a picture in three parts: prepare the request, drive its steps, finish.
 
-`decode` drives one request alone. Whoever drives many together calls `prepare` and `finish` around steps of their own.
+`decode` drives one request alone, unless it is handed something that drives many together: `codec.decode.engine`.
 """
 
 import hashlib
@@ -25,6 +25,10 @@ OnProgress = Callable[[str, float], None]
 
 OnStep = Callable[[RestoreState], None]
 """Called after each step of the restorer with the request's state, which knows its steps and can give a preview."""
+
+Drive = Callable[["PreparedDecode", Callable[[], None], Callable[[], bool]], None]
+"""Takes all steps of a prepared request. Calls the second argument after steps, raises Cancelled soon after the third
+returns True, and the state's failure."""
 
 _RESTORE_START = 0.1
 
@@ -82,11 +86,12 @@ def decode(
     on_progress: OnProgress | None = None,
     on_step: OnStep | None = None,
     cancelled: Callable[[], bool] | None = None,
+    drive: Drive | None = None,
 ) -> Decoded:
     """Decode a `.misc` file. The same file and options give the same picture on one machine.
 
-    Raises what `prepare` and `finish` raise; `cancelled` is asked between stages and before each step, and Cancelled
-    is raised on True.
+    `drive` takes the steps; without it they are taken here, one after the other. Raises what `prepare` and `finish`
+    raise; `cancelled` is asked between stages and before each step, and Cancelled is raised on True.
     """
     report = on_progress or (lambda stage, progress: None)
     is_cancelled = cancelled or (lambda: False)
@@ -96,16 +101,15 @@ def decode(
     _check(is_cancelled)
     progress = _RESTORE_START
     report("restore", progress)
-    state = prepared.state
-    while not state.is_done:
-        _check(is_cancelled)
-        prepared.restorer.step([state])
-        if state.failure is not None:
-            raise state.failure
+
+    def _after_step() -> None:
+        nonlocal progress
         if on_step is not None:
-            on_step(state)
+            on_step(prepared.state)
         progress = max(progress, prepared.progress)
         report("restore", progress)
+
+    (drive or step_alone)(prepared, _after_step, is_cancelled)
     decoded = finish(prepared)
     report("done", 1.0)
     return decoded
@@ -142,6 +146,17 @@ def prepare(
         begun=begun,
         coarse_done=coarse_done,
     )
+
+
+def step_alone(prepared: PreparedDecode, after_step: Callable[[], None], is_cancelled: Callable[[], bool]) -> None:
+    """Take all steps of a request by itself, in this thread: a `Drive`."""
+    state = prepared.state
+    while not state.is_done:
+        _check(is_cancelled)
+        prepared.restorer.step([state])
+        if state.failure is not None:
+            raise state.failure
+        after_step()
 
 
 def finish(prepared: PreparedDecode) -> Decoded:

@@ -1,7 +1,7 @@
 """One request on its way through its passes, tile by tile, as a state machine: it yields the next network call and
 consumes its output. It evaluates no network itself, so that many requests can be served by one call."""
 
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -95,6 +95,11 @@ class DiffusionState:
     def is_done(self) -> bool:
         """Whether `picture` is finished."""
         return self._pass_index == len(self._passes)
+
+    @property
+    def batch_key(self) -> Hashable:
+        """What calls of other requests must have in common with the next one to be one evaluation with it."""
+        return self.next_call().batch_key if self._stage is Stage.DIFFUSE else None
 
     @property
     def picture(self) -> Image.Image:

@@ -5,7 +5,7 @@ together, look at their progress and drop one between two steps.
 """
 
 import importlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -56,6 +56,10 @@ class RestoreState(Protocol):
     @property
     def steps_total(self) -> int:
         """Steps after which the picture can be finished; may be 0."""
+
+    @property
+    def batch_key(self) -> Hashable:
+        """What the next step has in common with those that it can be taken together with; None for one taken alone."""
 
     @property
     def seconds(self) -> Mapping[Any, float]:

@@ -113,6 +113,9 @@ class SmoothState(ABC):
         """Whether `restored` is complete."""
         return self.steps_done >= self.steps_total
 
+    batch_key = None
+    """Nothing is gained by taking steps of several requests together."""
+
     @abstractmethod
     def advance(self) -> None:
         """Do one step of the work, at most about a second of it."""

@@ -1,0 +1,1 @@
+"""The decode engine: many requests advanced together by one thread that owns the device."""
