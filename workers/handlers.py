@@ -18,6 +18,7 @@ from workers.services import WorkerServices
 from workers.warm_up import WarmUp
 
 if TYPE_CHECKING:
+    from codec.decode.engine.engine import Engine
     from codec.decode.restorers import Restorers
     from core.describing.dispatcher import BatchDispatcher
     from workers.encode.resources import EncodeResources
@@ -53,6 +54,7 @@ class Handlers:
         self._handlers: dict[str, Handler] = {}
         self._lock = threading.Lock()
         self._restorers: Restorers | None = None
+        self._engine: Engine | None = None
         self._warm_up = WarmUp()
         self._resources: EncodeResources | None = None
         self._dispatcher: BatchDispatcher | None = None
@@ -87,20 +89,25 @@ class Handlers:
 
     def close(self) -> None:
         """Give back what the handlers hold."""
-        for part in (self._eviction, self._dispatcher, self._resources):
+        for part in (self._eviction, self._dispatcher, self._resources, self._engine):
             if part is not None:
                 part.close()
 
     def _make_decode_handler(self) -> Handler:
+        from codec.decode.engine.engine import Engine
         from codec.decode.restorers import Restorers
         from workers.decode.handler import DecodeHandler
 
         device_config = DeviceConfig(self._network.device, self._network.dtype, self._network.compile)
         self._restorers = Restorers(self._services.weights, device_config)
+        self._engine = Engine()
+        self._engine.start()
         settings = self._services.settings
         preview_seconds = settings.preview_interval.total_seconds()
         return self._after_warm_up(
-            DecodeHandler(self._services.weights, self._restorers, preview_seconds, settings.decode_limits)
+            DecodeHandler(
+                self._services.weights, self._restorers, self._engine, preview_seconds, settings.decode_limits
+            )
         )
 
     def _make_encode_handler(self) -> Handler:

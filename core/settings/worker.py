@@ -23,7 +23,9 @@ class WorkerSettings(BaseSettings):
     encode_slots: int = Field(
         0, ge=0, description="Encodes of a worker that may hold a full picture at a time; 0 for one each core"
     )
-    decode_concurrency: int = Field(1, ge=1, description="Threads of a decode worker; one decode fills a device")
+    decode_concurrency: int = Field(
+        4, ge=1, description="Decodes under way in a decode worker; its engine advances them together"
+    )
     maintenance_concurrency: int = Field(2, ge=1, description="Threads of a maintenance worker")
     lease: Duration = Field(
         timedelta(seconds=30), description="A job whose worker is silent for this long is given to another"

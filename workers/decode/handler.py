@@ -1,5 +1,6 @@
 """Restores one picture from a stored stream."""
 
+from codec.decode.engine.engine import Engine
 from codec.decode.restorers import Restorers
 from codec.decode_price import DecodeLimits
 from codec.weights.store import WeightsStore
@@ -8,21 +9,27 @@ from workers.decode.task import DecodeTask
 
 
 class DecodeHandler:
-    """Handles decode jobs with the networks of this machine; called from many threads."""
+    """Handles decode jobs with the networks of this machine; called from many threads, whose steps `engine` takes."""
 
     def __init__(
-        self, weights: WeightsStore, restorers: Restorers, preview_seconds: float, limits: DecodeLimits
+        self,
+        weights: WeightsStore,
+        restorers: Restorers,
+        engine: Engine,
+        preview_seconds: float,
+        limits: DecodeLimits,
     ) -> None:
         """`preview_seconds`: at least so much time lies between two preview pictures of a job."""
-        self._weights, self._restorers, self._preview_seconds = weights, restorers, preview_seconds
-        self._limits = limits
+        self._weights, self._restorers, self._engine = weights, restorers, engine
+        self._preview_seconds, self._limits = preview_seconds, limits
 
     def __call__(self, context: WorkContext) -> Record:
         """Load the stream, restore the picture, store it with its provenance."""
         task = DecodeTask.load(context, self._limits)
-        # Networks that were evicted, or never asked for, are loaded now.
-        context.progress("load", 0.02)
-        with self._restorers.use(task.options) as restorer:
-            decoded = task.decode(restorer, self._weights, self._preview_seconds)
+        with self._engine.place(task.pixels, context.check_cancelled):
+            # Networks that were evicted, or never asked for, are loaded now.
+            context.progress("load", 0.02)
+            with self._restorers.use(task.options) as restorer:
+                decoded = task.decode(restorer, self._weights, self._preview_seconds, self._engine.drive)
         stored = task.store(decoded)
         return lambda session: task.record(session, decoded, stored)

@@ -6,7 +6,7 @@ from typing import Self, cast
 
 from sqlalchemy.orm import Session
 
-from codec.decode.pipeline import Decoded, decode
+from codec.decode.pipeline import Decoded, Drive, decode
 from codec.decode.restore import Restorer, RestoreState
 from codec.decode_price import DecodeLimits
 from codec.nets.compression.load import find_in
@@ -25,12 +25,16 @@ from workers.decode.preview import Previews
 
 @dataclass(frozen=True)
 class DecodeTask:
-    """One attempt to make one reconstruction: its stream, the file of an external coarse picture, and its options."""
+    """One attempt to make one reconstruction: its stream, the file of an external coarse picture, and its options.
+
+    `pixels`: of the picture.
+    """
 
     context: WorkContext
     reconstruction_id: str
     format: PictureFormat
     options: DecodeOptions
+    pixels: int
     stream: bytes
     reference: bytes | None
 
@@ -53,10 +57,10 @@ class DecodeTask:
         context.progress("fetch", 0.0)
         stream = bitstreams.get(context.database, context.storage, image.bitstream_sha256)
         reference = references.get(context.database, context.storage, image)
-        return cls(context, row.id, picture_format, options, stream, reference)
+        return cls(context, row.id, picture_format, options, image.width * image.height, stream, reference)
 
-    def decode(self, restorer: Restorer, weights: WeightsStore, preview_seconds: float) -> Decoded:
-        """Restore the picture; watchers see it at least `preview_seconds` apart."""
+    def decode(self, restorer: Restorer, weights: WeightsStore, preview_seconds: float, drive: Drive) -> Decoded:
+        """Restore the picture by steps that `drive` takes; watchers see it at least `preview_seconds` apart."""
         previews = Previews(preview_seconds)
 
         def _publish_preview(state: RestoreState) -> None:
@@ -72,6 +76,7 @@ class DecodeTask:
             on_progress=lambda stage, fraction: self.context.progress(stage, 0.05 + 0.85 * fraction),
             on_step=_publish_preview,
             cancelled=self.context.check_cancelled,
+            drive=drive,
         )
 
     def store(self, decoded: Decoded) -> NewObject:

@@ -170,12 +170,16 @@ class DiffusionState:
         return True
 
     def preview(self) -> Image.Image:
-        """The picture as it stands, its long edge at most about 512 pixels: of the latents where there are some."""
-        picture = self._picture
-        if self._trajectory is not None and self._trajectory.clean is not None:
+        """The picture as it stands, its long edge at most about 512 pixels: of the latents where there are some.
+
+        May be called while another thread takes a step.
+        """
+        picture, trajectory = self._picture, self._trajectory
+        clean = None if trajectory is None else trajectory.clean
+        if clean is not None:
             unit = self._networks.latent_px
             rows, columns = -(-self._size.height // unit), -(-self._size.width // unit)
-            picture = self._colours.picture(self._trajectory.clean)[:rows, :columns]
+            picture = self._colours.picture(clean)[:rows, :columns]
         # A coarse picture of many megapixels is thinned out first, because nobody looks at a preview that closely.
         stride = max(1, max(picture.shape[:2]) // (2 * _PREVIEW_EDGE_PX))
         small = Image.fromarray(np.ascontiguousarray(picture[::stride, ::stride]))

@@ -11,7 +11,9 @@ from contextlib import AbstractContextManager
 
 from codec.decode.engine.places import Places
 from codec.decode.engine.turns import Entry, Order, Turns
-from codec.decode.restore import Restorer, RestoreState
+from codec.decode.pipeline import PreparedDecode, step_alone
+from codec.decode.restore import NEEDS_NETWORKS, Restorer, RestoreState
+from codec.decode_price import evaluated_pixels
 from codec.errors import Cancelled
 from codec.interruptible import GLANCE_SECONDS
 
@@ -111,7 +113,16 @@ class Engine:
             self._turns.remove(handle.entry)
             self._handles.pop(id(handle.entry), None)
 
-    def drive(
+    def drive(self, prepared: PreparedDecode, after_step: Callable[[], None], is_cancelled: Callable[[], bool]) -> None:
+        """Take all steps of a request: a `Drive`. Those of restorers without networks need no turn and are taken in
+        this thread."""
+        if prepared.options.restorer_name not in NEEDS_NETWORKS:
+            step_alone(prepared, after_step, is_cancelled)
+            return
+        order = Order(evaluated_pixels(prepared.options, prepared.stream.width, prepared.stream.height))
+        self.advance(prepared.restorer, prepared.state, order, after_step, is_cancelled)
+
+    def advance(
         self,
         restorer: Restorer,
         state: RestoreState,

@@ -65,7 +65,7 @@ def engine() -> Iterator[Engine]:
 
 def drive(engine: Engine, one: Request, state: Any, is_cancelled: Any = lambda: False) -> Any:
     height, width = one.request.coarse.shape[:2]
-    engine.drive(one.restorer, state, Order(height * width), lambda: None, is_cancelled)
+    engine.advance(one.restorer, state, Order(height * width), lambda: None, is_cancelled)
     return one.restorer.finish(state)
 
 
@@ -184,7 +184,7 @@ def test_waiting_thread_sees_progress_and_stops_soon(engine: Engine, requests: S
         seen.append(state.steps_done)
 
     with pytest.raises(Cancelled):
-        engine.drive(one.restorer, state, Order(1), _note, lambda: len(seen) >= 3)
+        engine.advance(one.restorer, state, Order(1), _note, lambda: len(seen) >= 3)
     assert seen == sorted(seen) and 0 < seen[-1] < state.steps_total
     time.sleep(0.2)  # a step that was under way may still end
     steps = state.steps_done
@@ -199,7 +199,7 @@ def test_defect_of_a_restorer_ends_its_requests_and_not_the_engine(engine: Engin
 
     state = requests[0].restorer.begin(requests[0].request)
     with pytest.raises(RuntimeError, match="a defect"):
-        engine.drive(Broken(), state, Order(1), lambda: None, lambda: False)  # type: ignore[arg-type]
+        engine.advance(Broken(), state, Order(1), lambda: None, lambda: False)  # type: ignore[arg-type]
     assert requests[0].difference(drive(engine, requests[0], requests[0].restorer.begin(requests[0].request))) <= 1
 
 
