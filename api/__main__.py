@@ -3,7 +3,6 @@
 import sys
 
 import uvicorn
-from pydantic import ValidationError
 
 from api.app import create_app
 from api.auth import check_listening
@@ -18,8 +17,11 @@ from core.settings import (
     LogSettings,
     ProfileSettings,
     StorageSettings,
+    TempSettings,
     WorkerSettings,
+    load,
 )
+from core.temp_files import use_temp_folder
 
 _LAST_REQUESTS_SECONDS = 5
 """For requests that are being answered when the stop comes; event streams end by themselves within it."""
@@ -28,19 +30,20 @@ _LAST_REQUESTS_SECONDS = 5
 def main() -> int:
     """Serve; returns 2 when the settings do not allow it."""
     try:
-        configure_logging(LogSettings(), "api")
-        settings = APISettings()
+        configure_logging(load(LogSettings), "api")
+        settings = load(APISettings)
         check_listening(settings)
+        use_temp_folder(load(TempSettings))
         services = Services.open(
             settings,
-            DatabaseSettings(),
-            BrokerSettings(),
-            StorageSettings(),
-            WorkerSettings(),
-            ProfileSettings().profile,
+            load(DatabaseSettings),
+            load(BrokerSettings),
+            load(StorageSettings),
+            load(WorkerSettings),
+            load(ProfileSettings).profile,
             is_stopping=lambda: server.should_exit,
         )
-    except (ServiceError, ValidationError, ValueError) as error:
+    except (ServiceError, ValueError) as error:
         get_logger(__name__).error("not_started", error=str(error))
         return 2
     server = uvicorn.Server(

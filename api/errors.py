@@ -56,6 +56,9 @@ _STATUS: Mapping[type[Exception], HTTPStatus] = {
     core_errors.StorageUnavailable: HTTPStatus.SERVICE_UNAVAILABLE,
     core_errors.BrokerUnavailable: HTTPStatus.SERVICE_UNAVAILABLE,
     core_errors.DatabaseUnavailable: HTTPStatus.SERVICE_UNAVAILABLE,
+    core_errors.DatabaseUnusable: HTTPStatus.SERVICE_UNAVAILABLE,
+    core_errors.DatabaseNotMigrated: HTTPStatus.SERVICE_UNAVAILABLE,
+    core_errors.DatabaseNewer: HTTPStatus.SERVICE_UNAVAILABLE,
 }
 
 _HTTP_CODES: Mapping[int, str] = {

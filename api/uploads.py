@@ -5,13 +5,12 @@ looked at here.
 """
 
 import contextlib
-import errno
 import hashlib
 import json
 import shutil
 import tempfile
 import unicodedata
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any, NoReturn
@@ -22,11 +21,8 @@ from python_multipart.multipart import MultipartParser, parse_options_header
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 
-from core.errors import RequestInvalid, SpaceExhausted, UploadTooLarge
-from core.logging import get_logger
-from core.temp_files import UPLOADS
-
-_log = get_logger(__name__)
+from core.errors import RequestInvalid, UploadTooLarge
+from core.temp_files import UPLOADS, space_errors
 
 _FEED_BYTES = 1024 * 1024
 """Parsed, hashed and written in one go in a worker thread; small against memory, large against the cost of a hop."""
@@ -34,6 +30,8 @@ _FEED_BYTES = 1024 * 1024
 _MAX_FIELDS = 32
 _MAX_FIELD_BYTES = 256 * 1024
 _MAX_NAME_CHARS = 255
+
+_NO_ROOM = "The service has no room to receive uploads; try again later."
 
 _DIRECTION_MARKS = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 """They make `gpj.exe` read as something else; no name needs them."""
@@ -99,12 +97,12 @@ async def received_form(request: Request, *, max_files: int) -> AsyncIterator[Fo
     SpaceExhausted when the temporary files have no room.
     """
     boundary = _boundary_of(request)
-    with _space_errors():
+    with space_errors(_NO_ROOM):
         folder = Path(tempfile.mkdtemp(prefix=UPLOADS))
     receiver = _Receiver(folder, boundary, max_files)
     try:
         buffer = bytearray()
-        with _space_errors():
+        with space_errors(_NO_ROOM):
             async for chunk in request.stream():
                 buffer += chunk
                 if len(buffer) >= _FEED_BYTES:
@@ -116,19 +114,6 @@ async def received_form(request: Request, *, max_files: int) -> AsyncIterator[Fo
         with contextlib.suppress(OSError):
             receiver.close()
         shutil.rmtree(folder, ignore_errors=True)
-
-
-@contextlib.contextmanager
-def _space_errors() -> Iterator[None]:
-    """Tell a full disk from a defect."""
-    try:
-        yield
-    except OSError as error:
-        # A folder that cannot be made anywhere comes without its errno.
-        if error.errno in (errno.ENOSPC, errno.EDQUOT) or isinstance(error, FileNotFoundError):
-            _log.error("uploads_have_no_room", error=str(error))
-            raise SpaceExhausted("The service has no room to receive uploads; try again later.") from error
-        raise
 
 
 async def read_json_object(request: Request) -> dict[str, Any]:

@@ -5,6 +5,7 @@ import importlib.metadata
 import importlib.util
 import io
 import os
+import shutil
 import sqlite3
 import subprocess
 import sys
@@ -25,6 +26,9 @@ _PROBE_SECONDS = 20.0
 
 _CLOCK_SECONDS = 5.0
 """Leases last 30 s and are compared between machines; clocks further apart than this are worth a word."""
+
+_TEMP_BYTES = 16 * 1024 * 1024
+"""What an upload of a photo may need."""
 
 _LIBRARIES = ("numpy", "pillow", "scikit-image", "scipy", "sqlalchemy", "celery", "redis", "fastapi", "httpx")
 
@@ -51,6 +55,8 @@ def local_checks(data: Path) -> Iterator[Check]:
     yield _redis()
     yield _database(data)
     yield _storage(data)
+    yield _settings()
+    yield _temp_folder()
     yield _weights()
     yield _gpu()
     yield _clock()
@@ -183,17 +189,18 @@ def _restorer() -> Check:
 def _redis() -> Check:
     from cli.up.stack import StackError, redis_binary
 
-    configured = os.environ.get("MISC_BROKER_URL")
-    if configured:
+    if os.environ.get("MISC_BROKER_URL"):
         from core.broker import Broker
-        from core.errors import BrokerUnavailable
-        from core.settings import BrokerSettings
+        from core.errors import ServiceError
+        from core.settings import BrokerSettings, load
 
         try:
-            Broker(BrokerSettings()).check()
-        except (BrokerUnavailable, ValueError) as error:
+            broker = Broker(load(BrokerSettings))
+            broker.check()
+            broker.close()
+        except ServiceError as error:
             return Check("redis", False, str(error), "Start that Redis, or correct or unset MISC_BROKER_URL.")
-        return Check("redis", True, "the server of MISC_BROKER_URL answers")
+        return Check("redis", True, "the server of MISC_BROKER_URL takes what jobs write")
     try:
         seconds = _start_redis_once(redis_binary())
     except (StackError, OSError) as error:
@@ -227,17 +234,20 @@ def _start_redis_once(binary: Path) -> float | None:
 
 def _database(data: Path) -> Check:
     if os.environ.get("MISC_DATABASE_URL"):
-        from sqlalchemy.exc import SQLAlchemyError
-
         from core.database import Database
-        from core.errors import ServiceError
-        from core.settings import DatabaseSettings
+        from core.errors import DatabaseNotMigrated, ServiceError
+        from core.settings import DatabaseSettings, load
 
         try:
-            Database(DatabaseSettings()).check()
-        except (ServiceError, SQLAlchemyError, OSError) as error:
-            return Check("database", False, str(error).splitlines()[0], "Correct or unset MISC_DATABASE_URL.")
-        return Check("database", True, "that of MISC_DATABASE_URL answers")
+            database = Database(load(DatabaseSettings))
+            database.check_migrated()
+            database.close()
+        except DatabaseNotMigrated as error:
+            # `misc up` and `python -m migrations` make what is missing.
+            return Check("database", True, f"that of MISC_DATABASE_URL answers. {error}")
+        except (ServiceError, OSError) as error:
+            return Check("database", False, str(error), "Correct or unset MISC_DATABASE_URL.")
+        return Check("database", True, "that of MISC_DATABASE_URL answers and has the schema of this version")
     advice = "Name a folder on a local disk with --data; SQLite's WAL does not work on most network drives."
     try:
         with _scratch(data) as folder:
@@ -253,12 +263,12 @@ def _database(data: Path) -> Check:
 
 def _storage(data: Path) -> Check:
     from core.errors import ServiceError
-    from core.settings import StorageBackend, StorageSettings
+    from core.settings import StorageBackend, StorageSettings, load
     from core.storage import open_storage
 
     advice = "Make it writable, or set MISC_STORAGE_PATH, or MISC_STORAGE_BACKEND=s3 with its settings."
     try:
-        settings = StorageSettings()
+        settings = load(StorageSettings)
         is_default = settings.backend is StorageBackend.LOCAL and not os.environ.get("MISC_STORAGE_PATH")
         with _scratch(data) as folder:
             storage = open_storage(settings.model_copy(update={"path": folder}) if is_default else settings)
@@ -268,6 +278,38 @@ def _storage(data: Path) -> Check:
         return Check("storage", False, str(error), advice)
     where: object = settings.path if settings.backend is StorageBackend.LOCAL else f"bucket {settings.bucket}"
     return Check("storage", True, f"{data / 'objects' if is_default else where} can be written to")
+
+
+def _settings() -> Check:
+    from core.errors import SettingsInvalid
+    from core.settings import ALL_SETTINGS, load
+
+    faults = []
+    for kind in ALL_SETTINGS:
+        try:
+            load(kind)
+        except SettingsInvalid as error:
+            faults.append(str(error))
+    if faults:
+        return Check("settings", False, "; ".join(faults), "Correct these variables or unset them.")
+    return Check("settings", True, "every MISC_ variable that is set can be used")
+
+
+def _temp_folder() -> Check:
+    from core.errors import SettingsInvalid
+    from core.settings import TempSettings, load
+    from core.temp_files import use_temp_folder
+
+    advice = "Make room, or set MISC_TEMP_PATH to a folder on another disk."
+    try:
+        use_temp_folder(load(TempSettings))
+        with tempfile.TemporaryFile() as file:
+            file.write(bytes(_TEMP_BYTES))
+            file.flush()
+    except (SettingsInvalid, OSError) as error:
+        return Check("temporary files", False, str(error), advice)
+    free = shutil.disk_usage(tempfile.gettempdir()).free
+    return Check("temporary files", True, f"{tempfile.gettempdir()} has {free / 1e9:.1f} GB free", advice)
 
 
 @contextmanager

@@ -9,6 +9,8 @@ from collections.abc import Iterable
 import redis
 from celery import Celery
 from kombu.exceptions import LimitExceeded, OperationalError
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 
 from core.errors import BrokerUnavailable
 from core.settings import BrokerSettings
@@ -19,13 +21,19 @@ RUN_TASK = "misc.run"
 ENCODE, DECODE, MAINTENANCE = "encode", "decode", "maintenance"
 QUEUES = (ENCODE, DECODE, MAINTENANCE)
 
+_PROBE_KEYS = ("misc:probe:list", "misc:probe:stream")
+
 _VENDOR_ERRORS = (OperationalError, LimitExceeded, redis.RedisError, OSError)
 
 
 def make_celery(settings: BrokerSettings) -> Celery:
     """The Celery application, the same for senders and workers."""
-    app = Celery("misc", broker=settings.url, set_as_current=False)
+    address = settings.address
+    app = Celery("misc", set_as_current=False)
     app.conf.update(
+        # Both are named, because Celery prefers the environment's CELERY_BROKER_URL to the one name for both.
+        broker_read_url=address.celery,
+        broker_write_url=address.celery,
         task_serializer="json",
         accept_content=["json"],
         task_ignore_result=True,
@@ -46,7 +54,7 @@ def make_celery(settings: BrokerSettings) -> Celery:
             "visibility_timeout": int(settings.visibility_timeout.total_seconds()),
             "socket_timeout": 20,
             "socket_connect_timeout": 5,
-            "socket_keepalive": not settings.url.startswith("redis+socket:"),
+            "socket_keepalive": address.socket_path is None,
             "retry_on_timeout": True,
             "health_check_interval": 15,
             # A notification that cannot be sent stays in the outbox; kombu would try to connect for six seconds first.
@@ -64,6 +72,7 @@ class Broker:
     def __init__(self, settings: BrokerSettings, app: Celery | None = None) -> None:
         self._app = app or make_celery(settings)
         self._redis = connect_redis(settings)
+        self._check_redis = connect_redis(settings, patient=False)
 
     def notify(self, job_ids: Iterable[str], queue: str) -> None:
         """Send a notification for each job; raises BrokerUnavailable, after which some may have been sent."""
@@ -97,27 +106,37 @@ class Broker:
             raise BrokerUnavailable(f"Redis did not answer: {error}") from error
 
     def check(self) -> None:
-        """Raise BrokerUnavailable unless Redis answers."""
+        """Raise BrokerUnavailable unless Redis takes what jobs will write, which a replica, one without memory and a
+        user with few rights refuse although they answer PING."""
         try:
-            self._redis.ping()
+            pipe = self._check_redis.pipeline(transaction=True)
+            pipe.lpush(_PROBE_KEYS[0], "")
+            pipe.xadd(_PROBE_KEYS[1], {"name": ""}, maxlen=1)
+            pipe.delete(*_PROBE_KEYS)
+            # Celery's own keys: taking out what never was in them changes nothing, and needs the right to.
+            pipe.hdel("unacked", _PROBE_KEYS[0])
+            pipe.zrem("unacked_index", _PROBE_KEYS[0])
+            for queue in QUEUES:
+                pipe.persist(queue)
+                pipe.srem(f"_kombu.binding.{queue}", _PROBE_KEYS[0])
+            pipe.execute()
+        except redis.ResponseError as error:
+            raise BrokerUnavailable(f"Redis answers but does not take what jobs write: {error}") from error
         except _VENDOR_ERRORS as error:
             raise BrokerUnavailable(f"Redis did not answer: {error}") from error
 
     def close(self) -> None:
         """Give the connections back."""
         self._redis.close()
+        self._check_redis.close()
         self._app.close()
 
 
-def client_url(settings: BrokerSettings) -> str:
-    """The broker's URL as the Redis client reads it; Celery writes sockets differently."""
-    if settings.url.startswith("redis+socket://"):
-        return "unix://" + settings.url.removeprefix("redis+socket://")
-    return settings.url
-
-
-def connect_redis(settings: BrokerSettings) -> redis.Redis:
-    """A Redis client with bounded waits."""
-    return redis.Redis.from_url(
-        client_url(settings), decode_responses=True, socket_timeout=10, socket_connect_timeout=5
+def connect_redis(settings: BrokerSettings, *, patient: bool = True) -> redis.Redis:
+    """A Redis client with bounded waits; a `patient` one tries a command again while there is no connection."""
+    client = redis.Redis.from_url(
+        settings.address.redis_py, decode_responses=True, socket_timeout=10, socket_connect_timeout=5
     )
+    if not patient:
+        client.set_retry(Retry(NoBackoff(), 0))
+    return client

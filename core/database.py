@@ -8,16 +8,29 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, cast
 
-from sqlalchemy import Connection, Engine, Executable, Table, create_engine, event, func, make_url, select, text
+from sqlalchemy import (
+    Connection,
+    Engine,
+    Executable,
+    Table,
+    create_engine,
+    event,
+    func,
+    inspect,
+    make_url,
+    select,
+    text,
+)
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import DBAPIError, DisconnectionError, OperationalError, SQLAlchemyError, TimeoutError
 from sqlalchemy.orm import Session as Session  # for those who write no SQL and pass sessions on
 from sqlalchemy.orm import sessionmaker
 
-from core.errors import DatabaseNotMigrated, DatabaseUnavailable
+from core.errors import DatabaseNewer, DatabaseNotMigrated, DatabaseUnavailable, DatabaseUnusable
 from core.settings import DatabaseSettings
 from models import Base
 from models.base import utc_now
+from models.revisions import REVISIONS
 
 Publish = Callable[[str, str, dict[str, Any]], None]
 """Takes a job's id, the name of an event and its data, as `core.events.EventLog.publish` does; must not raise."""
@@ -35,6 +48,15 @@ _LINE = {
 """How soon a PostgreSQL that vanished without a word is given up: 15 seconds, not the kernel's 15 minutes in which
 lease keepers and requests would hang. What the URL says wins."""
 
+_SESSION: dict[str, Any] = {"prepare_threshold": None, "client_encoding": "utf8"}
+"""PgBouncer in transaction mode gives each transaction another connection, where statements that were prepared in an
+earlier one are not known. The environment's PGCLIENTENCODING must not decide what the archive's texts are."""
+
+_LINE_CHARS = 300
+
+_UNUSABLE_STATES = ("28", "3D", "42501", "22021")
+"""Beginnings of SQLSTATEs: no such user or database, no right, an encoding without these letters."""
+
 
 class Database:
     """One engine a process. `read` and `write` give sessions that end with the block they open."""
@@ -45,11 +67,12 @@ class Database:
         url = make_url(settings.url)
         options: dict[str, Any] = {}
         if url.get_backend_name() == "sqlite":
-            if url.database and url.database != ":memory:":
-                Path(url.database).parent.mkdir(parents=True, exist_ok=True)
+            if url.database and url.database != ":memory:" and not url.database.startswith("file:"):
+                _make_folder(Path(url.database).parent)
             options["connect_args"] = {"timeout": settings.busy_timeout.total_seconds()}
         else:
-            options["connect_args"] = {name: value for name, value in _LINE.items() if name not in url.query}
+            chosen = {name: value for name, value in _LINE.items() if name not in url.query}
+            options["connect_args"] = chosen | _SESSION
         self.engine = create_engine(
             url,
             pool_size=settings.pool_size,
@@ -62,6 +85,7 @@ class Database:
             _tame_sqlite(self.engine)
         else:
             _ping_after_idling(self.engine)
+            _require_unicode(self.engine)
         self._single = self.engine.execution_options(isolation_level="AUTOCOMMIT")
         self._read = sessionmaker(self.engine, expire_on_commit=False)
         self._write = sessionmaker(self.engine.execution_options(**{_WRITES: True}), expire_on_commit=False)
@@ -107,19 +131,47 @@ class Database:
         with self.read() as session:
             session.execute(text("SELECT 1"))
 
+    @contextmanager
+    def connection(self) -> Iterator[Connection]:
+        """A connection whose block is one transaction, for who changes the schema."""
+        with _vendor_errors(), self.engine.begin() as connection:
+            yield connection
+
+    def revision(self) -> str | None:
+        """The revision of the schema; None for a database without our tables."""
+        with self.connection() as connection:
+            return revision_of(connection)
+
     def check_migrated(self) -> None:
-        """Raise DatabaseNotMigrated unless every table is there with every column that this code knows."""
+        """Raise DatabaseNotMigrated or DatabaseNewer unless the schema is the one that this code works with, and every
+        table is there with every column."""
+        revision = self.revision()
+        if revision is None:
+            raise DatabaseNotMigrated("The database has no tables yet; run `python -m migrations`.")
+        check_known(revision)
+        if revision != REVISIONS[-1]:
+            raise DatabaseNotMigrated(
+                f"The tables are those of an older version (revision {revision}); run `python -m migrations`."
+            )
         try:
             with self.read() as session:
-                session.execute(text("SELECT version_num FROM alembic_version"))
                 for table in Base.metadata.sorted_tables:
                     session.execute(select(table).limit(0))
         except (SQLAlchemyError, DatabaseUnavailable) as error:
-            raise DatabaseNotMigrated("The tables are missing or old; run `python -m migrations`.") from error
+            raise DatabaseNotMigrated("Tables or columns are missing; run `python -m migrations`.") from error
 
     def close(self) -> None:
         """Give every connection back."""
         self.engine.dispose()
+
+
+def _make_folder(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise DatabaseUnusable(
+            f"The folder {folder} of the database cannot be made: {error.strerror}. Correct MISC_DATABASE_URL."
+        ) from error
 
 
 def insert_into(bind: Engine | Session, table: Table | type[Base]) -> postgresql.Insert:
@@ -143,20 +195,62 @@ def announce(session: Session, job_id: str, name: str, data: dict[str, Any]) -> 
     session.info.setdefault(_ANNOUNCEMENTS, []).append((job_id, name, data))
 
 
+def revision_of(connection: Connection) -> str | None:
+    """The revision that Alembic wrote down in this database."""
+    if not inspect(connection).has_table("alembic_version"):
+        return None
+    revision = connection.execute(text("SELECT version_num FROM alembic_version")).scalar()
+    return None if revision is None else str(revision)
+
+
+def check_known(revision: str) -> None:
+    """Raise DatabaseNewer for a revision that this code does not know."""
+    if revision not in REVISIONS:
+        raise DatabaseNewer(
+            f"The database has the tables of a newer version of this program, or of another one (revision "
+            f"{revision[:40]!r}). Upgrade this program, or name another database in MISC_DATABASE_URL."
+        )
+
+
 @contextmanager
 def _vendor_errors() -> Iterator[None]:
-    """Turn an unreachable, overloaded or lost database into one transient error; leave programming errors alone."""
+    """Turn an unreachable, overloaded or lost database into one transient error, and one that cannot be used into
+    another; leave programming errors alone."""
     try:
         yield
     except TimeoutError as error:
-        raise DatabaseUnavailable(f"No database connection became free in time: {error}") from error
-    except OperationalError as error:
-        raise DatabaseUnavailable(f"The database did not answer: {error.orig}") from error
+        raise DatabaseUnavailable(f"No database connection became free in time: {_line_of(error)}") from error
     except DBAPIError as error:
+        state = str(getattr(error.orig, "sqlstate", None) or "")
+        if state.startswith(_UNUSABLE_STATES) or "file is not a database" in str(error.orig):
+            raise DatabaseUnusable(f"The database cannot be used: {_line_of(error.orig)}.") from error
+        if isinstance(error, OperationalError):
+            raise DatabaseUnavailable(f"The database did not answer: {_line_of(error.orig)}") from error
         # A primary that is being replaced is read-only for a moment (25006, read_only_sql_transaction).
-        if error.connection_invalidated or getattr(error.orig, "sqlstate", None) == "25006":
-            raise DatabaseUnavailable(f"The database connection was lost: {error.orig}") from error
+        if error.connection_invalidated or state == "25006":
+            raise DatabaseUnavailable(f"The database connection was lost: {_line_of(error.orig)}") from error
         raise
+
+
+def _line_of(error: object) -> str:
+    """A vendor's words as one short line; PostgreSQL's have one for each address that it tried."""
+    line = " ".join(str(error).split()).rstrip(".")
+    line = line.partition(" Is the server running")[0].partition(" Multiple connection attempts failed")[0]
+    return line if len(line) <= _LINE_CHARS else f"{line[:_LINE_CHARS]} ..."
+
+
+def _require_unicode(engine: Engine) -> None:
+    """Refuse a database that cannot hold every name and description."""
+
+    @event.listens_for(engine, "connect")
+    def _on_connect(connection: Any, _record: Any) -> None:
+        encoding = connection.info.parameter_status("server_encoding")
+        if encoding not in (None, "UTF8"):
+            connection.close()
+            raise DatabaseUnusable(
+                f"The PostgreSQL database has the encoding {encoding}, and texts here are Unicode. Create another one "
+                "with ENCODING 'UTF8' TEMPLATE template0, and name it in MISC_DATABASE_URL."
+            )
 
 
 def _ping_after_idling(engine: Engine) -> None:

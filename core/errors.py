@@ -141,6 +141,18 @@ class DatabaseNotMigrated(ServiceError):
     code = "database_not_migrated"
 
 
+class DatabaseNewer(ServiceError):
+    """The tables are those of a newer version, or of another program."""
+
+    code = "database_newer"
+
+
+class DatabaseUnusable(ServiceError):
+    """The database answers but cannot be worked with: its encoding, its rights, or it is none."""
+
+    code = "database_unusable"
+
+
 class SettingsInvalid(ServiceError):
     """A setting is missing or contradicts another one."""
 

@@ -15,7 +15,7 @@ import redis
 import redis.asyncio
 
 from core.background import MicroBatcher
-from core.broker import client_url, connect_redis
+from core.broker import connect_redis
 from core.logging import get_logger
 from core.settings import BrokerSettings
 
@@ -93,7 +93,7 @@ class EventReader:
 
     def __init__(self, settings: BrokerSettings) -> None:
         pool = redis.asyncio.BlockingConnectionPool.from_url(
-            client_url(settings),
+            settings.address.redis_py,
             decode_responses=True,
             socket_connect_timeout=5,
             max_connections=_READER_CONNECTIONS,

@@ -17,8 +17,15 @@ _ESTABLISHED = "01"
 
 def api_answers(port: int) -> bool:
     """Whether the API on this port of loopback says that it is alive."""
-    with urllib.request.urlopen(f"http://127.0.0.1:{port}/healthz", timeout=_TIMEOUT_SECONDS) as answer:
+    # Without the proxy that the environment may name for the world outside.
+    direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    with direct.open(f"http://127.0.0.1:{port}/healthz", timeout=_TIMEOUT_SECONDS) as answer:
         return bool(answer.status == 200)
+
+
+def port_of(value: str | None) -> int:
+    """The API's port; Kubernetes may set the variable to an address, which the API ignores too."""
+    return int(value) if value and "://" not in value else 8000
 
 
 def holds_connection(url: str, tables: tuple[Path, ...] = (Path("/proc/net/tcp"), Path("/proc/net/tcp6"))) -> bool:
@@ -50,7 +57,7 @@ def main(kind: str) -> int:
     """Return 0 for healthy and 1 for not, with a reason on stderr."""
     try:
         if kind == "api":
-            is_healthy = api_answers(int(os.environ.get("MISC_API_PORT") or 8000))
+            is_healthy = api_answers(port_of(os.environ.get("MISC_API_PORT")))
         else:
             is_healthy = holds_connection(os.environ["MISC_BROKER_URL"])
     except (OSError, KeyError, ValueError) as error:

@@ -6,19 +6,23 @@ from alembic import command
 from alembic.config import Config
 from sqlalchemy import text
 
-from core.database import Database
+from core.database import Database, check_known, revision_of
 from core.settings import DatabaseSettings
 
 _LOCK = 0x4D495343  # "MISC": the advisory lock that lets one PostgreSQL migration run at a time
 
 
 def upgrade(settings: DatabaseSettings) -> None:
-    """Bring the schema to the newest revision."""
+    """Bring the schema to the newest revision; raises DatabaseNewer, DatabaseUnusable and DatabaseUnavailable."""
     database = Database(settings)
     try:
-        with database.engine.begin() as connection:
+        with database.connection() as connection:
             if connection.dialect.name == "postgresql":
+                # It ends with the transaction, so it holds behind a pool that hands connections on.
                 connection.execute(text(f"SELECT pg_advisory_xact_lock({_LOCK})"))
+            revision = revision_of(connection)
+            if revision is not None:
+                check_known(revision)
             config = _config()
             config.attributes["connection"] = connection
             command.upgrade(config, "head")
@@ -30,7 +34,7 @@ def new_revision(settings: DatabaseSettings, subject: str) -> None:
     """Write a revision from the difference between the tables and the configured database."""
     database = Database(settings)
     try:
-        with database.engine.begin() as connection:
+        with database.connection() as connection:
             config = _config()
             config.attributes["connection"] = connection
             command.revision(config, message=subject, autogenerate=True)
@@ -40,6 +44,7 @@ def new_revision(settings: DatabaseSettings, subject: str) -> None:
 
 def _config() -> Config:
     config = Config()
-    config.set_main_option("script_location", str(Path(__file__).parent))
+    # Alembic reads its settings as an ini file, where a percent sign begins a reference.
+    config.set_main_option("script_location", str(Path(__file__).parent).replace("%", "%%"))
     config.set_main_option("file_template", "%%(year)d%%(month).2d%%(day).2d_%%(slug)s")
     return config

@@ -1,10 +1,11 @@
 """What a handler is given, and what it gives back."""
 
+import contextlib
 import hashlib
+import os
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -16,13 +17,15 @@ from core.events import EventLog
 from core.jobs import transitions
 from core.jobs.lease import LeasedJob
 from core.storage import Storage
-from core.temp_files import FETCHED
+from core.temp_files import FETCHED, space_errors
 
 Record = Callable[[Session], dict[str, float]]
 """Writes the result in the job's last transaction, and returns the seconds that each stage took."""
 
 _CHECK_SECONDS = 0.01
 """Steps that follow each other faster than this are not worth a query each."""
+
+_NO_ROOM = "The worker's temporary folder has no room; make some, or set MISC_TEMP_PATH."
 
 _EVENT_SECONDS = 0.25
 """Watchers see at most four progress events a second; the lease keeper writes to the database once a second."""
@@ -66,7 +69,7 @@ class WorkContext:
         if not self._job.must_stop and now - self._last_check >= _CHECK_SECONDS:
             self._last_check = now
             # Without a database the job goes on: the lease keeper logs the outage and knows when to give up.
-            with suppress(DatabaseUnavailable):
+            with contextlib.suppress(DatabaseUnavailable):
                 self._job.cancel_requested |= transitions.is_cancel_requested(self.database, self.claim)
         return self._job.must_stop
 
@@ -83,16 +86,22 @@ Handler = Callable[[WorkContext], Record | None]
 """Does the job; returns None when there is no result to record. Raises JobDeferred for a job that has to wait."""
 
 
-@contextmanager
+@contextlib.contextmanager
 def temporary_copy(storage: Storage, key: str, sha256: str | None) -> Iterator[Path]:
-    """An object as a file that is removed with the block; raises ObjectCorrupt when it has another digest."""
-    with tempfile.NamedTemporaryFile(prefix=FETCHED, suffix=Path(key).suffix) as file:
-        with storage.open(key) as reader:
-            digest = hashlib.sha256()
+    """An object as a file that is removed with the block; raises ObjectCorrupt when it has another digest, and
+    SpaceExhausted when the temporary folder has no room for it."""
+    digest = hashlib.sha256()
+    with space_errors(_NO_ROOM):
+        descriptor, name = tempfile.mkstemp(prefix=FETCHED, suffix=Path(key).suffix)
+        os.close(descriptor)
+    path = Path(name)
+    try:
+        with space_errors(_NO_ROOM), path.open("wb") as file, storage.open(key) as reader:
             for chunk in reader:
                 digest.update(chunk)
                 file.write(chunk)
-        file.flush()
         if sha256 is not None and digest.hexdigest() != sha256:
             raise ObjectCorrupt(f"The object {key} is not what was stored: its SHA-256 differs. Upload it again.")
-        yield Path(file.name)
+        yield path
+    finally:
+        path.unlink(missing_ok=True)

@@ -24,10 +24,11 @@ from core.settings import (
     LogSettings,
     NetworkSettings,
     ProfileSettings,
+    TempSettings,
     WorkerSettings,
     load,
 )
-from core.temp_files import FETCHED, remove_stale_temp_files
+from core.temp_files import FETCHED, remove_stale_temp_files, use_temp_folder
 from models.base import new_id
 from workers.handlers import Handlers
 from workers.runner import Runner
@@ -45,6 +46,7 @@ def run_worker(queues: list[str], concurrency: int | None = None) -> int:
     settings = load(WorkerSettings)
     broker_settings = load(BrokerSettings)
     configure_logging(load(LogSettings), f"worker-{queues[0]}")
+    use_temp_folder(load(TempSettings))
     # A receiver of this signal keeps Celery from setting up logging its own way.
     signals.setup_logging.connect(lambda **_: None, weak=False)
     # Messages carry an id as JSON and are never unpickled, which is what Celery warns of; containers run as root.

@@ -89,7 +89,7 @@ def _fetched(
     client: "Client", image: dict[str, Any] | str, out: Path, order: dict[str, Any] | None, *, may_skip: bool
 ) -> dict[str, Any]:
     """Fetch one image; an error becomes part of the result."""
-    from cli.server.client import ClientError
+    from cli.server.client import ClientError, path_of
 
     image_id = image if isinstance(image, str) else image["id"]
     result = {"image": image_id, "output": None, "bytes": None, "reconstruction": None, "skipped": False, "error": None}
@@ -100,10 +100,10 @@ def _fetched(
         if may_skip and _is_there(target, row if order is None else None):
             result |= {"bytes": target.stat().st_size, "skipped": True}
         elif order is None:
-            result["bytes"] = client.download(f"/v1/images/{image_id}/bitstream", target)
+            result["bytes"] = client.download(path_of("images", image_id, "bitstream"), target)
         else:
-            result["reconstruction"] = _painted(client, image_id, order)
-            result["bytes"] = client.download(f"/v1/reconstructions/{result['reconstruction']}/content", target)
+            result["reconstruction"] = reconstruction_id = _painted(client, image_id, order)
+            result["bytes"] = client.download(path_of("reconstructions", reconstruction_id, "content"), target)
     except ClientError as error:
         result["error"] = {"code": error.code, "message": str(error)}
     except OSError as error:

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from cli.errors import FAILED
+from cli.errors import FAILED, fail_usage
 from cli.local.paths import data_folder
 from cli.output import say
 
@@ -48,19 +48,22 @@ def up(
     from cli.up.stack import EmbeddedStack, StackError
 
     started = time.monotonic()
-    stack = EmbeddedStack(
-        data or data_folder(),
-        port,
-        encode_workers=encode_workers,
-        decode_workers=decode_workers,
-        on_event=lambda event, name: say(f"misc: {name} ended and was {event}; its log is {stack.logs / name}.log"),
-    )
+    try:
+        stack = EmbeddedStack(
+            data or data_folder(),
+            port,
+            encode_workers=encode_workers,
+            decode_workers=decode_workers,
+            on_event=lambda event, name: say(f"misc: {name} ended and was {event}; its log is {stack.logs / name}.log"),
+        )
+    except StackError as error:
+        raise fail_usage(str(error)) from None
     stop = catch_signals(stack)
     try:
         try:
             stack.start()
             patience = _READY_WITH_NETWORKS_SECONDS if takes_minutes_to_load() else READY_SECONDS
-            stack.wait_ready(patience, interrupted=stop.is_set)
+            stack.wait_ready(patience, interrupted=stop.is_set, on_wait=lambda line: say(f"misc: {line}"))
             if not stop.is_set():
                 _say_where(stack.base_url, stack.data, stack.logs, time.monotonic() - started)
             stop.wait()

@@ -31,7 +31,7 @@ from core.describing.llm_batches import BatchItem
 from core.describing.rate_limit import LocalRateLimiter
 from core.errors import ObjectNotFound
 from core.logging import log_errors_only
-from core.settings import DatabaseSettings, LMMSettings
+from core.settings import DatabaseSettings, LMMSettings, sqlite_url
 from migrations.upgrade import upgrade
 from models.llm_batch import LLMBatch
 
@@ -168,7 +168,7 @@ def _open_database(folder: Path, earlier: Path | None) -> Iterator[Database]:
         for name in _DATABASE_FILES:
             if (earlier / name).exists():
                 (earlier / name).replace(folder / name)
-    settings = DatabaseSettings(url=f"sqlite:///{folder / 'descriptions.db'}")
+    settings = DatabaseSettings(url=sqlite_url(folder / "descriptions.db"))
     upgrade(settings)
     database = Database(settings)
     try:

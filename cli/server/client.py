@@ -11,10 +11,12 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
+from urllib.parse import quote, urlsplit
 
 import httpx
 
 from codec.atomic_files import replacing
+from codec.loopback import is_loopback
 
 DEFAULT_SERVER = "http://127.0.0.1:8000"
 
@@ -65,13 +67,23 @@ class Client:
     def __init__(self, server: str | None = None, key: str | None = None, timeout_seconds: float = 60.0) -> None:
         """`server` falls back to MISC_SERVER, `key` to MISC_API_KEY."""
         self.server = (server or os.environ.get("MISC_SERVER") or DEFAULT_SERVER).rstrip("/")
-        if not self.server.startswith(("http://", "https://")):
-            raise ClientError(
-                "server_invalid", f"{self.server!r} is no address of a server; it begins with http:// or https://."
-            )
         key = key or os.environ.get("MISC_API_KEY")
         headers = {"Authorization": f"Bearer {key}"} if key else {}
-        self._http = httpx.Client(base_url=self.server, headers=headers, timeout=timeout_seconds)
+        _check_address(self.server)
+        try:
+            self._http = httpx.Client(
+                base_url=self.server,
+                headers=headers,
+                timeout=timeout_seconds,
+                # A transport of its own takes no proxy from the environment.
+                transport=httpx.HTTPTransport() if is_loopback(self.server) else None,
+            )
+        except (ImportError, ValueError, httpx.InvalidURL) as error:
+            raise ClientError(
+                "proxy_invalid",
+                f"The proxy of HTTP_PROXY, HTTPS_PROXY or ALL_PROXY cannot be used ({error}). Correct the variable, or "
+                "name this server in NO_PROXY.",
+            ) from None
 
     def __enter__(self) -> Self:
         """Use it in a block."""
@@ -81,12 +93,13 @@ class Client:
         """Give the connections back."""
         self._http.close()
 
-    def is_ready(self) -> bool:
-        """One look at /readyz, without retries."""
+    def why_not_ready(self) -> str | None:
+        """One look at /readyz, without retries: None when it is, else what it lacks."""
         try:
-            return self._http.get("/readyz", timeout=5).status_code == 200
-        except httpx.TransportError:
-            return False
+            answer = self._http.get("/readyz", timeout=5)
+        except httpx.TransportError as error:
+            return f"it does not answer ({str(error) or type(error).__name__})"
+        return None if answer.status_code == 200 else f"{answer.status_code} {' '.join(answer.text.split())[:200]}"
 
     def get(self, path: str, *, any_status: bool = False, **query: Any) -> httpx.Response:
         """GET with retries; raises ClientError unless `any_status`."""
@@ -111,7 +124,7 @@ class Client:
 
     def image(self, image_id: str) -> dict[str, Any]:
         """One image."""
-        return dict(self.get(f"/v1/images/{image_id}").json())
+        return dict(self.get(path_of("images", image_id)).json())
 
     def images(self, **filters: str | None) -> Iterator[dict[str, Any]]:
         """All images, newest first, over as many pages as there are."""
@@ -122,12 +135,12 @@ class Client:
 
         May be repeated: the same options give the reconstruction that is there or on its way.
         """
-        path = f"/v1/images/{image_id}/reconstructions"
+        path = path_of("images", image_id, "reconstructions")
         return dict(self._send(lambda: self._http.post(path, json=dict(options)), may_repeat=True).json())
 
     def reconstruction(self, reconstruction_id: str) -> dict[str, Any]:
         """One reconstruction."""
-        return dict(self.get(f"/v1/reconstructions/{reconstruction_id}").json())
+        return dict(self.get(path_of("reconstructions", reconstruction_id)).json())
 
     def download(self, path: str, target: Path) -> int:
         """Fetch a stream or a picture into a file, whole or not at all; returns its bytes."""
@@ -157,11 +170,11 @@ class Client:
 
     def batch(self, batch_id: str) -> dict[str, Any]:
         """One group, with its counts."""
-        return dict(self.get(f"/v1/batches/{batch_id}").json())
+        return dict(self.get(path_of("batches", batch_id)).json())
 
     def job(self, job_id: str) -> dict[str, Any]:
         """One job."""
-        return dict(self.get(f"/v1/jobs/{job_id}").json())
+        return dict(self.get(path_of("jobs", job_id)).json())
 
     def jobs(self, **filters: str | None) -> Iterator[dict[str, Any]]:
         """All jobs, newest first."""
@@ -169,7 +182,8 @@ class Client:
 
     def cancel(self, job_id: str) -> dict[str, Any]:
         """Cancel a job; one that has ended stays as it is."""
-        return dict(self._send(lambda: self._http.post(f"/v1/jobs/{job_id}/cancel"), may_repeat=True).json())
+        path = path_of("jobs", job_id, "cancel")
+        return dict(self._send(lambda: self._http.post(path), may_repeat=True).json())
 
     def submit_probe(self, queue: str) -> str:
         """Send a job that does nothing through a queue; returns its id."""
@@ -234,6 +248,25 @@ class Client:
             time.sleep(wait)
             wait = min(wait * 2, _LAST_WAIT_SECONDS)
         raise AssertionError("the last attempt returns or raises")
+
+
+def path_of(*names: str) -> str:
+    """The path of something in the interface, whatever characters the names have that a caller gave."""
+    return "/v1/" + "/".join(quote(name, safe="", errors="replace") for name in names)
+
+
+def _check_address(server: str) -> None:
+    """Raise ClientError unless this is the address of a server, with or without a path below which it is."""
+    try:
+        parts = urlsplit(server)
+        is_one = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        is_one = False
+    if not is_one or parts.query or parts.fragment or "?" in server or "#" in server:
+        raise ClientError(
+            "server_invalid",
+            f"{server!r} is no address of a server; it looks like http://127.0.0.1:8000 or https://host/path.",
+        )
 
 
 def _problem_of(response: httpx.Response) -> ClientError:

@@ -11,10 +11,14 @@ import time
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from cli.server.client import FINAL_STATES, Client
 from cli.up.supervisor import Child, Supervisor, last_lines
+from core.redis_url import socket_url
+
+if TYPE_CHECKING:
+    from core.settings import SettingsT
 
 _SOCKET_PATH_LIMIT_BYTES = 100
 """The kernel takes 108 bytes of socket path on Linux and 104 on macOS."""
@@ -28,6 +32,8 @@ _CONSUMES = {"encode": ("encode", "maintenance"), "decode": ("decode",)}
 
 _DATA_MODE = 0o700
 """Of the data folder: pictures and descriptions are for who runs the service."""
+
+_TELL_SECONDS = 10.0
 
 _HOPELESS_DEATHS = 3
 """A child that ended this often before it was ready once will not become ready by being started again."""
@@ -71,6 +77,7 @@ class EmbeddedStack:
         """`port` 0 takes a free one. `environment` replaces this process's own; `on_event` is told
         ("restarted", name) when a part had to be started again."""
         self.data = data.resolve()
+        _check_name(self.data)
         self._workers = {"encode": encode_workers, "decode": decode_workers}
         self._outside = dict(os.environ if environment is None else environment)
         self._wanted_port = port
@@ -115,6 +122,7 @@ class EmbeddedStack:
             self.port = _choose_port(self._outside.get("MISC_API_HOST", "127.0.0.1"), self._wanted_port)
             self.environment = self._make_environment()
             check_settings(self.environment)
+            self._check_outside()
             self.supervisor = Supervisor(
                 on_event=lambda event, child: self._on_event(event, child.name), keep_open=[self._held_lock]
             )
@@ -138,20 +146,29 @@ class EmbeddedStack:
         self._add(name, [sys.executable, "-m", "workers", *_CONSUMES[kind]])
         return name
 
-    def wait_ready(self, timeout_seconds: float = 120.0, *, interrupted: Callable[[], bool] = lambda: False) -> None:
+    def wait_ready(
+        self,
+        timeout_seconds: float = 120.0,
+        *,
+        interrupted: Callable[[], bool] = lambda: False,
+        on_wait: Callable[[str], None] = lambda _line: None,
+    ) -> None:
         """Return when the API says that it is ready and every queue is seen to be consumed.
 
         A queue is when it has carried a probe job to its end, or when a job that waited before the probe was begun.
 
-        Returns early when `interrupted` says so. Raises StackError, with the end of the log of whatever is to blame,
-        after `timeout_seconds` or as soon as waiting is hopeless.
+        Returns early when `interrupted` says so. `on_wait` is told every ten seconds what is waited for. Raises
+        StackError, with the end of the log of whatever is to blame, after `timeout_seconds` or as soon as waiting is
+        hopeless.
         """
         deadline = time.monotonic() + timeout_seconds
+        patience = _Patience(on_wait)
         with self.client() as client:
-            while not client.is_ready():
+            while (lack := client.why_not_ready()) is not None:
                 if interrupted():
                     return
-                self._check_children(deadline, "api", "The API did not become ready")
+                self._check_children(deadline, "api", f"The API did not become ready: {lack}")
+                patience.tell(f"waiting for the API, {lack}")
                 time.sleep(0.05)
             began = datetime.now(UTC)
             waiting = {client.submit_probe(queue): queue for queue in QUEUES}
@@ -170,6 +187,7 @@ class EmbeddedStack:
                         return
                     worker = "decode" if queue == "decode" else "encode"
                     self._check_children(deadline, worker, f"No worker finished the probe job of the queue {queue!r}")
+                    patience.tell(f"waiting for a worker of the queue {queue!r}")
                     time.sleep(0.05)
 
     def client(self) -> Client:
@@ -225,9 +243,12 @@ class EmbeddedStack:
         self._lock_fd = lock_fd
 
     def _make_environment(self) -> dict[str, str]:
-        environment = dict(self._outside)
+        from core.settings import sqlite_url
+
+        # Compose files set what they leave out to nothing, which means the same as not setting it.
+        environment = {name: value for name, value in self._outside.items() if value or not name.startswith("MISC_")}
         defaults = {
-            "MISC_DATABASE_URL": f"sqlite:///{self.data / 'misc.db'}",
+            "MISC_DATABASE_URL": sqlite_url(self.data / "misc.db"),
             "MISC_STORAGE_PATH": str(self.data / "objects"),
             "MISC_API_HOST": "127.0.0.1",
             "MISC_LOG_FORMAT": "json",
@@ -242,6 +263,30 @@ class EmbeddedStack:
         environment["MISC_API_PORT"] = str(self.port)
         return environment
 
+    def _check_outside(self) -> None:
+        """Refuse parts elsewhere that do not answer now, before anything is started that would wait for them."""
+        from core.broker import Broker
+        from core.errors import ServiceError
+        from core.settings import BrokerSettings, StorageBackend, StorageSettings
+        from core.storage import open_storage
+
+        if self.environment.get("MISC_BROKER_URL"):
+            broker = Broker(_read(BrokerSettings, self.environment))
+            try:
+                broker.check()
+            except ServiceError as error:
+                raise StackError(f"{error}. Start that Redis, or correct or unset MISC_BROKER_URL.") from error
+            finally:
+                broker.close()
+        settings = _read(StorageSettings, self.environment)
+        if settings.backend is not StorageBackend.LOCAL:
+            try:
+                storage = open_storage(settings)
+                storage.check()
+                storage.close()
+            except (ServiceError, ValueError) as error:
+                raise StackError(f"The store of MISC_STORAGE_ENDPOINT_URL cannot be used: {error}.") from error
+
     def _start_redis(self) -> Path | None:
         if self.environment.get("MISC_BROKER_URL"):
             return None
@@ -252,7 +297,7 @@ class EmbeddedStack:
         folder.mkdir(mode=0o700, exist_ok=True)
         path = folder / "redis.sock"
         path.unlink(missing_ok=True)
-        self.environment["MISC_BROKER_URL"] = f"redis+socket://{path}"
+        self.environment["MISC_BROKER_URL"] = socket_url(path)
         # Redis holds wake-ups and news only, and what it loses is sent again from the database: nothing is written.
         options = {
             "--port": "0", "--unixsocket": str(path), "--unixsocketperm": "700", "--dir": str(folder),
@@ -268,19 +313,16 @@ class EmbeddedStack:
             time.sleep(0.02)
 
     def _migrate(self) -> None:
-        from sqlalchemy.exc import SQLAlchemyError
-
         from core.errors import ServiceError
         from core.settings import DatabaseSettings
         from migrations.upgrade import upgrade
 
-        url = self.environment["MISC_DATABASE_URL"]
         others = os.umask(0o077)
         try:
-            upgrade(DatabaseSettings(url=url))
-        except (ServiceError, SQLAlchemyError) as error:
+            upgrade(_read(DatabaseSettings, self.environment))
+        except (ServiceError, OSError) as error:
             raise StackError(
-                f"The database could not be brought up to date: {str(error).splitlines()[0]} "
+                f"The database could not be brought up to date: {error} "
                 "Check MISC_DATABASE_URL, or that the data folder can be written to."
             ) from error
         finally:
@@ -304,6 +346,30 @@ class EmbeddedStack:
         )
 
 
+def _check_name(data: Path) -> None:
+    """Raise StackError for a folder that no address of a database can name."""
+    try:
+        str(data).encode()
+    except UnicodeEncodeError:
+        raise StackError(
+            f"The name of the data folder {os.fsencode(data)!r} is not UTF-8; name another with --data."
+        ) from None
+
+
+class _Patience:
+    """Says now and then what is waited for, so that no start is silent for long."""
+
+    def __init__(self, tell: Callable[[str], None]) -> None:
+        self._tell = tell
+        self._began = self._last = time.monotonic()
+
+    def tell(self, line: str) -> None:
+        now = time.monotonic()
+        if now - self._last >= _TELL_SECONDS:
+            self._last = now
+            self._tell(f"{line} ({now - self._began:.0f} s)")
+
+
 def _is_busy(client: Client, queue: str, since: datetime) -> bool:
     """True when a job of this queue was begun since then; after a restart a probe may wait behind many."""
     # The encode worker of this stack does the housekeeping too, so a busy one keeps both queues waiting.
@@ -313,16 +379,28 @@ def _is_busy(client: Client, queue: str, since: datetime) -> bool:
 
 def check_settings(environment: Mapping[str, str]) -> None:
     """Refuse settings that no child could read; raises StackError that names every wrong variable."""
+    from core.errors import SettingsInvalid
+    from core.settings import ALL_SETTINGS
+
+    faults = []
+    for kind in ALL_SETTINGS:
+        try:
+            _read(kind, environment)
+        except SettingsInvalid as error:
+            faults.append(str(error))
+    if faults:
+        raise StackError(f"Settings that cannot be used: {'; '.join(faults)}. Correct these variables or unset them.")
+
+
+def _read(kind: "type[SettingsT]", environment: Mapping[str, str]) -> "SettingsT":
+    """The settings that a child reads in its environment, not this process's own."""
     from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSettingsSource
 
-    from core.errors import SettingsInvalid
-    from core.settings import ALL_SETTINGS, load
+    from core.settings import load
 
     given = {name.lower(): value for name, value in environment.items()}
 
     class _Given(BaseSettings):
-        """Reads the children's environment in place of this process's own."""
-
         @classmethod
         def settings_customise_sources(
             cls, settings_cls: type[BaseSettings], *_: PydanticBaseSettingsSource, **__: PydanticBaseSettingsSource
@@ -331,14 +409,7 @@ def check_settings(environment: Mapping[str, str]) -> None:
             source.env_vars = given
             return (source,)
 
-    faults = []
-    for kind in ALL_SETTINGS:
-        try:
-            load(type(kind.__name__, (_Given, kind), {}))
-        except SettingsInvalid as error:
-            faults.append(str(error))
-    if faults:
-        raise StackError(f"Settings that cannot be used: {'; '.join(faults)}. Correct these variables or unset them.")
+    return load(type(kind.__name__, (_Given, kind), {}))
 
 
 def redis_binary() -> Path:

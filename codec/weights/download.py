@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from codec.errors import WeightsError
+from codec.loopback import LOOPBACK_HOSTS
 from codec.weights.digest import CHUNK_BYTES, FREE_RESERVE_BYTES
 
 if TYPE_CHECKING:
@@ -123,10 +124,17 @@ class Downloader:
         import httpx
 
         if self._client is None:
-            self._client = httpx.Client(
-                follow_redirects=True, max_redirects=_MAX_REDIRECTS, timeout=self._timeout_seconds,
-                headers={"Accept-Encoding": "identity", "User-Agent": "misc-archive"},
-            )  # fmt: skip
+            try:
+                self._client = httpx.Client(
+                    follow_redirects=True, max_redirects=_MAX_REDIRECTS, timeout=self._timeout_seconds,
+                    headers={"Accept-Encoding": "identity", "User-Agent": "misc-archive"},
+                    # Without a proxy for mirrors on this machine.
+                    mounts=dict.fromkeys(LOOPBACK_HOSTS),
+                )  # fmt: skip
+            except (ImportError, ValueError, httpx.InvalidURL) as error:
+                raise SourceFailed(
+                    f"the proxy of HTTP_PROXY, HTTPS_PROXY or ALL_PROXY cannot be used ({error})"
+                ) from None
         try:
             with self._client.stream("GET", url, headers=part.range_headers()) as answer:
                 total = _read_head(answer, part, expected)

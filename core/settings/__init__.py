@@ -1,6 +1,6 @@
 """Settings from `MISC_*` environment variables, one small class a concern. Nothing is read at import time."""
 
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from pydantic import ValidationError
 from pydantic_settings import BaseSettings
@@ -8,11 +8,12 @@ from pydantic_settings import BaseSettings
 from core.errors import SettingsInvalid
 from core.settings.api import APISettings
 from core.settings.broker import BrokerSettings
-from core.settings.database import DatabaseSettings
+from core.settings.database import DatabaseSettings, sqlite_url
 from core.settings.llm import LMMSettings, SpendingPeriod
 from core.settings.log import LogSettings
 from core.settings.network import NetworkSettings, ProfileSettings, WeightsSettings
 from core.settings.storage import StorageBackend, StorageSettings
+from core.settings.temp import TempSettings
 from core.settings.worker import WorkerSettings
 
 __all__ = [
@@ -27,10 +28,15 @@ __all__ = [
     "SpendingPeriod",
     "StorageBackend",
     "StorageSettings",
+    "TempSettings",
     "WeightsSettings",
     "WorkerSettings",
     "load",
+    "sqlite_url",
 ]
+
+if TYPE_CHECKING:
+    from pydantic_core import ErrorDetails
 
 SettingsT = TypeVar("SettingsT", bound=BaseSettings)
 
@@ -41,14 +47,21 @@ def load(kind: type[SettingsT]) -> SettingsT:
         return kind()
     except ValidationError as error:
         prefix = kind.model_config["env_prefix"]
-        faults = (f"{prefix}{'_'.join(map(str, fault['loc'])).upper()}: {fault['msg']}" for fault in error.errors())
-        raise SettingsInvalid("; ".join(faults)) from None
+        raise SettingsInvalid("; ".join(_sentence_of(prefix, fault) for fault in error.errors())) from None
+
+
+def _sentence_of(prefix: str, fault: "ErrorDetails") -> str:
+    """What is wrong with one variable. Its value is left out, since it may hold a password."""
+    reason = fault["msg"].removeprefix("Value error, ")
+    # A contradiction between several variables names them itself.
+    return f"{prefix}{'_'.join(map(str, fault['loc'])).upper()}: {reason}" if fault["loc"] else reason
 
 
 ALL_SETTINGS: tuple[type[BaseSettings], ...] = (
     DatabaseSettings,
     BrokerSettings,
     StorageSettings,
+    TempSettings,
     APISettings,
     WorkerSettings,
     LMMSettings,

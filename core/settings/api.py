@@ -1,5 +1,6 @@
 """Settings of the HTTP process."""
 
+import re
 from datetime import timedelta
 from typing import Annotated
 
@@ -10,6 +11,10 @@ from core.settings.duration import Duration
 
 _MIB = 1024 * 1024
 
+_DEFAULT_PORT = 8000
+
+_ROOT_PATH = re.compile(r"(?:/[A-Za-z0-9._~-]+)*")
+
 
 class APISettings(BaseSettings):
     """The HTTP process."""
@@ -17,7 +22,12 @@ class APISettings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix="MISC_API_")
 
     host: str = Field("127.0.0.1", description="Address to listen on; anything but loopback needs keys")
-    port: int = Field(8000, ge=0, le=65535, description="Port to listen on")
+    port: int = Field(_DEFAULT_PORT, ge=0, le=65535, description="Port to listen on")
+    root_path: str = Field(
+        "",
+        description="Path below which callers reach the service, as /misc, where a proxy in front takes it off or not; "
+        "empty for none",
+    )
     keys: Annotated[tuple[SecretStr, ...], NoDecode] = Field(
         (), description="Comma-separated bearer keys; none means loopback only"
     )
@@ -37,6 +47,21 @@ class APISettings(BaseSettings):
         description="How often an event stream checks the database in case an event was lost",
     )
     idempotency_lifetime: Duration = Field(timedelta(hours=24), description="How long answers are kept for replay")
+
+    @field_validator("port", mode="before")
+    @classmethod
+    def _address_of_a_service_is_unset(cls, value: object) -> object:
+        """Kubernetes sets MISC_API_PORT=tcp://10.0.0.1:8000 in every pod beside a service that is called misc-api."""
+        is_injected = isinstance(value, str) and (value == "" or value.startswith(("tcp://", "udp://", "sctp://")))
+        return _DEFAULT_PORT if is_injected else value
+
+    @field_validator("root_path")
+    @classmethod
+    def _path_of_plain_names(cls, value: str) -> str:
+        path = value.rstrip("/")
+        if not _ROOT_PATH.fullmatch(path):
+            raise ValueError("it is a path such as /misc, of letters, digits and . _ ~ -")
+        return path
 
     @field_validator("keys", mode="before")
     @classmethod

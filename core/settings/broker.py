@@ -2,18 +2,42 @@
 
 from datetime import timedelta
 
-from pydantic import Field
+from pydantic import Field, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from core.redis_url import RedisURL
 from core.settings.duration import Duration
+
+_DEFAULT_URL = "redis://localhost:6379/0"
 
 
 class BrokerSettings(BaseSettings):
-    """Redis: wake-ups for workers and events for watchers. Holds nothing that cannot be lost."""
+    """Redis or Valkey: wake-ups for workers and events for watchers. Holds nothing that cannot be lost."""
 
     model_config = SettingsConfigDict(env_prefix="MISC_BROKER_")
 
-    url: str = Field("redis://localhost:6379/0", description="redis://, rediss:// or redis+socket:// URL")
+    url: str = Field(
+        _DEFAULT_URL,
+        repr=False,
+        description="redis://, rediss:// (TLS, verified; ?ssl_ca_certs=FILE for an authority of your own) or "
+        "redis+socket:// URL; valkey:// and valkeys:// do as well",
+    )
     visibility_timeout: Duration = Field(
         timedelta(hours=6), description="Longer than the longest job; the same in every process"
     )
+
+    @field_validator("url", mode="before")
+    @classmethod
+    def _empty_is_unset(cls, value: object) -> object:
+        return _DEFAULT_URL if value == "" else value
+
+    @field_validator("url")
+    @classmethod
+    def _has_to_be_understood(cls, value: str) -> str:
+        RedisURL.parse(value)
+        return value
+
+    @property
+    def address(self) -> RedisURL:
+        """The URL, parsed."""
+        return RedisURL.parse(self.url)

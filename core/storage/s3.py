@@ -10,7 +10,7 @@ import re
 import threading
 import time
 from collections.abc import Iterator
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from http import HTTPStatus
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
@@ -22,6 +22,7 @@ import urllib3.exceptions
 from botocore.config import Config
 from botocore.parsers import ResponseParserError
 
+from codec.loopback import is_loopback
 from core.errors import ObjectCorrupt, ObjectNotFound, StorageDenied, StorageUnavailable
 from core.settings import StorageSettings
 from core.storage import CHUNK_BYTES, ObjectInfo, ObjectReader
@@ -46,7 +47,11 @@ _POOL_CONNECTIONS = 32
 _WRITE_PROBE_INTERVAL_SECONDS = 60.0
 """Writes cost money where requests are billed; between two of them a check only looks for the bucket."""
 
-_WRITE_PROBE_KEY = "probes/writable"
+_WRITE_PROBE_KEY, _WRITE_PROBE = "probes/writable", b"written by a check of readiness\n"
+
+_CONDITION_REFUSED = {HTTPStatus.BAD_REQUEST, HTTPStatus.METHOD_NOT_ALLOWED, HTTPStatus.NOT_IMPLEMENTED}
+"""What stores without conditional puts answer to one; the same put without the condition tells."""
+
 _LONGEST_URL_SECONDS = 7 * 24 * 3600
 """What version 4 signatures allow."""
 
@@ -132,11 +137,12 @@ class S3Storage:
                         if self._is_kept(key, size_bytes):
                             return
                         raise StorageUnavailable(f"{key} was deleted while it was written; try again") from error
-                    if status != HTTPStatus.NOT_IMPLEMENTED:
+                    if status not in _CONDITION_REFUSED or _code(error) in _DIGEST_CODES:
                         raise
-                    self._conditional_puts = False
         with _body(data) as body, _vendor_errors(key):
             self._client.put_object(**request, Body=body)
+            # Only now is it known that it was the condition that the store refused.
+            self._conditional_puts = self._conditional_puts and replaces
 
     def open(self, key: str, *, start: int | None = None, end: int | None = None) -> ObjectReader:
         """See `Storage.open`."""
@@ -153,11 +159,14 @@ class S3Storage:
         except _RangeBeyondEnd:
             return ObjectReader(self.head(key), iter(()), lambda: None)
         body = answer["Body"]
-        size_bytes = answer["ContentLength"]
-        if "Range" in request and (total := answer.get("ContentRange", "").rpartition("/")[2]).isdigit():
-            size_bytes = int(total)
-        info = _info(key, answer, size_bytes)
-        return ObjectReader(info, _chunks(key, body, answer["ContentLength"]), body.close)
+        size_bytes = sent_bytes = _size_in(key, answer)
+        chunks = _chunks(key, body, sent_bytes)
+        if "Range" in request:
+            if (total := answer.get("ContentRange", "").rpartition("/")[2]).isdigit():
+                size_bytes = int(total)
+            elif _is_whole(answer):
+                chunks = _section(chunks, first, end)
+        return ObjectReader(_info(key, answer, size_bytes), chunks, body.close)
 
     def get(self, key: str, *, max_bytes: int, sha256: str | None = None) -> bytes:
         """See `Storage.get`."""
@@ -169,7 +178,7 @@ class S3Storage:
         name = self._name(key)
         with _vendor_errors(key, absent=True):
             answer = self._client.head_object(Bucket=self._bucket, Key=name)
-        return _info(key, answer, answer["ContentLength"])
+        return _info(key, answer, _size_in(key, answer))
 
     def delete(self, key: str) -> None:
         """See `Storage.delete`."""
@@ -194,7 +203,7 @@ class S3Storage:
                 yield ObjectInfo(
                     key=key,
                     size_bytes=entry["Size"],
-                    modified_at=entry["LastModified"],
+                    modified_at=_moment_in(entry),
                     sha256=digest,
                     etag=entry.get("ETag"),
                 )
@@ -212,7 +221,8 @@ class S3Storage:
             )
 
     def check(self) -> None:
-        """See `Storage.check`. Writes an empty object once a minute and else looks for the bucket; never retries."""
+        """See `Storage.check`. Once a minute writes a small object and reads it back, as jobs do; else looks for
+        the bucket. Never retries."""
         with self._lock:
             is_due = self._written_at is None or time.monotonic() - self._written_at > _WRITE_PROBE_INTERVAL_SECONDS
         with _vendor_errors(f"bucket {self._bucket}", absent=True):
@@ -225,9 +235,15 @@ class S3Storage:
                     ) from error
                 raise
             if is_due:
+                name = self._prefix + _WRITE_PROBE_KEY
                 self._check_client.put_object(
-                    Bucket=self._bucket, Key=self._prefix + _WRITE_PROBE_KEY, Body=b"", ContentType="text/plain"
+                    Bucket=self._bucket, Key=name, Body=_WRITE_PROBE, ContentType="text/plain"
                 )
+                found = self._check_client.get_object(Bucket=self._bucket, Key=name)["Body"].read()
+                if found != _WRITE_PROBE:
+                    raise StorageDenied(
+                        f"bucket {self._bucket}: the store does not give back what it was given; nothing is safe there"
+                    )
                 with self._lock:
                     self._written_at = time.monotonic()
 
@@ -255,6 +271,8 @@ class S3Storage:
                 tcp_keepalive=True,
                 request_checksum_calculation=settings.request_checksum_calculation,
                 response_checksum_validation="when_required",
+                # None is the environment's; a store on this machine is reached without a proxy.
+                proxies={} if endpoint_url and is_loopback(endpoint_url) else None,
                 s3={
                     # Stores behind an address of their own rarely have a name for every bucket.
                     "addressing_style": "path" if endpoint_url else "auto",
@@ -289,7 +307,7 @@ def _vendor_errors(what: str, *, absent: bool = False) -> Iterator[None]:
     try:
         yield
     except botocore.exceptions.ClientError as error:
-        status, code = _status(error), error.response.get("Error", {}).get("Code", "")
+        status, code = _status(error), _code(error)
         answer = f"{what}: the store answered {status} {code}".rstrip()
         if status == HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
             raise _RangeBeyondEnd from error
@@ -312,6 +330,10 @@ def _vendor_errors(what: str, *, absent: bool = False) -> Iterator[None]:
 
 def _status(error: botocore.exceptions.ClientError) -> int:
     return int(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
+
+
+def _code(error: botocore.exceptions.ClientError) -> str:
+    return str(error.response.get("Error", {}).get("Code", ""))
 
 
 def _check_digest(key: str, data: bytes | Path, sha256: str) -> int:
@@ -350,6 +372,35 @@ def _chunks(key: str, body: Any, size_bytes: int) -> Iterator[bytes]:
         raise StorageUnavailable(f"{key}: the store broke off after {read_bytes} of {size_bytes} bytes; try again")
 
 
+def _section(chunks: Iterator[bytes], first: int, end: int | None) -> Iterator[bytes]:
+    """The bytes `[first, end)` of a whole object, from a store that does not know ranges."""
+    at = 0
+    for chunk in chunks:
+        piece = chunk[max(first - at, 0) : None if end is None else max(end - at, 0)]
+        at += len(chunk)
+        if piece:
+            yield piece
+        if end is not None and at >= end:
+            return
+
+
+def _is_whole(answer: Any) -> bool:
+    return bool(answer["ResponseMetadata"]["HTTPStatusCode"] == HTTPStatus.OK)
+
+
+def _size_in(key: str, answer: Any) -> int:
+    size_bytes: int | None = answer.get("ContentLength")
+    if size_bytes is None:
+        raise StorageDenied(f"{key}: the store does not tell the size; something in between takes headers away")
+    return size_bytes
+
+
+def _moment_in(answer: Any) -> datetime:
+    """When the object was written; now, where the store does not tell, since what is new is spared by sweeps."""
+    moment: datetime | None = answer.get("LastModified")
+    return moment or datetime.now(UTC)
+
+
 def _each_page(prefix: str, pages: Any) -> Iterator[Any]:
     iterator = iter(pages)
     while True:
@@ -364,7 +415,7 @@ def _info(key: str, answer: Any, size_bytes: int) -> ObjectInfo:
     return ObjectInfo(
         key=key,
         size_bytes=size_bytes,
-        modified_at=answer["LastModified"],
+        modified_at=_moment_in(answer),
         content_type=answer.get("ContentType"),
         sha256=digest_in(key) or answer.get("Metadata", {}).get("sha256"),
         etag=answer.get("ETag"),

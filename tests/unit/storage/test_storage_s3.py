@@ -3,7 +3,7 @@
 import hashlib
 import io
 from collections.abc import Iterator
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
@@ -12,6 +12,7 @@ import boto3.session
 import botocore.exceptions
 import pytest
 from botocore.awsrequest import AWSRequest, AWSResponse
+from botocore.response import StreamingBody
 from botocore.stub import ANY, Stubber
 from moto import mock_aws
 from pydantic import SecretStr
@@ -60,7 +61,7 @@ def test_list_passes_over_what_is_none_of_ours(simulated_s3: S3Storage) -> None:
 def test_check_writes_at_first_and_then_only_looks(simulated_s3: S3Storage) -> None:
     client = boto3.client("s3", region_name="us-east-1")
     simulated_s3.check()
-    assert client.head_object(Bucket="pictures", Key="archive/one/probes/writable")["ContentLength"] == 0
+    assert client.head_object(Bucket="pictures", Key="archive/one/probes/writable")["ContentLength"] > 0
     client.delete_object(Bucket="pictures", Key="archive/one/probes/writable")
     simulated_s3.check()
     assert "Contents" not in client.list_objects_v2(Bucket="pictures")
@@ -147,12 +148,13 @@ def expected_put(**more: Any) -> dict[str, Any]:
     } | more
 
 
-def test_store_without_conditional_puts_is_asked_once_for_them(scripted: tuple[S3Storage, Stubber]) -> None:
+@pytest.mark.parametrize(("status", "code"), [(501, "NotImplemented"), (400, "InvalidArgument"), (405, "")])
+def test_store_without_conditional_puts_is_asked_once_for_them(
+    scripted: tuple[S3Storage, Stubber], status: int, code: str
+) -> None:
     storage, answers = scripted
     answers.add_client_error("head_object", "404", http_status_code=404)
-    answers.add_client_error(
-        "put_object", "NotImplemented", http_status_code=501, expected_params=expected_put(IfNoneMatch="*")
-    )
+    answers.add_client_error("put_object", code, http_status_code=status, expected_params=expected_put(IfNoneMatch="*"))
     answers.add_response("put_object", {}, expected_put())
     answers.add_client_error("head_object", "404", http_status_code=404)
     answers.add_response("put_object", {}, expected_put())
@@ -160,6 +162,49 @@ def test_store_without_conditional_puts_is_asked_once_for_them(scripted: tuple[S
         storage.put(KEY, DATA, content_type=MISC, sha256=SHA256)
         storage.put(KEY, DATA, content_type=MISC, sha256=SHA256)
         answers.assert_no_pending_responses()
+
+
+def test_store_that_refuses_the_put_itself_keeps_its_conditions(scripted: tuple[S3Storage, Stubber]) -> None:
+    storage, answers = scripted
+    answers.add_client_error("head_object", "404", http_status_code=404)
+    answers.add_client_error("put_object", "InvalidRequest", http_status_code=400)
+    answers.add_client_error("put_object", "InvalidRequest", http_status_code=400, expected_params=expected_put())
+    with answers, pytest.raises(StorageDenied, match="InvalidRequest"):
+        storage.put(KEY, DATA, content_type=MISC, sha256=SHA256)
+    assert storage._conditional_puts
+
+
+@pytest.mark.parametrize(("start", "end"), [(10, 20), (0, 7), (2990, None), (5000, None), (0, 9999), (299, 301)])
+def test_store_that_ignores_ranges_gives_the_bytes_that_were_asked_for(
+    scripted: tuple[S3Storage, Stubber], start: int, end: int | None
+) -> None:
+    storage, answers = scripted
+    whole = {"Body": StreamingBody(io.BytesIO(DATA), len(DATA)), "ContentLength": len(DATA), "ETag": "x"}
+    answers.add_response("get_object", whole | {"ResponseMetadata": {"HTTPStatusCode": 200}})
+    with answers, storage.open(KEY, start=start, end=end) as reader:
+        assert reader.info.size_bytes == len(DATA)
+        assert b"".join(reader) == DATA[start:end]
+
+
+def test_store_that_tells_no_dates_is_read_and_listed_as_new(scripted: tuple[S3Storage, Stubber]) -> None:
+    storage, answers = scripted
+    before = datetime.now(UTC)
+    answers.add_response("head_object", {"ContentLength": 5})
+    answers.add_response("list_objects_v2", {"Contents": [{"Key": f"archive/one/{KEY}", "Size": 5}]})
+    with answers:
+        infos = [storage.head(KEY), *storage.list("bitstreams/")]
+    assert [(info.key, info.size_bytes) for info in infos] == [(KEY, 5), (KEY, 5)]
+    assert all(info.modified_at >= before for info in infos)
+
+
+def test_store_that_gives_back_something_else_is_not_ready(simulated_settings: StorageSettings) -> None:
+    storage = S3Storage(simulated_settings)
+    answers = Stubber(storage._check_client)
+    answers.add_response("head_bucket", {})
+    answers.add_response("put_object", {})
+    answers.add_response("get_object", {"Body": StreamingBody(io.BytesIO(b"<html>"), 6), "ContentLength": 6})
+    with answers, pytest.raises(StorageDenied, match="does not give back"):
+        storage.check()
 
 
 def test_writer_that_lost_the_race_keeps_what_the_winner_stored(

@@ -13,6 +13,7 @@ from codec.encode.describe.lmm.failures import BodyTooLarge, PassingFailure, jud
 from codec.errors import Cancelled, DescriberMisconfigured, DescriptionUnusable
 from codec.interruptible import GLANCE_SECONDS
 from codec.language_model import LMMServer
+from codec.loopback import is_loopback
 
 if TYPE_CHECKING:
     import httpx2
@@ -132,13 +133,23 @@ class Connection:
         import openai
 
         timeout = httpx2.Timeout(self._server.timeout_seconds, connect=_CONNECT_SECONDS)
-        http_client = openai.DefaultAsyncHttpxClient(
-            timeout=timeout,
-            limits=httpx2.Limits(max_connections=_MAX_CONNECTIONS, max_keepalive_connections=64),
-            # A redirect would carry the picture to wherever the server likes.
-            follow_redirects=False,
-            event_hooks={"response": [_bound_body]},
-        )
+        limits = httpx2.Limits(max_connections=_MAX_CONNECTIONS, max_keepalive_connections=64)
+        # A transport of its own takes no proxy from the environment.
+        is_here = is_loopback(self._server.base_url or _OPENAI)
+        try:
+            http_client = openai.DefaultAsyncHttpxClient(
+                timeout=timeout,
+                limits=limits,
+                transport=httpx2.AsyncHTTPTransport(limits=limits) if is_here else None,
+                # A redirect would carry the picture to wherever the server likes.
+                follow_redirects=False,
+                event_hooks={"response": [_bound_body]},
+            )
+        except (ImportError, ValueError, httpx2.InvalidURL) as error:
+            raise DescriberMisconfigured(
+                f"The proxy of HTTP_PROXY, HTTPS_PROXY or ALL_PROXY cannot be used ({error}). Correct the variable, or "
+                "name the language model's server in NO_PROXY."
+            ) from None
         try:
             return openai.AsyncOpenAI(
                 # Named, or the SDK would take the environment's OPENAI_BASE_URL and send pictures and key there.

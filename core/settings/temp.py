@@ -1,0 +1,23 @@
+"""Settings of temporary files."""
+
+from pathlib import Path
+
+from pydantic import Field, field_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+class TempSettings(BaseSettings):
+    """Files that live as long as a request or a job: uploads, and originals that a worker fetched."""
+
+    model_config = SettingsConfigDict(env_prefix="MISC_TEMP_")
+
+    path: Path | None = Field(
+        None,
+        description="Folder of uploads that are being received and of fetched originals; empty for the system's "
+        "(TMPDIR, /tmp). Where it is full, uploads are answered with 507",
+    )
+
+    @field_validator("path", mode="before")
+    @classmethod
+    def _empty_is_unset(cls, value: object) -> object:
+        return None if value == "" else value

@@ -1,0 +1,13 @@
+"""The revisions of the schema that this code knows, oldest first; the last is the one it works with.
+
+Alembic's scripts are the truth (a test compares), but whoever only asks whether a database fits needs no Alembic.
+"""
+
+REVISIONS = (
+    "2ba56a7bf05f",
+    "3bed30fca41c",
+    "7d1c5b0e92a4",
+    "c41f0d7be215",
+    "c41f6ad90b37",
+    "e5b27c9d1f60",
+)

@@ -1,0 +1,82 @@
+"""Variables as the places set them where services run: hosts' database URLs, injected addresses, empty values."""
+
+from pathlib import Path
+
+import pytest
+from sqlalchemy import make_url
+
+from core.errors import SettingsInvalid
+from core.settings import APISettings, DatabaseSettings, TempSettings, load, sqlite_url
+from core.temp_files import use_temp_folder
+from deploy.healthcheck import port_of
+
+
+@pytest.mark.parametrize("scheme", ["postgres", "postgresql", "postgresql+psycopg"])
+def test_postgresql_is_known_by_all_its_names(monkeypatch: pytest.MonkeyPatch, scheme: str) -> None:
+    monkeypatch.setenv("MISC_DATABASE_URL", f"{scheme}://u:p%40@host:5433/archive?sslmode=require&connect_timeout=3")
+    url = make_url(load(DatabaseSettings).url)
+    assert (url.drivername, url.host, url.port, url.password) == ("postgresql+psycopg", "host", 5433, "p@")
+
+
+@pytest.mark.parametrize(
+    ("url", "word"),
+    [
+        ("mysql://u:secret@host/db", "postgresql://"),
+        ("postgresql+asyncpg://u:secret@host/db", "postgresql://"),
+        ("archive.db", "sqlite:///"),
+        ("postgresql://u:secret@host:port/db", "%40"),
+        ("postgresql://u:secret@host/db?pgbouncer=true", "pgbouncer"),
+        ("sqlite:///archive.db?foo=1", "foo"),
+    ],
+)
+def test_url_that_is_not_understood_is_refused_in_a_sentence_without_the_password(
+    monkeypatch: pytest.MonkeyPatch, url: str, word: str
+) -> None:
+    monkeypatch.setenv("MISC_DATABASE_URL", url)
+    with pytest.raises(SettingsInvalid) as caught:
+        load(DatabaseSettings)
+    assert str(caught.value).startswith("MISC_DATABASE_URL: ")
+    assert word in str(caught.value)
+    assert "secret" not in str(caught.value)
+
+
+def test_empty_url_is_the_default(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MISC_DATABASE_URL", "")
+    assert load(DatabaseSettings).url == DatabaseSettings.model_fields["url"].default
+
+
+@pytest.mark.parametrize("name", ["a?b", "a#b", "a%41", "a b", "a%", "ä", "a@b:c"])
+def test_path_with_odd_characters_is_that_of_the_database(name: str) -> None:
+    path = Path("/data") / name / "misc.db"
+    assert make_url(DatabaseSettings(url=sqlite_url(path)).url).database == str(path)
+
+
+@pytest.mark.parametrize("value", ["tcp://10.0.0.1:8000", "udp://10.0.0.1:53", ""])
+def test_address_that_kubernetes_injects_as_the_port_is_ignored(monkeypatch: pytest.MonkeyPatch, value: str) -> None:
+    monkeypatch.setenv("MISC_API_PORT", value)
+    assert load(APISettings).port == 8000
+    assert port_of(value) == 8000
+
+
+def test_port_that_is_none_is_refused_and_one_that_is_one_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MISC_API_PORT", "8001")
+    assert load(APISettings).port == port_of("8001") == 8001
+    monkeypatch.setenv("MISC_API_PORT", "http")
+    with pytest.raises(SettingsInvalid, match="MISC_API_PORT"):
+        load(APISettings)
+
+
+def test_root_path_is_a_path(monkeypatch: pytest.MonkeyPatch) -> None:
+    for value, path in (("", ""), ("/", ""), ("/misc/", "/misc"), ("/a/b.c", "/a/b.c")):
+        monkeypatch.setenv("MISC_API_ROOT_PATH", value)
+        assert load(APISettings).root_path == path
+    for value in ("misc", "/a b", "/a//b", "http://host/misc", "/<x>"):
+        monkeypatch.setenv("MISC_API_ROOT_PATH", value)
+        with pytest.raises(SettingsInvalid, match="MISC_API_ROOT_PATH"):
+            load(APISettings)
+
+
+def test_temporary_folder_that_cannot_be_used_is_told_at_the_start(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(SettingsInvalid, match="MISC_TEMP_PATH"):
+        use_temp_folder(TempSettings(path=tmp_path / "file" / "below"))
