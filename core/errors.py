@@ -1,23 +1,39 @@
 """Errors of the service (not of the codec): each has a stable `code` and says whether trying again may help."""
 
+from enum import StrEnum
+
+
+class Fault(StrEnum):
+    """Whose fault an error is. For a job that meets it, it decides whether and how it is tried again."""
+
+    JOB = "job"
+    """The job's own: another attempt would meet the same."""
+    SURROUNDINGS = "surroundings"
+    """Of what the service stands on: the job is put off until it is over, and no attempt is counted."""
+    SERVICE = "service"
+    """A defect or an accident of ours: tried again a few times, since each attempt may meet it."""
+
 
 class ServiceError(Exception):
     """Root of all service errors. The message says what was wrong and what to do."""
 
     code = "service_error"
     transient = False
+    fault = Fault.SERVICE
 
 
 class NotFound(ServiceError):
     """There is no such image, job, batch or reconstruction."""
 
     code = "not_found"
+    fault = Fault.JOB
 
 
 class Conflict(ServiceError):
     """The request contradicts the present state."""
 
     code = "conflict"
+    fault = Fault.JOB
 
 
 class NotReady(Conflict):
@@ -36,24 +52,28 @@ class IdempotencyMismatch(ServiceError):
     """The key was used before with another request."""
 
     code = "idempotency_mismatch"
+    fault = Fault.JOB
 
 
 class RequestInvalid(ServiceError):
     """A parameter, header or body of a request is wrong."""
 
     code = "request_invalid"
+    fault = Fault.JOB
 
 
 class UploadTooLarge(ServiceError):
     """The body is larger than the service takes."""
 
     code = "upload_too_large"
+    fault = Fault.JOB
 
 
 class Unauthorized(ServiceError):
     """No key, or one that is not known."""
 
     code = "unauthorized"
+    fault = Fault.JOB
 
 
 class LimitReached(ServiceError):
@@ -87,24 +107,28 @@ class KindUnknown(ServiceError):
     """No handler in this process does this kind of job."""
 
     code = "kind_unknown"
+    fault = Fault.SURROUNDINGS
 
 
 class ObjectNotFound(ServiceError):
     """An object that should be in storage is not there."""
 
     code = "object_not_found"
+    fault = Fault.SURROUNDINGS
 
 
 class ObjectCorrupt(ServiceError):
     """An object's bytes do not have the digest or size that was recorded."""
 
     code = "object_corrupt"
+    fault = Fault.SURROUNDINGS
 
 
 class StorageDenied(ServiceError):
     """The store refuses our credentials or our right to write."""
 
     code = "storage_denied"
+    fault = Fault.SURROUNDINGS
 
 
 class StorageUnavailable(ServiceError):
@@ -112,6 +136,7 @@ class StorageUnavailable(ServiceError):
 
     code = "storage_unavailable"
     transient = True
+    fault = Fault.SURROUNDINGS
 
 
 class SpaceExhausted(ServiceError):
@@ -119,6 +144,7 @@ class SpaceExhausted(ServiceError):
 
     code = "storage_full"
     transient = True
+    fault = Fault.SURROUNDINGS
 
 
 class BrokerUnavailable(ServiceError):
@@ -126,6 +152,7 @@ class BrokerUnavailable(ServiceError):
 
     code = "broker_unavailable"
     transient = True
+    fault = Fault.SURROUNDINGS
 
 
 class DatabaseUnavailable(ServiceError):
@@ -133,6 +160,7 @@ class DatabaseUnavailable(ServiceError):
 
     code = "database_unavailable"
     transient = True
+    fault = Fault.SURROUNDINGS
 
 
 class DatabaseNotMigrated(ServiceError):
@@ -151,6 +179,7 @@ class DatabaseUnusable(ServiceError):
     """The database answers but cannot be worked with: its encoding, its rights, or it is none."""
 
     code = "database_unusable"
+    fault = Fault.SURROUNDINGS
 
 
 class SettingsInvalid(ServiceError):

@@ -3,7 +3,7 @@
 from datetime import datetime
 from enum import StrEnum
 
-from sqlalchemy import JSON, Boolean, Float, ForeignKey, Index, Integer, String, text
+from sqlalchemy import JSON, Boolean, Float, ForeignKey, Index, Integer, String, false, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from models.base import ID_LENGTH, Base, JSONObject, new_id, text_enum, utc_now
@@ -67,6 +67,15 @@ class Job(Base):
     lease_expires_at: Mapped[datetime | None] = mapped_column()
     cancel_requested: Mapped[bool] = mapped_column(Boolean, default=False)
 
+    at_work: Mapped[bool] = mapped_column(Boolean, default=False, server_default=false())
+    """Whether the attempt does what may kill a process, and does not only wait for its turn."""
+    is_suspect: Mapped[bool] = mapped_column(Boolean, default=False, server_default=false())
+    """Whether a worker died while it was at work. A suspect works alone in its process."""
+    pauses: Mapped[int] = mapped_column(Integer, default=0, server_default="0")
+    """How often in a row it was put off for a fault of its surroundings; the next pause is longer."""
+    paused_since: Mapped[datetime | None] = mapped_column()
+    """When the fault that it was last put off for was first met."""
+
     stage: Mapped[str | None] = mapped_column(String(40))
     progress: Mapped[float] = mapped_column(Float, default=0.0)
     error_code: Mapped[str | None] = mapped_column(String(60))
@@ -82,6 +91,14 @@ class Job(Base):
     __table_args__ = (
         # A job changes three times in its life; columns that are empty cost nothing then.
         *(_where_set(f"ix_jobs_{column}", column) for column in ("image_id", "reconstruction_id", "batch_id")),
+        # Jobs that failed are the few that an operator looks for, by their code.
+        Index(
+            "ix_jobs_error_code",
+            "error_code",
+            "id",
+            postgresql_where=text("error_code IS NOT NULL"),
+            sqlite_where=text("error_code IS NOT NULL"),
+        ),
         # Counting and scanning what waits or runs must not slow down with the millions that have ended. SQLite
         # cannot prove that a bound value meets a partial index's condition, so there the index holds every job.
         Index(

@@ -12,12 +12,14 @@ from typing import Any
 from sqlalchemy.orm import Session
 
 from core.database import Database
-from core.errors import DatabaseUnavailable, ObjectCorrupt
+from core.errors import DatabaseUnavailable
 from core.events import EventLog
 from core.jobs import transitions
 from core.jobs.lease import LeasedJob
 from core.storage import Storage
+from core.storage.verified import verified
 from core.temp_files import FETCHED, space_errors
+from workers.occupancy import Occupancy
 
 Record = Callable[[Session], dict[str, float]]
 """Writes the result in the job's last transaction, and returns the seconds that each stage took."""
@@ -34,10 +36,12 @@ _EVENT_SECONDS = 0.25
 class WorkContext:
     """One attempt of one job."""
 
-    def __init__(self, job: LeasedJob, database: Database, storage: Storage, events: EventLog) -> None:
+    def __init__(
+        self, job: LeasedJob, database: Database, storage: Storage, events: EventLog, occupancy: Occupancy
+    ) -> None:
         self.claim = job.claim
         self.database, self.storage = database, storage
-        self._job, self._events = job, events
+        self._job, self._events, self._occupancy = job, events, occupancy
         self._last_event = 0.0
         self._last_check = 0.0
 
@@ -51,6 +55,11 @@ class WorkContext:
             self._events.publish(
                 self.claim.job_id, "progress", {"stage": stage, "progress": round(fraction, 4), "state": "running"}
             )
+
+    def at_work(self) -> contextlib.AbstractContextManager[None]:
+        """A block in which the job does what may kill the process, with nobody else if it is a suspect; see
+        `Occupancy.enter`."""
+        return self._occupancy.enter(self._job, self.cancelled)
 
     def publish_preview(self, preview: dict[str, Any]) -> None:
         """Send watchers a preview picture; the caller keeps them few and small."""
@@ -88,20 +97,23 @@ Handler = Callable[[WorkContext], Record | None]
 
 @contextlib.contextmanager
 def temporary_copy(storage: Storage, key: str, sha256: str | None) -> Iterator[Path]:
-    """An object as a file that is removed with the block; raises ObjectCorrupt when it has another digest, and
-    SpaceExhausted when the temporary folder has no room for it."""
-    digest = hashlib.sha256()
+    """An object as a file that is removed with the block; raises as `Storage.get` does, and SpaceExhausted when the
+    temporary folder has no room for it."""
     with space_errors(_NO_ROOM):
         descriptor, name = tempfile.mkstemp(prefix=FETCHED, suffix=Path(key).suffix)
         os.close(descriptor)
     path = Path(name)
-    try:
-        with space_errors(_NO_ROOM), path.open("wb") as file, storage.open(key) as reader:
+
+    def _fetch(fresh: bool) -> tuple[str, None]:
+        digest = hashlib.sha256()
+        with space_errors(_NO_ROOM), path.open("wb") as file, storage.open(key, fresh=fresh) as reader:
             for chunk in reader:
                 digest.update(chunk)
                 file.write(chunk)
-        if sha256 is not None and digest.hexdigest() != sha256:
-            raise ObjectCorrupt(f"The object {key} is not what was stored: its SHA-256 differs. Upload it again.")
+        return digest.hexdigest() if sha256 is not None else "", None
+
+    try:
+        verified(_fetch, key, sha256 or "")
         yield path
     finally:
         path.unlink(missing_ok=True)

@@ -65,7 +65,7 @@ def run_worker(queues: list[str], concurrency: int | None = None) -> int:
     if removed := remove_stale_temp_files(FETCHED):
         _log.info("stale_files_removed", files=removed)
     _register_task(app, runner)
-    _end_without_loss(keeper, settings.soft_shutdown)
+    _end_without_loss(runner, keeper, settings.soft_shutdown)
     handlers.warm_up(queues)
     for part in (keeper, reconciler, watchdog):
         part.start()
@@ -104,10 +104,12 @@ def _register_task(app: Celery, runner: Runner) -> None:
     app.task(name=RUN_TASK)(run)
 
 
-def _end_without_loss(keeper: LeaseKeeper, patience: timedelta) -> None:
+def _end_without_loss(runner: Runner, keeper: LeaseKeeper, patience: timedelta) -> None:
     """When the process is to stop, give running jobs their time, then hand them to another process."""
 
     def _on_stop(**_: object) -> None:
+        runner.stop()
+
         def _hand_over() -> None:
             if not keeper.wait_until_idle(patience):
                 keeper.hand_over()

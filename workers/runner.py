@@ -1,20 +1,34 @@
 """One job from notification to recorded end: claim, handle, record. Delivered twice, killed anywhere, it ends once."""
 
+import threading
 import time
 from collections.abc import Callable
+from dataclasses import replace
 
 import structlog
 from sqlalchemy.orm import Session
 
 from codec.errors import Cancelled, CodecError
-from core.errors import DatabaseUnavailable, LeaseLost, ServiceError
-from core.jobs import outbox, transitions
+from core.errors import (
+    DatabaseUnavailable,
+    DatabaseUnusable,
+    Fault,
+    LeaseLost,
+    ObjectCorrupt,
+    ObjectNotFound,
+    ServiceError,
+    StorageDenied,
+    StorageUnavailable,
+)
+from core.jobs import outbox, queries, transitions
+from core.jobs.faults import fault_of, patience_with
 from core.jobs.job import Claim
 from core.jobs.lease import LeasedJob, LeaseKeeper
-from core.jobs.retry import NEVER, RetryPolicy
+from core.jobs.retry import NEVER, PausePolicy, RetryPolicy
 from core.logging import get_logger
 from workers.context import JobDeferred, Record, WorkContext
 from workers.handlers import Handlers
+from workers.occupancy import Occupancy
 from workers.services import WorkerServices
 
 _log = get_logger(__name__)
@@ -22,8 +36,18 @@ _log = get_logger(__name__)
 INTERNAL_ERROR = "internal_error"
 """A defect of ours; the log has the traceback."""
 
-_SETTLE_ATTEMPTS = 5
-"""How often the end of a job is written before the lease is left to expire; with the waits, about 15 seconds."""
+_SETTLE_SECONDS = 600.0
+"""For how long the end of a job is kept in hand while the database is away; then its work is done again."""
+
+_FIRST_WAIT_SECONDS, _LONGEST_WAIT_SECONDS = 0.5, 5.0
+"""Between two questions to a database that is away."""
+
+_GLANCE_SECONDS = 0.25
+
+_DATABASE_AWAY = (DatabaseUnavailable, DatabaseUnusable)
+
+_STORAGE_CODES = tuple(error.code for error in (StorageUnavailable, StorageDenied, ObjectCorrupt, ObjectNotFound))
+_WOKEN_AT_ONCE = 1000
 
 
 class Runner:
@@ -31,56 +55,93 @@ class Runner:
 
     def __init__(self, name: str, handlers: Handlers, services: WorkerServices, keeper: LeaseKeeper) -> None:
         self._name, self._handlers, self._services, self._keeper = name[:48], handlers, services, keeper
-        self._database = services.database
+        self._database, self._breaker = services.database, services.storage_breaker
+        self._occupancy = Occupancy(keeper)
         self._retry = RetryPolicy(services.settings.retry_delay)
+        self._pause = PausePolicy(services.settings.retry_delay, services.settings.patience)
         self._last_notification = time.monotonic()
+        self._is_stopping = threading.Event()
 
     @property
     def idle_seconds(self) -> float:
-        """Time since the last notification arrived."""
+        """Time since the last notification arrived, or since one waited for what its job needs."""
         return time.monotonic() - self._last_notification
 
+    def stop(self) -> None:
+        """Begin no other job, and leave those that wait for their claim to other processes."""
+        self._is_stopping.set()
+
     def run(self, job_id: str) -> None:
-        """Claim the job and do it; returns quietly when it is not to be had. Never raises for what a job did."""
-        self._last_notification = time.monotonic()
-        try:
-            claim = transitions.claim(self._database, job_id, self._name, self._services.settings.lease)
-        except DatabaseUnavailable as error:
-            # The job is still queued there; the reconciler wakes a worker once the database is back.
-            _log.warning("claim_failed", job_id=job_id, error=str(error))
-            return
+        """Claim the job and do it; returns quietly when it is not to be had. Never raises for what a job did.
+
+        While the storage is away no job is claimed but one now and then, which finds out whether it is back.
+        """
+        if not self._wait_until_admitted():
+            return  # the reconciler sends its notification again
+        claim = self._claim(job_id)
         if claim is None:
             return
         with structlog.contextvars.bound_contextvars(job_id=claim.job_id, request_id=claim.request_id):
             job = self._keeper.hold(claim)
+            failures = self._breaker.failures
             try:
                 self._attempt(job)
             finally:
                 self._keeper.release(job)
                 self._last_notification = time.monotonic()
+        if self._breaker.failures == failures:
+            self._breaker.record_success()
+        if self._breaker.take_recovery():
+            self._wake_paused()
+
+    def _wait_until_admitted(self) -> bool:
+        """Wait for the breaker; False when the process is to stop."""
+        self._last_notification = time.monotonic()
+        while not self._breaker.admits():
+            if self._is_stopping.wait(_GLANCE_SECONDS):
+                return False
+            self._last_notification = time.monotonic()
+        return True
+
+    def _claim(self, job_id: str) -> Claim | None:
+        """Claim the job, waiting for a database that is away; None when it is not to be had or the process stops."""
+        wait_seconds = _FIRST_WAIT_SECONDS
+        while True:
+            self._last_notification = time.monotonic()
+            try:
+                return transitions.claim(self._database, job_id, self._name, self._services.settings.lease)
+            except _DATABASE_AWAY as error:
+                _log.warning("claim_failed", job_id=job_id, error=str(error))
+            if self._is_stopping.wait(wait_seconds):
+                return None
+            wait_seconds = min(wait_seconds * 2, _LONGEST_WAIT_SECONDS)
 
     def _attempt(self, job: LeasedJob) -> None:
         claim = job.claim
         started = time.perf_counter()
         try:
             handle = self._handlers.of(claim.kind)
-            record = handle(WorkContext(job, self._database, self._services.storage, self._services.events))
-            self._succeed(claim, record, started)
+            services = self._services
+            record = handle(WorkContext(job, self._database, services.storage, services.events, self._occupancy))
+            self._succeed(job, record, started)
         except JobDeferred as deferral:
-            self._settle_in_transaction(deferral.record)
+            self._settle_in_transaction(job, deferral.record)
         except Cancelled:
             self._stop(job)
         except LeaseLost:
             _log.warning("result_dropped", reason="lease lost")
-        except ServiceError as error:
-            self._fail(claim, error.code, str(error), self._retry if error.transient else NEVER)
-        except CodecError as error:
-            self._fail(claim, error.code, str(error), NEVER)
+        except (ServiceError, CodecError) as error:
+            self._fail(job, error)
         except Exception as error:  # noqa: BLE001 - a defect must end as a failed job, not as a lost one
             _log.exception("job_crashed", kind=claim.kind)
-            self._fail(claim, INTERNAL_ERROR, f"{type(error).__name__}: {error}", self._retry)
+            message = f"{type(error).__name__}: {error}"
+            self._settle_in_transaction(
+                job, lambda session: transitions.retry(session, claim, self._retry, INTERNAL_ERROR, message)
+            )
 
-    def _succeed(self, claim: Claim, record: Record | None, started: float) -> None:
+    def _succeed(self, job: LeasedJob, record: Record | None, started: float) -> None:
+        claim = job.claim
+
         def _write() -> None:
             if record is None:
                 transitions.succeed_alone(self._database, claim, {"job": time.perf_counter() - started})
@@ -90,7 +151,7 @@ class Runner:
                 seconds = record(session)
                 transitions.succeed(session, claim, seconds | {"job": time.perf_counter() - started})
 
-        self._settle(_write)
+        self._settle(job, _write)
 
     def _stop(self, job: LeasedJob) -> None:
         """End a job that did not go on, according to who stopped it."""
@@ -98,35 +159,60 @@ class Runner:
         if job.lost:
             _log.warning("result_dropped", reason="lease lost")
         elif job.cancel_requested:
-            self._settle_in_transaction(lambda session: transitions.cancel_running(session, claim))
+            self._settle_in_transaction(job, lambda session: transitions.cancel_running(session, claim))
         else:
-            self._settle_in_transaction(lambda session: transitions.requeue(session, claim, count_attempt=False))
+            self._settle_in_transaction(job, lambda session: transitions.requeue(session, claim, count_attempt=False))
             try:
                 outbox.flush_outbox(self._database, self._services.broker)
             except ServiceError as error:
                 _log.warning("notifications_delayed", error=str(error))  # the reconciler sends them
 
-    def _fail(self, claim: Claim, code: str, message: str, policy: RetryPolicy) -> None:
-        _log.warning("attempt_failed", code=code, error=message, attempt=claim.attempt)
-        self._settle_in_transaction(lambda session: transitions.retry(session, claim, policy, code, message))
+    def _fail(self, job: LeasedJob, error: ServiceError | CodecError) -> None:
+        """End an attempt that met an error, according to whose fault that is."""
+        claim, code, message, fault = job.claim, error.code, str(error), fault_of(error)
+        _log.warning("attempt_failed", code=code, error=message, attempt=claim.attempt, fault=fault.value)
 
-    def _settle_in_transaction(self, write: Callable[[Session], None]) -> None:
+        def _write(session: Session) -> None:
+            if fault is Fault.SURROUNDINGS:
+                policy = replace(self._pause, patience=patience_with(error, self._pause.patience))
+                transitions.pause(session, claim, policy, code, message)
+            else:
+                policy_of_attempts = self._retry if fault is Fault.SERVICE else NEVER
+                transitions.retry(session, claim, policy_of_attempts, code, message)
+
+        self._settle_in_transaction(job, _write)
+
+    def _settle_in_transaction(self, job: LeasedJob, write: Callable[[Session], None]) -> None:
         def _write() -> None:
             with self._database.write() as session:
                 write(session)
 
-        self._settle(_write)
+        self._settle(job, _write)
 
-    def _settle(self, write: Callable[[], None]) -> None:
-        """Write the end of an attempt, through a short outage of the database."""
-        for attempt in range(1, _SETTLE_ATTEMPTS + 1):
+    def _settle(self, job: LeasedJob, write: Callable[[], None]) -> None:
+        """Write the end of an attempt, through an outage of the database; its lease is renewed meanwhile."""
+        deadline = time.monotonic() + _SETTLE_SECONDS
+        wait_seconds = _FIRST_WAIT_SECONDS
+        while True:
             try:
                 write()
                 return
             except LeaseLost:
                 _log.warning("result_dropped", reason="lease lost")
                 return
-            except DatabaseUnavailable as error:
-                _log.warning("end_not_recorded", attempt=attempt, error=str(error))
-                if attempt < _SETTLE_ATTEMPTS:  # else the lease expires, and the job is done again
-                    time.sleep(2 ** (attempt - 1) * 0.5)
+            except _DATABASE_AWAY as error:
+                _log.warning("end_not_recorded", error=str(error))
+            if time.monotonic() > deadline or job.handed_over:
+                return  # the lease expires, and the job is done again
+            time.sleep(wait_seconds)
+            wait_seconds = min(wait_seconds * 2, _LONGEST_WAIT_SECONDS)
+
+    def _wake_paused(self) -> None:
+        """Make those jobs due that the storage turned away: it is back. How many are at it at a time is limited by the
+        threads of the workers, as ever."""
+        try:
+            with self._database.write() as session:
+                transitions.wake(session, queries.paused(session, _STORAGE_CODES, _WOKEN_AT_ONCE))
+            outbox.flush_outbox(self._database, self._services.broker)
+        except ServiceError as error:
+            _log.warning("paused_jobs_not_woken", code=error.code, error=str(error))  # they are due in minutes

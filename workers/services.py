@@ -1,11 +1,12 @@
 """The objects that a worker process works with, opened once from its settings and handed to its parts."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Self
 
 from celery import Celery
 
 from codec.weights.store import WeightsStore, default_folder
+from core.breaker import Breaker
 from core.broker import Broker
 from core.database import Database
 from core.events import EventLog
@@ -18,6 +19,7 @@ from core.settings import (
     load,
 )
 from core.storage import Storage, open_storage
+from core.storage.guarded import GuardedStorage
 
 
 @dataclass(frozen=True)
@@ -30,6 +32,7 @@ class WorkerServices:
     broker: Broker
     events: EventLog
     weights: WeightsStore
+    storage_breaker: Breaker = field(default_factory=lambda: Breaker("storage"))
 
     @classmethod
     def open(cls, settings: WorkerSettings, app: Celery, broker_settings: BrokerSettings, threads: int) -> Self:
@@ -39,11 +42,13 @@ class WorkerServices:
         # Threads borrow a connection for single statements and short transactions, so many share few, and they may
         # borrow three times as many for a moment. Two more are for the lease keeper, the reconciler and the watchdog.
         pool_size = min(threads + 2, database_settings.pool_size)
+        breaker = Breaker("storage")
         return cls(
             settings=settings,
             database=Database(database_settings.model_copy(update={"pool_size": pool_size}), events.publish),
-            storage=open_storage(load(StorageSettings)),
+            storage=GuardedStorage(open_storage(load(StorageSettings)), breaker),
             broker=Broker(broker_settings, app),
             events=events,
             weights=WeightsStore(load(WeightsSettings).path or default_folder()),
+            storage_breaker=breaker,
         )

@@ -32,6 +32,7 @@ class JobLinks(BaseModel):
     self: str
     events: str
     cancel: str
+    retry: str
     image: str | None = None
     reconstruction: str | None = None
     batch: str | None = None
@@ -53,6 +54,8 @@ class JobOut(BaseModel):
     max_attempts: int
     worker: str | None = Field(description="Who has or had it last.", examples=["host:4711"])
     cancel_requested: bool
+    is_suspect: bool = Field(description="A worker died while it was at work; it works alone from then on.")
+    pauses: int = Field(description="How often it was put off for a fault of its surroundings, which is no attempt.")
     error: JobError | None = Field(description="Of the last attempt; null when none failed or a later one succeeded.")
     seconds: dict[str, float] | None = Field(description="What the stages took.")
     usage: UsageOut | None = Field(description="Null while no language model has described the picture.")
@@ -73,6 +76,21 @@ class JobPage(BaseModel):
     next_cursor: str | None = Field(description="Give it as `cursor` for the next page; null on the last.")
 
 
+class RefusedRetry(BaseModel):
+    """A job that cannot be retried, and why."""
+
+    id: str
+    detail: str
+
+
+class RetriedJobs(BaseModel):
+    """What became of jobs that failed with one code."""
+
+    retried: list[str] = Field(description="Ids of the jobs that are queued again.")
+    refused: list[RefusedRetry]
+    next_cursor: str | None = Field(description="Give it as `cursor` to go on; null when that were all.")
+
+
 def links_of(
     job_id: str,
     *,
@@ -86,6 +104,7 @@ def links_of(
         self=own,
         events=f"{own}/events",
         cancel=f"{own}/cancel",
+        retry=f"{own}/retry",
         image=image_id and f"/v1/images/{image_id}",
         reconstruction=reconstruction_id and f"/v1/reconstructions/{reconstruction_id}",
         batch=batch_id and f"/v1/batches/{batch_id}",
@@ -112,6 +131,8 @@ def to_out(job: Job, queue_position: int | None = None) -> JobOut:
         max_attempts=job.max_attempts,
         worker=job.worker,
         cancel_requested=job.cancel_requested,
+        is_suspect=job.is_suspect,
+        pauses=job.pauses,
         error=_error_to_out(job) if failed else None,
         seconds=job.seconds,
         usage=usage_to_out(job.usage),

@@ -1,5 +1,6 @@
 """`misc jobs`: how the work of a server stands, and a way to stop it."""
 
+from itertools import islice
 from typing import Annotated, Any
 
 import typer
@@ -8,7 +9,7 @@ from cli.errors import FAILED
 from cli.output import print_json, say, show
 from cli.server.remote import KeyOption, ServerOption, connected
 
-_HELP = """List the jobs of a server, look at one, follow it or cancel it.
+_HELP = """List the jobs of a server, look at one, follow it, cancel it or retry it.
 
 Examples:
 
@@ -17,7 +18,16 @@ Examples:
   misc jobs job_01kb2c9q0r5w3v7x1y8z4t6n2m --watch
 
   misc jobs --cancel job_01kb2c9q0r5w3v7x1y8z4t6n2m
+
+  misc jobs --code worker_lost
+
+  misc jobs retry job_01kb2c9q0r5w3v7x1y8z4t6n2m
+
+  misc jobs retry --code storage_unavailable
 """
+
+
+_RETRY = "retry"
 
 
 def register(app: typer.Typer) -> None:
@@ -26,10 +36,18 @@ def register(app: typer.Typer) -> None:
 
 
 def jobs(
-    ids: Annotated[list[str] | None, typer.Argument(metavar="[ID...]", help="Jobs; all where none is named.")] = None,
+    ids: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[retry] [ID...]",
+            help="Jobs; all where none is named. After the word retry: jobs that failed or were cancelled, to be "
+            "queued again.",
+        ),
+    ] = None,
     state: Annotated[
         str | None, typer.Option(help="Only these: queued, running, succeeded, failed or cancelled.")
     ] = None,
+    code: Annotated[str | None, typer.Option(help="Only those whose last error has this code.")] = None,
     limit: Annotated[int, typer.Option(min=1, help="How many of the newest to list.")] = 50,
     watch: Annotated[bool, typer.Option("--watch", "-w", help="Follow until they have ended.")] = False,
     cancel: Annotated[list[str] | None, typer.Option(metavar="ID", help="Cancel this job; may be repeated.")] = None,
@@ -37,26 +55,35 @@ def jobs(
     key: KeyOption = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")] = False,
 ) -> None:
-    """List, follow or cancel; the help text is `_HELP`."""
+    """List, follow, cancel or retry; the help text is `_HELP`."""
+    ids = ids or []
+    retries, ids = ids[:1] == [_RETRY], [job_id for job_id in ids if job_id != _RETRY]
+    if retries and not ids and code is None:
+        raise typer.BadParameter("Name jobs, or a --code that they failed with.")
+    refused: list[dict[str, Any]] = []
     with connected(server, key) as client:
         found: list[dict[str, Any]] = [client.cancel(job_id) for job_id in cancel or ()]
-        if ids:
+        if retries:
+            found += [client.retry(job_id) for job_id in ids]
+            for page in client.retry_failed(code) if code is not None and not ids else ():
+                found += [client.job(job_id) for job_id in page["retried"]]
+                refused += page["refused"]
+        elif ids:
             found += [client.job(job_id) for job_id in ids]
         elif not cancel:
-            for job in client.jobs(state=state):
-                found.append(job)
-                if len(found) >= limit:
-                    break
+            found += islice(client.jobs(state=state, code=code), limit)
         if watch:
             found = [client.wait_for_job(job["id"], on_change=_tell_changes()) for job in found]
     if as_json:
-        print_json({"jobs": found})
+        print_json({"jobs": found} | ({"refused": refused} if retries else {}))
     else:
         for job in found:
             show(line_of(job))
-        if not found:
+        for refusal in refused:
+            show(f"{refusal['id']}  not retried: {refusal['detail']}")
+        if not found and not refused:
             show("There are no such jobs.")
-    if watch and any(job["state"] == "failed" for job in found):
+    if refused or (watch and any(job["state"] == "failed" for job in found)):
         raise typer.Exit(FAILED)
 
 

@@ -185,6 +185,28 @@ class Client:
         path = path_of("jobs", job_id, "cancel")
         return dict(self._send(lambda: self._http.post(path), may_repeat=True).json())
 
+    def retry(self, job_id: str) -> dict[str, Any]:
+        """Queue a job again that failed or was cancelled."""
+        headers = {"Idempotency-Key": secrets.token_hex(16)}
+        path = f"/v1/jobs/{job_id}/retry"
+        return dict(self._send(lambda: self._http.post(path, headers=headers), may_repeat=True).json())
+
+    def retry_failed(self, code: str) -> Iterator[dict[str, Any]]:
+        """Queue all jobs again that failed with a code; gives `retried` and `refused` of each page."""
+        cursor: str | None = None
+        while True:
+            headers = {"Idempotency-Key": secrets.token_hex(16)}
+            query = {"code": code, "limit": str(_PAGE_SIZE)} | ({} if cursor is None else {"cursor": cursor})
+
+            def _post(query: dict[str, str] = query, headers: dict[str, str] = headers) -> httpx.Response:
+                return self._http.post("/v1/jobs/retry", params=query, headers=headers)
+
+            page = self._send(_post, may_repeat=True).json()
+            yield page
+            cursor = page["next_cursor"]
+            if cursor is None:
+                return
+
     def submit_probe(self, queue: str) -> str:
         """Send a job that does nothing through a queue; returns its id."""
         response = self._send(lambda: self._http.post("/v1/probes", json={"queue": queue}), may_repeat=True).json()

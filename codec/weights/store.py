@@ -216,7 +216,6 @@ class WeightsStore:
             bytes=size,
             profiles=released.profiles,
             rate=released.rate,
-            scale=released.scale,
             licence=released.licence,
             origin=origin,
             is_trusted=not released.is_pinned,

@@ -1,6 +1,7 @@
 """Jobs as values that are handed through whole: what is ordered, the right to do one attempt, and its renewal."""
 
 from dataclasses import dataclass
+from datetime import datetime
 
 from models.job import JobKind
 
@@ -33,6 +34,10 @@ class Claim:
     image_id: str | None
     reconstruction_id: str | None
     request_id: str | None
+    is_suspect: bool = False
+    """A worker died while this job was at work: it works alone in its process."""
+    pauses: int = 0
+    """How often it was put off before for a fault of its surroundings."""
 
     @property
     def is_last_attempt(self) -> bool:
@@ -47,3 +52,13 @@ class Renewal:
     claim: Claim
     stage: str | None
     progress: float
+    at_work: bool = False
+
+
+@dataclass(frozen=True)
+class HeldLease:
+    """A running job as the database has it: its claim, when that was last renewed, and whether it is at work."""
+
+    claim: Claim
+    renewed: datetime | None
+    at_work: bool

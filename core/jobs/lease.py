@@ -2,11 +2,13 @@
 
 import threading
 import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from datetime import timedelta
 
 from core.background import Periodic
 from core.database import Database
-from core.errors import DatabaseUnavailable
+from core.errors import DatabaseUnavailable, LeaseLost
 from core.jobs import transitions
 from core.jobs.job import Claim, Renewal
 from core.logging import get_logger
@@ -24,6 +26,8 @@ class LeasedJob:
         self.claim = claim
         self.stage: str | None = None
         self.progress = 0.0
+        self.at_work = False
+        self.is_recorded_at_work = False
         self.cancel_requested = False
         self.lost = False
         self.handed_over = False
@@ -41,6 +45,8 @@ class LeaseKeeper:
         self._database, self._lease = database, lease
         self._jobs: dict[str, LeasedJob] = {}
         self._lock = threading.Lock()
+        # Held while leases are renewed, so that a renewal under way overwrites nothing that is newer.
+        self._renewing = threading.Lock()
         self._thread = Periodic("lease-keeper", CHECK_SECONDS, self._renew_all)
 
     def start(self) -> None:
@@ -53,6 +59,24 @@ class LeaseKeeper:
         with self._lock:
             self._jobs[claim.token] = job
         return job
+
+    @contextmanager
+    def at_work(self, job: LeasedJob) -> Iterator[None]:
+        """Have the database know while the block runs that the job is at work; raises LeaseLost, DatabaseUnavailable.
+
+        It is recorded before the block begins. That the block has ended is recorded with the next renewal, which saves
+        a job that goes on to its next step a statement.
+        """
+        with self._renewing:
+            job.at_work = True
+            if not job.is_recorded_at_work:
+                self._renew([job])
+        if job.lost:
+            raise LeaseLost(f"Job {job.claim.job_id} was taken back.")
+        try:
+            yield
+        finally:
+            job.at_work = False
 
     def release(self, job: LeasedJob) -> None:
         """Stop renewing; the job's end is the caller's to record."""
@@ -89,15 +113,19 @@ class LeaseKeeper:
             jobs = list(self._jobs.values())
         if not jobs:
             return
-        renewals = [Renewal(job.claim, job.stage, job.progress) for job in jobs]
-        try:
-            must_stop = transitions.renew(self._database, renewals, self._lease)
-        except DatabaseUnavailable as error:
-            _log.warning("leases_not_renewed", count=len(renewals), error=str(error))
-            return
-        for job in jobs:
+        with self._renewing:
+            try:
+                self._renew(jobs)
+            except DatabaseUnavailable as error:
+                _log.warning("leases_not_renewed", count=len(jobs), error=str(error))
+
+    def _renew(self, jobs: Sequence[LeasedJob]) -> None:
+        renewals = [Renewal(job.claim, job.stage, job.progress, job.at_work) for job in jobs]
+        must_stop = transitions.renew(self._database, renewals, self._lease)
+        for job, renewal in zip(jobs, renewals, strict=True):
             if job.claim.job_id in must_stop:
                 job.cancel_requested |= must_stop[job.claim.job_id]
+                job.is_recorded_at_work = renewal.at_work
             else:
                 self._note_loss(job)
 

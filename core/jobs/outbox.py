@@ -3,21 +3,24 @@
 A process that dies in between leaves the row behind, and the reconciler sends it.
 """
 
+import time
 from collections.abc import Iterable, Sequence
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import cast
 
-from sqlalchemy import Table, delete, func, insert, select
+from sqlalchemy import Float, Table, bindparam, delete, func, insert, select
 from sqlalchemy.orm import Session
 
 from core.background import MicroBatcher
 from core.broker import Broker
+from core.clock import database_now
 from core.database import Database
-from models.base import utc_now
 from models.outbox import OutboxRow
 
 _OUTBOX = cast(Table, OutboxRow.__table__)
-_ENQUEUE = insert(_OUTBOX)
+_ENQUEUE = insert(_OUTBOX).values(
+    job_id=bindparam("job_id"), queue=bindparam("queue"), due_at=database_now(bindparam("later", type_=Float()))
+)
 _BATCH = 500
 
 _GATHER_SECONDS = 0.005
@@ -27,9 +30,9 @@ _CLEAN_SECONDS = 0.25
 """Rows that were sent wait this long for others to be deleted with; a crash meanwhile only sends them once more."""
 
 
-def enqueue(session: Session, job_id: str, queue: str, due_at: datetime) -> None:
-    """Write the notification, in the transaction of the job's own change."""
-    session.execute(_ENQUEUE, {"job_id": job_id, "queue": queue, "due_at": due_at})
+def enqueue(session: Session, job_id: str, queue: str, delay: timedelta = timedelta(0)) -> None:
+    """Write the notification, to be sent after `delay`, in the transaction of the job's own change."""
+    session.execute(_ENQUEUE, {"job_id": job_id, "queue": queue, "later": delay.total_seconds()})
 
 
 def withdraw(session: Session, job_ids: Sequence[str]) -> None:
@@ -49,7 +52,7 @@ def flush_outbox(database: Database, broker: Broker, *, older_than: timedelta = 
         with database.read() as session:
             rows = session.execute(
                 select(OutboxRow.id, OutboxRow.job_id, OutboxRow.queue)
-                .where(OutboxRow.due_at <= utc_now() - older_than)
+                .where(OutboxRow.due_at <= database_now(-older_than))
                 .order_by(OutboxRow.id)
                 .limit(_BATCH)
             ).all()
@@ -70,7 +73,7 @@ class OutboxSender:
     def __init__(self, database: Database, broker: Broker) -> None:
         self._database, self._broker = database, broker
         self._fresh: MicroBatcher[tuple[str, str]] = MicroBatcher("outbox-sender", _GATHER_SECONDS, _BATCH, self._send)
-        self._sent: MicroBatcher[tuple[str, datetime]] = MicroBatcher(
+        self._sent: MicroBatcher[tuple[str, float]] = MicroBatcher(
             "outbox-cleaner", _CLEAN_SECONDS, _BATCH, self._delete
         )
 
@@ -90,21 +93,20 @@ class OutboxSender:
         self._sent.close()
 
     def _send(self, batch: list[tuple[str, str]]) -> None:
-        moment = utc_now()
+        sent_at = time.monotonic()
         # When the broker or the database is away the rows stay, and the reconciler sends them later.
         _notify(self._broker, batch)
         for job_id, _ in batch:
-            self._sent.put((job_id, moment))
+            self._sent.put((job_id, sent_at))
 
-    def _delete(self, batch: list[tuple[str, datetime]]) -> None:
-        by_moment: dict[datetime, list[str]] = {}
-        for job_id, moment in batch:
-            by_moment.setdefault(moment, []).append(job_id)
-        for moment, job_ids in by_moment.items():
+    def _delete(self, batch: list[tuple[str, float]]) -> None:
+        by_moment: dict[float, list[str]] = {}
+        for job_id, sent_at in batch:
+            by_moment.setdefault(sent_at, []).append(job_id)
+        for sent_at, job_ids in by_moment.items():
             # A worker may have enqueued the job's next attempt meanwhile, which is due later.
-            self._database.execute_alone(
-                delete(_OUTBOX).where(_OUTBOX.c.job_id.in_(job_ids), _OUTBOX.c.due_at <= moment)
-            )
+            sent = database_now(timedelta(seconds=sent_at - time.monotonic()))
+            self._database.execute_alone(delete(_OUTBOX).where(_OUTBOX.c.job_id.in_(job_ids), _OUTBOX.c.due_at <= sent))
 
 
 def _notify(broker: Broker, notifications: Iterable[tuple[str, str]]) -> None:

@@ -1,14 +1,16 @@
 """Reading jobs. Every function works in the caller's session and changes nothing."""
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import timedelta
 
 from sqlalchemy import ColumnElement, String, and_, func, literal, or_, select, type_coerce
 from sqlalchemy.orm import Session
 
+from core.broker import QUEUES
+from core.clock import database_now
 from core.errors import NotFound
-from core.jobs.job import Claim
-from models.base import JSONObject, utc_now
+from core.jobs.job import Claim, HeldLease
+from models.base import JSONObject
 from models.job import Job, JobKind, JobState
 
 # Written into the statement as they are, so that the planner can see that the partial index of open jobs serves.
@@ -34,6 +36,7 @@ def list_jobs(
     before: str | None = None,
     state: JobState | None = None,
     kind: JobKind | None = None,
+    code: str | None = None,
     image_id: str | None = None,
     batch_id: str | None = None,
 ) -> list[Job]:
@@ -41,6 +44,7 @@ def list_jobs(
     wanted = {
         Job.state: state,
         Job.kind: kind,
+        Job.error_code: code,
         Job.image_id: image_id,
         Job.batch_id: batch_id,
     }
@@ -92,10 +96,23 @@ def usage_of(session: Session, claim: Claim) -> JSONObject | None:
     return usage
 
 
-def expired(session: Session, limit: int) -> list[Claim]:
-    """Claims whose worker was silent for longer than its lease."""
+def ended_with(session: Session, code: str, limit: int, after: str = "") -> list[str]:
+    """Jobs that failed with an error code, in the order in which their rows are to be locked."""
+    query = (
+        select(Job.id)
+        .where(Job.error_code == code, Job.state == JobState.FAILED, Job.id > after)
+        .order_by(Job.id)
+        .limit(limit)
+    )
+    return list(session.scalars(query))
+
+
+def held_leases(session: Session, limit: int) -> list[HeldLease]:
+    """The leases of all jobs that run, those of the longest-lived jobs first."""
     rows = session.execute(
         select(
+            Job.lease_expires_at,
+            Job.at_work,
             Job.id,
             type_coerce(Job.kind, String),
             func.coalesce(Job.lease_token, ""),
@@ -104,11 +121,45 @@ def expired(session: Session, limit: int) -> list[Claim]:
             Job.image_id,
             Job.reconstruction_id,
             Job.request_id,
+            Job.is_suspect,
+            Job.pauses,
         )
-        .where(Job.state == RUNNING, Job.lease_expires_at < utc_now())
+        # With the queues the index of open jobs serves, also where it holds those that have ended.
+        .where(Job.queue.in_(QUEUES), Job.state == RUNNING)
+        .order_by(Job.id)
         .limit(limit)
     )
-    return [Claim(*row) for row in rows]
+    return [HeldLease(Claim(*claim), renewed, at_work) for renewed, at_work, *claim in rows]
+
+
+def paused(session: Session, codes: Sequence[str], limit: int) -> list[str]:
+    """Jobs that wait, put off for one of these faults, in the order in which their rows are to be locked."""
+    query = (
+        select(Job.id)
+        .where(Job.error_code.in_(codes), Job.state == QUEUED, Job.pauses > 0, Job.due_at > database_now())
+        .order_by(Job.id)
+        .limit(limit)
+    )
+    return list(session.scalars(query))
+
+
+def misdated(session: Session, longest_delay: timedelta, limit: int) -> list[str]:
+    """Jobs that are due later than any pause lasts: a clock that has been corrected since wrote the date.
+
+    A job that waits for a batch of requests has a stage, and is due when the batch is.
+    """
+    query = (
+        select(Job.id)
+        .where(
+            Job.queue.in_(QUEUES),
+            Job.state == QUEUED,
+            Job.stage.is_(None),
+            Job.woken_at > database_now(longest_delay),
+        )
+        .order_by(Job.id)
+        .limit(limit)
+    )
+    return list(session.scalars(query))
 
 
 def count_open(session: Session) -> dict[tuple[str, JobState], int]:
@@ -116,22 +167,27 @@ def count_open(session: Session) -> dict[tuple[str, JobState], int]:
 
     A deferred job waits for no worker, so it calls for none.
     """
-    is_open = or_(and_(Job.state == QUEUED, Job.due_at <= utc_now()), Job.state == RUNNING)
+    is_open = or_(and_(Job.state == QUEUED, Job.due_at <= database_now()), Job.state == RUNNING)
     rows = session.execute(select(Job.queue, Job.state, func.count()).where(is_open).group_by(Job.queue, Job.state))
     return {(queue, state): count for queue, state, count in rows}
 
 
 def count_due(session: Session, queue: str) -> int:
     """How many jobs of a queue wait for a worker now."""
-    query = select(func.count()).where(Job.queue == queue, Job.state == QUEUED, Job.due_at <= utc_now())
+    query = select(func.count()).where(Job.queue == queue, Job.state == QUEUED, Job.due_at <= database_now())
     return session.scalar(query) or 0
 
 
-def waiting_since(session: Session, queue: str, before: datetime, limit: int) -> list[str]:
-    """Queued jobs of a queue that are due and were last woken before that moment, oldest first."""
+def waiting_since(session: Session, queue: str, at_least: timedelta, limit: int) -> list[str]:
+    """Queued jobs of a queue that are due and were last woken so long ago, oldest first."""
     query = (
         select(Job.id)
-        .where(Job.queue == queue, Job.state == QUEUED, Job.woken_at < before, Job.due_at <= utc_now())
+        .where(
+            Job.queue == queue,
+            Job.state == QUEUED,
+            Job.woken_at < database_now(-at_least),
+            Job.due_at <= database_now(),
+        )
         .order_by(Job.id)
         .limit(limit)
     )
@@ -140,6 +196,6 @@ def waiting_since(session: Session, queue: str, before: datetime, limit: int) ->
 
 def _count_due_up_to(session: Session, queue: str, at_most: int, *conditions: ColumnElement[bool]) -> int:
     # Deferred jobs are ahead of nobody.
-    is_due = (Job.queue == queue, Job.state == QUEUED, Job.due_at <= utc_now())
+    is_due = (Job.queue == queue, Job.state == QUEUED, Job.due_at <= database_now())
     found = select(literal(1)).where(*is_due, *conditions).limit(at_most).subquery()
     return session.scalar(select(func.count()).select_from(found)) or 0

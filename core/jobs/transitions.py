@@ -2,7 +2,7 @@
 
 queued --claim--> running --succeed / fail / cancel--> final
    ^                 |
-   +---- requeue ----+      (retry, deferral, hand-over at shutdown, expired lease)
+   +---- requeue ----+      (retry, pause, deferral, hand-over at shutdown, silent worker)
 
 Every transition is one guarded UPDATE, so that it happens once whoever tries; what it means for the image or
 reconstruction, for the outbox and for those who watch the job is written in the same transaction.
@@ -17,6 +17,7 @@ from datetime import timedelta
 from typing import Any, cast
 
 from sqlalchemy import (
+    ColumnElement,
     Executable,
     String,
     Table,
@@ -32,12 +33,13 @@ from sqlalchemy import (
 )
 from sqlalchemy.orm import Session
 
+from core.clock import database_now
 from core.database import Database, announce
-from core.errors import LeaseLost
+from core.errors import Conflict, LeaseLost, ServiceError
 from core.jobs import outbox
 from core.jobs.job import Claim, JobSpec, Renewal
 from core.jobs.queries import QUEUED, RUNNING, get
-from core.jobs.retry import RetryPolicy
+from core.jobs.retry import PausePolicy, RetryPolicy
 from models.base import JSONObject, new_id, utc_now
 from models.image import Image, ImageState
 from models.job import Job, JobState
@@ -46,10 +48,10 @@ from models.reconstruction import Reconstruction, ReconstructionState
 # Statements on the table itself skip the bookkeeping that the mapped class brings; every job passes here three times.
 _JOBS = cast(Table, Job.__table__)
 
-_CLOCK_TOLERANCE = timedelta(seconds=5)
-"""A job made on a machine whose clock is a little ahead must not be refused by the worker that it wakes."""
-
 _MESSAGE_CHARACTERS = 1000
+
+_MOST_COINCIDENCES = 10
+"""So many workers may die while a job waits in them before it is held to be the cause, whatever it was doing."""
 
 _OWNER_STATES = {
     JobState.FAILED: (ImageState.FAILED, ReconstructionState.FAILED),
@@ -70,15 +72,20 @@ _CREATE = insert(_JOBS).values(
             "request_id",
             "max_attempts",
             "created_at",
-            "due_at",
-            "woken_at",
         )
     }
-    | {"state": JobState.QUEUED, "attempts": 0, "cancel_requested": False, "progress": 0.0}
+    | {
+        "state": JobState.QUEUED,
+        "attempts": 0,
+        "cancel_requested": False,
+        "progress": 0.0,
+        "due_at": database_now(),
+        "woken_at": database_now(),
+    }
 )
 _CLAIM = (
     update(_JOBS)
-    .where(_JOBS.c.id == bindparam("job_id"), _JOBS.c.state == QUEUED, _JOBS.c.due_at <= bindparam("due_before"))
+    .where(_JOBS.c.id == bindparam("job_id"), _JOBS.c.state == QUEUED, _JOBS.c.due_at <= database_now())
     .values(
         state=JobState.RUNNING,
         attempts=_JOBS.c.attempts + 1,
@@ -88,6 +95,7 @@ _CLAIM = (
         started_at=bindparam("now"),
         progress=0.0,
         stage=None,
+        at_work=False,
     )
     .returning(
         type_coerce(_JOBS.c.kind, String),
@@ -96,6 +104,8 @@ _CLAIM = (
         _JOBS.c.image_id,
         _JOBS.c.reconstruction_id,
         _JOBS.c.request_id,
+        _JOBS.c.is_suspect,
+        _JOBS.c.pauses,
     )
 )
 _IS_CLAIMED = (
@@ -104,12 +114,15 @@ _IS_CLAIMED = (
     _JOBS.c.lease_token == bindparam("token"),
 )
 _CLAIMED = update(_JOBS).where(*_IS_CLAIMED)
-_RELEASED: dict[str, Any] = {"lease_token": None, "lease_expires_at": None}
+_RELEASED: dict[str, Any] = {"lease_token": None, "lease_expires_at": None, "at_work": False}
 
 _IS_CANCEL_REQUESTED = select(_JOBS.c.cancel_requested).where(*_IS_CLAIMED)
 _LOCK = select(_JOBS.c.id).where(*_IS_CLAIMED).with_for_update()
 _RENEW = _CLAIMED.values(
-    lease_expires_at=bindparam("expires_at"), stage=bindparam("at_stage"), progress=bindparam("fraction")
+    lease_expires_at=bindparam("expires_at"),
+    stage=bindparam("at_stage"),
+    progress=bindparam("fraction"),
+    at_work=bindparam("works"),
 ).returning(_JOBS.c.cancel_requested)
 _SUCCEED = _CLAIMED.values(
     _RELEASED
@@ -127,9 +140,8 @@ _RECORD_USAGE = _CLAIMED.values(usage=bindparam("used"))
 def create(session: Session, spec: JobSpec) -> str:
     """Insert a queued job and its notification in the caller's transaction; returns the job's id."""
     job_id = new_id("job")
-    now = utc_now()
-    session.execute(_CREATE, asdict(spec) | {"id": job_id, "created_at": now, "due_at": now, "woken_at": now})
-    outbox.enqueue(session, job_id, spec.queue, now)
+    session.execute(_CREATE, asdict(spec) | {"id": job_id, "created_at": utc_now()})
+    outbox.enqueue(session, job_id, spec.queue)
     return job_id
 
 
@@ -143,7 +155,6 @@ def claim(database: Database, job_id: str, worker: str, lease: timedelta) -> Cla
     values = {
         "job_id": job_id,
         "now": now,
-        "due_before": now + _CLOCK_TOLERANCE,
         "by_worker": worker,
         "token": token,
         "expires_at": now + lease,
@@ -167,8 +178,9 @@ def renew(database: Database, renewals: Iterable[Renewal], lease: timedelta) -> 
     with database.write() as session:
         # In one order, as everybody who locks several jobs takes them, so that nobody waits in a circle.
         for renewal in sorted(renewals, key=lambda one: one.claim.job_id):
-            progress = {"at_stage": renewal.stage, "fraction": renewal.progress, "expires_at": expires_at}
-            row = session.execute(_RENEW, _identity(renewal.claim) | progress).one_or_none()
+            progress = {"at_stage": renewal.stage, "fraction": renewal.progress, "works": renewal.at_work}
+            values = _identity(renewal.claim) | progress | {"expires_at": expires_at}
+            row = session.execute(_RENEW, values).one_or_none()
             if row is not None:
                 must_stop[renewal.claim.job_id] = bool(row[0])
     return must_stop
@@ -203,9 +215,9 @@ def succeed_alone(database: Database, claim: Claim, seconds: dict[str, float]) -
 
 def fail(session: Session, claim: Claim, code: str, message: str) -> None:
     """End the job with an error; raises LeaseLost."""
-    error = {"code": code, "message": message[:_MESSAGE_CHARACTERS]}
-    _end(session, claim, JobState.FAILED, error_code=code, error_message=error["message"])
-    announce(session, *_news(claim, JobState.FAILED, {"error": error}))
+    error = _error(code, message)
+    _end(session, claim, JobState.FAILED, **error)
+    announce(session, *_news(claim, JobState.FAILED, {"error": {"code": code, "message": error["error_message"]}}))
 
 
 def cancel_running(session: Session, claim: Claim) -> None:
@@ -228,24 +240,11 @@ def requeue(
 
     An attempt that did not fail by the job's own fault is not counted. `stage` says what a deferred job waits in.
     """
-    due_at = utc_now() + delay
-    values = _RELEASED | {
-        "state": JobState.QUEUED,
-        "attempts": _JOBS.c.attempts if count_attempt else _JOBS.c.attempts - 1,
-        "due_at": due_at,
-        "woken_at": due_at,
-        "error_code": code,
-        "error_message": None if message is None else message[:_MESSAGE_CHARACTERS],
-    }
-    if stage is not None:
-        values["stage"] = stage
-    statement = _CLAIMED.values(values).returning(_JOBS.c.queue, _JOBS.c.cancel_requested)
-    queue, cancel_requested = _execute_claimed(session, statement, claim)
-    if cancel_requested:
-        cancel(session, claim.job_id)
-        return
-    outbox.enqueue(session, claim.job_id, queue, due_at)
-    announce(session, *_news(claim, JobState.QUEUED))
+    values: dict[str, Any] = {"stage": stage} | _error(code, message)
+    if not count_attempt:
+        values["attempts"] = _JOBS.c.attempts - 1
+    if not _requeue(session, claim, delay, values):
+        raise _lease_lost(claim)
 
 
 def retry(session: Session, claim: Claim, policy: RetryPolicy, code: str, message: str) -> None:
@@ -253,8 +252,44 @@ def retry(session: Session, claim: Claim, policy: RetryPolicy, code: str, messag
     delay = policy.delay_after(claim)
     if delay is None:
         fail(session, claim, code, message)
-    else:
-        requeue(session, claim, delay=delay, code=code, message=message, count_attempt=True)
+    elif not _requeue(session, claim, delay, {"pauses": 0, "paused_since": None} | _error(code, message)):
+        raise _lease_lost(claim)
+
+
+def pause(session: Session, claim: Claim, policy: PausePolicy, code: str, message: str) -> None:
+    """Put the job off for a fault of its surroundings, with no attempt counted, or fail it when that fault has been met
+    for as long as the policy's patience; raises LeaseLost."""
+    is_same = (_JOBS.c.error_code == code) & _JOBS.c.paused_since.is_not(None)
+    values = {
+        "attempts": _JOBS.c.attempts - 1,
+        "pauses": _JOBS.c.pauses + 1,
+        "paused_since": case((is_same, _JOBS.c.paused_since), else_=database_now()),
+    }
+    has_patience = case((is_same, _JOBS.c.paused_since > database_now(-policy.patience)), else_=True)
+    delay = policy.delay_after(claim)
+    if not _requeue(session, claim, delay, values | _error(code, message), has_patience):
+        fail(session, claim, code, message)
+
+
+def take_back(session: Session, claim: Claim, *, at_work: bool, code: str) -> bool:
+    """Queue the job of a silent worker again; returns False where that was its end. Raises LeaseLost.
+
+    A job that only waited in its worker has nothing to do with its death, unless that happens again and again. One that
+    was at work becomes a suspect, which works alone from then on: each worker that dies with it counts as an attempt,
+    and the last one parks the job.
+    """
+    is_involved = at_work or claim.pauses >= _MOST_COINCIDENCES
+    if is_involved and claim.is_suspect and claim.is_last_attempt:
+        message = f"Its worker died or fell silent each of {claim.attempt} times that it was at work alone."
+        fail(session, claim, code, message)
+        return False
+    values = _error(code, "Its worker died or fell silent; it is tried again.")
+    values |= {"is_suspect": True} if is_involved else {"pauses": _JOBS.c.pauses + 1}
+    if not (is_involved and claim.is_suspect):
+        values["attempts"] = _JOBS.c.attempts - 1
+    if not _requeue(session, claim, timedelta(0), values):
+        raise _lease_lost(claim)
+    return True
 
 
 def cancel(session: Session, job_id: str) -> Job:
@@ -281,23 +316,63 @@ def cancel(session: Session, job_id: str) -> Job:
     return job
 
 
+def reopen(session: Session, job_id: str) -> Job:
+    """Queue a job again that failed or was cancelled, as if it were new; a suspect stays one.
+
+    Returns the job as it is now. Raises NotFound, and Conflict for a job in another state, or whose image or
+    reconstruction is not there any more to be made.
+    """
+    reopened = _JOBS.c.state.in_((JobState.FAILED, JobState.CANCELLED))
+    row = session.execute(
+        update(_JOBS)
+        .where(_JOBS.c.id == job_id, reopened)
+        .values(
+            _RELEASED
+            | dict.fromkeys(("stage", "finished_at", "started_at", "paused_since"))
+            | {"state": JobState.QUEUED, "attempts": 0, "pauses": 0, "cancel_requested": False, "progress": 0.0}
+            | {"due_at": database_now(), "woken_at": database_now()}
+        )
+        .returning(_JOBS.c.queue)
+    ).one_or_none()
+    job = get(session, job_id)
+    session.refresh(job)
+    if row is None:
+        raise Conflict(f"Job {job_id} is {job.state}; only one that failed or was cancelled is tried again.")
+    _reopen_owner(session, job)
+    outbox.enqueue(session, job_id, row[0])
+    announce(session, job_id, "state", {"state": JobState.QUEUED.value})
+    return job
+
+
+def reopen_each(session: Session, job_ids: Sequence[str]) -> tuple[list[Job], dict[str, str]]:
+    """Queue those jobs again that can be; returns them, and why each of the others cannot. `job_ids` in their order."""
+    reopened: list[Job] = []
+    reasons: dict[str, str] = {}
+    for job_id in job_ids:
+        try:
+            with session.begin_nested():
+                reopened.append(reopen(session, job_id))
+        except ServiceError as error:
+            reasons[job_id] = str(error)
+    return reopened, reasons
+
+
 def wake(session: Session, job_ids: Sequence[str]) -> None:
     """Make deferred jobs due; those that do not wait any more stay as they are. `job_ids` in their order."""
-    now = utc_now()
     woken = session.execute(
         update(_JOBS)
-        .where(_JOBS.c.id.in_(job_ids), _JOBS.c.state == QUEUED, _JOBS.c.due_at > now)
-        .values(due_at=now, woken_at=now)
+        .where(_JOBS.c.id.in_(job_ids), _JOBS.c.state == QUEUED, _JOBS.c.due_at > database_now())
+        .values(due_at=database_now(), woken_at=database_now())
         .returning(_JOBS.c.id, _JOBS.c.queue)
     ).all()
     outbox.withdraw(session, [job_id for job_id, _ in woken])
     for job_id, queue in woken:
-        outbox.enqueue(session, job_id, queue, now)
+        outbox.enqueue(session, job_id, queue)
 
 
 def record_notified(database: Database, job_ids: Sequence[str]) -> None:
     """Note that the broker was handed new notifications of these jobs."""
-    database.execute_alone(update(_JOBS).where(_JOBS.c.id.in_(job_ids)).values(woken_at=utc_now()))
+    database.execute_alone(update(_JOBS).where(_JOBS.c.id.in_(job_ids)).values(woken_at=database_now()))
 
 
 def record_usage(database: Database, claim: Claim, usage: JSONObject) -> None:
@@ -330,6 +405,36 @@ def _lease_lost(claim: Claim) -> LeaseLost:
     return LeaseLost(f"Job {claim.job_id} was taken back.")
 
 
+def _error(code: str | None, message: str | None) -> dict[str, Any]:
+    return {"error_code": code, "error_message": None if message is None else message[:_MESSAGE_CHARACTERS]}
+
+
+def _requeue(
+    session: Session,
+    claim: Claim,
+    delay: timedelta,
+    values: dict[str, Any],
+    condition: ColumnElement[bool] | None = None,
+) -> bool:
+    """Queue a running job again, or cancel it where that was requested; False when the claim is not valid any more or
+    the condition does not hold."""
+    due_at = database_now(delay)
+    queued = _RELEASED | {"state": JobState.QUEUED, "due_at": due_at, "woken_at": due_at, "stage": None} | values
+    statement = _CLAIMED if condition is None else _CLAIMED.where(condition)
+    row = session.execute(
+        statement.values(queued).returning(_JOBS.c.queue, _JOBS.c.cancel_requested), _identity(claim)
+    ).one_or_none()
+    if row is None:
+        return False
+    queue, cancel_requested = row
+    if cancel_requested:
+        cancel(session, claim.job_id)
+    else:
+        outbox.enqueue(session, claim.job_id, queue, delay)
+        announce(session, *_news(claim, JobState.QUEUED))
+    return True
+
+
 def _execute_claimed(
     session: Session, statement: Executable, claim: Claim, values: dict[str, Any] | None = None
 ) -> tuple[Any, ...]:
@@ -360,6 +465,35 @@ def _update_owner(session: Session, job: Job | Claim, state: JobState) -> None:
             update(Image).where(Image.id == job.image_id, Image.state == ImageState.PENDING).values(state=image_state),
             execution_options={"synchronize_session": False},
         )
+
+
+def _reopen_owner(session: Session, job: Job) -> None:
+    """Have what the job was for wait for it again; raises Conflict where it cannot be made any more."""
+    if job.reconstruction_id is not None:
+        ended = (ReconstructionState.FAILED, ReconstructionState.CANCELLED)
+        statement = (
+            update(Reconstruction)
+            .where(Reconstruction.id == job.reconstruction_id, Reconstruction.state.in_(ended))
+            .values(state=ReconstructionState.PENDING)
+            .returning(Reconstruction.id)
+        )
+        reason = f"Reconstruction {job.reconstruction_id} is there already, or on its way."
+    elif job.image_id is not None:
+        statement = (
+            update(Image)
+            .where(
+                Image.id == job.image_id,
+                Image.state.in_((ImageState.FAILED, ImageState.CANCELLED)),
+                Image.original_key.is_not(None),
+            )
+            .values(state=ImageState.PENDING)
+            .returning(Image.id)
+        )
+        reason = f"The original of image {job.image_id} is gone, or the image is there already. Upload it again."
+    else:
+        return
+    if session.execute(statement, execution_options={"synchronize_session": False}).one_or_none() is None:
+        raise Conflict(reason)
 
 
 def _news(claim: Claim, state: JobState, details: dict[str, Any] | None = None) -> tuple[str, str, dict[str, Any]]:

@@ -28,7 +28,7 @@ class WorkerSettings(BaseSettings):
     )
     maintenance_concurrency: int = Field(2, ge=1, description="Threads of a maintenance worker")
     lease: Duration = Field(
-        timedelta(seconds=30), description="A job whose worker is silent for this long is given to another"
+        timedelta(seconds=15), description="A job whose worker is silent for this long is given to another"
     )
     max_decode_megapixels: int = Field(
         64, ge=1, le=100, description="Largest picture that networks restore; the API refuses orders of larger ones"
@@ -38,6 +38,10 @@ class WorkerSettings(BaseSettings):
     )
     max_attempts: int = Field(3, ge=1, description="Attempts before a job fails for good")
     retry_delay: Duration = Field(timedelta(seconds=2), description="Wait before the second attempt; doubles")
+    patience: Duration = Field(
+        timedelta(hours=24),
+        description="A job fails when what it needs (storage, database, broker) was away for this long",
+    )
     reconcile_interval: Duration = Field(
         timedelta(seconds=2), description="How often lost wake-ups and expired leases are looked for"
     )

@@ -13,6 +13,7 @@ from typing import Protocol, Self
 
 from core.errors import ObjectCorrupt
 from core.settings import StorageBackend, StorageSettings
+from core.storage.verified import verified
 
 CHUNK_BYTES = 256 * 1024
 """What is read at a time: large against the cost of a call, small against memory."""
@@ -56,15 +57,12 @@ class ObjectReader:
     ) -> None:
         self.close()
 
-    def read_whole(self, max_bytes: int, sha256: str | None) -> bytes:
-        """All bytes; raises ObjectCorrupt for more than `max_bytes` (nothing is read then) or another digest."""
+    def read_whole(self, max_bytes: int) -> bytes:
+        """All bytes; raises ObjectCorrupt for more than `max_bytes` (nothing is read then)."""
         key = self.info.key
         if self.info.size_bytes > max_bytes:
             raise ObjectCorrupt(f"{key} has {self.info.size_bytes} bytes; at most {max_bytes} were expected")
-        data = b"".join(self)
-        if sha256 is not None and hashlib.sha256(data).hexdigest() != sha256:
-            raise ObjectCorrupt(f"{key} does not have the digest {sha256}; restore it from a backup")
-        return data
+        return b"".join(self)
 
     def close(self) -> None:
         """Give the file or connection back; may be called more than once, and before everything was read."""
@@ -86,18 +84,19 @@ class Storage(Protocol):
         """
         ...
 
-    def open(self, key: str, *, start: int | None = None, end: int | None = None) -> ObjectReader:
+    def open(self, key: str, *, start: int | None = None, end: int | None = None, fresh: bool = False) -> ObjectReader:
         """Open an object, or its bytes `[start, end)`; a range past the end is cut off as in a Python slice.
 
-        The reader's `info` has the size of the whole object. Raises ObjectNotFound here, not while reading.
+        The reader's `info` has the size of the whole object. A `fresh` read shares no connection with an earlier one.
+        Raises ObjectNotFound here, not while reading.
         """
         ...
 
     def get(self, key: str, *, max_bytes: int, sha256: str | None = None) -> bytes:
-        """Read a whole small object.
+        """Read a whole small object; one that does not have the digest `sha256` is read a second time.
 
-        Raises ObjectNotFound, and ObjectCorrupt when it is larger than `max_bytes` (it is not read then) or does
-        not have the digest `sha256`.
+        Raises ObjectNotFound, ObjectCorrupt when it is larger than `max_bytes` (it is not read then) or has another
+        digest, and StorageUnavailable when its bytes were others each time.
         """
         ...
 
@@ -137,6 +136,17 @@ class Storage(Protocol):
     def close(self) -> None:
         """Give connections back; nothing may be called afterwards."""
         ...
+
+
+def read_whole(storage: Storage, key: str, max_bytes: int, sha256: str | None) -> bytes:
+    """What `Storage.get` does, in terms of `open`."""
+
+    def _read(fresh: bool) -> tuple[str, bytes]:
+        with storage.open(key, fresh=fresh) as reader:
+            data = reader.read_whole(max_bytes)
+        return hashlib.sha256(data).hexdigest() if sha256 is not None else "", data
+
+    return verified(_read, key, sha256 or "")
 
 
 def open_storage(settings: StorageSettings) -> Storage:

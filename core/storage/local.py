@@ -13,7 +13,7 @@ from typing import BinaryIO
 
 from codec.media import media_type_of
 from core.errors import ObjectCorrupt, ObjectNotFound, StorageDenied, StorageUnavailable
-from core.storage import CHUNK_BYTES, ObjectInfo, ObjectReader
+from core.storage import CHUNK_BYTES, ObjectInfo, ObjectReader, read_whole
 from core.storage.keys import check_key, check_prefix, digest_in, fan_out
 
 _INCOMING = ".incoming"
@@ -62,7 +62,7 @@ class LocalStorage:
             finally:
                 temporary.unlink(missing_ok=True)
 
-    def open(self, key: str, *, start: int | None = None, end: int | None = None) -> ObjectReader:
+    def open(self, key: str, *, start: int | None = None, end: int | None = None, fresh: bool = False) -> ObjectReader:
         """See `Storage.open`."""
         path = self._path(key)
         first = max(start or 0, 0)
@@ -79,8 +79,7 @@ class LocalStorage:
 
     def get(self, key: str, *, max_bytes: int, sha256: str | None = None) -> bytes:
         """See `Storage.get`."""
-        with self.open(key) as reader:
-            return reader.read_whole(max_bytes, sha256)
+        return read_whole(self, key, max_bytes, sha256)
 
     def head(self, key: str) -> ObjectInfo:
         """See `Storage.head`."""

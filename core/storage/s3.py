@@ -25,7 +25,7 @@ from botocore.parsers import ResponseParserError
 from codec.loopback import is_loopback
 from core.errors import ObjectCorrupt, ObjectNotFound, StorageDenied, StorageUnavailable
 from core.settings import StorageSettings
-from core.storage import CHUNK_BYTES, ObjectInfo, ObjectReader
+from core.storage import CHUNK_BYTES, ObjectInfo, ObjectReader, read_whole
 from core.storage.keys import check_key, check_prefix, digest_in
 
 if TYPE_CHECKING:
@@ -92,9 +92,9 @@ class S3Storage:
             raise ValueError(f"{settings.prefix!r} is no prefix; use names of letters, digits, '.', '_' and '-'")
         self._page_size = page_size
         self._session = boto3.session.Session()
-        self._client = self._new_client(
-            settings.endpoint_url, read_timeout_seconds, _CONNECT_TIMEOUT_SECONDS, _ATTEMPTS
-        )
+        self._lock = threading.Lock()
+        self._read_timeout_seconds = read_timeout_seconds
+        self._client = self._new_reading_client()
         self._check_client = self._new_client(settings.endpoint_url, _CHECK_TIMEOUT_SECONDS, _CHECK_TIMEOUT_SECONDS, 1)
         # A deletion that is sent again after a time-out hides that the first one may still be carried out.
         self._deleting_client = self._new_client(
@@ -107,7 +107,6 @@ class S3Storage:
         )
         self._conditional_puts = True
         self._written_at: float | None = None
-        self._lock = threading.Lock()
 
     def put(self, key: str, data: bytes | Path, *, content_type: str, sha256: str, replaces: bool = False) -> None:
         """See `Storage.put`. The store checks the digest once more on arrival: it is part of the signature."""
@@ -144,7 +143,7 @@ class S3Storage:
             # Only now is it known that it was the condition that the store refused.
             self._conditional_puts = self._conditional_puts and replaces
 
-    def open(self, key: str, *, start: int | None = None, end: int | None = None) -> ObjectReader:
+    def open(self, key: str, *, start: int | None = None, end: int | None = None, fresh: bool = False) -> ObjectReader:
         """See `Storage.open`."""
         name = self._name(key)
         first = max(start or 0, 0)
@@ -153,11 +152,17 @@ class S3Storage:
             if end is not None and end <= first:
                 return ObjectReader(self.head(key), iter(()), lambda: None)
             request["Range"] = f"bytes={first}-{'' if end is None else end - 1}"
-        try:
-            with _vendor_errors(key, absent=True):
-                answer = self._client.get_object(**request)
-        except _RangeBeyondEnd:
-            return ObjectReader(self.head(key), iter(()), lambda: None)
+        client = self._new_reading_client() if fresh else self._client
+        with contextlib.ExitStack() as opened:
+            if fresh:
+                opened.callback(client.close)
+            try:
+                with _vendor_errors(key, absent=True):
+                    answer = client.get_object(**request)
+            except _RangeBeyondEnd:
+                return ObjectReader(self.head(key), iter(()), lambda: None)
+            opened.callback(answer["Body"].close)
+            close = opened.pop_all().close
         body = answer["Body"]
         size_bytes = sent_bytes = _size_in(key, answer)
         chunks = _chunks(key, body, sent_bytes)
@@ -166,12 +171,11 @@ class S3Storage:
                 size_bytes = int(total)
             elif _is_whole(answer):
                 chunks = _section(chunks, first, end)
-        return ObjectReader(_info(key, answer, size_bytes), chunks, body.close)
+        return ObjectReader(_info(key, answer, size_bytes), chunks, close)
 
     def get(self, key: str, *, max_bytes: int, sha256: str | None = None) -> bytes:
         """See `Storage.get`."""
-        with self.open(key) as reader:
-            return reader.read_whole(max_bytes, sha256)
+        return read_whole(self, key, max_bytes, sha256)
 
     def head(self, key: str) -> ObjectInfo:
         """See `Storage.head`."""
@@ -252,6 +256,13 @@ class S3Storage:
         for client in (self._client, self._check_client, self._deleting_client, self._signing_client):
             client.close()
 
+    def _new_reading_client(self) -> "S3Client":
+        # A session makes clients for one thread at a time.
+        with self._lock:
+            return self._new_client(
+                self._settings.endpoint_url, self._read_timeout_seconds, _CONNECT_TIMEOUT_SECONDS, _ATTEMPTS
+            )
+
     def _new_client(
         self, endpoint_url: str | None, read_timeout: float, connect_timeout: float, attempts: int
     ) -> "S3Client":
@@ -312,7 +323,7 @@ def _vendor_errors(what: str, *, absent: bool = False) -> Iterator[None]:
         if status == HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
             raise _RangeBeyondEnd from error
         if code in _DIGEST_CODES:
-            raise ObjectCorrupt(f"{answer}: the bytes were damaged on their way") from error
+            raise StorageUnavailable(f"{answer}: the bytes were damaged on their way") from error
         if status == HTTPStatus.NOT_FOUND and absent and code != "NoSuchBucket":
             raise ObjectNotFound(f"{what} is not in storage") from error
         if status in _UNAVAILABLE_STATUS or status >= HTTPStatus.INTERNAL_SERVER_ERROR or status == 0:

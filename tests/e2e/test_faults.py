@@ -1,6 +1,7 @@
 """What the service does when its parts die: every job ends once, and only time is lost. Real processes throughout."""
 
 import io
+import logging
 import os
 import signal
 import time
@@ -15,6 +16,8 @@ import pytest
 from PIL import Image
 
 from cli.up.stack import EmbeddedStack
+
+_log = logging.getLogger(__name__)
 
 LEASE_SECONDS = 5
 
@@ -100,13 +103,14 @@ def test_worker_killed_mid_decode_job_is_finished_once_by_another(stack: Embedde
 
         def _taken_over() -> bool:
             job = _job(client, job_id)
-            return job["attempts"] == 2 and job["state"] in ("running", "succeeded")
+            return job["worker"] != victim and job["state"] in ("running", "succeeded")
 
         taken_after = _wait("another worker takes it", _taken_over, LEASE_SECONDS + 10)
+        _log.info(f"lease {LEASE_SECONDS} s: taken over {taken_after:.1f} s after kill -9")
         _wait("it is finished", lambda: _job(client, job_id)["state"] == "succeeded", 60)
         job = _job(client, job_id)
-        assert (job["attempts"], job["worker"] != victim) == (2, True)
-        assert taken_after <= LEASE_SECONDS + 10
+        assert (job["is_suspect"], job["attempts"]) == (True, 1), "a first death may be another's fault"
+        assert taken_after <= LEASE_SECONDS + 5
 
 
 def test_fifty_jobs_survive_a_redis_that_restarts_empty(stack: EmbeddedStack) -> None:

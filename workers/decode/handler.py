@@ -26,7 +26,7 @@ class DecodeHandler:
     def __call__(self, context: WorkContext) -> Record:
         """Load the stream, restore the picture, store it with its provenance."""
         task = DecodeTask.load(context, self._limits)
-        with self._engine.place(task.pixels, context.check_cancelled):
+        with self._engine.place(task.pixels, context.check_cancelled), context.at_work():
             # Networks that were evicted, or never asked for, are loaded now.
             context.progress("load", 0.02)
             with self._restorers.use(task.options) as restorer:

@@ -6,7 +6,8 @@ may wait.
 
 import hashlib
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from typing import Self
 
@@ -91,7 +92,7 @@ class EncodeTask:
         that waits for a batch of requests."""
         if not needs_model(self.options):
             return Consultation()
-        with self.resources.slots.one(self.context.cancelled):
+        with self._slot():
             opened = self._open_original()
             shown = self.resources.model_view(opened.picture)
             kept = opened if opened.picture.width * opened.picture.height <= _KEPT_PIXELS else None
@@ -108,7 +109,7 @@ class EncodeTask:
 
     def encode(self, consultation: Consultation) -> Encoded:
         """Encode the original; the seconds include the wait for the model."""
-        with self.resources.slots.one(self.context.cancelled):
+        with self._slot():
             opened = consultation.picture or self._open_original()
             encoded = encode(
                 opened.picture,
@@ -141,7 +142,7 @@ class EncodeTask:
         stream = self.resources.coders.unpack(data, self.context.cancelled)
         if _comparable(stream) != _comparable(encoded.stream):
             raise StreamCorrupt("The stored stream reads differently from what was encoded; the original is kept.")
-        with self.resources.slots.one(self.context.cancelled):
+        with self._slot():
             rebuild_coarse(stream, reference=encoded.reference, find_network=find_in(self.resources.weights))
 
     def record(self, session: Session, encoded: Encoded, sha256: str) -> dict[str, float]:
@@ -160,6 +161,12 @@ class EncodeTask:
             object_lifecycle.drop(session, image.original_key, shared=False)
             image.original_key = None
         return dict(encoded.seconds)
+
+    @contextmanager
+    def _slot(self) -> Iterator[None]:
+        """A place among those that may hold a full picture, at work there."""
+        with self.resources.slots.one(self.context.cancelled), self.context.at_work():
+            yield
 
     def _read_back(self, encoded: Encoded, sha256: str) -> bytes:
         """The stream as the storage has it. One that was there before and is damaged is replaced, once."""

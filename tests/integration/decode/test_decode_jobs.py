@@ -19,7 +19,7 @@ from core.errors import LeaseLost
 from core.events import EventLog
 from core.jobs import transitions
 from core.jobs.job import JobSpec
-from core.jobs.lease import LeasedJob
+from core.jobs.lease import LeasedJob, LeaseKeeper
 from core.settings import BrokerSettings
 from core.storage.local import LocalStorage
 from models.base import new_id
@@ -29,6 +29,7 @@ from models.job import JobKind
 from models.reconstruction import Reconstruction
 from workers.context import WorkContext
 from workers.decode.task import DecodeTask
+from workers.occupancy import Occupancy
 
 DATA = pack(Stream(64, 48, PixelCoarse(4, 3, 3, bytes(range(12)) * 3))).data
 
@@ -41,7 +42,9 @@ def context(database: Database, broker_settings: BrokerSettings, tmp_path: Path)
     claim = transitions.claim(database, job_id, "tester:1", timedelta(seconds=30))
     assert claim is not None
     events = EventLog(broker_settings)
-    yield WorkContext(LeasedJob(claim), database, LocalStorage(tmp_path / "objects"), events)
+    keeper = LeaseKeeper(database, timedelta(seconds=15))
+    occupancy = Occupancy(keeper)
+    yield WorkContext(keeper.hold(claim), database, LocalStorage(tmp_path / "objects"), events, occupancy)
     events.close()
 
 
@@ -110,6 +113,6 @@ def test_order_that_a_wider_api_took_is_refused_before_its_stream_is_fetched(con
         session.add(row)
         session.flush()
         claim = replace(context.claim, reconstruction_id=row.id)
-    ordered = WorkContext(LeasedJob(claim), context.database, context.storage, context._events)
+    ordered = WorkContext(LeasedJob(claim), context.database, context.storage, context._events, context._occupancy)
     with pytest.raises(DecodeTooCostly, match="megapixels"):
         DecodeTask.load(ordered, DecodeLimits(pixels=10**8, evaluated_pixels=10**8))

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from core.jobs import transitions
 from models import ImageState, JobState
 from tests.integration.describe.conftest import OpenDesk, one_database, picture
 from tests.lmm_server.server import LMMTestServer
@@ -68,11 +69,13 @@ def test_retry_after_the_description_was_bought_asks_nobody(
     obstacle = tmp_path / "objects" / "bitstreams"
     obstacle.touch()
     job, _ = desk.run(job_id)
-    assert (job.state, job.attempts, job.error_code) == (JobState.QUEUED, 1, "storage_unavailable")
+    assert (job.state, job.attempts, job.error_code) == (JobState.QUEUED, 0, "storage_unavailable")
     assert job.usage is not None and job.usage["cached"] is False
     obstacle.unlink()
+    with desk.database.write() as session:
+        transitions.wake(session, [job_id])
     job, image = desk.run(job_id)
-    assert (job.state, job.attempts) == (JobState.SUCCEEDED, 2)
+    assert (job.state, job.attempts) == (JobState.SUCCEEDED, 1)
     assert len(lmm_server.asked()) == 1
     assert job.usage is not None and job.usage["cached"] is False, "this job has paid, in its first attempt"
     assert image.usage == job.usage

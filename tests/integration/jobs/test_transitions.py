@@ -11,7 +11,8 @@ from core.broker import MAINTENANCE
 from core.database import Database
 from core.errors import LeaseLost, NotFound
 from core.jobs import queries, transitions
-from core.jobs.job import Claim, JobSpec, Renewal
+from core.jobs.job import Claim, HeldLease, JobSpec, Renewal
+from core.jobs.retry import PausePolicy, RetryPolicy
 from models import Job, JobKind, JobState, OutboxRow
 from models.base import utc_now
 
@@ -126,14 +127,154 @@ def test_cancelling_a_waiting_job_ends_it_and_a_running_one_is_told(database: Da
     assert transitions.claim(database, waiting, "worker", LEASE) is None
 
 
-def test_silent_worker_is_found_after_its_lease(database: Database) -> None:
+def _held(database: Database) -> list[HeldLease]:
+    with database.read() as session:
+        return queries.held_leases(session, 10)
+
+
+def test_renewal_is_seen_as_such_and_says_whether_the_job_is_at_work(database: Database) -> None:
+    claim = _claimed(database, _queued(database))
+    (first,) = _held(database)
+    assert (first.claim, first.at_work) == (claim, False)
+    transitions.renew(database, [Renewal(claim, "s", 0.1, at_work=True)], LEASE)
+    (second,) = _held(database)
+    assert (second.renewed != first.renewed, second.at_work) == (True, True)
+    with database.write() as session:
+        transitions.requeue(session, claim, count_attempt=False)
+    assert _held(database) == []
+    _claimed(database, claim.job_id)
+    assert not _held(database)[0].at_work, "the next attempt begins by waiting"
+
+
+def _take_back(database: Database, claim: Claim, *, at_work: bool) -> bool:
+    with database.write() as session:
+        return transitions.take_back(session, claim, at_work=at_work, code="worker_lost")
+
+
+def test_worker_that_dies_while_a_job_waits_in_it_counts_nothing(database: Database) -> None:
     job_id = _queued(database)
+    for _ in range(5):
+        assert _take_back(database, _claimed(database, job_id), at_work=False)
+        job = _state(database, job_id)
+        assert (job.state, job.attempts, job.is_suspect) == (JobState.QUEUED, 0, False)
+
+
+def test_job_that_waits_in_every_worker_that_dies_becomes_a_suspect_after_ten(database: Database) -> None:
+    job_id = _queued(database)
+    for _ in range(11):
+        assert _take_back(database, _claimed(database, job_id), at_work=False)
+    assert (_state(database, job_id).is_suspect, _state(database, job_id).attempts) == (True, 0)
+
+
+def test_job_at_work_becomes_a_suspect_and_is_parked_after_it_killed_three_workers_alone(database: Database) -> None:
+    job_id = _queued(database)
+    seen = []
+    for _ in range(4):
+        claim = _claimed(database, job_id)
+        is_tried_again = _take_back(database, claim, at_work=True)
+        job = _state(database, job_id)
+        seen.append((claim.is_suspect, is_tried_again, job.state, job.attempts))
+    assert seen == [
+        (False, True, JobState.QUEUED, 0),
+        (True, True, JobState.QUEUED, 1),
+        (True, True, JobState.QUEUED, 2),
+        (True, False, JobState.FAILED, 3),
+    ]
+    assert _state(database, job_id).error_code == "worker_lost"
+
+
+PAUSES = PausePolicy(timedelta(seconds=2), patience=timedelta(hours=24))
+
+
+def _pause(database: Database, job_id: str, code: str = "storage_unavailable", policy: PausePolicy = PAUSES) -> Job:
+    with database.write() as session:
+        transitions.wake(session, [job_id])
     claim = _claimed(database, job_id)
     with database.write() as session:
-        assert queries.expired(session, 10) == []
-        session.execute(update(Job).values(lease_expires_at=utc_now() - timedelta(seconds=1)))
+        transitions.pause(session, claim, policy, code, "away")
+    return _state(database, job_id)
+
+
+def test_fault_of_the_surroundings_is_no_attempt_and_its_pauses_grow(database: Database) -> None:
+    job_id = _queued(database)
+    pauses = []
+    for _ in range(20):
+        job = _pause(database, job_id)
+        assert (job.state, job.attempts) == (JobState.QUEUED, 0)
+        pauses.append((job.due_at - utc_now()).total_seconds())
+    assert 0.5 < pauses[0] <= 2 and 8 < pauses[3] <= 16
+    assert all(149 < pause <= 300 for pause in pauses[8:])
+    assert (_state(database, job_id).pauses, _state(database, job_id).error_code) == (20, "storage_unavailable")
+
+
+def test_job_fails_once_the_same_fault_was_met_for_as_long_as_the_patience(database: Database) -> None:
+    job_id = _queued(database)
+    assert _pause(database, job_id).state == JobState.QUEUED
+    with database.write() as session:
+        session.execute(update(Job).values(paused_since=utc_now() - timedelta(hours=25)))
+    other = _pause(database, job_id, "database_unavailable")
+    assert other.state == JobState.QUEUED, "another fault has a patience of its own"
+    with database.write() as session:
+        session.execute(update(Job).values(paused_since=utc_now() - timedelta(hours=23)))
+    assert _pause(database, job_id, "database_unavailable").state == JobState.QUEUED
+    with database.write() as session:
+        session.execute(update(Job).values(paused_since=utc_now() - timedelta(hours=25)))
+    ended = _pause(database, job_id, "database_unavailable")
+    assert (ended.state, ended.error_code) == (JobState.FAILED, "database_unavailable")
+
+
+def test_paused_jobs_of_a_dependency_are_made_due_when_it_is_back(database: Database) -> None:
+    paused, waits = _queued(database), _queued(database)
+    for _ in range(9):
+        _pause(database, paused)
+    with database.write() as session:
+        found = queries.paused(session, ["storage_unavailable", "storage_denied"], 10)
+        assert (found, queries.paused(session, ["database_unavailable"], 10)) == ([paused], [])
+        transitions.wake(session, found)
+    assert transitions.claim(database, paused, "worker", LEASE) is not None
+    assert _state(database, waits).state == JobState.QUEUED
+
+
+def test_own_failure_after_pauses_counts_as_the_first_attempt(database: Database) -> None:
+    job_id = _queued(database)
+    _pause(database, job_id)
+    with database.write() as session:
+        transitions.wake(session, [job_id])
+    claim = _claimed(database, job_id)
+    assert (claim.attempt, claim.pauses) == (1, 1)
+    with database.write() as session:
+        transitions.retry(session, claim, RetryPolicy(timedelta(0)), "internal_error", "message")
+    job = _state(database, job_id)
+    assert (job.attempts, job.pauses, job.paused_since) == (1, 0, None)
+
+
+def test_job_that_a_clock_two_hours_ahead_put_off_is_found(database: Database) -> None:
+    put_off, waits_for_batch, paused = _queued(database), _queued(database), _queued(database)
+    for job_id, delay, stage in (
+        (put_off, timedelta(hours=2), None),
+        (waits_for_batch, timedelta(hours=20), "describe"),
+        (paused, timedelta(minutes=5), None),
+    ):
+        claim = _claimed(database, job_id)
+        with database.write() as session:
+            transitions.requeue(session, claim, delay=delay, count_attempt=False, stage=stage)
     with database.read() as session:
-        assert [found.token for found in queries.expired(session, 10)] == [claim.token]
+        assert queries.misdated(session, timedelta(minutes=8), 10) == [put_off]
+
+
+def test_clock_of_a_worker_has_no_part_in_what_is_due(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    for hours in (2, -2):
+        monkeypatch.setattr(transitions, "utc_now", lambda hours=hours: utc_now() + timedelta(hours=hours))
+        job_id = _queued(database)
+        claim = _claimed(database, job_id)
+        with database.write() as session:
+            transitions.requeue(session, claim, delay=timedelta(minutes=1), count_attempt=False)
+        assert transitions.claim(database, job_id, "worker", LEASE) is None
+        with database.write() as session:
+            transitions.wake(session, [job_id])
+        with database.read() as session:
+            assert queries.count_due(session, MAINTENANCE) == 1
+        _claimed(database, job_id)
 
 
 def test_queue_position_counts_those_that_were_there_before(database: Database) -> None:
@@ -163,13 +304,6 @@ def test_cancel_survives_a_job_that_goes_back_to_the_queue(database: Database) -
     assert _state(database, job_id).state == JobState.CANCELLED
 
 
-def test_job_of_a_machine_whose_clock_is_ahead_is_claimed(database: Database) -> None:
-    job_id = _queued(database)
-    with database.write() as session:
-        session.execute(update(Job).values(due_at=utc_now() + timedelta(seconds=3)))
-    assert transitions.claim(database, job_id, "worker", LEASE) is not None
-
-
 def test_job_of_a_kind_that_this_version_does_not_know_can_be_claimed_and_ended(database: Database) -> None:
     job_id = _queued(database)
     with database.write() as session:
@@ -177,7 +311,7 @@ def test_job_of_a_kind_that_this_version_does_not_know_can_be_claimed_and_ended(
     claim = transitions.claim(database, job_id, "worker", timedelta(seconds=-1))
     assert claim is not None and claim.kind == "transcribe"
     with database.write() as session:
-        assert [expired.kind for expired in queries.expired(session, 10)] == ["transcribe"]
+        assert [lease.claim.kind for lease in queries.held_leases(session, 10)] == ["transcribe"]
         transitions.fail(session, claim, "kind_unknown", "message")
         assert session.scalar(text("SELECT state FROM jobs")) == "failed"
 

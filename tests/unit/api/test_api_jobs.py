@@ -1,13 +1,15 @@
-"""Listing, looking at and cancelling jobs, and the parts of their events that need no Redis."""
+"""Listing, looking at, cancelling and retrying jobs, and the parts of their events that need no Redis."""
 
 import json
+from datetime import timedelta
 
 import pytest
 from fastapi.testclient import TestClient
-from sqlalchemy import select
+from sqlalchemy import select, update
 
 from api.services import Services
-from models import Job, JobState, OutboxRow
+from core.jobs import transitions
+from models import Image, Job, JobState, OutboxRow
 from tests.unit.api.samples import submit
 
 
@@ -102,3 +104,81 @@ def test_events_of_an_ended_job_are_its_end_and_nothing_else(client: TestClient)
 def test_unknown_last_event_id_is_refused(client: TestClient, last_id: str) -> None:
     answer = client.get(f"/v1/jobs/{_probe(client)}/events", headers={"Last-Event-ID": last_id})
     assert (answer.status_code, answer.json()["code"]) == (400, "request_invalid")
+
+
+def _fail(services: Services, job_id: str, code: str) -> None:
+    claim = transitions.claim(services.database, job_id, "worker", timedelta(seconds=15))
+    assert claim is not None
+    with services.database.write() as session:
+        transitions.fail(session, claim, code, "message")
+
+
+def test_failed_job_is_retried_with_all_its_attempts_and_its_image_waits_for_it_again(
+    client: TestClient, services: Services
+) -> None:
+    body = submit(client)
+    job_id, image_path = body["job"]["id"], body["image"]["links"]["self"]
+    _fail(services, job_id, "worker_lost")
+    assert client.get(image_path).json()["state"] == "failed"
+    answer = client.post(body["job"]["links"]["retry"])
+    assert answer.status_code == 202, answer.text
+    job = client.get(answer.headers["location"]).json()
+    assert (job["id"], job["state"], job["attempts"], job["finished_at"]) == (job_id, "queued", 0, None)
+    assert client.get(image_path).json()["state"] == "pending"
+    assert transitions.claim(services.database, job_id, "worker", timedelta(seconds=15)) is not None
+
+
+def test_retry_of_a_job_that_did_not_end_badly_is_a_conflict(client: TestClient, services: Services) -> None:
+    body = submit(client)
+    retry = body["job"]["links"]["retry"]
+    answer = client.post(retry)
+    assert (answer.status_code, answer.json()["code"]) == (409, "conflict")
+    assert client.post("/v1/jobs/job_00000000000000000000000000/retry").status_code == 404
+    client.post(body["job"]["links"]["cancel"])
+    assert client.post(retry).status_code == 202, "a cancelled job may be wanted after all"
+
+
+def test_retry_sent_twice_with_one_key_is_done_once(client: TestClient) -> None:
+    body = submit(client)
+    client.post(body["job"]["links"]["cancel"])
+    first, second = (client.post(body["job"]["links"]["retry"], headers={"Idempotency-Key": "again"}) for _ in "12")
+    assert (first.status_code, second.status_code) == (202, 202)
+    assert second.headers["idempotency-replayed"] == "true" and first.json() == second.json()
+
+
+def test_job_whose_original_is_gone_is_not_retried_and_stays_failed(client: TestClient, services: Services) -> None:
+    body = submit(client)
+    job_id = body["job"]["id"]
+    _fail(services, job_id, "worker_lost")
+    with services.database.write() as session:
+        session.execute(update(Image).values(original_key=None))
+    answer = client.post(body["job"]["links"]["retry"])
+    assert (answer.status_code, answer.json()["code"]) == (409, "conflict")
+    assert "original" in answer.json()["detail"]
+    assert client.get(f"/v1/jobs/{job_id}").json()["state"] == "failed"
+
+
+def test_failed_jobs_are_listed_and_retried_by_code(client: TestClient, services: Services) -> None:
+    lost = [_probe(client) for _ in range(5)]
+    other = _probe(client)
+    for job_id in lost:
+        _fail(services, job_id, "worker_lost")
+    _fail(services, other, "internal_error")
+    listed = [job["id"] for job in client.get("/v1/jobs?code=worker_lost").json()["items"]]
+    assert sorted(listed) == sorted(lost)
+    unwanted = submit(client)["job"]["id"]
+    _fail(services, unwanted, "worker_lost")
+    with services.database.write() as session:
+        session.execute(update(Image).values(original_key=None))
+    retried, refused, cursor = [], [], ""
+    while cursor is not None:
+        page = client.post(f"/v1/jobs/retry?code=worker_lost&limit=4{cursor and f'&cursor={cursor}'}").json()
+        retried += page["retried"]
+        refused += page["refused"]
+        cursor = page["next_cursor"]
+    assert sorted(retried) == sorted(lost)
+    assert [entry["id"] for entry in refused] == [unwanted] and "original" in refused[0]["detail"]
+    states = {job_id: client.get(f"/v1/jobs/{job_id}").json()["state"] for job_id in [*lost, other, unwanted]}
+    assert states == dict.fromkeys(lost, "queued") | {other: "failed", unwanted: "failed"}
+    assert client.post("/v1/jobs/retry").status_code == 400
+    assert client.post("/v1/jobs/retry?code=Worker!").status_code == 400

@@ -18,7 +18,7 @@ from moto import mock_aws
 from pydantic import SecretStr
 
 from codec.media import MISC
-from core.errors import ObjectCorrupt, ObjectNotFound, ServiceError, StorageDenied, StorageUnavailable
+from core.errors import ObjectNotFound, ServiceError, StorageDenied, StorageUnavailable
 from core.settings import StorageBackend, StorageSettings
 from core.storage import open_storage
 from core.storage.keys import bitstream_key
@@ -133,7 +133,7 @@ def test_body_damaged_on_its_way_is_told_as_damage(scripted: tuple[S3Storage, St
     storage, answers = scripted
     answers.add_client_error("head_object", "404", http_status_code=404)
     answers.add_client_error("put_object", code, http_status_code=400)
-    with answers, pytest.raises(ObjectCorrupt, match="damaged on their way"):
+    with answers, pytest.raises(StorageUnavailable, match="damaged on their way"):
         storage.put(KEY, DATA, content_type=MISC, sha256=SHA256)
 
 
