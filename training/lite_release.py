@@ -1,12 +1,9 @@
-"""Put trained networks into the package: as float16 or int8 safetensors under codec/weights/lite, with their index.
+"""Put trained networks into the package: as int8 safetensors under codec/weights/lite, with their index.
 
     python -m training.lite_release --stage1 runs/stage1
     python -m training.lite_release --restorer runs/restorer
-    python -m training.lite_release --coarse runs/coarse-1 runs/coarse-2 runs/coarse-3 --replace-coarse
 
-What is not named stays as it is. The coarse networks come in the order of their rates. Streams name them by digest and
-cannot be read without them, so one that is there is replaced only when that is asked for, and never after the first
-release of the program.
+What is not named stays as it is.
 """
 
 import argparse
@@ -20,7 +17,6 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-from codec.nets.compression.checkpoint_layouts import plain_state
 from codec.nets.lite.load import ARCHITECTURE, STAGE1_ARCHITECTURE, VOCABULARY
 from codec.nets.loading.int8 import to_int8
 from codec.options import Profile
@@ -28,21 +24,17 @@ from codec.weights.digest import digest_of
 from codec.weights.index import VERSION, Record, read_index
 from codec.weights.manifest import Licence, Part
 from codec.weights.shipped import FOLDER
-from training.lite_coarse_pictures import SCALE
 from training.lite_vocabulary import vocabulary_from
 from training.runs import weights_from
 
 _LICENCE = Licence("Apache-2.0", "https://www.apache.org/licenses/LICENSE-2.0")
 _TEACHERS_LICENCE = Licence("BSD-3-Clause", "https://github.com/xinntao/Real-ESRGAN/blob/master/LICENSE")
 _TEACHERS_ORIGIN = "Real-ESRGAN x4plus, Copyright (c) 2021, Xintao Wang; trained further by this project"
-_COARSE = "mbt2018"
 
 
 def main() -> None:
     """Write the files and the index."""
     parser = argparse.ArgumentParser(prog="python -m training.lite_release", description=__doc__)
-    parser.add_argument("--coarse", type=Path, nargs=3, default=(), help="runs of the coarse codecs, rates 1 to 3")
-    parser.add_argument("--replace-coarse", action="store_true", help="files made with the old ones become unreadable")
     parser.add_argument("--stage1", type=Path, help="run of stage 1")
     parser.add_argument("--restorer", type=Path, help="run of the diffusion restorer, or its file, to be packed anew")
     parser.add_argument("--folder", type=Path, default=FOLDER)
@@ -50,25 +42,16 @@ def main() -> None:
     arguments.folder.mkdir(exist_ok=True)
     records = read_index(arguments.folder)
     with tempfile.TemporaryDirectory(dir=arguments.folder) as made:
-        fresh = [_coarse(run, rate, Path(made)) for rate, run in enumerate(arguments.coarse, start=1)]
+        fresh = []
         if arguments.stage1 is not None:
             fresh.append(_stage1(arguments.stage1, Path(made)))
         if arguments.restorer is not None:
             fresh.append(_restorer(arguments.restorer, Path(made)))
         for record in fresh:
-            before = records.get(record.name, record)
-            if record.part is Part.COARSE and record.sha256 != before.sha256 and not arguments.replace_coarse:
-                parser.error(f"{record.name} is there already, and streams may depend on it; see --replace-coarse")
-        for record in fresh:
             (Path(made) / record.file).replace(arguments.folder / record.file)
             records[record.name] = record
     write_index(arguments.folder, records)
     print(f"{sum(record.bytes for record in records.values()) / 1e6:.1f} MB in {len(records)} files")
-
-
-def _coarse(run: Path, rate: int, folder: Path) -> Record:
-    tensors = _halved(plain_state(_averaged(run)))
-    return _saved(folder, f"lite-coarse-{rate}", tensors, Part.COARSE, _COARSE, rate=rate, scale=SCALE)
 
 
 def _stage1(run: Path, folder: Path) -> Record:
@@ -103,14 +86,9 @@ def _averaged(run: Path) -> dict[str, Tensor]:
     return dict(kept["averaged"])
 
 
-def _halved(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """float16, half the size, of which the last digit is far below what the weights are sure of."""
-    return {key: value.half().contiguous() for key, value in tensors.items()}
-
-
 def _saved(
     folder: Path, name: str, tensors: dict[str, Tensor], part: Part, architecture: str, *,
-    rate: int | None = None, scale: int | None = None, licence: Licence = _LICENCE, origin: str = "",
+    licence: Licence = _LICENCE, origin: str = "",
 ) -> Record:  # fmt: skip
     file = folder / f"{name}.safetensors"
     save_file(tensors, file)
@@ -118,8 +96,7 @@ def _saved(
     file.chmod(0o644)
     return Record(
         name=name, part=part, architecture=architecture, file=file.name, sha256=digest_of(file, is_anew=True),
-        bytes=file.stat().st_size, profiles=(Profile.LITE,), rate=rate, scale=scale, licence=licence,
-        origin=origin,
+        bytes=file.stat().st_size, profiles=(Profile.LITE,), licence=licence, origin=origin,
     )  # fmt: skip
 
 

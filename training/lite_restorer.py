@@ -1,7 +1,6 @@
-"""Train the restorer of the profile lite on what its learned codecs, and AVIF, make of the training pictures.
+"""Train the restorer of the profile lite on what AVIF makes of the training pictures.
 
-    python -m training.lite_restorer --pictures DIR --descriptions FILE --coarse runs/coarse-1 runs/coarse-2 \
-        runs/coarse-3 --sqz FILE --run runs/restorer [--minutes 60]
+    python -m training.lite_restorer --pictures DIR --descriptions FILE --sqz FILE --run runs/restorer [--minutes 60]
 
 Most of the time it learns the one look that the fast schedule takes, from the coarse picture with noise to the
 original; otherwise to look from anywhere on the way, so that more steps and other solvers work too. The loss is in
@@ -29,9 +28,9 @@ from codec.nets.lite.config import FIRST_TIME, LATENT_PX, LiteConfig
 from codec.nets.lite.network import LiteRestorer
 from codec.nets.lite.vocabulary import Vocabulary
 from codec.working_size import WorkingSize
-from training.lite_coarse_pictures import ReferencePictures, coarse_pictures
 from training.lite_descriptions import Described, read_descriptions
 from training.lite_loss import RestorerLoss
+from training.lite_reference_pictures import ReferencePictures
 from training.lite_vocabulary import keep_vocabulary, vocabulary_from, vocabulary_of
 from training.pictures import Pictures, Window, captions_of, cut
 from training.runs import Run, weights_from
@@ -51,11 +50,8 @@ _ONE_LOOK = 0.9
 _WITHOUT_TEXT, _WITHOUT_DETAILS, _BY_PEOPLE = 0.1, 0.1, 0.5
 """Shares of samples without texts, with the overall text alone, and with people's words where there are some."""
 
-_BY_LEARNED_CODECS = 0.2
-"""Share of samples through one of the learned codecs."""
-
 _REFERENCE_RATES = (1, 2, 3, 3, 3)
-"""The rates of AVIF that the other samples are drawn from, the default's own budget most often."""
+"""The rates that samples are drawn from, the default's own budget most often."""
 
 _UNKNOWN_WORDS = 0.03
 """Share of tokens that are made unknown, so that the network learns what it does not know."""
@@ -74,11 +70,8 @@ class Sample:
 class Samples:
     """Draws samples; pictures, their coarse forms at every rate, and what is said of them."""
 
-    def __init__(
-        self, pictures: Pictures, learned: Sequence[Sequence[Tensor]], described: dict[str, Described],
-        captions: dict[str, list[str]],
-    ) -> None:  # fmt: skip
-        self._pictures, self._learned = pictures, learned
+    def __init__(self, pictures: Pictures, described: dict[str, Described], captions: dict[str, list[str]]) -> None:
+        self._pictures = pictures
         self._reference = {rate: ReferencePictures(pictures, rate) for rate in _REFERENCE_RATES}
         self._described = [described[file.name] for file in pictures.files]
         self._captions = [captions.get(file.name, []) for file in pictures.files]
@@ -102,10 +95,7 @@ class Samples:
             overall = ""
         if chance < _WITHOUT_TEXT + _WITHOUT_DETAILS:
             details, maps = (), ()
-        if self._learned and random.random() < _BY_LEARNED_CODECS:
-            coarse = self._learned[random.integers(len(self._learned))][window.picture]
-        else:
-            coarse = self._reference[int(random.choice(_REFERENCE_RATES))][window.picture]
+        coarse = self._reference[int(random.choice(_REFERENCE_RATES))][window.picture]
         shown = [(detail, mask) for detail, mask in zip(details, maps, strict=True) if mask.any()]
         texts = (overall, *(detail for detail, _ in shown))
         height, width = coarse.shape[1:]
@@ -118,7 +108,6 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m training.lite_restorer", description=__doc__)
     parser.add_argument("--pictures", type=Path, required=True, help="folder of training pictures")
     parser.add_argument("--descriptions", type=Path, required=True, help="made by training.lite_descriptions")
-    parser.add_argument("--coarse", type=Path, nargs="*", default=[], help="folders of the coarse codecs' runs")
     parser.add_argument("--sqz", type=Path, required=True, help="the weights of sqz-dist")
     parser.add_argument("--run", type=Path, required=True, help="folder of the run; one that exists goes on")
     parser.add_argument("--from", dest="start", type=Path, help="a run's folder, or a released file, to start from")
@@ -144,8 +133,7 @@ def main() -> None:
     run = Run(arguments.run, network, optimisers, arguments.steps, arguments.minutes, seed=0)
     keep_vocabulary(vocabulary, arguments.run)
     pictures = Pictures.under(arguments.pictures, device, arguments.edge)
-    learned = [coarse_pictures(folder, pictures) for folder in arguments.coarse]
-    samples = Samples(pictures, learned, described, captions)
+    samples = Samples(pictures, described, captions)
     loss = RestorerLoss(arguments.sqz).to(device)
     signal = torch.from_numpy(training_signal()).float()
     while not run.is_over:

@@ -4,6 +4,7 @@ import hashlib
 import io
 import time
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import timedelta
 
@@ -70,15 +71,18 @@ class Verdict:
         )
 
 
-def judge(stack: FullStack, client: Client, ledger: Ledger) -> Verdict:
+def judge(stack: FullStack, client: Client, ledger: Ledger, say: Callable[[str], None]) -> Verdict:
     """Look at everything that was promised, through the API, then, its processes stopped, at store and database."""
     verdict = Verdict()
     for finding in ledger.unexpected:
         (verdict.lost if finding.startswith("lost") else verdict.wrong).append(finding)
     _check_ends(ledger, verdict)
+    say("all has ended; checking streams")
     _check_images(client, ledger, verdict)
+    say("checking pictures")
     _check_reconstructions(client, ledger, verdict)
     _check_once(client, ledger, verdict)
+    say("checking objects")
     stack.stop_processes()
     _check_objects(stack, verdict)
     return verdict

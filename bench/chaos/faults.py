@@ -20,6 +20,7 @@ _POISON_SECONDS = 240.0
 """How long a poison job is followed: until long after it should have been parked."""
 
 _POISON_POLL_SECONDS = 0.03
+_CLOCK_JUMP_SECONDS = 7200.0
 
 
 @dataclass(frozen=True)
@@ -208,6 +209,17 @@ def _kill_whoever_works_at(scene: Scene, order: Order) -> None:
                     os.killpg(worker, signal.SIGKILL)
 
 
+def _set_clocks(scene: Scene, seconds: float) -> None:
+    """One of two machines, which has the maintenance too, is two hours ahead or behind for a while."""
+    ahead = scene.random.choice([-_CLOCK_JUMP_SECONDS, _CLOCK_JUMP_SECONDS])
+    machine = [name for name in PROCESSES if name.endswith("-1")]
+    for name in machine:
+        scene.stack.set_clock(name, ahead)
+    time.sleep(seconds)
+    for name in machine:
+        scene.stack.set_clock(name, 0.0)
+
+
 def _database(stack: FullStack) -> Proxy:
     return stack.database_proxy
 
@@ -265,6 +277,7 @@ FAULTS: dict[str, Fault] = {
     "store-flips-requests": Fault(
         "a bit flipped in half of the uploads", _disturb(_store, Harm.FLIP_REQUEST, 0.5), (4, 10)
     ),
+    "clock-jump": Fault("the clock of one machine two hours off, and back", _set_clocks, (4, 15)),
     "disk-full": Fault(
         "no room for temporary files", _fill_scratch, (4, 12), needs=lambda stack: stack.scratch.can_fill
     ),

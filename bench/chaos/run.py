@@ -78,8 +78,8 @@ def run(options: RunOptions, say: Callable[[str], None]) -> Outcome:
         clients.close()
         watcher.close()
         _measure(blows, ledger)
-        say("all has ended; checking")
-        verdict = judge(stack, observer, ledger)
+        verdict = judge(stack, observer, ledger, say)
+        say("done")
         observer.close()
     return Outcome(options.seed, time.monotonic() - started, blows, ledger, verdict)
 

@@ -32,15 +32,15 @@ _STOP_SECONDS = 15.0
 _BUCKET = "chaos"
 
 PROCESSES = {
-    "api-1": ["-m", "api"],
-    "api-2": ["-m", "api"],
-    "encode-1": ["-m", "workers", "encode"],
-    "encode-2": ["-m", "workers", "encode"],
-    "decode-1": ["-m", "workers", "decode"],
-    "decode-2": ["-m", "workers", "decode"],
-    "maintenance-1": ["-m", "workers", "maintenance"],
+    "api-1": ["api"],
+    "api-2": ["api"],
+    "encode-1": ["workers", "encode"],
+    "encode-2": ["workers", "encode"],
+    "decode-1": ["workers", "decode"],
+    "decode-2": ["workers", "decode"],
+    "maintenance-1": ["workers", "maintenance"],
 }
-"""What runs, by name; the part before the hyphen is the kind."""
+"""Modules and their arguments, by name; the part before the hyphen is the kind."""
 
 
 class FullStack:
@@ -121,6 +121,10 @@ class FullStack:
         """SIGCONT."""
         self._signal(name, signal.SIGCONT)
 
+    def set_clock(self, name: str, ahead_seconds: float) -> None:
+        """Set the wall clock of one process so far ahead; it notices within a part of a second."""
+        self._clock_file(name).write_text(str(ahead_seconds))
+
     def restart(self, name: str) -> float:
         """SIGTERM, and wait until the next one runs; returns how long the old one took to end. Killed after 15 s."""
         old = self.pid(name)
@@ -149,6 +153,9 @@ class FullStack:
                 return False
         return True
 
+    def _clock_file(self, name: str) -> Path:
+        return self.folder / f"{name}.clock"
+
     def _signal(self, name: str, number: signal.Signals) -> None:
         pid = self.pid(name)
         if pid is not None:
@@ -161,9 +168,10 @@ class FullStack:
 
     def _add(self, name: str) -> None:
         environment = self._environment()
+        self._clock_file(name).write_text("0")
         if name.startswith("api-"):
             environment["MISC_API_PORT"] = str(self.api_ports[self.names("api").index(name)])
-        command = [sys.executable, *PROCESSES[name]]
+        command = [sys.executable, "-m", "bench.chaos.clock", str(self._clock_file(name)), *PROCESSES[name]]
         self.supervisor.add(Child(name, command, environment, self.logs / f"{name}.log"))
 
     def _environment(self) -> dict[str, str]:

@@ -90,8 +90,9 @@ class Released:
 
     `bytes` and `sha256` are None where nobody has published them; such a file is *not pinned* and is fetched only by
     somebody who says that its first download is to be trusted. `sha256_prefix` is what a publisher put into the file's
-    name. `rate` None serves every rate. `is_binding` marks what streams name by digest: never changed or removed once
-    released. `is_alternative` marks another form of what the profile has already, fetched by its own name only.
+    name. `rate` None serves every rate, `scale` is the reduction that a codec is made for. `is_binding` marks what
+    streams name by digest: never changed or removed once released. `is_alternative` marks what the profile can do
+    without, another form or an earlier one: it is fetched by its own name only.
     """
 
     name: str
@@ -105,6 +106,7 @@ class Released:
     sha256: str | None = None
     sha256_prefix: str | None = None
     rate: int | None = None
+    scale: int | None = None
     is_binding: bool = False
     is_alternative: bool = False
 

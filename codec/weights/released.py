@@ -4,8 +4,10 @@ A digest that nobody has published is left out, never guessed. Binding entries a
 them by the first bytes of their digest.
 """
 
+from pathlib import Path
+
 from codec.options import Profile
-from codec.weights.manifest import HubSource, Licence, Part, Released, URLSource
+from codec.weights.manifest import HubSource, Licence, Part, PathSource, Released, URLSource
 
 _APACHE = Licence("Apache-2.0", "https://github.com/XPixelGroup/DiffBIR/blob/main/LICENSE")
 _OPEN_RAIL = Licence(
@@ -205,8 +207,44 @@ def _compressai(metric: str, quality: int, prefix: str) -> Released:
     )
 
 
-RELEASED: tuple[Released, ...] = _SD21 + tuple(
-    _compressai(metric, quality, prefix)
-    for metric, prefixes in _CHENG2020_ATTN.items()
-    for quality, prefix in enumerate(prefixes, start=1)
+_OWN_LICENCE = Licence("Apache-2.0", "https://www.apache.org/licenses/LICENSE-2.0")
+
+_EARLIER = Path(__file__).parents[2] / "training" / "earlier"
+"""Networks that came with the program once, in a checkout of it; an installation is pointed to one with `--from`."""
+
+_LITE_COARSE = (
+    "884cc8537818d6f59a402e91444e56159923e37685260aaae2247d04e1272526",
+    "5ae3195c7f57ee824a71fc2d9c9bba313c919d8a4bd4ed599ffcf2777c5824c2",
+    "6d6c7c036b9996840eb502beb8c1ef6e1f0a51dbdc2eb3232fcf1dfab24050ce",
+)
+"""Codecs of this project, for rates 1 to 3: files were made with them until they stopped to come along."""
+
+
+def _lite_coarse(rate: int, sha256: str) -> Released:
+    name = f"lite-coarse-{rate}"
+    return Released(
+        name=name,
+        part=Part.COARSE,
+        architecture="mbt2018",
+        file_name=f"{name}.safetensors",
+        licence=_OWN_LICENCE,
+        sources=(PathSource(str(_EARLIER / f"{name}.safetensors")),),
+        profiles=(Profile.LITE,),
+        bytes=7_093_758,
+        sha256=sha256,
+        rate=rate,
+        scale=2,
+        is_binding=True,
+        is_alternative=True,
+    )
+
+
+RELEASED: tuple[Released, ...] = (
+    *_SD21,
+    *(
+        _compressai(metric, quality, prefix)
+        for metric, prefixes in _CHENG2020_ATTN.items()
+        for quality, prefix in enumerate(prefixes, start=1)
+    ),
+    *(_lite_coarse(rate, sha256) for rate, sha256 in enumerate(_LITE_COARSE, start=1)),
 )

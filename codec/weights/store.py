@@ -216,6 +216,7 @@ class WeightsStore:
             bytes=size,
             profiles=released.profiles,
             rate=released.rate,
+            scale=released.scale,
             licence=released.licence,
             origin=origin,
             is_trusted=not released.is_pinned,

@@ -67,6 +67,7 @@ class OldArchive:
         return kept | {
             "MISC_DATABASE_URL": self.url,
             "MISC_STORAGE_PATH": str(self.folder / "data" / "objects"),
+            "MISC_WEIGHTS_PATH": str(self.folder / "weights"),
             "MISC_WORKER_RECONCILE_INTERVAL": "1",
             # Threads of several processes that wait for each other on few cores take ten times as long as one.
             "OMP_NUM_THREADS": "1",
@@ -109,6 +110,11 @@ class OldArchive:
     def migrate(self) -> None:
         """Bring the database up to date as an operator does."""
         subprocess.run([sys.executable, "-m", "migrations"], env=self.environment, check=True, timeout=60)
+
+    def fetch_networks(self) -> None:
+        """Bring the learned codec of its streams, which came with that version, as an operator does."""
+        command = [sys.executable, "-m", "cli.main", "weights", "pull", "lite-coarse-1"]
+        subprocess.run(command, env=self.environment, check=True, timeout=60)
 
     @contextlib.contextmanager
     def api(self) -> Iterator[httpx.Client]:

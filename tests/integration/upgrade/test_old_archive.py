@@ -114,6 +114,7 @@ def test_open_jobs_are_finished_and_nothing_is_lost_or_left(old_archive: OldArch
     old, ids = old_archive.answers, old_archive.ids
     spent, reserved = _money(old_archive)
     old_archive.migrate()
+    old_archive.fetch_networks()
     with old_archive.service(_settings(lmm_server)) as client:
         wait_for(lambda: _all_ended(client), 300, "every job ends")
         new = answers_of(client)
@@ -185,6 +186,7 @@ def test_open_jobs_are_finished_and_nothing_is_lost_or_left(old_archive: OldArch
     # Once every reservation is over, storage has what the archive names and nothing else.
     old_archive.grow_older(AGE)
     needed = _needed(old_archive, new)
+    old_archive.fetch_networks()
     with old_archive.service(_settings(lmm_server)) as client:
         wait_for(lambda: len(old_archive.objects) <= needed.total(), 60, "what is loose is swept")
         assert Counter(map(_sha256, old_archive.objects)) == needed

@@ -68,18 +68,21 @@ def test_second_run_skips_what_this_network_made(misc: Misc, weights: str, tmp_p
     assert [entry["skipped"] for entry in json.loads(other.stdout)["results"]] == [False, False]
 
 
-def test_network_that_comes_with_the_program_codes_at_the_scale_it_is_made_for(
+def test_network_that_came_with_the_program_once_is_named_fetched_and_codes_at_the_scale_it_is_made_for(
     misc: Misc, photo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("MISC_WEIGHTS_PATH", str(tmp_path / "none"))
+    monkeypatch.setenv("MISC_WEIGHTS_PATH", str(tmp_path / "store"))
     out = tmp_path / "a.misc"
+    refused = misc("encode", photo, "-o", out, "--mode", "net", "--rate", "1", "--describe", "none")
+    assert refused.exit_code != 0 and "`misc weights pull lite-coarse-1`" in refused.stderr
+    assert misc("weights", "pull", "lite-coarse-1").exit_code == 0
     encoded = misc("encode", photo, "-o", out, "--mode", "net", "--rate", "1", "--describe", "none", "--json")
     assert encoded.exit_code == 0, encoded.stderr
-    record = WeightsStore(tmp_path / "none").find(part=Part.COARSE, profile=Profile.LITE, rate=1)
+    record = WeightsStore(tmp_path / "store").find(part=Part.COARSE, profile=Profile.LITE, rate=1)
 
     told = json.loads(misc("inspect", out, "--json").stdout)
     assert (told["mode"], told["coarse"]) == ("net", {"scale": record.scale})
-    assert told["weights"] == {"coarse": record.sha256[:8]}
+    assert told["weights"] == {"coarse": record.sha256[:8]} and record.scale == 2
     decoded = misc("decode", out, "-o", tmp_path / "back.png", "--restorer", "smooth", "--json")
     (entry,) = json.loads(decoded.stdout)["results"]
     assert (entry["error"], entry["width"], entry["height"]) == (None, 90, 60)

@@ -18,6 +18,7 @@ from codec.metrics.plot import plot_rates
 from codec.metrics.registry import load_metrics
 from codec.metrics.summary import compressai_form, summarise
 from codec.options import EncodeOptions, Mode, Profile, RestorerName
+from codec.weights.manifest import Part
 from codec.weights.store import WeightsStore
 
 
@@ -112,6 +113,12 @@ def test_mode_is_the_profiles_own_and_net_is_taken_only_where_its_networks_are(t
     for profile in Profile:
         assert settings_of(store, profile=profile)[0].encode.mode is EncodeOptions(profile=profile).mode
     assert [setting.encode.max_bpp for setting in settings_of(store, profile=Profile.LITE)] == [0.02, 0.03, 0.05]
-    assert [each.encode.rate for each in settings_of(store, profile=Profile.LITE, mode=Mode.NET)] == [1, 2, 3]
-    with pytest.raises(WeightsError):
-        settings_of(store, profile=Profile.SD21, mode=Mode.NET)
+    for profile in Profile:
+        with pytest.raises(WeightsError):
+            settings_of(store, profile=profile, mode=Mode.NET)
+    kept = WeightsStore(tmp_path)
+    for entry in kept.released.values():
+        if entry.part is Part.COARSE and Profile.LITE in entry.profiles:
+            (source,) = entry.sources
+            kept.add(Path(source.address("")), name=entry.name)
+    assert [each.encode.rate for each in settings_of(kept, profile=Profile.LITE, mode=Mode.NET)] == [1, 2, 3]

@@ -4,15 +4,16 @@ from pathlib import Path
 
 import pytest
 
-from codec.errors import WeightsError
+from codec.errors import WeightsError, WeightsMissing
 from codec.options import Profile
+from codec.weights.download import Downloader
 from codec.weights.manifest import Part
+from codec.weights.pull import PullRules, pull
 from codec.weights.shipped import FOLDER, shipped_records
-from codec.weights.store import State, WeightsStore
+from codec.weights.store import PREFIX_BYTES, State, WeightsStore
 
 TAGGER_BYTES = 13_000_000
-MOST_BYTES = 59_000_000
-"""40 MB are promised; the learned codecs of rates 1 to 3, 21 MB of these, are to go."""
+MOST_BYTES = 40_000_000
 
 
 @pytest.fixture
@@ -21,13 +22,11 @@ def store(tmp_path: Path) -> WeightsStore:
 
 
 def test_profile_lite_is_complete_without_anything_fetched(store: WeightsStore) -> None:
-    rates = [store.find(part=Part.COARSE, profile=Profile.LITE, rate=rate) for rate in (1, 2, 3)]
     restorers = [store.find(part=part, profile=Profile.LITE) for part in (Part.STAGE1, Part.RESTORER)]
 
-    assert len({record.sha256 for record in (*rates, *restorers)}) == 5
-    assert [record.scale for record in rates] == [2, 2, 2]
+    assert len({record.sha256 for record in restorers}) == 2
     assert store.names_of(Profile.LITE) == [], "nothing is left to be pulled"
-    for record in (*rates, *restorers):
+    for record in restorers:
         assert store.checked(record).parent == FOLDER
 
 
@@ -36,7 +35,7 @@ def test_files_hold_their_digests_and_are_small_together(store: WeightsStore) ->
         assert store.verify(name).state is State.PRESENT
     files = [path for path in FOLDER.iterdir() if path.suffix == ".safetensors"]
 
-    assert len(files) == len(shipped_records()) == 6
+    assert len(files) == len(shipped_records()) == 3
     assert sum(path.stat().st_size for path in files) <= MOST_BYTES
 
 
@@ -50,10 +49,18 @@ def test_tagger_comes_along_with_its_licence_and_origins(store: WeightsStore) ->
         assert origin in record.origin
 
 
-def test_coarse_network_is_found_by_the_prefix_that_streams_name_it_by(store: WeightsStore) -> None:
-    record = store.find(part=Part.COARSE, profile=Profile.LITE, rate=1)
+@pytest.mark.parametrize("name", ["lite-coarse-1", "lite-coarse-2", "lite-coarse-3"])
+def test_codec_that_came_along_once_is_known_by_the_prefix_that_streams_name_it_by(
+    store: WeightsStore, name: str
+) -> None:
+    released = store.released[name]
+    prefix = bytes.fromhex(released.sha256 or "")[:PREFIX_BYTES]
 
-    assert store.find(prefix=bytes.fromhex(record.sha256)[:4]) == record
+    with pytest.raises(WeightsMissing, match=rf"`misc weights pull {name}`"):
+        store.find(part=Part.COARSE, prefix=prefix)
+    kept = pull(store, name, Downloader(), PullRules(is_offline=True)).record
+    assert store.find(part=Part.COARSE, prefix=prefix) == kept
+    assert (kept.scale, kept.bytes) == (2, released.bytes)
 
 
 def test_other_weights_cannot_take_the_name_of_shipped_ones(store: WeightsStore, tmp_path: Path) -> None:
@@ -61,4 +68,4 @@ def test_other_weights_cannot_take_the_name_of_shipped_ones(store: WeightsStore,
     other.write_bytes(b"other")
 
     with pytest.raises(WeightsError, match="comes with the program"):
-        store.add(other, name="lite-coarse-1", part=Part.COARSE, architecture="mbt2018")
+        store.add(other, name="lite-stage1", part=Part.STAGE1, architecture="rrdbnet")
