@@ -1,7 +1,7 @@
 """Files that are there whole or not at all, whenever the process that writes them dies."""
 
 import os
-import threading
+import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,15 +11,29 @@ from pathlib import Path
 def replacing(target: Path) -> Iterator[Path]:
     """A path beside `target` for the block to write to: renamed to `target` at its end, deleted when it raises.
 
-    Missing folders are made. Raises OSError.
+    A link stays and what it points to is replaced. A device, pipe or socket cannot be replaced without harm, so the
+    block is given itself. Missing folders are made. Raises OSError.
     """
+    if is_special(target):
+        yield target
+        return
+    if target.is_symlink():
+        target = Path(os.path.realpath(target))
     target.parent.mkdir(parents=True, exist_ok=True)
-    part = target.with_name(f".{target.name}.{os.getpid()}.{threading.get_ident()}.part")
+    # The target's own name has no part in it: it may be as long as a name can be.
+    part = target.with_name(f".{os.getpid()}-{secrets.token_hex(6)}.part")
     try:
         yield part
         part.replace(target)
     finally:
         part.unlink(missing_ok=True)
+
+
+def is_special(path: Path) -> bool:
+    """True for what is there and neither a regular file nor a folder, and for another process's open files."""
+    if path.is_symlink() and str(path.readlink()).startswith("/proc/"):
+        return True  # /dev/stdout and its like, which may lead to a regular file that somebody else writes
+    return path.exists() and not path.is_file() and not path.is_dir()
 
 
 def write_atomically(target: Path, data: bytes, *, durable: bool = False) -> None:

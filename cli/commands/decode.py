@@ -1,16 +1,27 @@
 """`misc decode`: `.misc` files to pictures on this machine."""
 
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
 from cli.errors import FAILED, fail_usage, failures, usage_errors
-from cli.local.file_plan import Pair, died_result, error_result, is_newer, plan_outputs, run_all
+from cli.local.file_plan import (
+    Pair,
+    Plan,
+    died_result,
+    error_result,
+    fault_results,
+    is_newer,
+    plan_outputs,
+    run_all,
+)
+from cli.local.streams import STANDARD, check_streams, read_input, write_output
 from cli.output import print_json, say, show, step_bar
-from codec.atomic_files import write_atomically
+from codec.atomic_files import is_special
 
 if TYPE_CHECKING:
     from codec.options import DecodeOptions
@@ -21,8 +32,9 @@ _MAX_REFERENCE_BYTES = 1 << 30
 
 _HELP = """Decode .misc files to pictures.
 
-The suffix of OUT says which format is written: .png, .webp, .avif or .jpg; in a folder it is --format. What a decoder \
-made says so in its metadata. The picture beside an external stream (NAME.ref.EXT beside NAME.misc) is found by itself.
+The suffix of OUT says which format is written: .png, .webp, .avif or .jpg; in a folder, to a \
+device and to stdout it is --format. - is stdin or stdout. What a decoder made says so \
+in its metadata. The picture beside an external stream (NAME.ref.EXT beside NAME.misc) is found by itself.
 
 Examples:
 
@@ -67,7 +79,7 @@ def decode(
     reference: Annotated[
         Path | None, typer.Option(metavar="IMAGE", help="The picture that an external stream names.")
     ] = None,
-    format: Annotated[str, typer.Option(help="In a folder: png, webp, avif or jpeg.")] = "png",
+    format: Annotated[str, typer.Option(help="In a folder or to stdout: png, webp, avif or jpeg.")] = "png",
     jobs: Annotated[
         int | None,
         typer.Option(min=1, help="Processes for many files; one where networks restore, else one for each processor."),
@@ -89,16 +101,16 @@ def decode(
     }
     values = {name: value for name, value in given.items() if value is not None}
     with usage_errors(OSError):
-        tasks = _tasks(inputs, out, values, reference, format, may_skip=not force)
-    results = run_all(
-        decode_one, tasks, jobs or _processes(tasks[0].options), "Decoding", lambda task: died_result(task.pair, _KEYS)
-    )
-    _report(results, as_json)
+        check_streams(inputs, out, as_json=as_json)
+        plan, tasks = _tasks(inputs, out, values, reference, format, may_skip=not force)
+    processes = jobs or (_processes(tasks[0].options) if tasks else 1)
+    results = run_all(decode_one, tasks, processes, "Decoding", lambda task: died_result(task.pair, _KEYS))
+    _report(results + fault_results(plan.faults, _KEYS), plan.left_out, as_json)
 
 
 def _tasks(
     inputs: list[Path], out: str, values: dict[str, Any], reference: Path | None, format: str, *, may_skip: bool
-) -> list[_Task]:
+) -> tuple[Plan, list[_Task]]:
     """Everything that can be wrong with the call as a whole is found here, before any file is opened."""
     from cli.local.networks import default_profile, restorers
     from codec.options import DecodeOptions, parse_options
@@ -111,10 +123,15 @@ def _tasks(
     if reference is not None and len(plan.pairs) != 1:
         raise fail_usage("--reference is the reference of one stream; decode one at a time with it.")
     may_skip = may_skip and not plan.is_single
-    formats = [format_for(pair.target.suffix) for pair in plan.pairs]
+    formats = [
+        cast("PictureFormat", format)
+        if pair.target == STANDARD or (is_special(pair.target) and not pair.target.suffix)
+        else format_for(pair.target.suffix)
+        for pair in plan.pairs
+    ]
     restorers().check(options)
     shows_steps = len(plan.pairs) == 1
-    return [
+    return plan, [
         _Task(pair, options, format, reference, may_skip, shows_steps)
         for pair, format in zip(plan.pairs, formats, strict=True)
     ]
@@ -163,7 +180,7 @@ def _decode_one(task: _Task) -> dict[str, Any]:
     provenance = Provenance(
         decoded.restorer, decoded.stream_sha256, decoded.seed, decoded.generative, software(), decoded.settings
     )
-    write_atomically(task.pair.target, save_picture(decoded.picture, task.format, provenance))
+    write_output(task.pair.target, save_picture(decoded.picture, task.format, provenance))
     result = _result(task.pair, *decoded.picture.size, decoded.schedule, decoded.seed)
     return result | {"restorer": decoded.restorer, "generative": decoded.generative, "seconds": decoded.seconds}
 
@@ -172,7 +189,10 @@ def _read_stream(path: Path) -> bytes:
     """The file's bytes, but of a file that is too large only as many as show that it is."""
     from codec.limits import MAX_STREAM_BYTES
 
-    with path.open("rb") as file:
+    source = read_input(path)
+    if isinstance(source, bytes):
+        return source[: MAX_STREAM_BYTES + 1]
+    with source.open("rb") as file:
         return file.read(MAX_STREAM_BYTES + 1)
 
 
@@ -230,12 +250,14 @@ def _done_before(task: _Task, data: bytes) -> dict[str, Any] | None:
     return result | {"skipped": True}
 
 
-def _report(results: list[dict[str, Any]], as_json: bool) -> None:
+def _report(results: list[dict[str, Any]], left_out: Sequence[str], as_json: bool) -> None:
     for result in results:
         if result["error"] is not None:
             say(f"{result['input']}: {result['error']['message']}")
+    for sentence in left_out:
+        say(sentence)
     if as_json:
-        print_json({"results": results})
+        print_json({"results": results, "left_out": list(left_out)})
     else:
         _show(results)
     if failures(results):
@@ -244,6 +266,8 @@ def _report(results: list[dict[str, Any]], as_json: bool) -> None:
 
 def _show(results: list[dict[str, Any]]) -> None:
     done = [result for result in results if result["error"] is None]
+    if any(result["output"] == str(STANDARD) for result in results):
+        return  # stdout has the picture
     for result in done:
         state = "was done" if result["skipped"] else f"{result['seconds']['total']:.1f} s"
         show(f"{result['output']}: {result['width']}x{result['height']}, {state}")

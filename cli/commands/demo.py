@@ -70,13 +70,13 @@ def demo(
     ] = None,
 ) -> None:
     """Run the whole of it; the help text is `_HELP`."""
-    from cli.local.file_plan import find_files
+    from cli.local.file_selection import select_files
     from cli.server.client import ClientError
     from cli.up.stack import StackError
     from codec.media import PICTURE_SUFFIXES
 
     with usage_errors():
-        sources = [path for path, _ in find_files(paths, PICTURE_SUFFIXES)] if paths else scikit_photos()
+        sources = [path for path, _ in select_files(paths, PICTURE_SUFFIXES).files] if paths else scikit_photos()
     for source in sources:
         if not source.is_file():
             raise fail_usage(f"There is no file {source}. Check the name.")

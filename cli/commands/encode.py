@@ -2,6 +2,7 @@
 
 import os
 import shlex
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from enum import StrEnum
 from pathlib import Path
@@ -10,9 +11,19 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from cli.errors import FAILED, fail_usage, failures, usage_errors
-from cli.local.file_plan import Pair, Plan, died_result, error_result, is_newer, plan_outputs, run_all
+from cli.local.file_plan import (
+    Pair,
+    Plan,
+    died_result,
+    error_result,
+    fault_results,
+    is_newer,
+    plan_outputs,
+    run_all,
+)
+from cli.local.source_records import SourceRecords, SourceState
+from cli.local.streams import STANDARD, check_streams, read_input, write_output
 from cli.output import print_json, say, show
-from codec.atomic_files import write_atomically
 from codec.media import PICTURE_SUFFIXES
 
 if TYPE_CHECKING:
@@ -27,7 +38,7 @@ _KEYS = ("bytes", "bpp", "bits", "seconds", "describer")
 _HELP = """Encode pictures to .misc files.
 
 One picture becomes one file; several pictures, or a folder, fill a folder and keep their relative paths. A second \
-run over a folder skips what is done.
+run over a folder skips what is done. - is stdin or stdout, for one picture.
 
 Examples:
 
@@ -63,6 +74,10 @@ class _Task:
     reference: "Reference | None"
     reference_suffix: str
     may_skip: bool
+    records: SourceRecords | None = None
+    """Of the folder of outputs."""
+    former: SourceState | None = None
+    """Of which file the output that may be there was made."""
     outcome: "Outcome | None" = None
 
 
@@ -106,6 +121,10 @@ def encode(
     reference_bpp: Annotated[float | None, typer.Option(help="What that codec spent, in bits per pixel.")] = None,
     profile: Annotated[str | None, typer.Option(help="Set of networks: lite or sd21.")] = None,
     jobs: Annotated[int, typer.Option(min=1, help="Processes for many pictures.")] = os.cpu_count() or 1,
+    exclude: Annotated[
+        list[str] | None,
+        typer.Option(metavar="PATTERN", help="Leave out of folders what fits it, as *_small.jpg or raw; repeatable."),
+    ] = None,
     force: Annotated[bool, typer.Option("--force", help=_FORCE_HELP)] = False,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")] = False,
 ) -> None:
@@ -126,11 +145,12 @@ def encode(
     values = {name: value for name, value in given.items() if value is not None}
     values |= {"maps": maps is OnOff.ON, "published_grid": published_grid, "batch": batch}
     with usage_errors(OSError):
-        plan = plan_outputs(inputs, out, PICTURE_SUFFIXES, ".misc")
+        check_streams(inputs, out, as_json=as_json)
+        plan = plan_outputs(inputs, out, PICTURE_SUFFIXES, ".misc", exclude or ())
         tasks = _tasks(plan, values, describe, reference, reference_bpp, may_skip=not force)
         tasks = _with_outcomes(tasks)
     results = run_all(encode_one, tasks, jobs, "Encoding", lambda task: died_result(task.pair, _KEYS))
-    _report(results, as_json)
+    _report(results + fault_results(plan.faults, _KEYS), plan.left_out, as_json)
 
 
 def _tasks(
@@ -162,7 +182,21 @@ def _tasks(
         record_of(weights_store(), name=options.network, profile=options.profile, rate=options.rate)
     suffix = reference_path.suffix if reference_path is not None else ""
     may_skip = may_skip and not plan.is_single and reference is None
-    return [_Task(pair, options, captions, reference, suffix, may_skip) for pair in plan.pairs]
+    records = SourceRecords(plan.folder) if plan.folder is not None else None
+    former = records.load() if records is not None else {}
+    return [
+        _Task(
+            pair,
+            options,
+            captions,
+            reference,
+            suffix,
+            may_skip,
+            records,
+            former.get(records.key(pair.target)) if records is not None else None,
+        )
+        for pair in plan.pairs
+    ]
 
 
 def _with_outcomes(tasks: list[_Task]) -> list[_Task]:
@@ -202,6 +236,8 @@ def _load_reference(plan: Plan, path: Path | None, bpp: float | None) -> "Refere
     if len(plan.pairs) != 1:
         raise fail_usage("--reference is the reference of one picture; encode one at a time with it.")
     (pair,) = plan.pairs
+    if pair.target == STANDARD:
+        raise fail_usage("A reference is stored beside the file that names it; give -o a name.")
     reference_file = reference_path(pair.target, path.suffix)
     if reference_file.exists() and reference_file.samefile(pair.source):
         raise fail_usage(
@@ -229,7 +265,8 @@ def _encode_one(task: _Task) -> dict[str, Any]:
     if isinstance(task.outcome, Exception):
         raise task.outcome
     pair = task.pair
-    opened = read_picture(pair.source)
+    state = SourceState.of(pair.source) if task.records is not None else None
+    opened = read_picture(read_input(pair.source))
     encoded = encode_picture(
         opened.picture,
         task.options,
@@ -243,8 +280,10 @@ def _encode_one(task: _Task) -> dict[str, Any]:
         picture_notes=opened.notes,
     )
     if encoded.reference is not None:
-        write_atomically(reference_path(pair.target, task.reference_suffix), encoded.reference)
-    write_atomically(pair.target, encoded.data)
+        write_output(reference_path(pair.target, task.reference_suffix), encoded.reference)
+    write_output(pair.target, encoded.data)
+    if task.records is not None and state is not None:
+        task.records.add(pair.target, state)
     result = _result(pair, encoded.data, encoded.stream, encoded.bits)
     result |= {"seconds": encoded.seconds, "describer": encoded.describer, "notes": list(encoded.notes)}
     result["usage"] = None if encoded.usage is None else asdict(encoded.usage)
@@ -272,13 +311,22 @@ def _result(pair: Pair, data: bytes, stream: "Stream", bits: Any) -> dict[str, A
 
 
 def _done_before(task: _Task) -> dict[str, Any] | None:
-    """The result of an earlier run, if its file is newer than the picture, whole, and as far as it tells as asked."""
+    """The result of an earlier run, if its file was made of this very picture, is whole, and as far as it tells as
+    asked. Of what picture an earlier version made it, only the dates tell."""
     from cli.local.paths import weights_store
     from cli.local.up_to_date import is_up_to_date
     from codec.bitstream import unpack
     from codec.errors import StreamError
 
-    if not is_newer(task.pair.target, task.pair.source):
+    try:
+        is_same = (
+            is_newer(task.pair.target, task.pair.source)
+            if task.former is None
+            else task.former.is_still(task.pair.source)
+        )
+    except OSError:
+        return None
+    if not is_same:
         return None
     try:
         data = task.pair.target.read_bytes()
@@ -290,14 +338,16 @@ def _done_before(task: _Task) -> dict[str, Any] | None:
     return _result(task.pair, data, unpacked.stream, unpacked.bits) | {"skipped": True}
 
 
-def _report(results: list[dict[str, Any]], as_json: bool) -> None:
+def _report(results: list[dict[str, Any]], left_out: Sequence[str], as_json: bool) -> None:
     for result in results:
         if result["error"] is not None:
             say(f"{result['input']}: {result['error']['message']}")
         for note in result.get("notes") or ():
             say(f"{result['input']}: {note}")
+    for sentence in left_out:
+        say(sentence)
     if as_json:
-        print_json({"results": results})
+        print_json({"results": results, "left_out": list(left_out)})
     else:
         _show(results)
     if failures(results):
@@ -306,6 +356,8 @@ def _report(results: list[dict[str, Any]], as_json: bool) -> None:
 
 def _show(results: list[dict[str, Any]]) -> None:
     done = [result for result in results if result["error"] is None]
+    if any(result["output"] == str(STANDARD) for result in results):
+        return  # stdout has the file
     for result in done:
         bits = ", ".join(f"{part} {count // 8}" for part, count in result["bits"].items())
         state = " (was done)" if result["skipped"] else ""

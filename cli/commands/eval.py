@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from cli.errors import FAILED, describe_error, fail_usage, usage_errors
-from cli.local.file_plan import find_files, run_all
+from cli.local.file_plan import describe_fault, run_all
+from cli.local.file_selection import Selection, select_files
 from cli.output import print_json, say, show
 from codec.atomic_files import write_atomically
 from codec.errors import FeatureUnavailable, OptionError
@@ -92,7 +93,8 @@ def evaluate(
 ) -> None:
     """Compare over a folder; the help text is `_HELP`."""
     with usage_errors(OSError):
-        sources = _sources(folder)
+        selection = _select(folder)
+        sources = [(path, str(name)) for path, name in selection.files]
         processes = min(jobs, len(sources))
         call = _call_of(profile, mode, describe, maps, restorer, peers, processes)
         comparison = _comparison(call)
@@ -100,6 +102,10 @@ def evaluate(
             from codec.metrics.plot import require_plots
 
             require_plots(plot)
+    for sentence in selection.left_out:
+        say(sentence)
+    for fault in selection.faults:
+        say(f"{fault.filename}: {describe_fault(fault)['message']}")
     for metric, reason in comparison.metrics.left_out.items():
         say(f"{metric} is left out: {reason}.")
     with tempfile.TemporaryDirectory(prefix="misc-eval-") as kept:
@@ -123,15 +129,17 @@ def evaluate(
             if page is not None:
                 write_atomically(page, _page(rows, document["summary"], tasks, comparison).encode())
             _write(document, comparison, plot, compressai)
-    if any(image["error"] is not None for image in document["images"]):
+    if selection.faults or any(image["error"] is not None for image in document["images"]):
         raise typer.Exit(FAILED)
 
 
-def _sources(folder: Path) -> list[tuple[Path, str]]:
-    """Pictures and the names that reports give them."""
+def _select(folder: Path) -> Selection:
     if not folder.exists():
         raise OptionError(f"There is no folder {folder}.")
-    return [(path, str(name)) for path, name in find_files([folder], PICTURE_SUFFIXES)]
+    selection = select_files([folder], PICTURE_SUFFIXES)
+    if not selection.files:
+        raise OptionError(f"Nothing in {folder} can be read: {selection.faults[0]}.")
+    return selection
 
 
 def _call_of(

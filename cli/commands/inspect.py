@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from cli.errors import FAILED, describe_error
+from cli.local.streams import read_input
 from cli.output import print_json, say, show
 
 if TYPE_CHECKING:
@@ -24,7 +25,7 @@ def register(app: typer.Typer) -> None:
 
 
 def inspect(
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="A .misc file.")],
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="A .misc file, or - for stdin.")],
     as_json: Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")] = False,
 ) -> None:
     """Inspect one file; the help text is `_HELP`."""
@@ -32,8 +33,11 @@ def inspect(
     from codec.limits import MAX_STREAM_BYTES
 
     try:
-        with file.open("rb") as opened:
-            data = opened.read(MAX_STREAM_BYTES + 1)
+        source = read_input(file)
+        if isinstance(source, Path):
+            with source.open("rb") as opened:
+                source = opened.read(MAX_STREAM_BYTES + 1)
+        data = source[: MAX_STREAM_BYTES + 1]
         document = contents(str(file), data)
     except (CodecError, OSError) as error:
         fault = describe_error(error)

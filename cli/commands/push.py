@@ -3,9 +3,10 @@
 import hashlib
 import json
 import secrets
-from collections.abc import Callable
+import tempfile
+from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -14,7 +15,9 @@ import typer
 
 from cli.commands.encode import OnOff
 from cli.errors import FAILED, describe_error, fail_usage, failures, usage_errors
-from cli.local.file_plan import find_files
+from cli.local.file_plan import describe_fault
+from cli.local.file_selection import select_files
+from cli.local.streams import STANDARD, check_streams, read_input
 from cli.output import print_json, progress_bar, say, show
 from cli.server.remote import KeyOption, ServerOption, connected
 from codec.media import PICTURE_SUFFIXES
@@ -26,7 +29,8 @@ if TYPE_CHECKING:
 
 _HELP = """Send pictures to a server, which encodes and keeps them.
 
-Folders are sent with everything below them. What was sent before, with the same options, is not sent again.
+Folders are sent with everything below them. What was sent before, with the same options, is not sent again. - is \
+one picture from stdin.
 
 Examples:
 
@@ -40,9 +44,12 @@ _CONTRARY = "Give {flag} as a flag or in --options, not both."
 
 @dataclass(frozen=True)
 class _Task:
+    """`path` is what is read; `shown` what was named, where that is not a file."""
+
     path: Path
     options: dict[str, Any]
     fault: Exception | None = None
+    shown: Path | None = None
 
 
 @dataclass
@@ -100,6 +107,10 @@ def push(
         str | None, typer.Option(metavar="JSON", help="Options as the HTTP interface takes them; flags add to it.")
     ] = None,
     batch: Annotated[str | None, typer.Option(metavar="NAME", help="Put them into one group of this name.")] = None,
+    exclude: Annotated[
+        list[str] | None,
+        typer.Option(metavar="PATTERN", help="Leave out of folders what fits it, as *_small.jpg or raw; repeatable."),
+    ] = None,
     keep_original: Annotated[bool, typer.Option("--keep-original", help="Let the server keep the originals.")] = False,
     wait: Annotated[bool, typer.Option("--wait/--no-wait", help="Wait until they are encoded.")] = True,
     uploads: Annotated[int, typer.Option(min=1, max=32, help="Uploads at a time.")] = 4,
@@ -113,12 +124,14 @@ def push(
         "level": level, "published_grid": published_grid, "rate": rate, "codec": codec, "max_bpp": max_bpp,
         "profile": profile, "keep_original": keep_original or None,
     }  # fmt: skip
-    with usage_errors(OSError):
-        values = _merged(options, {name: value for name, value in flags.items() if value is not None})
-        tasks = _tasks(inputs, values, describe)
-    with connected(server, key) as client:
-        outcomes = _run(client, tasks, batch, uploads, wait=wait)
-    _report(outcomes, as_json)
+    with tempfile.TemporaryDirectory(prefix="misc-push-") as spool:
+        with usage_errors(OSError):
+            check_streams(inputs, "", as_json=as_json)
+            values = _merged(options, {name: value for name, value in flags.items() if value is not None})
+            tasks, left_out = _tasks(inputs, values, describe, exclude or (), Path(spool))
+        with connected(server, key) as client:
+            outcomes = _run(client, tasks, batch, uploads, wait=wait)
+    _report(outcomes, left_out, as_json)
 
 
 def _merged(text: str | None, flags: dict[str, Any]) -> dict[str, Any]:
@@ -136,7 +149,10 @@ def _merged(text: str | None, flags: dict[str, Any]) -> dict[str, Any]:
     return values | flags
 
 
-def _tasks(inputs: list[Path], values: dict[str, Any], describe: str | None) -> list[_Task]:
+def _tasks(
+    inputs: list[Path], values: dict[str, Any], describe: str | None, exclude: Collection[str], spool: Path
+) -> tuple[list[_Task], Sequence[str]]:
+    """What is to be sent, and sentences on what a folder holds beside. `spool` takes what does not come from a file."""
     from codec.options import Describer, EncodeOptions, parse_options
 
     captions: Captions | None = None
@@ -148,7 +164,20 @@ def _tasks(inputs: list[Path], values: dict[str, Any], describe: str | None) -> 
         captions = load_captions(Path(describe))
     # Found here, a slip costs no upload; `keep_original` is the server's own.
     parse_options(EncodeOptions, {name: value for name, value in values.items() if name != "keep_original"})
-    return [_task(path, values, captions) for path, _ in find_files(inputs, PICTURE_SUFFIXES)]
+    selection = select_files(inputs, PICTURE_SUFFIXES, exclude)
+    tasks = [_spooled(_task(path, values, captions), spool) for path, _ in selection.files]
+    faults = [_Task(Path(fault.filename), values, fault) for fault in selection.faults]
+    return tasks + faults, selection.left_out
+
+
+def _spooled(task: _Task, spool: Path) -> _Task:
+    """The task with a file of its own, where its input can be read only once."""
+    data = read_input(task.path)
+    if isinstance(data, Path):
+        return task
+    copy = spool / ("stdin" if task.path == STANDARD else task.path.name)
+    copy.write_bytes(data)
+    return replace(task, path=copy, shown=task.path)
 
 
 def _task(path: Path, values: dict[str, Any], captions: "Captions | None") -> _Task:
@@ -205,9 +234,10 @@ def _batch_id(client: "Client", history: "PushHistory", name: str) -> str:
 
 
 def _send_one(client: "Client", history: "PushHistory", task: _Task, more: dict[str, Any]) -> _Outcome:
-    outcome = _Outcome(task.path)
+    outcome = _Outcome(task.shown or task.path)
     if task.fault is not None:
-        outcome.error = describe_error(task.fault)
+        fault = task.fault
+        outcome.error = describe_fault(fault) if isinstance(fault, OSError) else describe_error(fault)
     else:
         _attempt(outcome, partial(_send, client, history, task, task.options | more, outcome))
     return outcome
@@ -282,13 +312,15 @@ def _attempt(outcome: _Outcome, act: Callable[[], None]) -> None:
         outcome.error = describe_error(error)
 
 
-def _report(outcomes: list[_Outcome], as_json: bool) -> None:
+def _report(outcomes: list[_Outcome], left_out: Sequence[str], as_json: bool) -> None:
     results = [outcome.as_json() for outcome in outcomes]
     for result in results:
         if result["error"] is not None:
             say(f"{result['input']}: {result['error']['message']}")
+    for sentence in left_out:
+        say(sentence)
     if as_json:
-        print_json({"results": results})
+        print_json({"results": results, "left_out": list(left_out)})
     else:
         for result in results:
             if result["error"] is None:

@@ -1,5 +1,6 @@
 """Which files a command works on, which output belongs to which input, and the loop over many of them."""
 
+import hashlib
 import os
 from collections import Counter
 from collections.abc import Callable, Collection, Sequence
@@ -9,9 +10,15 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from cli.errors import describe_error
+from cli.local.file_selection import select_files
+from cli.local.streams import STANDARD
 from cli.output import progress_bar
+from codec.atomic_files import is_special
 from codec.errors import OptionError
 from core.errors import ProcessLost
+
+_MAX_NAME_BYTES = 255
+"""What a name in a folder may have on the file systems that are in use."""
 
 
 @dataclass(frozen=True)
@@ -24,56 +31,48 @@ class Pair:
 
 @dataclass(frozen=True)
 class Plan:
-    """All pairs of a call. `is_single`: one named file to one named file, which is always done anew."""
+    """All pairs of a call. `is_single`: one named file to one named file, which is always done anew; else `folder` is
+    where outputs go. `faults` and `left_out` as in `Selection`."""
 
     pairs: tuple[Pair, ...]
     is_single: bool
+    folder: Path | None = None
+    faults: tuple[OSError, ...] = ()
+    left_out: tuple[str, ...] = ()
 
 
-def plan_outputs(sources: Sequence[Path], out_name: str, suffixes: Collection[str], new_suffix: str) -> Plan:
+def plan_outputs(
+    sources: Sequence[Path],
+    out_name: str,
+    suffixes: Collection[str],
+    new_suffix: str,
+    exclude: Collection[str] = (),
+) -> Plan:
     """Pair inputs with outputs.
 
     One file goes to the file `out_name`, or into it where it is a folder or ends in a slash. Several files and folders
-    go into the folder `out_name`; of a folder every file with one of `suffixes` is taken, at any depth, and keeps its
-    relative path. Two inputs that would share an output keep their own suffix in its name. Raises OptionError for calls
-    that make no sense.
+    go into the folder `out_name`; of a folder files are taken as `select_files` says, and keep their relative path. Two
+    inputs that would share an output keep their own suffix in its name. Raises OptionError for calls that make no
+    sense.
     """
     out = Path(out_name)
     is_folder_out = out.is_dir() or out_name.endswith(("/", os.sep))
     if len(sources) == 1 and not sources[0].is_dir() and not is_folder_out:
-        pairs = [Pair(sources[0], out)]
-        is_single = True
+        plan = Plan((Pair(sources[0], out),), is_single=True)
+    elif STANDARD in sources:
+        raise OptionError("What comes from stdin needs a file as its output: -o NAME, or -o - for stdout.")
     else:
         if out.exists() and not out.is_dir():
             raise OptionError(f"{out} is a file; several inputs or a folder need a folder as their output.")
-        files = find_files(sources, suffixes)
-        pairs = _distinct([(source, out / relative) for source, relative in files], new_suffix)
-        is_single = False
-    for pair in pairs:
+        selection = select_files(sources, suffixes, exclude)
+        pairs = _distinct([(source, out / relative) for source, relative in selection.files], new_suffix)
+        plan = Plan(tuple(pairs), False, out, selection.faults, selection.left_out)
+    for pair in plan.pairs:
+        if is_special(pair.target) or pair.source == STANDARD:
+            continue
         if pair.target.exists() and pair.source.exists() and pair.target.samefile(pair.source):
             raise OptionError(f"{pair.source} would be overwritten by its own output; choose another one.")
-    return Plan(tuple(pairs), is_single)
-
-
-def find_files(sources: Sequence[Path], suffixes: Collection[str]) -> list[tuple[Path, Path]]:
-    """The files that a command works on, each with its path relative to what was named.
-
-    Named files are taken as they are, whatever they are called and whether or not they are there; of a folder, every
-    file at any depth with one of the suffixes that neither is hidden nor lies in a hidden folder. Raises OptionError
-    where that is nothing.
-    """
-    files: list[tuple[Path, Path]] = []
-    for source in sources:
-        if not source.is_dir():
-            files.append((source, Path(source.name)))
-            continue
-        below = [path for path in sorted(source.rglob("*")) if path.suffix.lower() in suffixes and path.is_file()]
-        relative = [(path, path.relative_to(source)) for path in below]
-        files += [entry for entry in relative if not any(part.startswith(".") for part in entry[1].parts)]
-    if not files:
-        names = ", ".join(map(str, sources))
-        raise OptionError(f"There is nothing to do in {names}: no file ends in {', '.join(sorted(suffixes))}.")
-    return files
+    return plan
 
 
 def _distinct(entries: list[tuple[Path, Path]], new_suffix: str) -> list[Pair]:
@@ -84,11 +83,22 @@ def _distinct(entries: list[tuple[Path, Path]], new_suffix: str) -> list[Pair]:
         target = place.with_suffix(new_suffix)
         if counts[target] > 1:
             target = place.with_name(place.name + new_suffix)
+        target = _with_room(target)
         if target in taken:
             raise OptionError(f"Two inputs are called {place.name}; encode them into different folders.")
         taken.add(target)
         pairs.append(Pair(source, target))
     return pairs
+
+
+def _with_room(target: Path) -> Path:
+    """The path itself, or with a shorter name where a longer suffix takes it past what file systems hold."""
+    name = os.fsencode(target.name)
+    if len(name) <= _MAX_NAME_BYTES:
+        return target
+    ending = f"~{hashlib.sha256(name).hexdigest()[:8]}{target.suffix}"
+    stem = os.fsencode(target.stem)[: _MAX_NAME_BYTES - len(ending)].decode(errors="ignore")
+    return target.with_name(stem + ending)
 
 
 def is_newer(target: Path, source: Path) -> bool:
@@ -136,6 +146,19 @@ def run_all(
                     bar.advance("")
 
             return list(threads.map(run, tasks))
+
+
+def fault_results(faults: Sequence[OSError], keys: Sequence[str]) -> list[dict[str, Any]]:
+    """Results of what a folder holds and cannot be read."""
+    return [
+        {"input": str(fault.filename), "output": None, **dict.fromkeys(keys), "error": describe_fault(fault)}
+        for fault in faults
+    ]
+
+
+def describe_fault(fault: OSError) -> dict[str, str]:
+    """`code` and `message` of something in a folder that cannot be taken; the message does not name it again."""
+    return {"code": "file_unusable", "message": f"It cannot be read: {fault.strerror or fault}."}
 
 
 def died_result(pair: Pair, keys: Sequence[str]) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from cli.main import build_app
 def misc() -> Callable[..., Result]:
     """Runs `misc` with the given words; the result has exit_code, stdout and stderr."""
     app = build_app()
-    return lambda *words: CliRunner().invoke(app, [str(word) for word in words])
+    return lambda *words, input=None: CliRunner().invoke(app, [str(word) for word in words], input=input)
 
 
 @pytest.fixture

@@ -53,5 +53,12 @@ def test_encode_push_and_eval_choose_the_same_files_of_a_folder(tmp_path: Path) 
     source, out = tmp_path / "in", str(tmp_path / "out")
     planned = [pair.source for pair in plan_outputs([source], out, PICTURE_SUFFIXES, ".misc").pairs]
     assert planned == [source / name for name in names]
-    assert [task.path for task in push._tasks([source], {}, None)] == planned
-    assert evaluate._sources(source) == list(zip(planned, names, strict=True))
+    tasks, left_out = push._tasks([source], {}, None, (), tmp_path)
+    assert [task.path for task in tasks] == planned
+    assert [(path, str(name)) for path, name in evaluate._select(source).files] == list(
+        zip(planned, names, strict=True)
+    )
+    assert left_out == (
+        f"2 left out as hidden: {source}/.trash, {source}/.hidden.png.",
+        "1 left out by the ends of their names: .txt 1.",
+    )

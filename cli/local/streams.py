@@ -1,0 +1,46 @@
+"""`-` as an input or output of the command: stdin and stdout. Pipes that have a name are read whole as well."""
+
+import sys
+from pathlib import Path
+
+from codec.atomic_files import is_special, write_atomically
+from codec.errors import OptionError, PictureTooLarge
+
+STANDARD = Path("-")
+"""What names stdin as an input and stdout as an output."""
+
+_MAX_INPUT_BYTES = 1 << 30
+"""What is not in a file has to be kept in memory; no picture of 100 megapixels is larger."""
+
+
+def read_input(path: Path, *, max_bytes: int = _MAX_INPUT_BYTES) -> Path | bytes:
+    """The file's path, or the bytes of what cannot be read twice. Raises OSError and PictureTooLarge."""
+    if path != STANDARD and not is_special(path):
+        return path
+    if path == STANDARD:
+        data = sys.stdin.buffer.read(max_bytes + 1)
+    else:
+        with path.open("rb") as file:
+            data = file.read(max_bytes + 1)
+    if len(data) > max_bytes:
+        raise PictureTooLarge(f"More than {max_bytes} bytes came from {path}; put them into a file.")
+    return data
+
+
+def write_output(path: Path, data: bytes) -> None:
+    """Write a file whole, or to stdout. Raises OSError."""
+    if path != STANDARD:
+        write_atomically(path, data)
+        return
+    sys.stdout.buffer.write(data)
+    sys.stdout.buffer.flush()
+
+
+def check_streams(sources: list[Path], out: str, *, as_json: bool) -> None:
+    """Raise OptionError where stdin or stdout would have two uses."""
+    if sources.count(STANDARD) and len(sources) > 1:
+        raise OptionError("- is one input from stdin and stands alone; name the others in another call.")
+    if out == str(STANDARD) and as_json:
+        raise OptionError("-o - and --json would both write to stdout; write the file to a name.")
+    if out == str(STANDARD) and (len(sources) != 1 or sources[0].is_dir()):
+        raise OptionError("-o - is one output to stdout; several inputs or a folder need a folder as their output.")
