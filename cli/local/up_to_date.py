@@ -84,9 +84,11 @@ def _has_network(stream: "Stream", scale: int, options: "EncodeOptions", store: 
 
 
 def _has_texts(stream: "Stream", options: "EncodeOptions", given: "Description | None") -> bool:
+    from codec.bitstream import Texts
+
     if given is None:
-        # A describer always says something of the whole; a model may name no items.
-        return bool(stream.texts.overall) and (options.maps or not stream.texts.details)
+        # A model may name no items, and the overall text may have been too dear.
+        return stream.texts != Texts() and (options.maps or not stream.texts.details)
     details = tuple(item.detail for item in given.items if item.detail) if options.maps else ()
     return stream.texts.overall == given.overall and tuple(filter(None, stream.texts.details)) == details
 

@@ -55,8 +55,13 @@ class EncodeDependencies:
 
 def needs_model(options: EncodeOptions, *, has_captions: bool = False) -> bool:
     """True when the description has to come from a language model."""
-    brings_text = has_captions or options.text is not None or options.description is not None
-    return options.describe is Describer.OPENAI and not brings_text
+    return options.describe is Describer.OPENAI and not brings_description(options, has_captions=has_captions)
+
+
+def brings_description(options: EncodeOptions, *, has_captions: bool = False) -> bool:
+    """True when nobody has to look at the picture for its description."""
+    is_given = has_captions or options.text is not None or options.description is not None
+    return is_given or options.describe is Describer.NONE
 
 
 def resolve(
@@ -70,8 +75,7 @@ def resolve(
     """
     locator, coarse_network, tagger = None, None, None
     described_elsewhere = has_captions or options.description is not None or needs_model(options)
-    brings_text = has_captions or options.description is not None or options.text is not None
-    if not brings_text and options.describe is not Describer.NONE:
+    if not brings_description(options, has_captions=has_captions):
         # For a model's answer too, since the built-in describer may have to take over. Nothing is loaded before that.
         tagger = find_tagger(store)
     if options.maps and described_elsewhere and options.text is None:

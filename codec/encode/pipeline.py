@@ -2,7 +2,9 @@
 
 import time
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
 
 from PIL import Image
 
@@ -13,11 +15,14 @@ from codec.captions import Captions
 from codec.description import Description
 from codec.encode.coarse.external import Reference, encode_external_coarse
 from codec.encode.coarse.pixel import encode_pixel_coarse
-from codec.encode.dependencies import EncodeDependencies, needs_model
+from codec.encode.dependencies import EncodeDependencies, brings_description, needs_model
 from codec.encode.describe.choose import ModelOutcome, SourcedDescription, describe, no_model
 from codec.errors import Cancelled, FeatureUnavailable, OptionError
 from codec.language_model import Usage
-from codec.options import EncodeOptions, Mode
+from codec.options import EncodeOptions, Mode, Profile
+
+if TYPE_CHECKING:
+    from codec.encode.coarse.early_search import EarlySearch
 
 OnStage = Callable[[str, float], None]
 """Called with the stage that begins ("describe", "locate", "coarse", "pack", "done") and the progress in [0, 1]."""
@@ -26,6 +31,12 @@ PackStream = Callable[[Stream], Packed]
 """Does what `pack` does, wherever that is done."""
 
 Located = tuple[Maps | None, tuple[str, ...]]
+
+_NO_COARSE = ExternalCoarse(bytes(DIGEST_BYTES), 0)
+"""Stands in a stream whose coarse picture is still to come."""
+
+_DEAR_SHARE = 0.03
+"""Of the budget, from which on an overall sentence is left out."""
 
 _STARTS = {"describe": 0.0, "locate": 0.35, "coarse": 0.4, "pack": 0.95, "done": 1.0}
 """Rough shares of the time, so that a bar moves evenly enough."""
@@ -36,8 +47,9 @@ class Encoded:
     """An encoded picture and how it came about.
 
     `describer` is "local", "given", "captions", "openai" or "none". `description` has the items' names, which the
-    stream has not. `notes` are sentences for the caller. `seconds` has describe, locate, coarse, pack and
-    total. `reference` is the file to be stored beside an external stream, `usage` what a model's answer cost.
+    stream has not. `notes` are sentences for the caller. `seconds` has describe, locate, coarse, pack and total; what
+    is done for the coarse picture during the description is not counted twice. `reference` is the file to be stored
+    beside an external stream, `usage` what a model's answer cost.
     """
 
     data: bytes
@@ -75,9 +87,9 @@ def encode(
     A text or description in `options` comes before `captions` (looked up by `source_name`), and those before the
     describer. With `reference` the coarse picture is that file, which stays outside the stream. `outcome` is how
     a language model answered before (`codec.encode.describe.choose.ask`), so that nobody has to hold the picture while
-    waiting for it. Raises CodecError children; `cancelled` is asked between stages, before each trial
-    encoding and while a model answers, and Cancelled is raised on True. `pack_stream` may have the packing done by
-    another process; `picture_notes` are what was noted as the picture was opened.
+    waiting for it. Raises CodecError children; `cancelled` is asked between stages, before trial encodings, from a
+    thread of theirs too, and while a model answers, and Cancelled is raised on True. `pack_stream` may have the packing
+    done by another process; `picture_notes` are what was noted as the picture was opened.
     """
     dependencies = dependencies or EncodeDependencies()
     is_cancelled = cancelled or (lambda: False)
@@ -89,25 +101,35 @@ def encode(
         has_outcome=outcome is not None,
     )
     clock = _Clock(on_stage or (lambda stage, progress: None), is_cancelled)
+    coarse_notes: tuple[str, ...] = ()
     clock.start("describe")
-    described = describe(
-        picture,
-        options,
-        dependencies,
-        source_name=source_name,
-        captions=captions,
-        outcome=outcome,
-        cancelled=is_cancelled,
-    )
-    clock.start("locate")
-    maps, locate_notes = _locate(picture, described, options, dependencies)
-    texts = _texts(described.description, options, keep_empty=maps is not None)
-    clock.start("coarse")
-    nothing = ExternalCoarse(bytes(DIGEST_BYTES), 0)
-    bare = Stream(picture.width, picture.height, nothing, texts, maps, options.profile.value)
-    if options.mode is Mode.NET and dependencies.coarse_network is not None:
-        bare = replace(bare, coarse_network=dependencies.coarse_network.digest)
-    coarse, notes = _coarse(picture, options, dependencies, reference, bare, clock.check, pack_stream)
+    with ExitStack() as stack:
+        early = _early_search(picture, options, reference, clock.check)
+        if early is not None:
+            stack.enter_context(early)
+            if not brings_description(options, has_captions=captions is not None) and outcome is None:
+                early.begin(options.max_bpp)
+        described = describe(
+            picture,
+            options,
+            dependencies,
+            source_name=source_name,
+            captions=captions,
+            outcome=outcome,
+            cancelled=is_cancelled,
+        )
+        clock.start("locate")
+        maps, locate_notes = _locate(picture, described, options, dependencies)
+        texts = _texts(described.description, options, keep_empty=maps is not None)
+        clock.start("coarse")
+        bare = Stream(picture.width, picture.height, _NO_COARSE, texts, maps, options.profile.value)
+        if options.mode is Mode.NET and dependencies.coarse_network is not None:
+            bare = replace(bare, coarse_network=dependencies.coarse_network.digest)
+        if early is None:
+            coarse = _coarse(picture, options, dependencies, reference)
+        else:
+            bare = _affordable(bare, described.describer, options, pack_stream)
+            coarse, coarse_notes = _coarse_reference(early, options, pack_stream(bare).bits)
     clock.start("pack")
     stream = replace(bare, coarse=coarse)
     packed = pack_stream(stream)
@@ -118,7 +140,7 @@ def encode(
         stream=stream,
         description=described.description,
         describer=described.describer,
-        notes=picture_notes + described.notes + locate_notes + notes,
+        notes=picture_notes + described.notes + locate_notes + coarse_notes,
         seconds=clock.seconds(),
         usage=described.usage,
         reference=reference.data if reference is not None else None,
@@ -201,33 +223,36 @@ def _texts(description: Description, options: EncodeOptions, *, keep_empty: bool
     return Texts(details, description.overall)
 
 
-def _coarse(
-    picture: Image.Image,
-    options: EncodeOptions,
-    dependencies: EncodeDependencies,
-    reference: Reference | None,
-    bare: Stream,
-    check: Callable[[], None],
-    pack_stream: PackStream,
-) -> tuple[Coarse, tuple[str, ...]]:
-    """The coarse picture of the chosen mode; `bare` is the stream with all but it."""
-    if reference is not None:
-        return encode_external_coarse(reference, picture.width, picture.height), ()
-    if options.mode is Mode.PIXEL:
-        return encode_pixel_coarse(picture, options.blocks, options.level, published=options.published_grid), ()
-    if options.mode is Mode.NET:
-        assert dependencies.coarse_network is not None, "checked before"
-        return dependencies.coarse_network.compress(picture, options.scale), ()
-    from codec.encode.coarse.ref import DEFAULT_MAX_BPP, choose_reference
+def _affordable(bare: Stream, describer: str, options: EncodeOptions, pack_stream: PackStream) -> Stream:
+    """The stream without the built-in describer's overall sentence where that takes too much of a small budget.
 
-    bits = pack_stream(bare).bits
-    choice = choose_reference(
-        picture,
-        options.codec.value,
-        max_bpp=options.max_bpp,
-        overhead_bytes=(bits.total - bits.coarse) // 8,
-        before_trial=check,
-    )
+    The details say what is there; nobody wrote the sentence, and lite's restorer does not look at it.
+    """
+    from codec.encode.coarse.ref import most_bits
+
+    shorter = replace(bare, texts=replace(bare.texts, overall=""))
+    if describer != "local" or not bare.texts.details or options.profile is not Profile.LITE:
+        return bare
+    saved = pack_stream(bare).bits.total - pack_stream(shorter).bits.total
+    return shorter if saved > _DEAR_SHARE * most_bits(options.max_bpp, bare.width * bare.height) else bare
+
+
+def _early_search(
+    picture: Image.Image, options: EncodeOptions, reference: Reference | None, check: Callable[[], None]
+) -> "EarlySearch | None":
+    """The search for another codec's picture, where the mode has one."""
+    if options.mode is not Mode.REF or reference is not None:
+        return None
+    from codec.encode.coarse.early_search import EarlySearch
+
+    return EarlySearch(picture, options.codec.value, check)
+
+
+def _coarse_reference(early: "EarlySearch", options: EncodeOptions, bits: Bits) -> tuple[Coarse, tuple[str, ...]]:
+    """The reference within the budget; `bits` are those of the stream with all but it."""
+    from codec.encode.coarse.ref import DEFAULT_MAX_BPP
+
+    choice = early.search().choose(options.max_bpp, (bits.total - bits.coarse) // 8)
     if choice.fits:
         return choice.coarse, ()
     note = (
@@ -235,3 +260,15 @@ def _coarse(
         f"so its smallest setting was used."
     )
     return choice.coarse, (note,)
+
+
+def _coarse(
+    picture: Image.Image, options: EncodeOptions, dependencies: EncodeDependencies, reference: Reference | None
+) -> Coarse:
+    """The coarse picture of the modes that spend what they spend."""
+    if reference is not None:
+        return encode_external_coarse(reference, picture.width, picture.height)
+    if options.mode is Mode.PIXEL:
+        return encode_pixel_coarse(picture, options.blocks, options.level, published=options.published_grid)
+    assert dependencies.coarse_network is not None, "checked before"
+    return dependencies.coarse_network.compress(picture, options.scale)

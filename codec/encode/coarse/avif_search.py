@@ -1,4 +1,5 @@
-"""The AVIF picture that serves the restorer best within a number of bytes, in some fifteen small trial encodings.
+"""The AVIF picture that serves the restorer best within a number of bytes: scale and quality by quick trial
+encodings, the file itself by a few slow ones.
 
 The restorer invents detail itself and is misled by what a codec makes of detail at these rates: few pixels that are
 right serve it better than many that are smeared, though the enlarged picture looks softer. So a finer scale has to
@@ -19,11 +20,13 @@ from codec.picture.avif import MAX_QUALITY, SHARPNESSES, AVIFSetting, write_avif
 from codec.picture.coded import read_coded
 from codec.picture.resize import enlarge_to, reduce_by
 
-_SPEEDS = ((40_000, 2), (150_000, 4))
-"""Coded pixels up to which libaom's slower speeds are used; a trial takes at most half a second, and a slow one saves a
-tenth of the bytes."""
+_QUICK_SPEED = 7
+"""Of libaom, for trials that find out scale and quality: a thirtieth of the time of the slow ones."""
 
-_QUICK_SPEED = 6
+_SPEEDS = ((40_000, 3), (150_000, 4))
+"""Coded pixels up to which the file itself is written at slower speeds, which save a tenth of the bytes."""
+
+_USUAL_SPEED = 6
 
 _GROWTH = 0.065
 """Of the logarithm of the bytes with a step of quality, near the budgets of this archive."""
@@ -39,8 +42,8 @@ equally close; at 0.031 more it was closer from 1/2. docs/lite.md has the figure
 _HIGH_QUALITY = 40
 """From here on a scale has nothing left that more bits would make right, and the margin falls away."""
 
-_TUNES = (None, "ssim")
-"""libaom's own for stills, and the one that is the better on some pictures."""
+_LOW_QUALITY, _LOW_TUNE = 10, "ssim"
+"""Below that quality another tune than libaom's own for stills: there stage 1 makes more of it, above it less."""
 
 _NEARLY_FULL = 0.985
 """Share of the bytes from which on finer steps are not looked for."""
@@ -74,19 +77,21 @@ class AVIFSearch:
     def best_within(self, limit: int) -> AVIFTrial | None:
         """The best file whose payload has at most `limit` bytes; None where no scale gets so small."""
         with ThreadPoolExecutor(_THREADS) as pool:
-            best = self._at_best_scale(limit, pool)
-            if best is None:
+            quick = self._at_best_scale(limit, pool)
+            if quick is None:
                 return None
-            scale = best.coarse.scale
-            self._before_trial()
-            others = [replace(best.setting, tune=tune) for tune in _TUNES[1:]]
-            tuned = [pool.submit(self._highest, scale, setting, limit) for setting in others]
-            finer = [pool.submit(self._fitting, scale, setting, limit) for setting in self._finer(best, limit)]
-            found = [future.result() for future in tuned + finer]
-        return max((trial for trial in [best, *found] if trial is not None), key=self.score)
+            scale = quick.coarse.scale
+            setting = self._careful(scale, quick.setting.quality)
+            self._side_by_side(pool, scale, [setting, replace(setting, quality=max(0, setting.quality - 1))])
+            careful = self._highest(scale, setting, limit)
+            if careful is None:
+                return quick
+            finer = self._side_by_side(pool, scale, self._finer(careful, limit))
+        return max((trial for trial in (careful, *finer) if trial.payload_bytes <= limit), key=self.score)
 
     def _at_best_scale(self, limit: int, pool: ThreadPoolExecutor) -> AVIFTrial | None:
-        """From coarse to fine, two scales side by side, as long as a finer one looks better by the margin."""
+        """By quick trials, from coarse to fine, two scales side by side, as long as a finer one looks better by the
+        margin."""
         best: AVIFTrial | None = None
         scales = list(reversed(self._reduced))
         for place in range(0, len(scales), _THREADS):
@@ -97,8 +102,7 @@ class AVIFSearch:
                 guess = max(0, _FIRST_GUESS - _FINER_BY * scales.index(scale))
                 if best is not None:
                     guess = max(0, best.setting.quality - _FINER_BY)
-                setting = AVIFSetting(guess, self._speed(scale))
-                futures.append(pool.submit(self._highest, scale, setting, limit))
+                futures.append(pool.submit(self._highest, scale, AVIFSetting(guess, _QUICK_SPEED), limit))
             for trial in [future.result() for future in futures]:
                 if trial is None or (best is not None and self.score(trial) <= self.score(best) + _margin(best)):
                     return best
@@ -110,8 +114,13 @@ class AVIFSearch:
         trials = []
         for scale in self._reduced:
             self._before_trial()
-            trials += [self._trial(scale, AVIFSetting(0, self._speed(scale), tune)) for tune in _TUNES]
+            lowest = AVIFSetting(0, _QUICK_SPEED), self._careful(scale, 0)
+            trials += [self._trial(scale, setting) for setting in lowest]
         return min(trials, key=lambda trial: trial.payload_bytes)
+
+    def _side_by_side(self, pool: ThreadPoolExecutor, scale: int, settings: list[AVIFSetting]) -> list[AVIFTrial]:
+        self._before_trial()
+        return list(pool.map(lambda setting: self._trial(scale, setting), settings))
 
     def _highest(self, scale: int, setting: AVIFSetting, limit: int) -> AVIFTrial | None:
         """The highest quality that fits, looked for from the setting's own on."""
@@ -132,10 +141,6 @@ class AVIFSearch:
             return []
         return [replace(setting, quality=setting.quality + 1, sharpness=sharpness) for sharpness in SHARPNESSES]
 
-    def _fitting(self, scale: int, setting: AVIFSetting, limit: int) -> AVIFTrial | None:
-        trial = self._trial(scale, setting)
-        return trial if trial.payload_bytes <= limit else None
-
     def _trial(self, scale: int, setting: AVIFSetting) -> AVIFTrial:
         key = scale, setting
         if key not in self._trials:
@@ -152,9 +157,10 @@ class AVIFSearch:
             self._scores[trial.coarse.file] = structural_score(self._luma, enlarged)
         return self._scores[trial.coarse.file]
 
-    def _speed(self, scale: int) -> int:
+    def _careful(self, scale: int, quality: int) -> AVIFSetting:
         width, height = self._reduced[scale].size
-        return next((speed for pixels, speed in _SPEEDS if width * height <= pixels), _QUICK_SPEED)
+        speed = next((speed for pixels, speed in _SPEEDS if width * height <= pixels), _USUAL_SPEED)
+        return AVIFSetting(quality, speed, _LOW_TUNE if quality < _LOW_QUALITY else None)
 
 
 def _margin(trial: AVIFTrial) -> float:

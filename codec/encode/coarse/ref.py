@@ -101,66 +101,65 @@ class _Search:
         return structural_score(original, luma_for_score(enlarge_to(decoded, width, height)))
 
 
+class ReferenceSearch:
+    """The search for the reference of an RGB picture in `codec`. Trials are remembered, so that a second choice, with a
+    few bytes more or less to spend, makes few new ones. For one thread at a time."""
+
+    def __init__(self, picture: Image.Image, codec: str, before_trial: Callable[[], None] = lambda: None) -> None:
+        """`before_trial` is called before trial encodings and may raise to stop. Raises FeatureUnavailable without the
+        codec."""
+        require_codec(codec)
+        self._picture, self._codec = picture, codec
+        scales = _scales(picture, codec)
+        self._avif = AVIFSearch(picture, tuple(scales), before_trial) if codec == "avif" else None
+        self._searches = {} if self._avif else {scale: _Search(picture, codec, scale, before_trial) for scale in scales}
+
+    def choose(self, max_bpp: float | None, overhead_bytes: int) -> ReferenceChoice:
+        """The best-looking reference with `overhead_bytes` spent on the rest of the file.
+
+        Without `max_bpp` the budget is DEFAULT_MAX_BPP, and where that cannot be met the smallest reference is taken.
+        Raises BudgetUnreachable, which names the smallest figure that can be reached.
+        """
+        pixels = self._picture.width * self._picture.height
+        limit = most_bits(max_bpp, pixels) // 8 - overhead_bytes
+        choice = self._best(limit) if self._avif is None else _avif_choice(self._avif, limit)
+        if not choice.fits and max_bpp is not None:
+            raise _unreachable(self._codec, choice.payload_bytes, max_bpp, overhead_bytes, pixels)
+        return choice
+
+    def _best(self, limit: int) -> ReferenceChoice:
+        if not self._searches:
+            raise BudgetUnreachable(
+                f"{self._codec} cannot hold a picture of this size at any scale; choose --codec avif."
+            )
+        original = luma_for_score(self._picture)
+        best: tuple[_Search, _Trial, float] | None = None
+        high = _MAX_QUALITY
+        # From coarse to fine: a finer scale never fits a higher quality, and once it looks worse, a still finer one
+        # does.
+        for search in reversed(self._searches.values()):
+            if search.trial(0, thorough=False).payload_bytes > limit:
+                break
+            first = min(_FIRST_GUESS, high // 2)
+            trial = search.best_within(limit, 0, high, thorough=False, first=first)
+            if trial is None:
+                break
+            high = trial.quality
+            score = search.score(trial, original)
+            if best is not None and score <= best[2]:
+                break
+            best = search, trial, score
+        return _smallest(self._searches, original, limit) if best is None else _refine(*best, original, limit)
+
+
 def most_bits(max_bpp: float | None, pixels: int) -> int:
     """The most bits of a file within a budget. Exactly what the decimal figure says: 0.0113 is not a little less."""
     return int(Fraction(str(DEFAULT_MAX_BPP if max_bpp is None else max_bpp)) * pixels)
 
 
-def choose_reference(
-    picture: Image.Image,
-    codec: str,
-    *,
-    max_bpp: float | None,
-    overhead_bytes: int,
-    before_trial: Callable[[], None] = lambda: None,
-) -> ReferenceChoice:
-    """The best-looking reference of `codec` for the RGB picture, with `overhead_bytes` spent on the rest of the file.
-
-    Without `max_bpp` the budget is DEFAULT_MAX_BPP, and where that cannot be met the smallest reference is taken.
-    `before_trial` is called before each trial encoding and may raise to stop. Raises BudgetUnreachable, which names
-    the smallest figure that can be reached, and FeatureUnavailable without the codec.
-    """
-    require_codec(codec)
-    pixels = picture.width * picture.height
-    limit = most_bits(max_bpp, pixels) // 8 - overhead_bytes
-    if codec == "avif":
-        return _choose_avif(picture, max_bpp, overhead_bytes, limit, before_trial)
-    searches = {scale: _Search(picture, codec, scale, before_trial) for scale in _scales(picture, codec)}
-    if not searches:
-        raise BudgetUnreachable(f"{codec} cannot hold a picture of this size at any scale; choose --codec avif.")
-    original = luma_for_score(picture)
-    best: tuple[_Search, _Trial, float] | None = None
-    high = _MAX_QUALITY
-    # From coarse to fine: a finer scale never fits a higher quality, and once it looks worse, a still finer one does.
-    for search in reversed(searches.values()):
-        if search.trial(0, thorough=False).payload_bytes > limit:
-            break
-        first = min(_FIRST_GUESS, high // 2)
-        trial = search.best_within(limit, 0, high, thorough=False, first=first)
-        if trial is None:
-            break
-        high = trial.quality
-        score = search.score(trial, original)
-        if best is not None and score <= best[2]:
-            break
-        best = search, trial, score
-    if best is None:
-        return _smallest(searches, original, max_bpp, overhead_bytes, limit, pixels)
-    return _refine(*best, original, limit)
-
-
-def _choose_avif(
-    picture: Image.Image, max_bpp: float | None, overhead_bytes: int, limit: int, before_trial: Callable[[], None]
-) -> ReferenceChoice:
-    scales = tuple(_scales(picture, "avif"))
-    search = AVIFSearch(picture, scales, before_trial)
-    trial = search.best_within(limit)
-    fits = trial is not None
-    if trial is None:
-        trial = search.smallest()
-        fits = trial.payload_bytes <= limit
-        if max_bpp is not None and not fits:
-            raise _unreachable("avif", trial.payload_bytes, max_bpp, overhead_bytes, picture.width * picture.height)
+def _avif_choice(search: AVIFSearch, limit: int) -> ReferenceChoice:
+    trial = search.best_within(limit) or search.smallest()
+    fits = trial.payload_bytes <= limit
     return ReferenceChoice(trial.coarse, trial.payload_bytes, trial.setting.quality, search.score(trial), fits)
 
 
@@ -187,21 +186,12 @@ def _refine(search: _Search, trial: _Trial, score: float, original: Luma, limit:
     return ReferenceChoice(trial.coarse, trial.payload_bytes, trial.quality, score, fits=True)
 
 
-def _smallest(
-    searches: dict[int, _Search],
-    original: Luma,
-    max_bpp: float | None,
-    overhead_bytes: int,
-    limit: int,
-    pixels: int,
-) -> ReferenceChoice:
-    """The smallest reference of all, with the thorough setting; an error when a budget was given that it misses."""
+def _smallest(searches: dict[int, _Search], original: Luma, limit: int) -> ReferenceChoice:
+    """The smallest reference of all, with the thorough setting."""
     trials = [(search, search.trial(0, thorough=True)) for search in searches.values() if search.is_worth_care]
     trials += [(search, search.trial(0, thorough=False)) for search in searches.values()]
     search, trial = min(trials, key=lambda pair: pair[1].payload_bytes)
     fits = trial.payload_bytes <= limit
-    if max_bpp is not None and not fits:
-        raise _unreachable(trial.coarse.codec, trial.payload_bytes, max_bpp, overhead_bytes, pixels)
     return ReferenceChoice(trial.coarse, trial.payload_bytes, trial.quality, search.score(trial, original), fits)
 
 

@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 
 from codec.bitstream.coarse.reference import CODECS, encode_reference
-from codec.encode.coarse.ref import choose_reference, most_bits
+from codec.encode.coarse.ref import ReferenceSearch, most_bits
 from codec.encode.coarse.score import luma_for_score, structural_score
 from codec.errors import BudgetUnreachable, Cancelled
 from codec.picture.avif import AVIFSetting, write_avif
@@ -33,14 +33,14 @@ def test_whole_file_keeps_the_budget_and_uses_it(codec: str, max_bpp: float) -> 
     need(codec)
     picture = photo()
     budget = int(max_bpp * 320 * 240 / 8)
-    choice = choose_reference(picture, codec, max_bpp=max_bpp, overhead_bytes=100)
+    choice = ReferenceSearch(picture, codec).choose(max_bpp, 100)
     assert choice.fits
     assert choice.payload_bytes == len(encode_reference(choice.coarse, 320, 240))
     assert 0.7 * (budget - 100) <= choice.payload_bytes <= budget - 100
 
 
 def test_more_bits_look_better_and_want_a_finer_scale() -> None:
-    choices = [choose_reference(photo(), "webp", max_bpp=bpp, overhead_bytes=0) for bpp in (0.06, 0.3, 1.5)]
+    choices = [ReferenceSearch(photo(), "webp").choose(bpp, 0) for bpp in (0.06, 0.3, 1.5)]
     scores = [choice.score for choice in choices]
     assert scores == sorted(scores) and scores[0] < scores[-1]
     assert choices[0].coarse.scale > choices[-1].coarse.scale
@@ -57,16 +57,16 @@ def test_budget_holds_what_the_figure_says(size: tuple[int, int], file_bytes: in
 def test_unreachable_budget_names_the_figure_that_is_reached() -> None:
     picture = photo()
     with pytest.raises(BudgetUnreachable, match=r"0\.001 bpp.* reaches is 0\.\d{4} bpp") as caught:
-        choose_reference(picture, "jpeg", max_bpp=0.001, overhead_bytes=50)
+        ReferenceSearch(picture, "jpeg").choose(0.001, 50)
     named = float(str(caught.value).split("reaches is ")[1].split(" ")[0])
-    choice = choose_reference(picture, "jpeg", max_bpp=named, overhead_bytes=50)
+    choice = ReferenceSearch(picture, "jpeg").choose(named, 50)
     assert (choice.payload_bytes + 50) * 8 <= named * 320 * 240
     with pytest.raises(BudgetUnreachable):
-        choose_reference(picture, "jpeg", max_bpp=named - 0.0005, overhead_bytes=50)
+        ReferenceSearch(picture, "jpeg").choose(named - 0.0005, 50)
 
 
 def test_default_budget_takes_the_smallest_where_it_cannot_be_met() -> None:
-    choice = choose_reference(photo(64, 48), "webp", max_bpp=None, overhead_bytes=30)
+    choice = ReferenceSearch(photo(64, 48), "webp").choose(None, 30)
     assert not choice.fits
     assert (choice.coarse.scale, choice.quality) == (4, 0)
 
@@ -75,7 +75,7 @@ def test_default_budget_takes_the_smallest_where_it_cannot_be_met() -> None:
 def test_smallest_and_narrowest_pictures_encode(codec: str) -> None:
     need(codec)
     for size in ((1, 1), (1, 40), (37, 3)):
-        choice = choose_reference(photo(*size), codec, max_bpp=None, overhead_bytes=0)
+        choice = ReferenceSearch(photo(*size), codec).choose(None, 0)
         assert choice.payload_bytes > 1
 
 
@@ -88,7 +88,7 @@ def test_search_stops_when_told_to() -> None:
             raise Cancelled("enough")
 
     with pytest.raises(Cancelled):
-        choose_reference(photo(), "webp", max_bpp=0.3, overhead_bytes=0, before_trial=stop)
+        ReferenceSearch(photo(), "webp", stop).choose(0.3, 0)
     assert len(calls) == 3
 
 
@@ -115,12 +115,12 @@ def test_avif_levels_are_all_there_whatever_the_tune() -> None:
 def test_finer_scale_has_to_look_better_by_a_margin() -> None:
     # Soft ground is as good at a quarter of the size; fine stripes are not there any more.
     soft = photo().reduce(8).resize((320, 240), Image.Resampling.BICUBIC)
-    assert choose_reference(soft, "avif", max_bpp=0.02, overhead_bytes=0).coarse.scale == 4
+    assert ReferenceSearch(soft, "avif").choose(0.02, 0).coarse.scale == 4
     stripes = np.asarray(soft).astype(np.int16)
     stripes[:, ::6] -= 60
     stripes[:, 1::6] -= 60
     striped = Image.fromarray(np.clip(stripes, 0, 255).astype(np.uint8))
-    assert choose_reference(striped, "avif", max_bpp=0.3, overhead_bytes=0).coarse.scale < 4
+    assert ReferenceSearch(striped, "avif").choose(0.3, 0).coarse.scale < 4
 
 
 def test_avif_uses_the_bytes_in_few_trials(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -131,6 +131,6 @@ def test_avif_uses_the_bytes_in_few_trials(monkeypatch: pytest.MonkeyPatch) -> N
         return write_avif(picture, setting)
 
     monkeypatch.setattr("codec.encode.coarse.avif_search.write_avif", counted)
-    choice = choose_reference(photo(), "avif", max_bpp=0.15, overhead_bytes=100)
+    choice = ReferenceSearch(photo(), "avif").choose(0.15, 100)
     assert choice.payload_bytes >= 0.93 * (1440 - 100)
     assert len(written) <= 25
