@@ -3,6 +3,7 @@
 import hashlib
 import io
 import sys
+import threading
 import types
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -31,6 +32,7 @@ from codec.errors import (
 )
 from codec.language_model import Answer, Usage
 from codec.options import EncodeOptions, GivenDescription, GivenItem, Mode, parse_options
+from codec.picture.avif import AVIFSetting, write_avif
 
 ITEMS = (Item("cat", "a grey cat"), Item("sofa", "a red sofa"), Item("lamp", "a tall lamp"))
 
@@ -312,3 +314,59 @@ def test_options_that_were_stored_mean_the_same_when_they_are_read() -> None:
 )
 def test_option_of_one_mode_means_that_mode_unless_another_is_named(values: dict[str, object], mode: Mode) -> None:
     assert parse_options(EncodeOptions, values).mode is mode
+
+
+def describe_by(monkeypatch: pytest.MonkeyPatch, describe_locally: Callable[[Image.Image, object], object]) -> None:
+    """Put a function in the place of the built-in describer's."""
+    module = types.ModuleType("codec.encode.describe.local")
+    module.describe_locally = describe_locally  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "codec.encode.describe.local", module)
+
+
+SENTENCE = (
+    "Sunlight falls through tall windows onto old wooden boards, and dust hangs in the air above them. Behind a ladder "
+    "somebody left brushes, a kettle and 7 jars of ochre; Zdenka's quilt covers what may be a harpsichord."
+)
+
+
+@pytest.mark.parametrize(("max_bpp", "overall"), [(0.2, ""), (8.0, SENTENCE)])
+def test_sentence_that_nobody_wrote_is_stored_where_the_budget_is_large(
+    max_bpp: float, overall: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = types.SimpleNamespace(description=Description(ITEMS, SENTENCE), maps=())
+    describe_by(monkeypatch, lambda picture, tagger: found)
+    encoded = encode(picture(192, 128), options(describe="local", mode="ref", max_bpp=max_bpp))
+    assert encoded.stream.texts == Texts(("a grey cat", "a red sofa", "a tall lamp"), overall)
+    assert encoded.description.overall == SENTENCE
+
+
+def test_text_of_the_callers_is_stored_whatever_the_budget() -> None:
+    encoded = encode(picture(192, 128), options(text=SENTENCE, mode="ref", max_bpp=0.2))
+    assert encoded.stream.texts.overall == SENTENCE
+
+
+def test_trials_are_made_while_the_picture_is_described(monkeypatch: pytest.MonkeyPatch) -> None:
+    written = threading.Event()
+
+    def noted(picture: Image.Image, setting: AVIFSetting) -> bytes:
+        written.set()
+        return write_avif(picture, setting)
+
+    def describe_locally(picture: Image.Image, tagger: object) -> types.SimpleNamespace:
+        assert written.wait(30), "nothing was tried until the description was there"
+        return types.SimpleNamespace(description=Description((), "A cat."), maps=())
+
+    describe_by(monkeypatch, describe_locally)
+    monkeypatch.setattr("codec.encode.coarse.avif_search.write_avif", noted)
+    assert encode(picture(), options(describe="local", mode="ref", max_bpp=0.6)).bpp <= 0.6
+
+
+def test_trials_end_with_an_encode_that_fails(monkeypatch: pytest.MonkeyPatch) -> None:
+    def describe_locally(picture: Image.Image, tagger: object) -> None:
+        raise DescriptionRefused("It has no words for this.")
+
+    describe_by(monkeypatch, describe_locally)
+    before = threading.active_count()
+    with pytest.raises(DescriptionRefused):
+        encode(picture(), options(describe="local", mode="ref", max_bpp=0.6))
+    assert threading.active_count() == before

@@ -1,5 +1,7 @@
 """The reference mode keeps its budget, chooses sensibly, and says what it cannot do."""
 
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -134,3 +136,29 @@ def test_avif_uses_the_bytes_in_few_trials(monkeypatch: pytest.MonkeyPatch) -> N
     choice = ReferenceSearch(photo(), "avif").choose(0.15, 100)
     assert choice.payload_bytes >= 0.93 * (1440 - 100)
     assert len(written) <= 25
+
+
+def test_files_of_one_picture_written_side_by_side_are_those_written_one_by_one() -> None:
+    picture = photo(96, 64)
+    settings = [AVIFSetting(quality, 8, tune) for quality in (10, 20, 30, 40) for tune in (None, "ssim")]
+    alone = [write_avif(picture, setting) for setting in settings]
+    with ThreadPoolExecutor(4) as pool:
+        assert list(pool.map(lambda setting: write_avif(picture, setting), settings)) == alone
+    assert len(set(alone)) == len(settings)
+
+
+def test_second_choice_needs_few_trials_and_is_what_a_fresh_search_chooses(monkeypatch: pytest.MonkeyPatch) -> None:
+    written: list[AVIFSetting] = []
+
+    def counted(picture: Image.Image, setting: AVIFSetting) -> bytes:
+        written.append(setting)
+        return write_avif(picture, setting)
+
+    monkeypatch.setattr("codec.encode.coarse.avif_search.write_avif", counted)
+    search = ReferenceSearch(photo(), "avif")
+    search.choose(0.15, 60)
+    first = len(written)
+    choice = search.choose(0.15, 90)
+    assert len(written) - first < first / 2
+    assert choice.payload_bytes <= 1440 - 90
+    assert choice.coarse == ReferenceSearch(photo(), "avif").choose(0.15, 90).coarse
