@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from codec.bitstream.stream import Texts
+from codec.decode.engine.set_turns import SetTurns
 from codec.decode.restore import NEEDS_NETWORKS, Restorer, RestoreRequest, get_restorer
 from codec.nets.diffbir.load import NetworkFiles, find_files, load_diffbir
 from codec.nets.lite.load import find_lite, find_stage1, load_lite, load_stage1
@@ -40,12 +41,13 @@ class _NetworkSet:
 class Restorers:
     """Restorers by what a request asks for. Safe for many threads.
 
-    The networks of one set are kept; a request for another set loads that one and evicts the first when it is free.
+    The networks of one set are kept; a request for another set waits until the first is free, and evicts it.
     """
 
     def __init__(self, store: WeightsStore, device_config: DeviceConfig | None = None) -> None:
         self._store, self._device_config = store, device_config or DeviceConfig()
         self._cache: ModelCache[Restorer] = ModelCache(most=1, on_release=self._free_memory)
+        self._turns = SetTurns()
 
     def check(self, options: DecodeOptions) -> None:
         """Raise what `use` would raise because the files of networks are not here, without loading any."""
@@ -53,18 +55,22 @@ class Restorers:
             self._network_set(options)
 
     @contextmanager
-    def use(self, options: DecodeOptions) -> Iterator[Restorer]:
+    def use(self, options: DecodeOptions, is_cancelled: Callable[[], bool] = lambda: False) -> Iterator[Restorer]:
         """The restorer for these options, whose networks are loaded if need be and stay loaded inside the block.
 
-        Raises WeightsMissing and WeightsCorrupt, which name the file and the command that fetches it, and
-        FeatureUnavailable where a library or device is not there.
+        Raises Cancelled while it waits for a turn, WeightsMissing and WeightsCorrupt, which name the file and the
+        command that fetches it, and FeatureUnavailable where a library or device is not there.
         """
         name = options.restorer_name
         if name not in NEEDS_NETWORKS:
             yield get_restorer(name)
             return
         network_set = self._network_set(options)
-        with self._cache.use((name, network_set.digests), lambda: self._load(name, network_set)) as restorer:
+        key = name, network_set.digests
+        with (
+            self._turns.take(key, is_cancelled),
+            self._cache.use(key, lambda: self._load(name, network_set)) as restorer,
+        ):
             yield restorer
 
     def warm_up(self, profile: Profile) -> None:

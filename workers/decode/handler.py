@@ -29,7 +29,7 @@ class DecodeHandler:
         with self._engine.place(task.pixels, context.check_cancelled), context.at_work():
             # Networks that were evicted, or never asked for, are loaded now.
             context.progress("load", 0.02)
-            with self._restorers.use(task.options) as restorer:
+            with self._restorers.use(task.options, context.check_cancelled) as restorer:
                 decoded = task.decode(restorer, self._weights, self._preview_seconds, self._engine.drive)
         stored = task.store(decoded)
         return lambda session: task.record(session, decoded, stored)
