@@ -113,6 +113,35 @@ def test_worker_killed_mid_decode_job_is_finished_once_by_another(stack: Embedde
         assert taken_after <= LEASE_SECONDS + 5
 
 
+def test_worker_killed_amid_sixteen_decodes_loses_none_of_them(stack: EmbeddedStack) -> None:
+    """Its engine had several under way: each ends once, with the picture that it gets anywhere."""
+    with _client(stack) as client:
+        image_id = _encoded(client, 2, width=320, height=240)
+        stack.add_worker("decode")
+        stack.wait_ready()
+        orders = [
+            client.post(f"/v1/images/{image_id}/reconstructions", json={"seed": seed, "restorer": "gan"}).json()
+            for seed in range(16)
+        ]
+        jobs = [order["job"]["id"] for order in orders]
+        running: list[dict[str, Any]] = []
+
+        def _several_are_running() -> bool:
+            running[:] = [job for job in (_job(client, each) for each in jobs) if job["state"] == "running"]
+            return len(running) >= 3
+
+        _wait("several are under way", _several_are_running, 60)
+        os.kill(int(running[0]["worker"].rpartition(":")[2]), signal.SIGKILL)
+        _wait("all end", lambda: _states(client, jobs)["succeeded"] == len(jobs), LEASE_SECONDS + 100)
+        assert any(_job(client, job)["worker"] != running[0]["worker"] for job in jobs)
+        pictures = set()
+        for order in orders:
+            answer = client.get(f"/v1/reconstructions/{order['reconstruction']['id']}/content")
+            assert answer.status_code == 200, answer.text
+            pictures.add(Image.open(io.BytesIO(answer.content)).tobytes())
+        assert len(pictures) == 1  # this restorer uses no seed
+
+
 def test_fifty_jobs_survive_a_redis_that_restarts_empty(stack: EmbeddedStack) -> None:
     with _client(stack) as client:
         # The workers sleep while the jobs come in, so that all of them wait when Redis dies.
