@@ -1,5 +1,6 @@
 """`misc push`, `pull`, `ls` and `jobs` against a running service, as somebody with a folder of photos uses them."""
 
+import asyncio
 import json
 import os
 import subprocess
@@ -15,6 +16,7 @@ from PIL import Image
 from cli.commands.demo import isolated_environment
 from cli.up.stack import EmbeddedStack
 from codec.bitstream import unpack
+from misc_archive import AsyncClient, Client, ClientError, StoredImage, decode
 
 pytestmark = pytest.mark.timeout(240)
 
@@ -154,3 +156,29 @@ def test_image_that_is_not_there_is_named(misc: Misc, tmp_path: Path) -> None:
     result = misc("pull", "img_00000000000000000000000000", "-o", tmp_path, status=1)["results"][0]
 
     assert result["error"]["code"] == "not_found"
+
+
+def test_python_client_brings_a_picture_there_and_back(stack: EmbeddedStack, folder: Path) -> None:
+    with Client(stack.base_url) as client:
+        seen: list[str] = []
+        image = client.upload(
+            folder / "a.png", on_change=lambda job: seen.append(job["state"]), mode="pixel", text="cells of colour"
+        )
+        assert (image.name, image.state, seen[-1]) == ("a.png", "ready", "succeeded")
+        assert client.reconstruct(image, restorer="smooth").size == (64, 48)
+        assert decode(client.bitstream(image), restorer="smooth").picture.size == (64, 48)
+        assert image.id in [found.id for found in client.images(q="cells colour")]
+        with pytest.raises(ClientError) as refused:
+            client.reconstruct("img_00000000000000000000000000")
+        assert (refused.value.code, refused.value.status) == ("not_found", 404)
+
+
+def test_python_client_waits_for_many_at_once(stack: EmbeddedStack) -> None:
+    async def _round() -> list[StoredImage]:
+        async with AsyncClient(stack.base_url) as client:
+            noise = np.random.default_rng(7).integers(0, 256, (6, 6, 8, 3), dtype=np.uint8)
+            return await asyncio.gather(*(client.upload(each, mode="pixel", describe="none") for each in noise))
+
+    images = asyncio.run(_round())
+    assert len({image.id for image in images}) == 6
+    assert {image.state for image in images} == {"ready"}

@@ -1,0 +1,150 @@
+"""A server from Python: pictures in, pictures out, with the waits and retries in between."""
+
+import asyncio
+import io
+import os
+import secrets
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, Self
+
+from PIL import Image
+
+from cli.server.client import Client as HTTPClient
+from cli.server.client import ClientError, Upload
+from misc_archive.sources import PictureSource, name_of, picture_of
+
+OnChange = Callable[[dict[str, Any]], None]
+"""Called with the job, as the interface shows it, at every look."""
+
+
+@dataclass(frozen=True)
+class StoredImage:
+    """An image of the archive. `document` is all that the interface says of it."""
+
+    id: str
+    name: str
+    state: str
+    bpp: float | None
+    document: dict[str, Any]
+
+    @classmethod
+    def of(cls, document: dict[str, Any]) -> Self:
+        """From the interface's document."""
+        return cls(document["id"], document["name"], document["state"], document.get("bpp"), document)
+
+
+class Client:
+    """One server; may be used from many threads. A context manager that gives its connections back."""
+
+    def __init__(self, server: str | None = None, key: str | None = None) -> None:
+        """`server` falls back to MISC_SERVER, then http://127.0.0.1:8000; `key` to MISC_API_KEY."""
+        self._http = HTTPClient(server, key)
+
+    def __enter__(self) -> Self:
+        """Use it in a block."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Give the connections back."""
+        self._http.__exit__()
+
+    def upload(
+        self, picture: PictureSource, *, name: str | None = None, on_change: OnChange | None = None, **options: Any
+    ) -> StoredImage:
+        """Send a picture and wait until it is encoded; `options` are those of `misc push`.
+
+        Raises ClientError with the server's code, or that of the job that failed.
+        """
+        with TemporaryDirectory(prefix="misc-upload-") as folder:
+            path = _file_of(picture, Path(folder))
+            upload = Upload(path, name or name_of(picture) or path.name, f"python-{secrets.token_hex(16)}")
+            answer = self._http.submit_picture(upload, options)
+        self._finished(answer["job"], on_change)
+        return self.image(answer["image"]["id"])
+
+    def image(self, image_id: str) -> StoredImage:
+        """One image."""
+        return StoredImage.of(self._http.image(image_id))
+
+    def images(self, **filters: str | None) -> Iterator[StoredImage]:
+        """All images, newest first; `q` looks for words in names and descriptions, `state` for a state."""
+        return map(StoredImage.of, self._http.images(**filters))
+
+    def bitstream(self, image: StoredImage | str) -> bytes:
+        """The `.misc` file of an image."""
+        return self._content(f"/v1/images/{_id_of(image)}/bitstream")
+
+    def reconstruct(
+        self, image: StoredImage | str, *, on_change: OnChange | None = None, **options: Any
+    ) -> Image.Image:
+        """The picture of an image; `options` are those of `misc pull`. The same options give what is there already."""
+        answer = self._http.order_reconstruction(_id_of(image), {"format": "png"} | options)
+        self._finished(answer["job"], on_change)
+        picture = Image.open(io.BytesIO(self._content(f"/v1/reconstructions/{answer['reconstruction']['id']}/content")))
+        picture.load()
+        return picture
+
+    def _content(self, path: str) -> bytes:
+        return self._http.get(path).content
+
+    def _finished(self, job: dict[str, Any], on_change: OnChange | None) -> None:
+        ended = self._http.wait_for_job(job["id"], on_change=on_change)
+        if ended["state"] != "succeeded":
+            error = ended["error"] or {"code": ended["state"], "message": f"The job {job['id']} was {ended['state']}."}
+            raise ClientError(error["code"], error["message"])
+
+
+class AsyncClient:
+    """The same for asyncio: each call runs in a thread, so that many wait at once."""
+
+    def __init__(self, server: str | None = None, key: str | None = None) -> None:
+        """As `Client`."""
+        self._client = Client(server, key)
+
+    async def __aenter__(self) -> Self:
+        """Use it in a block."""
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        """Give the connections back."""
+        await asyncio.to_thread(self._client.__exit__)
+
+    async def upload(self, picture: PictureSource, **options: Any) -> StoredImage:
+        """As `Client.upload`."""
+        return await asyncio.to_thread(partial(self._client.upload, picture, **options))
+
+    async def image(self, image_id: str) -> StoredImage:
+        """As `Client.image`."""
+        return await asyncio.to_thread(self._client.image, image_id)
+
+    async def images(self, **filters: str | None) -> list[StoredImage]:
+        """As `Client.images`, all at once."""
+        return await asyncio.to_thread(lambda: list(self._client.images(**filters)))
+
+    async def bitstream(self, image: StoredImage | str) -> bytes:
+        """As `Client.bitstream`."""
+        return await asyncio.to_thread(self._client.bitstream, image)
+
+    async def reconstruct(self, image: StoredImage | str, **options: Any) -> Image.Image:
+        """As `Client.reconstruct`."""
+        return await asyncio.to_thread(partial(self._client.reconstruct, image, **options))
+
+
+def _id_of(image: StoredImage | str) -> str:
+    return image if isinstance(image, str) else image.id
+
+
+def _file_of(picture: PictureSource, folder: Path) -> Path:
+    """The picture as a file: its own, else one in `folder`."""
+    if isinstance(picture, str | os.PathLike):
+        return Path(picture)
+    path = folder / "picture.png"
+    if isinstance(picture, bytes):
+        path.write_bytes(picture)
+    else:
+        picture_of(picture).picture.save(path, "PNG")
+    return path
