@@ -17,9 +17,12 @@ AVIF = "image/avif"
 BMP = "image/bmp"
 GIF = "image/gif"
 HEIC = "image/heic"
+JP2 = "image/jp2"
 JPEG = "image/jpeg"
 JXL = "image/jxl"
 PNG = "image/png"
+PNM = "image/x-portable-anymap"
+PSD = "image/vnd.adobe.photoshop"
 TIFF = "image/tiff"
 WEBP = "image/webp"
 
@@ -28,9 +31,12 @@ _PICTURES: Mapping[str, tuple[str, ...]] = {
     BMP: (".bmp",),
     GIF: (".gif",),
     HEIC: (".heic", ".heif", ".hif"),
+    JP2: (".jp2", ".j2k", ".j2c", ".jpc", ".jpf", ".jpx"),
     JPEG: (".jpg", ".jpeg", ".jpe", ".jfif"),
     JXL: (".jxl",),
     PNG: (".png", ".apng"),
+    PNM: (".pnm", ".ppm", ".pgm", ".pbm"),
+    PSD: (".psd",),
     TIFF: (".tiff", ".tif"),
     WEBP: (".webp",),
 }

@@ -67,6 +67,17 @@ def _is_webp(head: bytes) -> bool:
     return head[:4] == b"RIFF" and head[8:12] == b"WEBP"
 
 
+def _is_jpeg2000(head: bytes) -> bool:
+    return head.startswith((b"\x00\x00\x00\x0cjP  \r\n\x87\n", b"\xff\x4f\xff\x51"))
+
+
+def _is_pnm(head: bytes) -> bool:
+    return head[:2] in _PNM and (head[2:3].isspace() or head[2:3] == b"#")
+
+
+_PNM = {b"P1", b"P2", b"P3", b"P4", b"P5", b"P6", b"Pf", b"PF"}
+
+
 FORMATS = (
     Format("JPEG", media.JPEG, lambda head: head.startswith(b"\xff\xd8\xff"), "PIL.JpegImagePlugin", "JpegImageFile"),
     Format("PNG", media.PNG, lambda head: head.startswith(b"\x89PNG\r\n\x1a\n"), "PIL.PngImagePlugin", "PngImageFile"),
@@ -84,6 +95,9 @@ FORMATS = (
     ),
     Format("BMP", media.BMP, lambda head: head.startswith(b"BM"), "PIL.BmpImagePlugin", "BmpImageFile"),
     Format("HEIC", media.HEIC, _is_heic, "pillow_heif.as_plugin", "HeifImageFile", "pillow-heif"),
+    Format("JPEG 2000", media.JP2, _is_jpeg2000, "PIL.Jpeg2KImagePlugin", "Jpeg2KImageFile"),
+    Format("PNM", media.PNM, _is_pnm, "PIL.PpmImagePlugin", "PpmImageFile"),
+    Format("PSD", media.PSD, lambda head: head.startswith(b"8BPS"), "PIL.PsdImagePlugin", "PsdImageFile"),
     Format("JPEG XL", media.JXL, _is_jxl, "pillow_jxl.JpegXLImagePlugin", "JXLImageFile", "pillow-jxl-plugin"),
 )
 

@@ -12,15 +12,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
-import numpy as np
-from PIL import Image, ImageChops, ImageCms, ImageFile
+from PIL import Image, ImageChops
 
 from codec.errors import PictureEmpty, PictureTooLarge, PictureTruncated, PictureUnrecognised
 from codec.limits import MAX_PIXELS, MAX_SIDE_PX
-from codec.picture import jxl, webp
+from codec.picture import bmp, heif_boxes, jxl, kinds, png, webp
+from codec.picture.colour import ADOBE_RGB, ColourSignal, Pixels, known
+from codec.picture.deep import deep_pixels
 from codec.picture.formats import FORMAT_NAMES, HEAD_BYTES, Format, recognise
+from codec.picture.plain import to_plain
 from codec.picture.scans import MAX_SCANS, has_too_many_scans
 from codec.picture.tiff import page_notes
+from codec.picture.tiff_header import PRIMARIES, WHITE_POINT, Directory
 
 _DAMAGE = (
     OSError,
@@ -75,15 +78,35 @@ def read_picture(source: Path | bytes, *, max_pixels: int = MAX_PIXELS) -> Opene
     (a format whose plugin is missing) and OSError when the file cannot be read at all. Broken colour profiles are
     ignored.
     """
-    with _opened(source, max_pixels) as (image, format_):
+    with _opened(source, max_pixels) as opened:
+        image, format_ = opened.image, opened.format
+        notes = _frame_notes(image, format_)
         _load(image, format_)
         orientation = _orientation(image, format_)
-        profile = image.info.get("icc_profile")
         if format_.name == "JPEG" and image.mode == "CMYK" and "adobe" not in image.info:
             # Pillow takes every CMYK JPEG for Adobe's inverted kind; without Adobe's marker it is not.
             image = ImageChops.invert(image)
-        picture = _to_srgb(_flatten(_to_eight_bits(image)), profile)
-        notes = page_notes(image)
+        if opened.drops_alpha and image.mode == "RGBA":
+            image = image.convert("RGB")
+            notes.append("The PSD file's fourth channel is a mask that was kept with it; it was left out.")
+        profile = opened.profile or image.info.get("icc_profile")
+        signal = known(opened.signal or _image_signal(image, format_))
+        if isinstance(profile, bytes) and profile and signal is not None and not signal.outranks_icc:
+            signal = None
+        deep = None
+        if signal is not None and signal.needs_depth:
+            deep = _deep_pixels(opened)
+        picture, more = to_plain(
+            image,
+            profile=profile if isinstance(profile, bytes) else None,
+            signal=signal,
+            key=opened.key,
+            bits=opened.bits,
+            alpha_may_be_unused=format_.name == "BMP",
+            deep=deep,
+            full_scale=opened.full_scale,
+        )
+        notes += page_notes(image) + more
     if orientation in _TRANSPOSES:
         picture = picture.transpose(_TRANSPOSES[orientation])
     picture.info = {}
@@ -95,7 +118,8 @@ def check_picture(source: Path | bytes, *, max_pixels: int = MAX_PIXELS) -> Pict
 
     JPEG is decoded at a reduced scale, which finds truncation as surely and costs a fraction of the time.
     """
-    with _opened(source, max_pixels) as (image, format_):
+    with _opened(source, max_pixels) as opened:
+        image, format_ = opened.image, opened.format
         width, height = image.size
         if format_.name == "JPEG":
             image.draft("L", (_DRAFT_PX, _DRAFT_PX))
@@ -116,8 +140,8 @@ def claimed_size(source: Path | bytes, *, max_pixels: int = MAX_PIXELS) -> tuple
         if claim is not None:
             _check_size(claim, max_pixels)
             return claim
-    with _opened(source, max_pixels) as (image, _):
-        return image.size
+    with _opened(source, max_pixels) as opened:
+        return opened.image.size
 
 
 def _claim_before_opening(file: IO[bytes]) -> tuple[int, int] | None:
@@ -132,8 +156,24 @@ def _claim_before_opening(file: IO[bytes]) -> tuple[int, int] | None:
             return None
 
 
+@dataclass(frozen=True)
+class _Opened:
+    """`signal`, `profile`, `key` and `bits` are what the file says and the reader does not; see `to_plain`."""
+
+    image: Image.Image
+    format: Format
+    file: IO[bytes]
+    signal: ColourSignal | None = None
+    profile: bytes | None = None
+    key: tuple[int, ...] | None = None
+    bits: int = 8
+    full_scale: int | None = None
+    drops_alpha: bool = False
+    """The fourth channel is none of transparency."""
+
+
 @contextmanager
-def _opened(source: Path | bytes, max_pixels: int) -> Iterator[tuple[Image.Image, Format]]:
+def _opened(source: Path | bytes, max_pixels: int) -> Iterator[_Opened]:
     """The file with its header parsed and its claims checked; pixels are not decoded yet."""
     file: IO[bytes] = io.BytesIO(source) if isinstance(source, bytes) else source.open("rb")
     with file:
@@ -162,6 +202,28 @@ def _opened(source: Path | bytes, max_pixels: int) -> Iterator[tuple[Image.Image
                     f"Save it again as an ordinary JPEG or PNG."
                 )
             file.seek(0)
+        signal: ColourSignal | None = None
+        profile: bytes | None = None
+        key: tuple[int, ...] | None = None
+        bits = 8
+        full_scale: int | None = None
+        drops_alpha = False
+        if format_.name == "PNG":
+            chunks = png.walk(file)
+            file, signal, profile, key, bits = chunks.file, chunks.signal, chunks.profile, chunks.key, chunks.bits
+        elif format_.name in ("AVIF", "HEIC"):
+            signal = heif_boxes.colour_signal(file)
+        elif format_.name == "BMP":
+            signal, profile = bmp.colour_of(file)
+        elif format_.name == "JPEG":
+            kinds.check_jpeg(file)
+        elif format_.name == "JPEG 2000":
+            profile = kinds.check_jpeg2000(file)
+        elif format_.name == "PNM":
+            full_scale = 65535 if kinds.check_pnm(file) > 255 else 255
+        elif format_.name == "PSD":
+            drops_alpha = not kinds.check_psd(file).has_transparency
+        file.seek(0)
         try:
             image = format_.open(file)
         except Image.DecompressionBombError:
@@ -173,7 +235,7 @@ def _opened(source: Path | bytes, max_pixels: int) -> Iterator[tuple[Image.Image
             ) from None
         with image:
             _check_size(image.size, max_pixels)
-            yield image, format_
+            yield _Opened(image, format_, file, signal, profile, key, bits, full_scale, drops_alpha)
 
 
 def _check_size(size: tuple[int, int], max_pixels: int) -> None:
@@ -204,6 +266,57 @@ def _load(image: Image.Image, format_: Format) -> None:
         ) from None
 
 
+def _deep_pixels(opened: _Opened) -> Pixels | None:
+    try:
+        return deep_pixels(opened.file, opened.format)
+    except _DAMAGE:
+        return None  # the picture has been read in 8 bits
+
+
+def _frame_notes(image: Image.Image, format_: Format) -> list[str]:
+    """A sentence where the file has frames after the first; asked before pixels are decoded."""
+    if format_.name in ("TIFF", "PSD"):
+        return []  # pages have their own note; frames of a PSD file are the layers that the picture is made of
+    try:
+        if format_.name == "JPEG":
+            return [_STEREO] if "mp" in image.info and _has_views(image) else []
+        is_gif = format_.name == "GIF"  # whose frames cannot be counted without reading all
+        frames = 1 + bool(getattr(image, "is_animated", False)) if is_gif else int(getattr(image, "n_frames", 1))
+        image.seek(0)
+    except _DAMAGE:
+        return []
+    if frames < 2:
+        return []
+    count = "more than one frame or picture" if format_.name == "GIF" else f"{frames} frames or pictures"
+    return [f"The {format_.name} file has {count}; the first one is the picture, the others were left out."]
+
+
+_STEREO = "The JPEG file has further views (of a stereo pair, panorama or series); they were left out."
+_VIEWS = {"Multi-Frame Image: (Panorama)", "Multi-Frame Image: (Disparity)", "Multi-Frame Image: (Multi-Angle)"}
+
+
+def _has_views(image: Image.Image) -> bool:
+    """Whether the further pictures in a JPEG file are no previews and gain maps of the first."""
+    directory = image._getmp() or {}  # type: ignore[attr-defined]
+    return any(entry["Attribute"]["MPType"] in _VIEWS for entry in directory.get(0xB002, ())[1:])
+
+
+def _image_signal(image: Image.Image, format_: Format) -> ColourSignal | None:
+    """What EXIF says of colours, by the design rule for camera file systems, or what a TIFF file's own tags say."""
+    directory = image.info.get("pages")
+    if isinstance(directory, Directory):
+        white, ends = directory.page.fractions(WHITE_POINT), directory.page.fractions(PRIMARIES)
+        if len(white) == 2 and len(ends) == 6:
+            return ColourSignal(chromaticities=(*white, *ends))
+    try:
+        exif = image.getexif()
+        if exif.get_ifd(0x8769).get(0xA001) in (2, 0xFFFF) and exif.get_ifd(0xA005).get(1) == "R03":
+            return ColourSignal(chromaticities=ADOBE_RGB, gamma=2.2)
+    except _DAMAGE:
+        pass
+    return None
+
+
 def _orientation(image: Image.Image, format_: Format) -> int:
     """The EXIF orientation that is still to be applied, 1 when none is."""
     if format_.name == "JPEG XL":
@@ -223,72 +336,3 @@ _TRANSPOSES = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
-
-
-def _to_eight_bits(image: Image.Image) -> Image.Image:
-    """Grey pictures of 16 bits, 32 bits or floats as mode L; all others unchanged.
-
-    Pillow clips these modes on conversion; a 16-bit scan would come out almost white.
-    """
-    if image.mode.startswith("I;16"):
-        # Rounded division of 0..65535 by 257, as a table so that no wide copy of the picture is made.
-        table = ((np.arange(65536, dtype=np.uint32) * 255 + 32767) // 65535).astype(np.uint8)
-        native = np.asarray(image)
-        return Image.fromarray(table[native.astype(np.uint16, copy=False)])
-    if image.mode in ("I", "F"):
-        values = np.asarray(image, dtype=np.float32)
-        finite = np.isfinite(values)
-        if not finite.all():
-            values = np.where(finite, values, 0)
-        peak = float(values.max())
-        full_scale = next(scale for scale in (1.0, 255.0, 65535.0, max(peak, 65536.0)) if peak <= scale)
-        if image.mode == "I" and full_scale == 1.0:
-            full_scale = 255.0
-        return Image.fromarray(np.clip(values * (255 / full_scale) + 0.5, 0, 255).astype(np.uint8))
-    return image
-
-
-def _flatten(image: Image.Image) -> Image.Image:
-    """Palettes resolved and transparency put on white: mode L, RGB, CMYK, YCbCr, LAB or HSV."""
-    if image.has_transparency_data:
-        if image.mode == "La":
-            image = image.convert("LA")  # the only way out of this mode
-        if image.mode != "RGBA":
-            image = image.convert("RGBA")
-        flat = Image.new("RGB", image.size, (255, 255, 255))
-        flat.paste(image, mask=image)
-        return flat
-    if image.mode in ("L", "RGB", "CMYK", "LAB"):
-        return image
-    if image.mode == "1":
-        return image.convert("L")
-    return image.convert("RGB")
-
-
-def _to_srgb(image: Image.Image, profile: object) -> Image.Image:
-    """RGB in sRGB, through the embedded ICC profile where it is usable."""
-    if isinstance(profile, bytes) and profile and image.mode in ("L", "RGB", "CMYK"):
-        converted = _convert_profile(image, profile)
-        if converted is not None:
-            return converted
-    if image.mode == "LAB":
-        lab = ImageCms.createProfile("LAB")
-        converted = ImageCms.profileToProfile(image, lab, ImageCms.createProfile("sRGB"), outputMode="RGB")
-        if converted is not None:
-            return converted
-    if image.mode != "RGB":
-        return image.convert("RGB")
-    # A reader's own object would carry its file's name and metadata into later encoders; a copy carries nothing.
-    return image.copy() if isinstance(image, ImageFile.ImageFile) else image
-
-
-def _convert_profile(image: Image.Image, profile: bytes) -> Image.Image | None:
-    """The picture in sRGB; None when it is already, or when the profile is broken or made for other channels."""
-    try:
-        source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
-        if image.mode == "RGB" and "srgb" in (source.profile.profile_description or "").lower():
-            return None
-        target = ImageCms.createProfile("sRGB")
-        return ImageCms.profileToProfile(image, source, target, outputMode="RGB")
-    except (ImageCms.PyCMSError, *_DAMAGE):
-        return None

@@ -203,7 +203,7 @@ def test_truncated_jpeg_is_called_truncated(tmp_path: Path) -> None:
 def test_empty_and_foreign_files_are_named_as_such() -> None:
     with pytest.raises(PictureEmpty, match="no bytes"):
         open_picture(b"")
-    for foreign in (b"just a text named .jpg", b"%PDF-1.7 ...", b"%!PS-Adobe-3.0", b"8BPS\0\1", b"\0" * 200):
+    for foreign in (b"just a text named .jpg", b"%PDF-1.7 ...", b"%!PS-Adobe-3.0", b"v/1\x01\0\1", b"\0" * 200):
         with pytest.raises(PictureUnrecognised, match="Known formats"):
             open_picture(foreign)
 

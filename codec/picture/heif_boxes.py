@@ -1,0 +1,82 @@
+"""The colour that an AVIF or HEIC file signals by its `nclx` box (ISO/IEC 23008-12, 14496-12). It decodes nothing."""
+
+import struct
+from collections.abc import Iterator
+from typing import IO
+
+from codec.picture.colour import ColourSignal
+
+_MAX_META_BYTES = 4 * 1024 * 1024
+_MAX_BOXES = 4096
+
+
+def colour_signal(file: IO[bytes]) -> ColourSignal | None:
+    """What the primary item says, else what any item does; None where nothing is said. An ICC profile outranks it."""
+    meta = _meta(file)
+    if meta is None:
+        return None
+    boxes = dict(boxes_in(meta[4:]))
+    item_properties = dict(boxes_in(boxes.get(b"iprp", b"")))
+    properties = list(boxes_in(item_properties.get(b"ipco", b"")))
+    wanted = _properties_of(
+        _primary(boxes.get(b"pitm", b"")), dict(boxes_in(boxes.get(b"iprp", b""))).get(b"ipma", b"")
+    )
+    chosen = [properties[index - 1] for index in wanted if 0 < index <= len(properties)]
+    for kind, body in [*chosen, *properties]:
+        if kind == b"colr" and body[:4] == b"nclx" and len(body) >= 11:
+            primaries, transfer = struct.unpack(">HH", body[4:8])
+            return ColourSignal(primaries, transfer)
+    return None
+
+
+def _meta(file: IO[bytes]) -> bytes | None:
+    """The body of the file's `meta` box."""
+    begin = 0
+    for _ in range(_MAX_BOXES):
+        file.seek(begin)
+        head = file.read(16)
+        if len(head) < 8:
+            return None
+        length, kind, start = int.from_bytes(head[:4], "big"), head[4:8], 8
+        if length == 1:
+            length, start = int.from_bytes(head[8:16], "big"), 16
+        if kind == b"meta":
+            file.seek(begin + start)
+            return file.read(min(length - start, _MAX_META_BYTES)) if length else file.read(_MAX_META_BYTES)
+        if length < 8:
+            return None
+        begin += length
+    return None
+
+
+def boxes_in(data: bytes) -> Iterator[tuple[bytes, bytes]]:
+    """Kind and body of each box in `data`, up to one that is cut off."""
+    begin = 0
+    for _ in range(_MAX_BOXES):
+        length, kind = int.from_bytes(data[begin : begin + 4], "big"), data[begin + 4 : begin + 8]
+        if length < 8 or begin + length > len(data):
+            return
+        yield kind, data[begin + 8 : begin + length]
+        begin += length
+
+
+def _primary(pitm: bytes) -> int:
+    return int.from_bytes(pitm[4:8] if pitm[:1] == b"\1" else pitm[4:6], "big")
+
+
+def _properties_of(item: int, ipma: bytes) -> list[int]:
+    """Numbers, from 1, of an item's properties."""
+    if len(ipma) < 8:
+        return []
+    item_bytes, index_bytes = (4 if ipma[0] else 2), (2 if ipma[3] & 1 else 1)
+    mask = 0x7FFF if index_bytes == 2 else 0x7F
+    at = 8
+    for _ in range(min(int.from_bytes(ipma[4:8], "big"), _MAX_BOXES)):
+        number = int.from_bytes(ipma[at : at + item_bytes], "big")
+        count = int.from_bytes(ipma[at + item_bytes : at + item_bytes + 1], "big")
+        at += item_bytes + 1
+        if number == item:
+            ends = range(at, at + count * index_bytes, index_bytes)
+            return [int.from_bytes(ipma[end : end + index_bytes], "big") & mask for end in ends]
+        at += count * index_bytes
+    return []
