@@ -15,7 +15,7 @@ from core.errors import LeaseLost, ServiceError, WorkerLost
 from core.jobs import outbox, queries, transitions
 from core.jobs.job import HeldLease
 from core.jobs.lease_watch import LeaseWatch
-from core.jobs.retry import LONGEST_PAUSE
+from core.jobs.retry import LONGEST_PAUSE, RetryPolicy
 from core.logging import get_logger
 from core.settings import WorkerSettings
 from core.storage import Storage
@@ -56,6 +56,7 @@ class Reconciler:
         self._database, self._broker, self._storage = database, broker, storage
         self._settings = settings
         self._holder = new_id("rcn")
+        self._retry = RetryPolicy(settings.retry_delay)
         self._watch = LeaseWatch(settings.lease, clock)
         interval = settings.reconcile_interval.total_seconds()
         self._threads = (
@@ -108,7 +109,9 @@ class Reconciler:
             claim = lease.claim
             try:
                 with self._database.write() as session:
-                    is_tried_again = transitions.take_back(session, claim, at_work=lease.at_work, code=WorkerLost.code)
+                    is_tried_again = transitions.take_back(
+                        session, claim, self._retry, at_work=lease.at_work, code=WorkerLost.code
+                    )
             except LeaseLost:
                 continue  # it ended, or somebody else took it back, since we looked
             except ServiceError:

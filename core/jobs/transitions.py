@@ -271,23 +271,25 @@ def pause(session: Session, claim: Claim, policy: PausePolicy, code: str, messag
         fail(session, claim, code, message)
 
 
-def take_back(session: Session, claim: Claim, *, at_work: bool, code: str) -> bool:
+def take_back(session: Session, claim: Claim, policy: RetryPolicy, *, at_work: bool, code: str) -> bool:
     """Queue the job of a silent worker again; returns False where that was its end. Raises LeaseLost.
 
     A job that only waited in its worker has nothing to do with its death, unless that happens again and again. One that
-    was at work becomes a suspect, which works alone from then on: each worker that dies with it counts as an attempt,
-    and the last one parks the job.
+    was at work becomes a suspect, which works alone from then on: each worker that dies with it counts as an attempt
+    and is followed by the wait of the policy, and the last one parks the job.
     """
     is_involved = at_work or claim.pauses >= _MOST_COINCIDENCES
-    if is_involved and claim.is_suspect and claim.is_last_attempt:
+    is_failure = is_involved and claim.is_suspect
+    delay = policy.delay_after(claim) if is_failure else timedelta(0)
+    if delay is None:
         message = f"Its worker died or fell silent each of {claim.attempt} times that it was at work alone."
         fail(session, claim, code, message)
         return False
     values = _error(code, "Its worker died or fell silent; it is tried again.")
     values |= {"is_suspect": True} if is_involved else {"pauses": _JOBS.c.pauses + 1}
-    if not (is_involved and claim.is_suspect):
+    if not is_failure:
         values["attempts"] = _JOBS.c.attempts - 1
-    if not _requeue(session, claim, timedelta(0), values):
+    if not _requeue(session, claim, delay, values):
         raise _lease_lost(claim)
     return True
 

@@ -165,10 +165,10 @@ def test_job_that_cannot_be_taken_back_holds_up_no_other(
         assert transitions.claim(database, job_id, "dead", timedelta(seconds=LEASE_SECONDS)) is not None
     take_back = transitions.take_back
 
-    def _stumble(session: Session, claim: Claim, **rest: Any) -> bool:
+    def _stumble(session: Session, claim: Claim, *policy: Any, **rest: Any) -> bool:
         if claim.job_id == bad:
             raise ValueError("nobody foresaw this row")
-        return take_back(session, claim, **rest)
+        return take_back(session, claim, *policy, **rest)
 
     monkeypatch.setattr(transitions, "take_back", _stumble)
     _watch(reconciler, clock, LEASE_SECONDS + 2)

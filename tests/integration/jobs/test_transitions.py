@@ -148,7 +148,8 @@ def test_renewal_is_seen_as_such_and_says_whether_the_job_is_at_work(database: D
 
 def _take_back(database: Database, claim: Claim, *, at_work: bool) -> bool:
     with database.write() as session:
-        return transitions.take_back(session, claim, at_work=at_work, code="worker_lost")
+        policy = RetryPolicy(timedelta(seconds=2))
+        return transitions.take_back(session, claim, policy, at_work=at_work, code="worker_lost")
 
 
 def test_worker_that_dies_while_a_job_waits_in_it_counts_nothing(database: Database) -> None:
@@ -168,8 +169,11 @@ def test_job_that_waits_in_every_worker_that_dies_becomes_a_suspect_after_ten(da
 
 def test_job_at_work_becomes_a_suspect_and_is_parked_after_it_killed_three_workers_alone(database: Database) -> None:
     job_id = _queued(database)
-    seen = []
+    seen, waits = [], []
     for _ in range(4):
+        waits.append((_state(database, job_id).due_at - utc_now()).total_seconds())
+        with database.write() as session:
+            transitions.wake(session, [job_id])
         claim = _claimed(database, job_id)
         is_tried_again = _take_back(database, claim, at_work=True)
         job = _state(database, job_id)
@@ -180,6 +184,7 @@ def test_job_at_work_becomes_a_suspect_and_is_parked_after_it_killed_three_worke
         (True, True, JobState.QUEUED, 2),
         (True, False, JobState.FAILED, 3),
     ]
+    assert waits[1] <= 0 and 1.5 < waits[2] <= 2.4 and 3.5 < waits[3] <= 4.8
     assert _state(database, job_id).error_code == "worker_lost"
 
 
