@@ -18,9 +18,12 @@ from starlette.exceptions import HTTPException
 from api.threads import StorageThreads
 from core.errors import ObjectCorrupt
 from core.storage import ObjectReader
+from core.storage.verified import verified
 
 _WHOLE_BYTES = 1024 * 1024
 """Up to this size an object is read in one go; a stream is a few KB."""
+
+_DAMAGED = "The stored object is damaged: its bytes are not those that were stored."
 
 _RANGE = re.compile(r"bytes=(\d{0,18})-(\d{0,18})")
 _TAG = re.compile(r'(?:W/)?("[^"]*")')
@@ -30,11 +33,11 @@ _TAG = re.compile(r'(?:W/)?("[^"]*")')
 class Download:
     """An object to send: its digest is its ETag; `name` is what a browser saves it as.
 
-    `presign` takes the keyword `download_name` of `Storage.presigned_url`; `note_damaged` is called when what was read
-    has another digest.
+    `open` takes the keyword `fresh` of `Storage.open`, and `presign` `download_name` of `Storage.presigned_url`;
+    `note_damaged` is called when what was read has another digest.
     """
 
-    open: Callable[[], ObjectReader]
+    open: Callable[..., ObjectReader]
     note_damaged: Callable[[], None]
     presign: Callable[..., str | None]
     sha256: str
@@ -72,12 +75,27 @@ async def send_object(
     headers["Content-Length"] = str(end - start)
     if request.method == "HEAD":
         return Response(status_code=status, headers=headers, media_type=download.media_type)
+    if download.size_bytes <= _WHOLE_BYTES:
+        content = await threads.run(_whole, download, start, end)
+        return Response(content, status, headers, download.media_type)
     reader = await threads.run(download.open)
     pieces = _verified(reader, start, end, download)
-    if download.size_bytes <= _WHOLE_BYTES:
-        content = await threads.run(b"".join, pieces)
-        return Response(content, status, headers, download.media_type)
     return StreamingResponse(threads.iterate(pieces), status, headers, download.media_type)
+
+
+def _whole(download: Download, start: int, end: int) -> bytes:
+    """The bytes `[start, end)` of a small object, which is read a second time before it is believed to be damaged."""
+
+    def _read(fresh: bool) -> tuple[str, bytes]:
+        with download.open(fresh=fresh) as reader:
+            content = reader.read_whole(_WHOLE_BYTES)
+        return hashlib.sha256(content).hexdigest(), content[start:end]
+
+    try:
+        return verified(_read, "The stored object", download.sha256)
+    except ObjectCorrupt as error:
+        download.note_damaged()
+        raise ObjectCorrupt(_DAMAGED) from error
 
 
 def _verified(reader: ObjectReader, start: int, end: int, download: Download) -> Generator[bytes, None, None]:
@@ -98,7 +116,7 @@ def _verified(reader: ObjectReader, start: int, end: int, download: Download) ->
                 withheld = piece
     if digest.hexdigest() != download.sha256:
         download.note_damaged()
-        raise ObjectCorrupt("The stored object is damaged: its bytes are not those that were stored.")
+        raise ObjectCorrupt(_DAMAGED)
     if withheld:
         yield withheld
 

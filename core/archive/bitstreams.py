@@ -53,9 +53,9 @@ def note_damaged(database: Database, sha256: str) -> None:
     object_lifecycle.note_damaged(database, bitstream_key(sha256))
 
 
-def open(storage: Storage, sha256: str) -> ObjectReader:
-    """Open a whole stream; raises ObjectNotFound."""
-    return storage.open(bitstream_key(sha256))
+def open(storage: Storage, sha256: str, *, fresh: bool = False) -> ObjectReader:
+    """Open a whole stream; raises ObjectNotFound. `fresh` as in `Storage.open`."""
+    return storage.open(bitstream_key(sha256), fresh=fresh)
 
 
 def exists(storage: Storage, sha256: str) -> bool:

@@ -33,7 +33,7 @@ pytestmark = pytest.mark.timeout(600)
 def stack(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[EmbeddedStack]:
     environment = dict(os.environ) | {"MISC_WORKER_LEASE": str(LEASE_SECONDS)} | getattr(request, "param", {})
     with EmbeddedStack(tmp_path / "data", port=0, environment=environment) as stack:
-        stack.wait_ready()
+        stack.wait_ready(300)
         yield stack
 
 
