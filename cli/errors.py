@@ -1,4 +1,4 @@
-"""How errors become sentences and exit statuses: 0 done, 1 some inputs failed, 2 wrong usage."""
+"""How errors become sentences and exit statuses: 0 done, 1 some inputs failed, 2 wrong usage, 130 Ctrl-C."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,6 +11,9 @@ from codec.errors import CodecError
 from core.errors import SettingsInvalid
 
 FAILED, WRONG_USAGE = 1, 2
+
+INTERRUPTED = 130
+"""As shells say that Ctrl-C ended a command."""
 
 
 def describe_error(error: Exception) -> dict[str, str]:
@@ -27,6 +30,11 @@ def describe_error(error: Exception) -> dict[str, str]:
         "code": "internal_error",
         "message": f"{type(error).__name__}: {error}. This is a fault of the program; please report it.",
     }
+
+
+def as_flag(name: str) -> str:
+    """How people write an option of the codec on the command line."""
+    return f"--{name.replace('_', '-')}" if name else ""
 
 
 def fail_usage(message: str) -> typer.Exit:

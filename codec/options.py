@@ -3,6 +3,7 @@
 Field names are the `misc` flags with underscores. Unknown names and values out of bounds are refused.
 """
 
+from collections.abc import Callable, Iterable
 from enum import StrEnum
 from typing import Annotated, Any, Literal, Self, TypeVar
 
@@ -240,16 +241,33 @@ class DecodeOptions(_Options):
         return self.restorer or _OWN_RESTORERS[self.profile]
 
 
+def check_mode_of_options(options: EncodeOptions, given: Iterable[str], name_of: Callable[[str], str] = str) -> None:
+    """Raise OptionError when one of the options that a caller has `given` by name belongs to another mode than theirs.
+
+    For callers who type options. Stored ones have every field, and those of other modes mean nothing there.
+    """
+    foreign = [name for name in given if _IMPLIED_MODES.get(name, options.mode) is not options.mode]
+    if foreign:
+        raise OptionError(
+            f"{name_of(foreign[0])} is an option of mode {_IMPLIED_MODES[foreign[0]]}, and this call is of mode "
+            f"{options.mode}; leave one of the two out."
+        )
+
+
 OptionsT = TypeVar("OptionsT", bound=_Options)
 
 
-def parse_options(kind: type[OptionsT], values: dict[str, Any]) -> OptionsT:
-    """Build options from plain values; raises OptionError with one sentence that names each bad field."""
+def parse_options(kind: type[OptionsT], values: dict[str, Any], name_of: Callable[[str], str] = str) -> OptionsT:
+    """Build options from plain values; raises OptionError with one sentence that names each bad field.
+
+    `name_of`: how the caller's people write a field.
+    """
     try:
         return kind.model_validate(values)
     except ValidationError as error:
-        known = ", ".join(sorted(kind.model_fields))
         faults = "; ".join(
-            f"{'.'.join(map(str, fault['loc'])) or 'options'}: {fault['msg']}" for fault in error.errors()
+            f"{name_of('.'.join(map(str, fault['loc']))) or 'options'}: {fault['msg']}" for fault in error.errors()
         )
-        raise OptionError(f"{faults}. Known options: {known}.") from None
+        is_unknown = any(fault["type"] == "extra_forbidden" for fault in error.errors())
+        known = f" Known options: {', '.join(map(name_of, sorted(kind.model_fields)))}." if is_unknown else ""
+        raise OptionError(f"{faults}.{known}") from None

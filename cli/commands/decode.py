@@ -1,6 +1,7 @@
 """`misc decode`: `.misc` files to pictures on this machine."""
 
 import os
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
-from cli.errors import FAILED, fail_usage, failures, usage_errors
+from cli.errors import FAILED, as_flag, fail_usage, failures, usage_errors
 from cli.local.file_plan import (
     Pair,
     Plan,
@@ -113,10 +114,11 @@ def _tasks(
 ) -> tuple[Plan, list[_Task]]:
     """Everything that can be wrong with the call as a whole is found here, before any file is opened."""
     from cli.local.networks import default_profile, restorers
+    from codec.decode.restore import NEEDS_NETWORKS
     from codec.options import DecodeOptions, parse_options
     from codec.picture.save import MEDIA_TYPES, format_for
 
-    options = parse_options(DecodeOptions, {"profile": default_profile()} | values)
+    options = parse_options(DecodeOptions, {"profile": default_profile()} | values, as_flag)
     if format not in MEDIA_TYPES:
         raise fail_usage(f"--format must be one of {', '.join(MEDIA_TYPES)}, not {format}.")
     plan = plan_outputs(inputs, out, {".misc"}, ".jpg" if format == "jpeg" else f".{format}")
@@ -130,6 +132,8 @@ def _tasks(
         for pair in plan.pairs
     ]
     restorers().check(options)
+    if options.restorer_name in NEEDS_NETWORKS and sys.stderr.isatty():
+        say("Loading networks ...")
     shows_steps = len(plan.pairs) == 1
     return plan, [
         _Task(pair, options, format, reference, may_skip, shows_steps)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from cli.errors import FAILED, fail_usage, failures, usage_errors
+from cli.errors import FAILED, as_flag, fail_usage, failures, usage_errors
 from cli.local.file_plan import (
     Pair,
     Plan,
@@ -147,6 +147,8 @@ def encode(
     with usage_errors(OSError):
         check_streams(inputs, out, as_json=as_json)
         plan = plan_outputs(inputs, out, PICTURE_SUFFIXES, ".misc", exclude or ())
+        if plan.is_single and not force:
+            _check_name(plan.pairs[0].target)
         tasks = _tasks(plan, values, describe, reference, reference_bpp, may_skip=not force)
         tasks = _with_outcomes(tasks)
     results = run_all(encode_one, tasks, jobs, "Encoding", lambda task: died_result(task.pair, _KEYS))
@@ -166,14 +168,15 @@ def _tasks(
     from cli.local.paths import weights_store
     from codec.encode.pipeline import check_options
     from codec.nets.compression.load import record_of
-    from codec.options import Describer, EncodeOptions, Mode, parse_options
+    from codec.options import Describer, EncodeOptions, Mode, check_mode_of_options, parse_options
 
     captions = None
     if describe in list(Describer):
         values["describe"] = describe
     else:
         captions = _load_captions(Path(describe))
-    options = parse_options(EncodeOptions, values)
+    options = parse_options(EncodeOptions, values, as_flag)
+    check_mode_of_options(options, [name for name, value in values.items() if value is not False], as_flag)
     reference = None
     if reference_path is not None or reference_bpp is not None:
         reference = _load_reference(plan, reference_path, reference_bpp)
@@ -197,6 +200,12 @@ def _tasks(
         )
         for pair in plan.pairs
     ]
+
+
+def _check_name(target: Path) -> None:
+    """A stream under the name of a picture would replace that picture, and nothing would open it."""
+    if target.suffix.lower() in PICTURE_SUFFIXES:
+        raise fail_usage(f"{target} is the name of a picture; a stream is called {target.stem}.misc. --force takes it.")
 
 
 def _with_outcomes(tasks: list[_Task]) -> list[_Task]:

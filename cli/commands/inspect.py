@@ -13,9 +13,18 @@ from cli.output import print_json, say, show
 if TYPE_CHECKING:
     from codec.bitstream import Stream
 
-_HELP = """Show what is in a .misc file: size, bits per pixel, where the bits went, texts, maps, digests.
+_HELP = """Show what is in .misc files: size, bits per pixel, where the bits went, texts, maps, digests. Of a picture \
+that misc decode wrote, show how it was made.
 
-Example: misc inspect photo.misc
+Several files, or a folder, become a table.
+
+Examples:
+
+  misc inspect photo.misc
+
+  misc inspect archive/
+
+  misc inspect back.png
 """
 
 
@@ -25,30 +34,55 @@ def register(app: typer.Typer) -> None:
 
 
 def inspect(
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="A .misc file, or - for stdin.")],
+    files: Annotated[
+        list[Path], typer.Argument(metavar="FILE...", help=".misc files, reconstructions or folders; - is stdin.")
+    ],
     as_json: Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")] = False,
 ) -> None:
-    """Inspect one file; the help text is `_HELP`."""
+    """Inspect files; the help text is `_HELP`."""
+    is_single = len(files) == 1 and not files[0].is_dir()
+    documents = [_document(path) for path in (files if is_single else _streams_among(files))]
+    for document in documents:
+        if "error" in document:
+            say(f"{document['file']}: {document['error']['message']}")
+    if as_json:
+        print_json(documents[0] if is_single else {"files": documents})
+    elif not is_single:
+        _show_table([document for document in documents if "error" not in document])
+    elif "error" not in documents[0]:
+        _show_mark(documents[0]) if "mark" in documents[0] else _show(documents[0])
+    if any("error" in document for document in documents):
+        raise typer.Exit(FAILED)
+
+
+def _streams_among(paths: list[Path]) -> list[Path]:
+    """The files themselves, and the `.misc` files of folders."""
+    return [file for path in paths for file in (sorted(path.rglob("*.misc")) if path.is_dir() else [path])]
+
+
+def _document(path: Path) -> dict[str, Any]:
+    """What is in one file, or its `error`."""
     from codec.errors import CodecError
     from codec.limits import MAX_STREAM_BYTES
+    from codec.media import PICTURE_SUFFIXES
 
     try:
-        source = read_input(file)
+        if path.suffix.lower() in PICTURE_SUFFIXES:
+            return _mark(path)
+        source = read_input(path)
         if isinstance(source, Path):
             with source.open("rb") as opened:
                 source = opened.read(MAX_STREAM_BYTES + 1)
-        data = source[: MAX_STREAM_BYTES + 1]
-        document = contents(str(file), data)
+        return contents(str(path), source[: MAX_STREAM_BYTES + 1])
     except (CodecError, OSError) as error:
-        fault = describe_error(error)
-        say(f"{file}: {fault['message']}")
-        if as_json:
-            print_json({"file": str(file), "error": fault})
-        raise typer.Exit(FAILED) from None
-    if as_json:
-        print_json(document)
-    else:
-        _show(document)
+        return {"file": str(path), "error": describe_error(error)}
+
+
+def _mark(path: Path) -> dict[str, Any]:
+    """How a picture says that it was made. Raises MarkMissing for one that does not say."""
+    from codec.picture.mark import read_mark
+
+    return {"file": str(path), "mark": read_mark(path)}
 
 
 def contents(name: str, data: bytes) -> dict[str, Any]:
@@ -130,3 +164,23 @@ def _show(document: dict[str, Any]) -> None:
         lines += ["            " + "".join("#" if cell else "." for cell in row) for row in rows]
     for line in lines:
         show(line)
+
+
+def _show_mark(document: dict[str, Any]) -> None:
+    show(document["file"])
+    for name, value in document["mark"].items():
+        show(f"  {name.replace('_', ' '):20}{value}")
+
+
+def _show_table(documents: list[dict[str, Any]]) -> None:
+    for document in documents:
+        if mark := document.get("mark"):
+            show(f"{document['file']}: made by {mark['restorer']} from {mark['stream_sha256']}")
+        else:
+            size = f"{document['width']}x{document['height']}, {document['bytes']} bytes, {document['bpp']:.4f} bpp"
+            show(f"{document['file']}: {size}, {document['mode']}  {document['description']['overall']}")
+    streams = [document for document in documents if "mark" not in document]
+    if streams:
+        pixels = sum(document["width"] * document["height"] for document in streams)
+        total = sum(document["bytes"] for document in streams)
+        show(f"{len(streams)} files, {total} bytes, {8 * total / pixels:.4f} bpp")

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from cli.errors import FAILED, describe_error, fail_usage, failures, usage_errors
+from cli.errors import FAILED, as_flag, describe_error, fail_usage, failures, usage_errors
 from cli.output import print_json, progress_bar, say, show
 from cli.server.remote import KeyOption, ServerOption, connected
 
@@ -70,7 +70,7 @@ def pull(
     }  # fmt: skip
     options = {name: value for name, value in given.items() if value is not None}
     with usage_errors():
-        parse_options(DecodeOptions, options)
+        parse_options(DecodeOptions, options, as_flag)
     order = None if bitstream else options | {"format": picture_format}
     with connected(server, key) as client:
         wanted: list[dict[str, Any] | str] = list(client.images(state="ready")) if everything else list(ids or ())

@@ -3,16 +3,18 @@
 import hashlib
 import os
 from collections import Counter
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-from cli.errors import describe_error
+import typer
+
+from cli.errors import INTERRUPTED, describe_error
 from cli.local.file_selection import select_files
 from cli.local.streams import STANDARD
-from cli.output import progress_bar
+from cli.output import progress_bar, say
 from codec.atomic_files import is_special
 from codec.errors import OptionError
 from core.errors import ProcessLost
@@ -122,30 +124,43 @@ def run_all(
     """Results of all tasks in their order, over `jobs` processes, with a progress bar.
 
     `work` must be importable by name and must not raise for a bad input; `died` gives the result of a task whose
-    process was killed, as the system does when memory runs out.
+    process was killed, as the system does when memory runs out. Ctrl-C ends the call with what is done.
     """
-    count = min(jobs, len(tasks))
-    with progress_bar(len(tasks), verb) as bar:
-        if count < 2:
-            results = []
-            for task in tasks:
-                results.append(work(task))
+    results: list[dict[str, Any]] = []
+    try:
+        with progress_bar(len(tasks), verb) as bar:
+            for result in _each(work, tasks, min(jobs, len(tasks)), died):
+                results.append(result)
                 bar.advance("")
-            return results
-        from core.process_pool import ProcessPool
+    except KeyboardInterrupt:
+        if len(tasks) > 1:
+            done = f"{len(results)} of {len(tasks)}"
+            say(f"misc: stopped after {done}; what is done stays, and the same call goes on from there.")
+        raise typer.Exit(INTERRUPTED) from None
+    return results
 
-        # Threads only wait for the processes. The pool is left first, so that an interrupted call ends at once.
-        with ThreadPoolExecutor(count) as threads, ProcessPool(count) as pool:
 
-            def run(task: TaskT) -> dict[str, Any]:
-                try:
-                    return pool.call(work, task)
-                except ProcessLost:
-                    return died(task)
-                finally:
-                    bar.advance("")
+def _each(
+    work: Callable[[TaskT], dict[str, Any]],
+    tasks: Sequence[TaskT],
+    count: int,
+    died: Callable[[TaskT], dict[str, Any]],
+) -> Iterator[dict[str, Any]]:
+    if count < 2:
+        yield from map(work, tasks)
+        return
+    from core.process_pool import ProcessPool
 
-            return list(threads.map(run, tasks))
+    # Threads only wait for the processes. The pool is left first, so that an interrupted call ends at once.
+    with ThreadPoolExecutor(count) as threads, ProcessPool(count) as pool:
+
+        def _run(task: TaskT) -> dict[str, Any]:
+            try:
+                return pool.call(work, task)
+            except ProcessLost:
+                return died(task)
+
+        yield from threads.map(_run, tasks)
 
 
 def fault_results(faults: Sequence[OSError], keys: Sequence[str]) -> list[dict[str, Any]]:

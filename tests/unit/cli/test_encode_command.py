@@ -172,7 +172,7 @@ def test_single_bad_input_exits_1_with_a_sentence_and_no_output(misc: Misc, tmp_
         (("--describe", "openai"), "MISC_LMM_API_KEY"),
         (("--describe", "nowhere.csv"), "nowhere.csv"),
         (("--reference-bpp", "0.1"), "belong together"),
-        (("--max-bpp", "-1"), "max_bpp"),
+        (("--max-bpp", "-1"), "--max-bpp"),
         (("--colour", "red"), "--colour"),
         (("--maps", "maybe"), "maybe"),
         (("--text", "x" * 5000), "text"),
