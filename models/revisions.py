@@ -10,4 +10,5 @@ REVISIONS = (
     "c41f0d7be215",
     "c41f6ad90b37",
     "e5b27c9d1f60",
+    "a93c5e17d842",
 )

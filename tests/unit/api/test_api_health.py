@@ -117,6 +117,8 @@ def test_interface_describes_every_call_with_its_errors(client: TestClient) -> N
         ("get", "/v1/jobs"),
         ("get", "/v1/jobs/{job_id}"),
         ("post", "/v1/jobs/{job_id}/cancel"),
+        ("post", "/v1/jobs/{job_id}/retry"),
+        ("post", "/v1/jobs/retry"),
         ("get", "/v1/jobs/{job_id}/events"),
         ("post", "/v1/probes"),
         ("get", "/healthz"),
