@@ -20,6 +20,7 @@ import boto3.session
 import botocore.exceptions
 import urllib3.exceptions
 from botocore.config import Config
+from botocore.handlers import add_expect_header
 from botocore.parsers import ResponseParserError
 
 from codec.loopback import is_loopback
@@ -267,7 +268,7 @@ class S3Storage:
         self, endpoint_url: str | None, read_timeout: float, connect_timeout: float, attempts: int
     ) -> "S3Client":
         settings = self._settings
-        return self._session.client(
+        client: S3Client = self._session.client(
             "s3",
             endpoint_url=endpoint_url,
             region_name=settings.region,
@@ -292,6 +293,10 @@ class S3Storage:
                 },
             ),
         )
+        # For uploads of files the library would ask "Expect: 100-continue", and if the connection breaks within that
+        # answer it reads on at its end for ever, with all of a core: the request would never be answered.
+        client.meta.events.unregister("before-call.s3", add_expect_header)
+        return client
 
     def _name(self, key: str) -> str:
         return self._prefix + check_key(key)
