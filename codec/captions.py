@@ -1,12 +1,14 @@
 """Files of descriptions made elsewhere: the published `name,prompt` table, or JSON. Texts are kept exactly.
 
 A prompt of the table is: three names, separated by commas and ended by the first full stop; three lines of details;
-the overall text. Blank lines do not count. Pictures are matched by file name.
+the overall text. Blank lines do not count. Pictures are matched by the end of their path.
 """
 
+import codecs
 import csv
 import io
 import json
+import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -22,46 +24,69 @@ from codec.options import GivenDescription
 MAX_CAPTIONS_BYTES = 256 * 1024 * 1024
 """A million descriptions are about this large; a larger file is a mistake."""
 
-_COLUMNS = ("name", "prompt")
+_NAME_COLUMNS = ("name", "file", "file_name", "filename", "image", "path")
+_TEXT_COLUMNS = ("prompt", "overall", "caption", "description", "text")
+"""Headings, best first, in any case. All but "prompt" hold the overall text alone."""
+
+_DELIMITERS = (",", ";", "\t", "|")
 _REMEDY = 'Each row is: file name, "name, name, name. / three lines of details / overall text".'
 
 
 @dataclass(frozen=True)
 class Captions:
-    """Descriptions by file name. `any_picture` is the one of a JSON file that is a single object without a name."""
+    """Descriptions by file name, or by a path's last parts. `any_picture` is the one of a JSON file that is a single
+    object without a name."""
 
     path: str
     by_name: Mapping[str, Description]
     any_picture: Description | None = None
 
     def lookup(self, source_name: str | None) -> Description:
-        """The description of a picture, by its file name, else by its name without the suffix where that is
-        unambiguous. Raises CaptionsError when there is none."""
+        """The description of a picture, by the row whose path is the longest end of its own; else by its name without
+        case, and by its name without the suffix, where that is unambiguous. Composed and decomposed letters are alike.
+        Raises CaptionsError when there is none."""
         if self.any_picture is not None:
             return self.any_picture
-        name = PurePath((source_name or "").replace("\\", "/")).name
-        if name in self.by_name:
-            return self.by_name[name]
-        stem = PurePath(name).stem
-        if stem and (key := self._by_stem.get(stem)) is not None:
-            return self.by_name[key]
+        parts = _key(source_name or "").split("/")
+        for start in range(len(parts)):
+            if (description := self.by_name.get("/".join(parts[start:]))) is not None:
+                return description
+        name = parts[-1]
+        for alias in (name, name.casefold(), f"{PurePath(name).stem}."):
+            if name and (key := self._by_alias.get(alias)) is not None:
+                return self.by_name[key]
+        remedy = "name its folder too" if name in self._by_alias else "add one under that file name"
+        examples = ", ".join(list(self.by_name)[:3])
         raise CaptionsError(
-            f"{self.path} has no description for {name or 'a picture without a file name'}; "
-            f"add one under that file name. It has {len(self.by_name)}, e.g. {', '.join(list(self.by_name)[:3])}."
+            f"{self.path} has no description for {name or 'a picture without a file name'}; {remedy}. "
+            f"It has {len(self.by_name)}, e.g. {examples}."
         )
 
+    def only(self, source_name: str | None) -> "Captions":
+        """The captions of one picture, which are all that has to travel with it. Raises CaptionsError."""
+        return Captions(self.path, {}, self.lookup(source_name))
+
     @cached_property
-    def _by_stem(self) -> Mapping[str, str | None]:
-        """The name that has a stem, None where several have it."""
-        found: dict[str, str | None] = {}
+    def _by_alias(self) -> Mapping[str, str | None]:
+        """The row of a bare name, of one in lower case, and of one up to its last full stop; None where several are
+        meant."""
+        rows: dict[str, str | None] = {}
         for key in self.by_name:
-            stem = PurePath(key).stem
-            found[stem] = None if stem in found else key
-        return found
+            name = key.rpartition("/")[2]
+            for alias in {name, name.casefold(), f"{PurePath(name).stem}."}:
+                rows[alias] = None if alias in rows else key
+        return rows
+
+
+def _key(name: str) -> str:
+    """A path in one form: slashes, letters composed (NFC), no dots in front."""
+    parts = unicodedata.normalize("NFC", name).replace("\\", "/").split("/")
+    return "/".join(part for part in parts if part not in ("", "."))
 
 
 def load_captions(path: Path, *, name: str | None = None, max_bytes: int = MAX_CAPTIONS_BYTES) -> Captions:
-    """Read a file of descriptions, JSON or CSV by its content.
+    """Read a file of descriptions by its content: JSON, JSON lines, or a table with a heading whose columns are parted
+    by commas, semicolons, tabs or bars. UTF-8, or UTF-16 as spreadsheets save it.
 
     Raises CaptionsError that names the file (as `name` where the path says nothing), the row and what to do.
     """
@@ -70,16 +95,24 @@ def load_captions(path: Path, *, name: str | None = None, max_bytes: int = MAX_C
         size = path.stat().st_size
         if size > max_bytes:
             raise CaptionsError(f"{name} has {size} bytes; a file of descriptions may have {max_bytes}.")
-        text = path.read_bytes().decode("utf-8-sig")
+        text = _decoded(path.read_bytes())
     except OSError as error:
         raise CaptionsError(f"{name} cannot be read: {error.strerror or error}.") from None
     except UnicodeDecodeError as error:
-        raise CaptionsError(f"{name} is not UTF-8 text (byte {error.start}); save it as UTF-8.") from None
+        raise CaptionsError(f"{name} is no UTF-8 text (byte {error.start}); save it as UTF-8.") from None
     if not text.strip():
         raise CaptionsError(f"{name} is empty; it needs at least one description.")
     if text.lstrip()[0] in "[{":
         return _from_json(text, name)
     return _from_csv(text, name)
+
+
+def _decoded(data: bytes) -> str:
+    if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        return data.decode("utf-16")
+    if data[1:2] == b"\0" or data[:1] == b"\0":  # UTF-16 without its mark: every heading is ASCII
+        return data.decode("utf-16-le" if data[1:2] == b"\0" else "utf-16-be")
+    return data.decode("utf-8-sig")
 
 
 def parse_prompt(prompt: str) -> Description:
@@ -98,20 +131,49 @@ def parse_prompt(prompt: str) -> Description:
     return Description(items, "\n".join(overall))
 
 
+@dataclass(frozen=True)
+class _Heading:
+    """Where name and text are in a row of `width` columns, and whether the text is a prompt in the published form."""
+
+    name: int
+    text: int
+    width: int
+    is_prompt: bool
+
+    @classmethod
+    def of(cls, row: list[str]) -> "_Heading | None":
+        """None for a row that is no heading."""
+        words = [cell.strip().lower() for cell in row]
+        names = [words.index(word) for word in _NAME_COLUMNS if word in words]
+        texts = [word for word in _TEXT_COLUMNS if word in words]
+        if not names or not texts:
+            return None
+        width = max(index for index, word in enumerate(words) if word) + 1
+        return cls(names[0], words.index(texts[0]), width, texts[0] == "prompt")
+
+
 def _from_csv(text: str, path: str) -> Captions:
+    first, _, rest = text.partition("\n")
+    delimiter = None
+    if first.strip().lower().startswith("sep=") and len(first.strip()) == 5:
+        delimiter, text = first.strip()[4], rest
+    heading_line = next((line for line in text.splitlines() if line.strip()), "")
+    delimiter = delimiter or next(
+        (each for each in _DELIMITERS if _Heading.of(heading_line.replace('"', "").split(each)) is not None), ","
+    )
     by_name: dict[str, Description] = {}
-    rows = csv.reader(io.StringIO(text, newline=""), strict=True)
-    has_header = False
+    rows = csv.reader(io.StringIO(text, newline=""), strict=True, delimiter=delimiter)
+    heading: _Heading | None = None
     try:
         for row in rows:
             if not any(cell.strip() for cell in row):
                 continue
-            if not has_header:
-                if [cell.strip().lower() for cell in row[:2]] != list(_COLUMNS):
+            if heading is None:
+                heading = _Heading.of(row)
+                if heading is None:
                     raise CaptionsError(f"{path}, line 1: the first row must be name,prompt. {_REMEDY}")
-                has_header = True
                 continue
-            _add_row(by_name, row, path, rows.line_num)
+            _add_row(by_name, row, heading, path, rows.line_num)
     except csv.Error as error:
         raise CaptionsError(
             f"{path}, line {rows.line_num}: {error}. Put the prompt in double quotes and double any quotes inside."
@@ -121,19 +183,21 @@ def _from_csv(text: str, path: str) -> Captions:
     return Captions(path, by_name)
 
 
-def _add_row(by_name: dict[str, Description], row: list[str], path: str, line: int) -> None:
-    name = row[0].strip()
+def _add_row(by_name: dict[str, Description], row: list[str], heading: _Heading, path: str, line: int) -> None:
+    name = row[heading.name].strip() if len(row) > heading.name else ""
     place = f"{path}, row that ends in line {line} ({name or 'no name'})"
-    if len(row) < 2 or not name or any(cell.strip() for cell in row[2:]):
+    if len(row) <= heading.text or not name or any(cell.strip() for cell in row[heading.width :]):
         raise CaptionsError(f"{place}: there must be a name and a prompt, in two columns. {_REMEDY}")
+    text = row[heading.text]
     try:
-        _add(by_name, name, check_description(parse_prompt(row[1])), place)
+        description = parse_prompt(text) if heading.is_prompt else Description((), text.strip())
+        _add(by_name, name, check_description(description), place)
     except (CaptionsError, TextError) as error:
         raise CaptionsError(str(error) if str(error).startswith(path) else f"{place}: {error}. {_REMEDY}") from None
 
 
 def _add(by_name: dict[str, Description], name: str, description: Description, place: str) -> None:
-    key = PurePath(name.replace("\\", "/")).name
+    key = _key(name)
     if by_name.get(key, description) != description:
         raise CaptionsError(f"{place}: a second, different description for {key}; keep one of them.")
     by_name[key] = description
@@ -141,7 +205,7 @@ def _add(by_name: dict[str, Description], name: str, description: Description, p
 
 def _from_json(text: str, path: str) -> Captions:
     try:
-        content = json.loads(text)
+        content = _json_lines(text) or json.loads(text)
     except (ValueError, RecursionError) as error:  # ValueError: a number of thousands of digits
         where = f", line {error.lineno}" if isinstance(error, json.JSONDecodeError) else ""
         raise CaptionsError(f"{path}{where}: this is no valid JSON ({error}).") from None
@@ -163,16 +227,32 @@ def _from_json(text: str, path: str) -> Captions:
     return Captions(path, by_name)
 
 
+def _json_lines(text: str) -> list[object] | None:
+    """The objects of a text that has one a line; None for any other text."""
+    lines = [line for line in text.splitlines() if line.strip()]
+    if len(lines) < 2 or not all(line.lstrip().startswith("{") and line.rstrip().endswith("}") for line in lines):
+        return None
+    return [json.loads(line) for line in lines]
+
+
 def _is_unicode(text: str) -> bool:
     """False for half of a surrogate pair, which is valid JSON and could not be told in any answer."""
     return all(not "\ud800" <= char <= "\udfff" for char in text)
+
+
+_NAME_KEYS = ("file", "file_name", "filename", "image")
+_TEXT_KEYS = ("text", "caption", "description")
+"""What collections of pictures call them, where there is no "overall"."""
 
 
 def _entry(entry: object, place: str) -> tuple[str | None, Description]:
     if not isinstance(entry, dict):
         raise CaptionsError(f'{place}: a description is an object with "items" and "overall".')
     values = dict(entry)
-    name = values.pop("file", None)
+    name = next((values.pop(key) for key in _NAME_KEYS if key in values), None)
+    if "overall" not in values and "items" not in values:
+        text = next((values.pop(key) for key in _TEXT_KEYS if key in values), None)
+        values |= {} if text is None else {"overall": text}
     if name is not None and not (isinstance(name, str) and name.strip() and _is_unicode(name)):
         raise CaptionsError(f'{place}: "file" must be the picture\'s file name.')
     try:

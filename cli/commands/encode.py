@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from codec.bitstream import Stream
     from codec.captions import Captions
     from codec.encode.coarse.external import Reference
+    from codec.errors import CaptionsError
     from codec.options import EncodeOptions
 
 _KEYS = ("bytes", "bpp", "bits", "seconds", "describer")
@@ -71,6 +72,8 @@ class _Task:
     pair: Pair
     options: "EncodeOptions"
     captions: "Captions | None"
+    """Those of this picture alone."""
+    fault: "CaptionsError | None"
     reference: "Reference | None"
     reference_suffix: str
     may_skip: bool
@@ -191,7 +194,7 @@ def _tasks(
         _Task(
             pair,
             options,
-            captions,
+            *_captions_of(pair, captions),
             reference,
             suffix,
             may_skip,
@@ -206,6 +209,16 @@ def _check_name(target: Path) -> None:
     """A stream under the name of a picture would replace that picture, and nothing would open it."""
     if target.suffix.lower() in PICTURE_SUFFIXES:
         raise fail_usage(f"{target} is the name of a picture; a stream is called {target.stem}.misc. --force takes it.")
+
+
+def _captions_of(pair: Pair, captions: "Captions | None") -> "tuple[Captions | None, CaptionsError | None]":
+    """What the table says of one picture, or why it says nothing; the table stays here."""
+    from codec.errors import CaptionsError
+
+    try:
+        return (None, None) if captions is None else (captions.only(str(pair.source)), None)
+    except CaptionsError as error:
+        return None, error
 
 
 def _with_outcomes(tasks: list[_Task]) -> list[_Task]:
@@ -258,6 +271,8 @@ def _load_reference(plan: Plan, path: Path | None, bpp: float | None) -> "Refere
 def encode_one(task: _Task) -> dict[str, Any]:
     """Encode one picture and write its file; an error becomes part of the result."""
     try:
+        if task.fault is not None:
+            raise task.fault
         if task.may_skip and (done := _done_before(task)) is not None:
             return done
         return _encode_one(task)

@@ -186,7 +186,7 @@ def _task(path: Path, values: dict[str, Any], captions: "Captions | None") -> _T
     if captions is None:
         return _Task(path, values)
     try:
-        found = captions.lookup(path.name)
+        found = captions.lookup(str(path))
     except CaptionsError as error:
         return _Task(path, values, error)
     items = [{"name": item.name, "detail": item.detail} for item in found.items]

@@ -197,6 +197,32 @@ def files() -> dict[str, bytes]:
     return made
 
 
+PROMPT = "Red barn, old tractor, sky.\nA weathered barn\nA rusty tractor\nClouds at dusk\nA farm at dusk, calm."
+
+
+def captions() -> dict[str, bytes]:
+    """Every file of descriptions by its name."""
+    import json
+    import unicodedata
+
+    def table(name: str, delimiter: str = ",", heading: str = "name{}prompt") -> str:
+        return heading.format(delimiter) + f'\r\n{name}{delimiter}"{PROMPT}"\r\n'
+
+    items = [("Red barn", "A weathered barn"), ("old tractor", "A rusty tractor"), ("sky", "Clouds at dusk")]
+    entry = {"items": [{"name": name, "detail": detail} for name, detail in items], "overall": "A farm at dusk, calm."}
+    lines = [{"file": "barn.jpg", **entry}, {"file_name": "sky.jpg", "text": "Only the sky."}]
+    return {
+        "cap_nfc.csv": table(unicodedata.normalize("NFC", "caf\u00e9.jpg")).encode(),
+        "cap_nfd.csv": table(unicodedata.normalize("NFD", "caf\u00e9.jpg")).encode(),
+        "cap_semicolon.csv": b"\xef\xbb\xbf" + table("BARN.JPG", ";").encode(),
+        "cap_sep.csv": ("sep=;\r\n" + table("BARN.JPG", ";")).encode(),
+        "cap_utf16.csv": table("BARN.JPG", "\t").encode("utf-16"),
+        "cap_columns.csv": f'id,Prompt,author,Name\n7,"{PROMPT}",me,BARN.JPG\n'.encode(),
+        "cap_lines.jsonl": "".join(json.dumps(line) + "\n" for line in lines).encode(),
+        "cap_paths.csv": b"path,caption\none/a.jpg,First.\ntwo/a.jpg,Second.\n",
+    }
+
+
 def ifd(*entries: tuple[int, int, int]) -> bytes:
     """A little-endian directory of tags as (tag, type, value); values of type 2 are four characters."""
     table = b"".join(struct.pack("<HHLL", tag, kind, 4 if kind == 2 else 1, value) for tag, kind, value in entries)
@@ -211,7 +237,7 @@ def with_nclx(file: bytes, primaries: int, transfer: int) -> bytes:
 
 def main() -> None:
     """Write all files."""
-    for name, data in files().items():
+    for name, data in (files() | captions()).items():
         (HERE / name).write_bytes(data)
 
 

@@ -1,6 +1,7 @@
 """Files of descriptions: the published table and JSON, with everything that spreadsheets do to them."""
 
 import json
+import unicodedata
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -74,7 +75,7 @@ def test_pictures_are_looked_up_without_going_through_all_rows_each_time() -> No
         ('{"items": [], "overall": ' + "9" * 5000 + "}", "no valid JSON"),
         ('[{"file": "\\ud800.png", "items": [], "overall": "a"}]', "file name"),
         ("", "empty"),
-        ("file,caption\na.png,b\n", "line 1.*name,prompt"),
+        ("file,words\na.png,b\n", "line 1.*name,prompt"),
         ("name,prompt\n", "no rows"),
         ('name,prompt\na.png,"one, two.\nd\nd\nd\nall"\n', r"line 6 \(a\.png\).*3 names"),
         ('name,prompt\na.png,"one, two, three.\nd\nd\n"\n', r"a\.png.*three|a\.png.*3 lines of details"),
@@ -129,7 +130,7 @@ def test_json_list_is_matched_by_file(tmp_path: Path) -> None:
         ('{"overall": ', "no valid JSON"),
         ("[]", "empty list"),
         ('[{"overall": "x"}]', 'entry 1.*"file"'),
-        ('[{"file": "a.png", "caption": "x"}]', "entry 1: caption"),
+        ('[{"file": "a.png", "words": "x"}]', "entry 1: words"),
         ('[{"file": 3, "overall": "x"}]', "file name"),
         ("[3]", "entry 1.*object"),
         ('{"items": [{"detail": "x"}, {}, {}, {}], "overall": "x"}', "items"),
@@ -141,3 +142,40 @@ def test_json_faults_are_named(tmp_path: Path, content: str, message: str) -> No
     with pytest.raises(CaptionsError, match=message) as caught:
         load_captions(written(tmp_path, content, "d.json"))
     assert "d.json" in str(caught.value)
+
+
+CASES = Path(__file__).parents[1] / "cases"
+
+
+@pytest.mark.parametrize("case", ["cap_nfc.csv", "cap_nfd.csv"])
+@pytest.mark.parametrize("form", ["NFC", "NFD"])
+def test_composed_and_decomposed_names_are_the_same_name(case: str, form: str) -> None:
+    name = unicodedata.normalize(form, "café.jpg")
+    assert load_captions(CASES / case).lookup(name) == EXPECTED
+
+
+@pytest.mark.parametrize("case", ["cap_semicolon.csv", "cap_sep.csv", "cap_utf16.csv", "cap_columns.csv"])
+def test_tables_as_spreadsheets_save_them_are_read(case: str) -> None:
+    captions = load_captions(CASES / case)
+    assert captions.lookup("BARN.JPG") == EXPECTED
+    assert captions.lookup("barn.jpg") == EXPECTED, "names differ in case between systems"
+
+
+def test_json_lines_are_read_in_either_words() -> None:
+    captions = load_captions(CASES / "cap_lines.jsonl")
+    assert captions.lookup("barn.jpg") == EXPECTED
+    assert captions.lookup("sky.jpg") == Description((), "Only the sky.")
+
+
+def test_pictures_of_the_same_name_are_parted_by_their_folders() -> None:
+    captions = load_captions(CASES / "cap_paths.csv")
+    for place in ("/data/in", "in", "."):
+        assert captions.lookup(f"{place}/one/a.jpg") == Description((), "First.")
+        assert captions.lookup(f"{place}/two/a.jpg") == Description((), "Second.")
+    with pytest.raises(CaptionsError, match="name its folder too"):
+        captions.lookup("a.jpg")
+
+
+def test_one_picture_takes_its_own_description_along_and_no_other() -> None:
+    only = load_captions(CASES / "cap_paths.csv").only("one/a.jpg")
+    assert only.lookup("anything") == Description((), "First.") and not only.by_name
