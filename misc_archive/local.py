@@ -13,6 +13,7 @@ from cli.commands.inspect import contents
 from cli.local.networks import default_profile, restorers
 from cli.local.paths import find_network, weights_store
 from codec.atomic_files import write_atomically
+from codec.bitstream import unpack
 from codec.description import Description
 from codec.options import DecodeOptions, EncodeOptions, parse_options
 from codec.picture.save import Provenance, format_for, require_format, save_picture
@@ -121,6 +122,7 @@ def decode(stream: "StreamSource | Encoded", *, reference: bytes | None = None, 
         stream = stream.data
     parsed = parse_options(DecodeOptions, {"profile": default_profile()} | options)
     data = stream_of(stream)
+    unpack(data)  # A file that is none should not wait for networks.
     with restorers().use(parsed) as restorer:
         decoded = decode_stream(data, parsed, reference=reference, restorer=restorer, find_network=find_network)
     provenance = Provenance(
