@@ -1,7 +1,6 @@
 """What a handler is given, and what it gives back."""
 
 import contextlib
-import hashlib
 import os
 import tempfile
 import time
@@ -17,7 +16,7 @@ from core.events import EventLog
 from core.jobs import transitions
 from core.jobs.lease import LeasedJob
 from core.storage import Storage
-from core.storage.verified import verified
+from core.storage.verified import fetch_file
 from core.temp_files import FETCHED, space_errors
 from workers.occupancy import Occupancy
 
@@ -103,17 +102,8 @@ def temporary_copy(storage: Storage, key: str, sha256: str | None) -> Iterator[P
         descriptor, name = tempfile.mkstemp(prefix=FETCHED, suffix=Path(key).suffix)
         os.close(descriptor)
     path = Path(name)
-
-    def _fetch(fresh: bool) -> tuple[str, None]:
-        digest = hashlib.sha256()
-        with space_errors(_NO_ROOM), path.open("wb") as file, storage.open(key, fresh=fresh) as reader:
-            for chunk in reader:
-                digest.update(chunk)
-                file.write(chunk)
-        return digest.hexdigest() if sha256 is not None else "", None
-
     try:
-        verified(_fetch, key, sha256 or "")
+        fetch_file(storage, key, path, sha256, _NO_ROOM)
         yield path
     finally:
         path.unlink(missing_ok=True)
