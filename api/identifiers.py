@@ -50,11 +50,22 @@ ImageCursor = Annotated[
 JobCursor = Annotated[
     str | None, Query(description="`next_cursor` of the page before."), _valid("cursor of jobs", "job_"), _form("job_")
 ]
+BatchCursor = Annotated[
+    str | None,
+    Query(description="`next_cursor` of the page before."),
+    _valid("cursor of batches", "bat_"),
+    _form("bat_"),
+]
 ImageFilter = Annotated[
     str | None, Query(description="Only those of this image."), _valid("image id", "img_"), _form("img_")
 ]
 BatchFilter = Annotated[
     str | None, Query(description="Only those of this batch."), _valid("batch id", "bat_"), _form("bat_")
+]
+
+BatchName = Annotated[
+    str | None,
+    Query(min_length=1, max_length=255, pattern=r"^[^\x00]*$", description="The whole name of a batch."),
 ]
 
 SearchQuery = Annotated[

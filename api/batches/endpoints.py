@@ -4,10 +4,10 @@ from fastapi import APIRouter, Request, Response
 from starlette.concurrency import run_in_threadpool
 
 from api.batches import intake
-from api.batches.schemas import BatchOut, CancelledBatch, NewBatch, RejectedFile, SubmittedBatch, to_out
+from api.batches.schemas import BatchOut, BatchPage, CancelledBatch, NewBatch, RejectedFile, SubmittedBatch, to_out
 from api.errors import problem, status_of
 from api.idempotent import run_idempotent
-from api.identifiers import BatchId
+from api.identifiers import BatchCursor, BatchId, BatchName, Limit
 from api.images.captions import CAPTIONS_FIELD
 from api.images.schemas import SubmitOptions
 from api.openapi import IDEMPOTENCY_PARAMETER, form_body, inlined_schema
@@ -69,6 +69,17 @@ async def submit_batch(request: Request, services: ServicesDependency) -> Respon
         except intake.AllRejected as refusal:
             return _all_rejected(request, refusal.rejected)
         return run.response()
+
+
+@router.get("", summary="List batches")
+def list_batches(
+    services: ServicesDependency, limit: Limit = 50, cursor: BatchCursor = None, name: BatchName = None
+) -> BatchPage:
+    """A page of batches with their counts. With `name`, those that are called so."""
+    with services.database.read() as session:
+        page = batches.list_batches(session, limit=limit, before=cursor, name=name)
+        counts = batches.count_each(session, [batch.id for batch in page.rows])
+    return BatchPage(items=[to_out(batch, counts[batch.id]) for batch in page.rows], next_cursor=page.next_cursor)
 
 
 @router.get("/{batch_id}", summary="Look at a batch")

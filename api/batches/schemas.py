@@ -41,6 +41,13 @@ class BatchOut(BaseModel):
     links: BatchLinks
 
 
+class BatchPage(BaseModel):
+    """Batches, newest first."""
+
+    items: list[BatchOut]
+    next_cursor: str | None = Field(description="Give it as `cursor` for the next page; null on the last.")
+
+
 class BatchMember(BaseModel):
     """A picture that was taken into a batch."""
 

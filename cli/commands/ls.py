@@ -1,15 +1,30 @@
 """`misc ls`: what a server keeps."""
 
-from typing import Annotated, Any
+import re
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from cli.errors import fail_usage
 from cli.output import print_json, show
 from cli.server.remote import KeyOption, ServerOption, connected
 
+if TYPE_CHECKING:
+    from cli.server.client import Client
+
+_BATCH_ID = re.compile(r"bat_[0-9a-z]{26}")
+
 _HELP = """List the images of a server, newest first.
 
-Examples: misc ls --state ready; misc ls --search "red parrot"
+Examples:
+
+  misc ls --state ready
+
+  misc ls --search "red parrot"
+
+  misc ls --batches
+
+  misc ls --batch holiday
 """
 
 
@@ -20,28 +35,51 @@ def register(app: typer.Typer) -> None:
 
 def ls(
     state: Annotated[str | None, typer.Option(help="Only these: pending, ready, failed or cancelled.")] = None,
-    batch: Annotated[str | None, typer.Option(metavar="ID", help="Only those of this batch.")] = None,
+    batch: Annotated[
+        str | None, typer.Option(metavar="NAME|ID", help="Only those of this batch; of a name the newest.")
+    ] = None,
     search: Annotated[
         str | None, typer.Option(metavar="WORDS", help="Only those whose name or description has these words.")
     ] = None,
+    batches: Annotated[bool, typer.Option("--batches", help="List batches instead of images.")] = False,
     limit: Annotated[int | None, typer.Option(min=1, help="How many of the newest; all without it.")] = None,
     server: ServerOption = None,
     key: KeyOption = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")] = False,
 ) -> None:
     """List images; the help text is `_HELP`."""
+    if batches and (state or batch or search):
+        raise fail_usage("--batches lists all batches; --state, --batch and --search are for images.")
+    kind, line = ("batches", _batch_line) if batches else ("images", _line)
     found: list[dict[str, Any]] = []
     with connected(server, key) as client:
-        for image in client.images(state=state, batch_id=batch, q=search):
-            found.append(image)
+        batch_id = None if batch is None else _batch_id(client, batch)
+        for row in client.batches() if batches else client.images(state=state, batch_id=batch_id, q=search):
+            found.append(row)
             if not as_json:
-                show(_line(image))
+                show(line(row))
             if limit is not None and len(found) >= limit:
                 break
     if as_json:
-        print_json({"images": found})
+        print_json({kind: found})
     elif not found:
-        show("There are no such images.")
+        show(f"There are no such {kind}.")
+
+
+def _batch_id(client: "Client", batch: str) -> str:
+    """The id itself, or that of the newest batch of this name."""
+    from cli.server.client import ClientError
+
+    if _BATCH_ID.fullmatch(batch):
+        return batch
+    for row in client.batches(name=batch):
+        return str(row["id"])
+    raise ClientError("not_found", f"There is no batch called {batch!r}; `misc ls --batches` lists them.")
+
+
+def _batch_line(batch: dict[str, Any]) -> str:
+    counts = ", ".join(f"{count} {state}" for state, count in batch["counts"].items() if count) or "no jobs"
+    return f"{batch['id']}  {batch['progress']:4.0%}  {batch['created_at'][:16]}  {batch['name'] or '-'}: {counts}"
 
 
 def _line(image: dict[str, Any]) -> str:

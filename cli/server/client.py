@@ -172,6 +172,10 @@ class Client:
         """One group, with its counts."""
         return dict(self.get(path_of("batches", batch_id)).json())
 
+    def batches(self, **filters: str | None) -> Iterator[dict[str, Any]]:
+        """All groups with their counts, newest first; `name` for those that are called so."""
+        return self._pages("/v1/batches", filters)
+
     def job(self, job_id: str) -> dict[str, Any]:
         """One job."""
         return dict(self.get(path_of("jobs", job_id)).json())

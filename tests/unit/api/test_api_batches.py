@@ -111,3 +111,21 @@ def test_more_files_than_are_taken_are_refused(open_client: Opener) -> None:
     answer = client.post("/v1/batches", files=_files(*[(f"{n}.png", picture(n)) for n in range(3)]))
     assert (answer.status_code, answer.json()["code"]) == (413, "upload_too_large")
     assert client.get("/v1/images").json()["items"] == []
+
+
+def test_batches_are_listed_newest_first_with_their_counts(client: TestClient) -> None:
+    made = [client.post("/v1/batches", json={"name": name}).json()["id"] for name in ("spring", "autumn", "spring")]
+    submit(client, picture(1), batch_id=made[0])
+    first = client.get("/v1/batches", params={"limit": 2}).json()
+    assert [batch["id"] for batch in first["items"]] == [made[2], made[1]]
+    last = client.get("/v1/batches", params={"limit": 2, "cursor": first["next_cursor"]}).json()
+    assert [(batch["id"], batch["total"]) for batch in last["items"]] == [(made[0], 1)]
+    assert (last["next_cursor"], last["items"][0]["counts"]["queued"]) == (None, 1)
+    assert last["items"][0] == client.get(f"/v1/batches/{made[0]}").json()
+    named = client.get("/v1/batches", params={"name": "spring"}).json()["items"]
+    assert [batch["id"] for batch in named] == [made[2], made[0]]
+
+
+@pytest.mark.parametrize(("name", "value"), [("cursor", "img_x"), ("limit", "0"), ("name", ""), ("name", "a\0b")])
+def test_list_of_batches_refuses_what_it_does_not_know(client: TestClient, name: str, value: str) -> None:
+    assert client.get("/v1/batches", params={name: value}).json()["code"] == "request_invalid"

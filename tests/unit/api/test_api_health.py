@@ -112,6 +112,7 @@ def test_interface_describes_every_call_with_its_errors(client: TestClient) -> N
         ("get", "/v1/reconstructions/{reconstruction_id}"),
         ("get", "/v1/reconstructions/{reconstruction_id}/content"),
         ("post", "/v1/batches"),
+        ("get", "/v1/batches"),
         ("get", "/v1/batches/{batch_id}"),
         ("post", "/v1/batches/{batch_id}/cancel"),
         ("get", "/v1/jobs"),
