@@ -23,6 +23,7 @@ from api.openapi import install_openapi
 from api.probes.endpoints import router as probes
 from api.reconstructions.endpoints import router as reconstructions
 from api.request_id import RequestIdMiddleware
+from api.root_path import RootPathMiddleware
 from api.security_headers import SecurityHeadersMiddleware
 from api.services import Services
 from api.web.endpoints import router as web
@@ -47,6 +48,7 @@ def create_app(services: Services) -> FastAPI:
         redirect_slashes=False,
         responses=PROBLEM_RESPONSES,
         middleware=[
+            Middleware(RootPathMiddleware, root_path=services.settings.root_path),
             Middleware(SecurityHeadersMiddleware),
             Middleware(RequestIdMiddleware),
             Middleware(MetricsMiddleware, metrics=metrics),
@@ -63,5 +65,5 @@ def create_app(services: Services) -> FastAPI:
     app.state.routers = (probes, jobs, job_events, images, reconstructions, batches, bitstreams, health, web)
     for router in app.state.routers:
         app.include_router(router)
-    install_openapi(app)
+    install_openapi(app, services.settings.root_path)
     return app

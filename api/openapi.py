@@ -72,8 +72,8 @@ IDEMPOTENCY_PARAMETER: dict[str, Any] = {
 }
 
 
-def install_openapi(app: FastAPI) -> None:
-    """Have the application describe itself with its errors and keys."""
+def install_openapi(app: FastAPI, root_path: str) -> None:
+    """Have the application describe itself with its errors and keys, and the path below which it is."""
 
     def _openapi() -> dict[str, Any]:
         if app.openapi_schema is None:
@@ -84,6 +84,8 @@ def install_openapi(app: FastAPI) -> None:
             # Not referred to by any endpoint's own model, and still part of every answer.
             components.setdefault("schemas", {})["Problem"] = inlined_schema(Problem)
             components["securitySchemes"] = {"key": {"type": "http", "scheme": "bearer"}}
+            if root_path:
+                document["servers"] = [{"url": root_path}]
             document["security"] = [{"key": []}, {}]
             app.openapi_schema = document
         return app.openapi_schema

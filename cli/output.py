@@ -4,7 +4,7 @@ import json
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, TextIO
 
 if TYPE_CHECKING:
     from rich.progress import Progress
@@ -25,18 +25,29 @@ class StepBar(Protocol):
 
 
 def print_json(document: dict[str, Any]) -> None:
-    """The one document of a `--json` call."""
-    sys.stdout.write(json.dumps(document, ensure_ascii=False, indent=2) + "\n")
+    """The one document of a `--json` call. File names that are not UTF-8 are escaped, as Python reads them."""
+    text = json.dumps(document, ensure_ascii=False, indent=2)
+    try:
+        text.encode(sys.stdout.encoding or "utf-8")
+    except UnicodeEncodeError:
+        text = json.dumps(document, indent=2)
+    sys.stdout.write(text + "\n")
 
 
 def show(line: str) -> None:
     """A result for people, on stdout."""
-    sys.stdout.write(line + "\n")
+    _write(sys.stdout, line)
 
 
 def say(line: str) -> None:
     """A message, on stderr."""
-    sys.stderr.write(line + "\n")
+    _write(sys.stderr, line)
+
+
+def _write(stream: TextIO, line: str) -> None:
+    """A line, with escapes for what the stream cannot hold: a file name that is not UTF-8 must not end a command."""
+    encoding = stream.encoding or "utf-8"
+    stream.write(line.encode(encoding, "backslashreplace").decode(encoding) + "\n")
 
 
 @contextmanager

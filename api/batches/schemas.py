@@ -4,6 +4,7 @@ from datetime import datetime
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from api.root_path import address
 from core.archive.batches import BatchCounts
 from models.batch import Batch
 from models.job import JobState
@@ -80,7 +81,7 @@ class CancelledBatch(BatchOut):
 
 def to_out(batch: Batch, counts: BatchCounts) -> BatchOut:
     """The batch as it looks over HTTP."""
-    own = f"/v1/batches/{batch.id}"
+    own = address(f"/v1/batches/{batch.id}")
     return BatchOut(
         id=batch.id,
         name=batch.name,
@@ -91,8 +92,8 @@ def to_out(batch: Batch, counts: BatchCounts) -> BatchOut:
         is_done=counts.is_done,
         links=BatchLinks(
             self=own,
-            images=f"/v1/images?batch_id={batch.id}",
-            jobs=f"/v1/jobs?batch_id={batch.id}",
+            images=address(f"/v1/images?batch_id={batch.id}"),
+            jobs=address(f"/v1/jobs?batch_id={batch.id}"),
             cancel=f"{own}/cancel",
         ),
     )

@@ -6,6 +6,7 @@ from datetime import datetime
 from pydantic import BaseModel, Field
 
 from api.jobs.schemas import JobOut, UsageOut, usage_to_out
+from api.root_path import address
 from codec.bitstream import CoarseKind
 from codec.options import EncodeOptions
 from models.base import JSONObject
@@ -142,7 +143,7 @@ class SubmittedImage(BaseModel):
 
 def to_out(image: Image, job: JobOut | None = None) -> ImageOut:
     """The image as it looks over HTTP; `job` is its latest."""
-    own = f"/v1/images/{image.id}"
+    own = address(f"/v1/images/{image.id}")
     original = None
     if image.original_bytes is not None and image.original_sha256 is not None:
         original = OriginalOut(
@@ -185,8 +186,8 @@ def to_out(image: Image, job: JobOut | None = None) -> ImageOut:
             bitstream=f"{own}/bitstream" if image.bitstream_sha256 is not None else None,
             original=f"{own}/original" if image.original_key is not None else None,
             reconstructions=f"{own}/reconstructions",
-            jobs=f"/v1/jobs?image_id={image.id}",
-            batch=image.batch_id and f"/v1/batches/{image.batch_id}",
+            jobs=address(f"/v1/jobs?image_id={image.id}"),
+            batch=image.batch_id and address(f"/v1/batches/{image.batch_id}"),
         ),
     )
 

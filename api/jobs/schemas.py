@@ -4,6 +4,7 @@ from datetime import datetime
 
 from pydantic import BaseModel, Field
 
+from api.root_path import address
 from models.base import JSONObject
 from models.job import Job, JobKind, JobState
 
@@ -99,15 +100,15 @@ def links_of(
     batch_id: str | None = None,
 ) -> JobLinks:
     """The links of a job."""
-    own = f"/v1/jobs/{job_id}"
+    own = address(f"/v1/jobs/{job_id}")
     return JobLinks(
         self=own,
         events=f"{own}/events",
         cancel=f"{own}/cancel",
         retry=f"{own}/retry",
-        image=image_id and f"/v1/images/{image_id}",
-        reconstruction=reconstruction_id and f"/v1/reconstructions/{reconstruction_id}",
-        batch=batch_id and f"/v1/batches/{batch_id}",
+        image=image_id and address(f"/v1/images/{image_id}"),
+        reconstruction=reconstruction_id and address(f"/v1/reconstructions/{reconstruction_id}"),
+        batch=batch_id and address(f"/v1/batches/{batch_id}"),
     )
 
 

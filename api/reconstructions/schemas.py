@@ -6,6 +6,7 @@ from enum import StrEnum
 from pydantic import BaseModel, Field
 
 from api.jobs.schemas import JobOut
+from api.root_path import address
 from codec.options import DecodeOptions
 from models.base import JSONObject
 from models.reconstruction import Reconstruction, ReconstructionState
@@ -70,7 +71,7 @@ class OrderedReconstruction(BaseModel):
 
 def to_out(row: Reconstruction) -> ReconstructionOut:
     """The reconstruction as it looks over HTTP."""
-    own = f"/v1/reconstructions/{row.id}"
+    own = address(f"/v1/reconstructions/{row.id}")
     return ReconstructionOut(
         id=row.id,
         image_id=row.image_id,
@@ -88,7 +89,7 @@ def to_out(row: Reconstruction) -> ReconstructionOut:
         seconds=row.seconds,
         links=ReconstructionLinks(
             self=own,
-            image=f"/v1/images/{row.image_id}",
+            image=address(f"/v1/images/{row.image_id}"),
             content=f"{own}/content" if row.object_key is not None else None,
         ),
     )

@@ -1,7 +1,7 @@
 // The page: takes pictures in, follows them, shows what came back, and lists what is there.
 
-import { Refusal, address, call, follow, forgetKey, hasKey, read, setKey, upload } from "/web/client.js";
-import { breakdown, comparison, description, figures, make, size } from "/web/drawing.js";
+import { Refusal, address, call, follow, forgetKey, hasKey, read, setKey, upload } from "./client.js";
+import { breakdown, comparison, description, figures, make, size } from "./drawing.js";
 
 const UPLOADS_AT_ONCE = 3;
 const PAGE = 24;
@@ -91,7 +91,7 @@ async function ended(job, onEvent) {
 }
 
 async function restored(imageId, onEvent) {
-  const ordered = await (await call(`/v1/images/${imageId}/reconstructions`, { method: "POST", json: {} })).json();
+  const ordered = await (await call(`v1/images/${imageId}/reconstructions`, { method: "POST", json: {} })).json();
   if (ordered.reconstruction.state !== "ready") await ended(ordered.job, onEvent);
   return ordered.reconstruction.id;
 }
@@ -128,7 +128,7 @@ function keepURL(url) {
 }
 
 async function show(imageId, reconstructionId, ownURL = null) {
-  const image = await read(`/v1/images/${imageId}`);
+  const image = await read(`v1/images/${imageId}`);
   kept.filter((url) => url !== ownURL).forEach((url) => URL.revokeObjectURL(url));
   kept = [];
   const result = find("result");
@@ -142,7 +142,7 @@ async function show(imageId, reconstructionId, ownURL = null) {
     const facts = make("div", {}, figures(image), breakdown(image.bits));
     let overlay = null;
     if (reconstructionId !== null) {
-      const row = await read(`/v1/reconstructions/${reconstructionId}`);
+      const row = await read(`v1/reconstructions/${reconstructionId}`);
       const before = ownURL ?? (image.links.original ? await address(image.links.original) : null);
       const drawn = comparison(keepURL(before), keepURL(await address(row.links.content)), image.name);
       overlay = drawn.overlay;
@@ -171,7 +171,7 @@ async function actions(image, reconstructionId) {
   const stem = image.name.replace(/\.[^.]{1,5}$/, "");
   const links = [];
   if (image.links.bitstream) links.push(await download(image.links.bitstream, `${stem}.misc`, "Stream"));
-  if (reconstructionId) links.push(await download(`/v1/reconstructions/${reconstructionId}/content`, `${stem}.png`, "Reconstruction"));
+  if (reconstructionId) links.push(await download(`v1/reconstructions/${reconstructionId}/content`, `${stem}.png`, "Reconstruction"));
   if (image.links.original) links.push(await download(image.links.original, image.name, "Original"));
   const remove = make("button", { type: "button", textContent: "Delete" });
   remove.onclick = async () => {
@@ -189,7 +189,7 @@ async function download(path, name, label) {
 
 let cursor = null;
 async function list(from) {
-  const page = await withKey(() => read(`/v1/images?limit=${PAGE}${from ? `&cursor=${from}` : ""}`));
+  const page = await withKey(() => read(`v1/images?limit=${PAGE}${from ? `&cursor=${from}` : ""}`));
   const rows = page.items.map((image) => {
     const figure = image.bpp === null ? image.state : `${size(image.bitstream_bytes)} · ${image.bpp.toFixed(4)} bpp`;
     const open = make("button", { type: "button" },

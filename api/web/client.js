@@ -39,7 +39,7 @@ export function upload(file, options, onProgress) {
     form.append("options", JSON.stringify(options));
     form.append("file", file, file.name);
     const request = new XMLHttpRequest();
-    request.open("POST", "/v1/images");
+    request.open("POST", "v1/images");
     for (const [name, value] of Object.entries(authorization())) request.setRequestHeader(name, value);
     request.upload.onprogress = (event) => onProgress(event.loaded / event.total);
     request.onerror = () => reject(new Error("The upload was cut off. Is the service still there?"));
@@ -63,7 +63,7 @@ export async function follow(jobId, onEvent) {
     try {
       const headers = authorization();
       if (lastId !== null) headers["Last-Event-ID"] = lastId;
-      const answer = await fetch(`/v1/jobs/${jobId}/events`, { headers });
+      const answer = await fetch(`v1/jobs/${jobId}/events`, { headers });
       if (!answer.ok) throw new Refusal(await answer.json().catch(() => ({})), answer.status);
       for await (const event of events(answer.body)) {
         failures = 0;
@@ -72,7 +72,7 @@ export async function follow(jobId, onEvent) {
         if (event.name === "state" && isFinal(event.data.state)) return event.data;
       }
       // The stream ended without an end of the job: it was deleted, or the service stops.
-      await read(`/v1/jobs/${jobId}`);
+      await read(`v1/jobs/${jobId}`);
     } catch (error) {
       failures += 1;
       if ((error instanceof Refusal && error.status < 500) || failures > 30) throw error;

@@ -1,8 +1,8 @@
 // Draws the OpenAPI document as a page to read. Sends nothing but the request for that document.
 
-import { make } from "/web/drawing.js";
+import { make } from "./drawing.js";
 
-const api = await (await fetch("/openapi.json")).json();
+const api = await (await fetch("openapi.json")).json();
 const content = document.getElementById("content");
 
 // The little markup that the descriptions use: `code`, **strong** and paragraphs.

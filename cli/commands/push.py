@@ -1,8 +1,11 @@
 """`misc push`: pictures to a server, in parallel, each once."""
 
+import errno
 import hashlib
 import json
+import os
 import secrets
+import stat
 import tempfile
 from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -246,6 +249,7 @@ def _send_one(client: "Client", history: "PushHistory", task: _Task, more: dict[
 def _send(client: "Client", history: "PushHistory", task: _Task, options: dict[str, Any], outcome: _Outcome) -> None:
     from cli.server.client import Upload
 
+    _check_regular(task.path)
     with task.path.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
     request = json.dumps([digest, task.path.name, options], sort_keys=True)
@@ -255,15 +259,28 @@ def _send(client: "Client", history: "PushHistory", task: _Task, options: dict[s
     if image is None:
         # With the old key, the server would answer with an image that was deleted since.
         response = client.submit_picture(
-            Upload(task.path, task.path.name, key if image_id is None else _fresh(key)), options
+            Upload(task.path, _name_of(task.path), key if image_id is None else _fresh(key)), options
         )
         if response["replayed"] and _find(client, response["image"]["id"]) is None:
-            response = client.submit_picture(Upload(task.path, task.path.name, _fresh(key)), options)
+            response = client.submit_picture(Upload(task.path, _name_of(task.path), _fresh(key)), options)
         image = response["image"]
         history.remember(client.server, key, image["id"])
     else:
         outcome.skipped = True
     _note(outcome, image)
+
+
+def _check_regular(path: Path) -> None:
+    """Raise OSError for a folder or a device that is called like a picture, or a pipe, which would be waited for."""
+    mode = path.stat().st_mode
+    if not stat.S_ISREG(mode):
+        kind = "a folder" if stat.S_ISDIR(mode) else "a pipe, a socket or a device"
+        raise OSError(errno.EINVAL, f"it is {kind}, not a file that can be sent", str(path))
+
+
+def _name_of(path: Path) -> str:
+    """The file's name as text; what is not UTF-8 in it is replaced."""
+    return os.fsencode(path.name).decode(errors="replace")
 
 
 def _fresh(key: str) -> str:
@@ -308,7 +325,7 @@ def _attempt(outcome: _Outcome, act: Callable[[], None]) -> None:
         act()
     except ClientError as error:
         outcome.error = {"code": error.code, "message": str(error)}
-    except OSError as error:
+    except Exception as error:  # noqa: BLE001 - whatever it is, the others are sent and reported
         outcome.error = describe_error(error)
 
 

@@ -1,5 +1,7 @@
 """The folders of this user that commands share."""
 
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,14 +14,27 @@ def data_folder() -> Path:
     """Where this user's archive and descriptions are kept."""
     from platformdirs import user_data_path
 
-    return user_data_path("misc-archive", appauthor=False)
+    return with_home(partial(user_data_path, "misc-archive", appauthor=False))
 
 
 def earlier_data_folder() -> Path:
     """Where earlier versions kept descriptions and weights."""
     from platformdirs import user_data_path
 
-    return user_data_path("misc")
+    return with_home(partial(user_data_path, "misc"))
+
+
+def with_home(find: Callable[[], Path]) -> Path:
+    """The folder that is found, or the system's own for a user without a home, as containers have: a number that nobody
+    knows, and no HOME."""
+    from codec.weights.store import HOMELESS
+
+    try:
+        path = find()
+    except RuntimeError:
+        return HOMELESS
+    # Older libraries hand "~" back, and a folder of that name would be made where the command is run.
+    return path if path.is_absolute() else HOMELESS
 
 
 def weights_store() -> "WeightsStore":

@@ -1,7 +1,11 @@
 """Remembers on this machine what was sent to which server, so that a second run sends nothing twice."""
 
+import contextlib
 import threading
+from functools import partial
 from pathlib import Path
+
+from cli.local.paths import with_home
 
 
 class PushHistory:
@@ -15,11 +19,13 @@ class PushHistory:
         self._path = path
         self._lock = threading.Lock()
         self._known: dict[tuple[str, str], str] = {}
-        if path.is_file():
-            for line in path.read_text(errors="replace").splitlines():
-                words = line.split(" ")
-                if len(words) == 3:
-                    self._known[words[0], words[1]] = words[2]
+        lines: list[str] = []
+        with contextlib.suppress(OSError):
+            lines = path.read_text(errors="replace").splitlines()
+        for line in lines:
+            words = line.split(" ")
+            if len(words) == 3:
+                self._known[words[0], words[1]] = words[2]
 
     def find(self, server: str, key: str) -> str | None:
         """The id that this request was answered with, if it was made from here."""
@@ -30,13 +36,15 @@ class PushHistory:
         """Note an id."""
         with self._lock:
             self._known[server, key] = identifier
-            self._path.parent.mkdir(parents=True, exist_ok=True)
-            with self._path.open("a") as file:
-                file.write(f"{server} {key} {identifier}\n")
+            # A home that cannot be written to costs the hint, not the picture that was sent.
+            with contextlib.suppress(OSError):
+                self._path.parent.mkdir(parents=True, exist_ok=True)
+                with self._path.open("a") as file:
+                    file.write(f"{server} {key} {identifier}\n")
 
 
 def default_path() -> Path:
     """Where the memory of this user lies."""
     from platformdirs import user_state_path
 
-    return user_state_path("misc-archive", appauthor=False) / "pushed.txt"
+    return with_home(partial(user_state_path, "misc-archive", appauthor=False)) / "pushed.txt"

@@ -47,12 +47,19 @@ class Listed:
     released: Released | None
 
 
+HOMELESS = Path("/var/lib/misc-archive")
+"""What a user without a home has instead; whoever may not write there is told so when something is to be kept."""
+
+
 def default_folder() -> Path:
     """Where weights lie when nobody says where: the same folder for the command and for the workers."""
-    if sys.platform == "darwin":
-        base = Path.home() / "Library" / "Application Support"
-    else:
-        base = Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share")
+    try:
+        if sys.platform == "darwin":
+            base = Path.home() / "Library" / "Application Support"
+        else:
+            base = Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share")
+    except RuntimeError:
+        return HOMELESS / "weights"
     folder, earlier = base / "misc-archive" / "weights", base / "misc" / "weights"
     # Earlier versions kept gigabytes there, which processes that run may have open.
     return earlier if earlier.is_dir() and not folder.exists() else folder

@@ -76,8 +76,8 @@ def test_page_may_load_nothing_from_elsewhere(client: TestClient, path: str) -> 
     assert policy.startswith("default-src 'none'")
     assert "unsafe" not in policy and "http" not in policy
     assert not re.findall(r"""(?:src|href)=["'](?:https?:)?//""", answer.text)
-    for part in re.findall(r'(?:src|href)="(/web/[^"]+)"', answer.text):
-        assert client.get(part).status_code == 200
+    for part in re.findall(r'(?:src|href)="(web/[^"]+)"', answer.text):
+        assert client.get(f"/{part}").status_code == 200
 
 
 def test_page_sends_no_mode_unless_one_is_chosen(client: TestClient) -> None:

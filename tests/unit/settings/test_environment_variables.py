@@ -5,6 +5,8 @@ from pathlib import Path
 import pytest
 from sqlalchemy import make_url
 
+from cli.local.paths import with_home
+from codec.weights.store import HOMELESS, default_folder
 from core.errors import SettingsInvalid
 from core.settings import APISettings, DatabaseSettings, TempSettings, load, sqlite_url
 from core.temp_files import use_temp_folder
@@ -80,3 +82,14 @@ def test_temporary_folder_that_cannot_be_used_is_told_at_the_start(tmp_path: Pat
     (tmp_path / "file").write_text("")
     with pytest.raises(SettingsInvalid, match="MISC_TEMP_PATH"):
         use_temp_folder(TempSettings(path=tmp_path / "file" / "below"))
+
+
+def test_user_without_a_home_gets_a_folder_of_the_system(monkeypatch: pytest.MonkeyPatch) -> None:
+    def homeless() -> Path:
+        raise RuntimeError("could not determine the home directory")
+
+    assert with_home(homeless) == with_home(lambda: Path("~/.local/share")) == HOMELESS
+    assert with_home(lambda: Path("/home/x")) == Path("/home/x")
+    monkeypatch.delenv("XDG_DATA_HOME", raising=False)
+    monkeypatch.setattr(Path, "home", homeless)
+    assert default_folder() == HOMELESS / "weights"
