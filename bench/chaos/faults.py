@@ -1,25 +1,19 @@
 """The kinds of faults: how each begins, and how it is over. What follows is the service's own business."""
 
 import contextlib
-import os
 import random
-import signal
-import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from bench.chaos.clients import Client, Clients
-from bench.chaos.ledger import FINAL_STATES, Ledger, Order
+from bench.chaos.clients import Clients
+from bench.chaos.ledger import Ledger, Order
+from bench.chaos.process import POISON
 from bench.chaos.proxy import Disturbance, Harm, Proxy
 from bench.chaos.stack import PROCESSES, FullStack
 from core.broker import Broker
 from core.settings import BrokerSettings
 
-_POISON_SECONDS = 240.0
-"""How long a poison job is followed: until long after it should have been parked."""
-
-_POISON_POLL_SECONDS = 0.03
 _CLOCK_JUMP_SECONDS = 7200.0
 
 
@@ -30,7 +24,6 @@ class Scene:
     stack: FullStack
     clients: Clients
     ledger: Ledger
-    observer: Client
     random: random.Random
     lease_seconds: float
 
@@ -186,27 +179,11 @@ def _disturbed(proxy: Proxy, disturbance: Disturbance) -> Iterator[None]:
 
 
 def _poison(scene: Scene, _seconds: float) -> None:
-    """A job that kills every worker that works at it, from now on until it has ended."""
+    """A job that kills every worker that works at it, from now on until the service lets it be."""
     number = scene.random.randrange(10**9)
-    order = Order(f"poison-{number}", {"mode": "pixel", "describe": "none"}, seed=number, is_poison=True)
-    scene.clients.send_now(order)
-    threading.Thread(target=_kill_whoever_works_at, args=(scene, order), daemon=True).start()
-
-
-def _kill_whoever_works_at(scene: Scene, order: Order) -> None:
-    deadline = time.monotonic() + _POISON_SECONDS
-    while time.monotonic() < deadline and order.state is None:
-        time.sleep(_POISON_POLL_SECONDS)
-        if order.job_id is None:
-            continue
-        with contextlib.suppress(ValueError, TimeoutError):
-            job = scene.observer.get(f"/v1/jobs/{order.job_id}").json()
-            if job["state"] in FINAL_STATES:
-                return
-            worker = int(str(job["worker"]).rpartition(":")[2]) if job["state"] == "running" else 0
-            if worker in scene.stack.supervisor.pids.values():
-                with contextlib.suppress(ProcessLookupError):
-                    os.killpg(worker, signal.SIGKILL)
+    scene.clients.send_now(
+        Order(f"{POISON}-{number}", {"mode": "pixel", "describe": "none"}, seed=number, is_poison=True)
+    )
 
 
 def _set_clocks(scene: Scene, seconds: float) -> None:

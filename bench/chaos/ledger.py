@@ -39,9 +39,9 @@ class Order:
     attempts: int = 0
 
     def picture(self) -> Image.Image:
-        """What is sent: small, smooth, and like that of no other seed; large for poison, to be caught at work."""
+        """What is sent: small, smooth, and like that of no other seed."""
         noise = np.random.default_rng(self.seed)
-        size = (4000, 3000) if self.is_poison else (int(noise.integers(64, 161)), int(noise.integers(64, 121)))
+        size = (int(noise.integers(64, 161)), int(noise.integers(64, 121)))
         blocks = noise.integers(0, 256, (6, 8, 3), dtype=np.uint8)
         return Image.fromarray(blocks).resize(size, Image.Resampling.BICUBIC)
 

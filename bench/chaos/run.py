@@ -68,7 +68,7 @@ def run(options: RunOptions, say: Callable[[str], None]) -> Outcome:
         clients = Clients(stack.base_urls, ledger)
         observer = Client(stack.base_urls, ledger, over.is_set)
         watcher = Watcher(observer, ledger, clients.decode)
-        scene = Scene(stack, clients, ledger, observer, random.Random(options.seed), options.lease_seconds)
+        scene = Scene(stack, clients, ledger, random.Random(options.seed), options.lease_seconds)
         orders = make_orders(options.jobs, options.seed)
         watcher.start()
         clients.start(orders, expected_seconds(options.plan, options.lease_seconds))

@@ -171,7 +171,7 @@ class FullStack:
         self._clock_file(name).write_text("0")
         if name.startswith("api-"):
             environment["MISC_API_PORT"] = str(self.api_ports[self.names("api").index(name)])
-        command = [sys.executable, "-m", "bench.chaos.clock", str(self._clock_file(name)), *PROCESSES[name]]
+        command = [sys.executable, "-m", "bench.chaos.process", str(self._clock_file(name)), *PROCESSES[name]]
         self.supervisor.add(Child(name, command, environment, self.logs / f"{name}.log"))
 
     def _environment(self) -> dict[str, str]:

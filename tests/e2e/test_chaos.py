@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 KINDS = (
-    "kill-api", "kill-encode", "kill-decode", "freeze-encode", "broker-emptied", "doubled-messages",
-    "database-crash", "database-read-only", "database-answers-lost", "store-slow",
+    "kill-api", "kill-encode", "freeze-encode", "poison", "broker-emptied", "database-crash", "database-answers-lost",
+    "store-away", "store-half-answers", "clock-jump",
 )  # fmt: skip
 
 
@@ -31,5 +31,5 @@ def test_150_jobs_survive_ten_faults_with_nothing_lost_wrong_stuck_or_left_over(
     found = json.loads(figures.read_text())
     assert found["summary"] == "0 lost, 0 wrong, 0 stuck, 0 orphans, 0 failed but poison"
     assert {row["kind"] for row in found["faults"]} == set(KINDS)
-    assert found["states"]["succeeded"] == found["jobs"] >= 150
+    assert found["states"] == {"succeeded": found["jobs"] - 1, "poison failed": 1}
     assert found["streams_checked"] == 150 and found["pictures_checked"] >= 1

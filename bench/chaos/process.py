@@ -1,15 +1,22 @@
-"""Runs a module under a clock that can be set: `python -m bench.chaos.clock FILE MODULE ARGUMENT...`.
+"""One process of the service with what faults reach inside it: `python -m bench.chaos.process FILE MODULE ARGUMENT...`.
 
 FILE holds the seconds by which the process's clock is ahead, and may change while it runs. Wall clocks that the service
-and the signatures of its requests read are set; monotonic time, as on a machine whose clock is set, goes on.
+and the signatures of its requests read are set; monotonic time, as on a machine whose clock is set, goes on. A picture
+whose name begins with "poison" kills the encode worker that works at it.
 """
 
 import contextlib
 import datetime
+import os
 import runpy
+import signal
 import sys
 import time
 from pathlib import Path
+from typing import Any
+
+POISON = "poison"
+"""What the names of pictures begin with that kill."""
 
 _LOOK_SECONDS = 0.2
 
@@ -33,10 +40,11 @@ class _Offset:
 
 
 def main() -> None:
-    """Set the clocks, then be the module."""
+    """Prepare the process, then be the module."""
     file, module, *arguments = sys.argv[1:]
-    offset = _Offset(Path(file))
-    _set_clocks(offset)
+    _set_clocks(_Offset(Path(file)))
+    if arguments[:1] == ["encode"]:
+        _let_poison_kill()
     sys.argv = [module, *arguments]
     runpy.run_module(module, run_name="__main__", alter_sys=True)
 
@@ -68,6 +76,19 @@ def _set_clocks(offset: _Offset) -> None:
     vars(models.base)["datetime"] = _Datetime
     # Taken by name when the module that signs requests is imported, which is later.
     botocore.compat.get_current_datetime = _current_datetime
+
+
+def _let_poison_kill() -> None:
+    from workers.encode import task
+
+    encode = vars(task)["encode"]
+
+    def _encode(*arguments: Any, source_name: str | None = None, **options: Any) -> Any:
+        if (source_name or "").startswith(POISON):
+            os.kill(os.getpid(), signal.SIGKILL)
+        return encode(*arguments, source_name=source_name, **options)
+
+    vars(task)["encode"] = _encode
 
 
 if __name__ == "__main__":
