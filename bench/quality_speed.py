@@ -47,6 +47,7 @@ def _encode(picture: Path, out: Path, profile: str, rate: int) -> dict[str, Any]
     from codec.encode.dependencies import EncodeDependencies, resolve
     from codec.encode.pipeline import encode
     from codec.metrics.own import settings_of
+    from codec.nets.tagger.load import warm_up
     from codec.options import Profile
     from codec.picture.open import open_picture
 
@@ -54,6 +55,7 @@ def _encode(picture: Path, out: Path, profile: str, rate: int) -> dict[str, Any]
     store = weights_store()
     (setting,) = [each for each in settings_of(store, profile=Profile(profile)) if each.rate == rate]
     dependencies = resolve(EncodeDependencies(), setting.encode, store)
+    warm_up(store)
     loaded = time.perf_counter()
     runs = []
     for _ in range(_RUNS):
