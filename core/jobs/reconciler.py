@@ -33,6 +33,9 @@ _OUTBOX_GRACE = timedelta(seconds=2)
 _WATCH_SECONDS = 1.0
 """How often leases are looked at, at least: jobs of a dead worker go on so soon after their leases."""
 
+_DATES_SECONDS = 20.0
+"""How often all that waits is looked at for dates that cannot be, which takes the longer the more waits."""
+
 _BATCH = 1000
 _MOST_LEASES = 10_000
 
@@ -58,6 +61,7 @@ class Reconciler:
         self._holder = new_id("rcn")
         self._retry = RetryPolicy(settings.retry_delay)
         self._watch = LeaseWatch(settings.lease, clock)
+        self._clock, self._correct_dates_at = clock, 0.0
         interval = settings.reconcile_interval.total_seconds()
         self._threads = (
             Periodic("lease-watch", min(interval, _WATCH_SECONDS), self.watch_leases),
@@ -131,6 +135,10 @@ class Reconciler:
 
     def _correct_dates(self) -> None:
         """Make those jobs due that a wrong clock put off for longer than any pause lasts."""
+        now = self._clock()
+        if now < self._correct_dates_at:
+            return
+        self._correct_dates_at = now + _DATES_SECONDS
         with self._database.read() as session:
             misdated = queries.misdated(session, _LONGEST_DELAY, _BATCH)
         if misdated:
