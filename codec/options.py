@@ -234,6 +234,11 @@ class DecodeOptions(_Options):
     )
     seed: int | None = Field(default=None, ge=0, lt=2**63, description="Default: derived from the stream.")
     profile: Profile = Field(default=Profile.LITE, description=_PROFILE)
+    network_set: str | None = Field(
+        default=None,
+        max_length=100,
+        description="sd21: which of several sets restores, as diffbir-v2; default: the newest that is whole.",
+    )
 
     @property
     def restorer_name(self) -> RestorerName:

@@ -10,6 +10,7 @@ from models.idempotency import IdempotencyKey
 from models.image import Image, ImageState
 from models.job import Job, JobKind, JobState
 from models.llm_batch import LLMBatch
+from models.network_set import NetworkSet
 from models.outbox import OutboxRow
 from models.pending_deletion import PendingDeletion
 from models.reconstruction import Reconstruction, ReconstructionState
@@ -31,6 +32,7 @@ __all__ = [
     "JobKind",
     "JobState",
     "LLMBatch",
+    "NetworkSet",
     "ObjectKind",
     "OutboxRow",
     "PendingDeletion",

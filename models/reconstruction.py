@@ -46,5 +46,7 @@ class Reconstruction(Base):
     schedule: Mapped[str | None] = mapped_column(String(20))
     seed: Mapped[int | None] = mapped_column(BigInteger)
     seconds: Mapped[JSONObject | None] = mapped_column(JSON)
+    weights: Mapped[JSONObject | None] = mapped_column(JSON)
+    """SHA-256 of each network that had a part in it, by part; null for those made before this was noted."""
 
     __table_args__ = (Index("ix_reconstructions_same", "image_id", "options_sha256"),)

@@ -11,4 +11,5 @@ REVISIONS = (
     "c41f6ad90b37",
     "e5b27c9d1f60",
     "a93c5e17d842",
+    "b7d2e94a1c58",
 )

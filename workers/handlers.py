@@ -2,14 +2,17 @@
 the queues that it consumes."""
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
+from codec.errors import CodecError
 from codec.nets.loading.device_config import DeviceConfig
-from codec.options import Profile
+from codec.options import DecodeOptions, Profile, RestorerName
+from core.archive import network_sets
 from core.background import Periodic
 from core.broker import DECODE, ENCODE
-from core.errors import KindUnknown
+from core.errors import KindUnknown, ServiceError
 from core.logging import get_logger
 from core.settings import BrokerSettings, LMMSettings, NetworkSettings
 from models.job import JobKind
@@ -24,6 +27,9 @@ if TYPE_CHECKING:
     from workers.encode.resources import EncodeResources
 
 _log = get_logger(__name__)
+
+_NOTE_SECONDS = 60.0
+"""How late an order may learn of networks that were installed while the worker ran."""
 
 _MAX_LINE_BYTES = 16 * 1024 * 1024
 """A picture of 4096 px as JPEG in base64, as it is sent to a language model, has less."""
@@ -59,6 +65,7 @@ class Handlers:
         self._resources: EncodeResources | None = None
         self._dispatcher: BatchDispatcher | None = None
         self._eviction: Periodic | None = None
+        self._notes: Periodic | None = None
 
     def of(self, kind: str) -> Handler:
         """The handler of this kind; raises KindUnknown."""
@@ -89,7 +96,7 @@ class Handlers:
 
     def close(self) -> None:
         """Give back what the handlers hold."""
-        for part in (self._eviction, self._dispatcher, self._resources, self._engine):
+        for part in (self._notes, self._eviction, self._dispatcher, self._resources, self._engine):
             if part is not None:
                 part.close()
 
@@ -102,6 +109,9 @@ class Handlers:
         self._restorers = Restorers(self._services.weights, device_config)
         self._engine = Engine()
         self._engine.start()
+        self._note_networks()
+        self._notes = Periodic("network-sets", _NOTE_SECONDS, self._note_networks)
+        self._notes.start()
         settings = self._services.settings
         preview_seconds = settings.preview_interval.total_seconds()
         return self._after_warm_up(
@@ -139,6 +149,24 @@ class Handlers:
     def _warm_up_restorer(self) -> None:
         assert self._restorers is not None
         self._restorers.warm_up(self._profile)
+
+    def _note_networks(self) -> None:
+        """Tell the archive which networks restore here now, so that an order does not get what former ones made."""
+        assert self._restorers is not None
+        current: dict[str, Mapping[str, str]] = {}
+        for profile, restorer in ((profile, restorer) for profile in Profile for restorer in RestorerName):
+            options = DecodeOptions(profile=profile, restorer=restorer)
+            with suppress(CodecError):  # of what is not installed here another worker knows
+                if weights := self._restorers.weights_of(options):
+                    current[network_sets.name_of(options)] = weights
+        try:
+            with self._services.database.write() as session:
+                changed = [name for name, weights in current.items() if network_sets.note(session, name, weights)]
+        except ServiceError as error:
+            _log.warning("networks_not_noted", error=str(error))
+            return
+        if changed:
+            _log.info("networks_noted", names=changed)
 
     def _evict_idle(self) -> None:
         from codec.encode.locate import load as locators

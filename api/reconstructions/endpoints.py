@@ -56,6 +56,15 @@ def get_reconstruction(services: ServicesDependency, reconstruction_id: Reconstr
         return to_out(reconstructions.get(session, reconstruction_id))
 
 
+@router.delete("/reconstructions/{reconstruction_id}", status_code=204, summary="Delete a reconstruction")
+def delete_reconstruction(services: ServicesDependency, reconstruction_id: ReconstructionId) -> Response:
+    """Cancels its job and deletes its picture, unless another reconstruction is the same file. The same order makes it
+    again."""
+    with services.database.write() as session:
+        reconstructions.remove(session, reconstruction_id)
+    return Response(status_code=204)
+
+
 @router.head("/reconstructions/{reconstruction_id}/content", include_in_schema=False)
 @router.get(
     "/reconstructions/{reconstruction_id}/content",

@@ -59,6 +59,7 @@ class ReconstructionOut(BaseModel):
     schedule: str | None
     seed: int | None
     seconds: dict[str, float] | None
+    weights: dict[str, str] | None = Field(description="SHA-256 of the networks that had a part in it, by part.")
     links: ReconstructionLinks
 
 
@@ -87,6 +88,7 @@ def to_out(row: Reconstruction) -> ReconstructionOut:
         schedule=row.schedule,
         seed=row.seed,
         seconds=row.seconds,
+        weights=row.weights,
         links=ReconstructionLinks(
             self=own,
             image=address(f"/v1/images/{row.image_id}"),

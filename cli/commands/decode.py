@@ -75,6 +75,9 @@ def decode(
     solver: Annotated[str | None, typer.Option(help="ddpm, dpmpp-2m, unipc or euler.")] = None,
     strength: Annotated[float | None, typer.Option(help="How strongly the coarse picture holds: 0 to 2.")] = None,
     res: Annotated[int | None, typer.Option(help="Pixels that the short edge is raised to while restoring.")] = None,
+    network_set: Annotated[
+        str | None, typer.Option("--set", metavar="NAME", help="sd21: which of several sets restores, as diffbir-v2.")
+    ] = None,
     seed: Annotated[int | None, typer.Option(help="Seed of the noise; else derived from the stream.")] = None,
     profile: Annotated[str | None, typer.Option(help="Set of networks: lite or sd21.")] = None,
     reference: Annotated[
@@ -97,6 +100,7 @@ def decode(
         "solver": solver,
         "strength": strength,
         "res": res,
+        "network_set": network_set,
         "seed": seed,
         "profile": profile,
     }
@@ -182,11 +186,22 @@ def _decode_one(task: _Task) -> dict[str, Any]:
             on_step=lambda state: bar.stand(state.steps_done, state.steps_total),
         )
     provenance = Provenance(
-        decoded.restorer, decoded.stream_sha256, decoded.seed, decoded.generative, software(), decoded.settings
+        decoded.restorer,
+        decoded.stream_sha256,
+        decoded.seed,
+        decoded.generative,
+        software(),
+        decoded.settings,
+        decoded.weights,
     )
     write_output(task.pair.target, save_picture(decoded.picture, task.format, provenance))
     result = _result(task.pair, *decoded.picture.size, decoded.schedule, decoded.seed)
-    return result | {"restorer": decoded.restorer, "generative": decoded.generative, "seconds": decoded.seconds}
+    return result | {
+        "restorer": decoded.restorer,
+        "generative": decoded.generative,
+        "weights": decoded.weights,
+        "seconds": decoded.seconds,
+    }
 
 
 def _read_stream(path: Path) -> bytes:
@@ -230,18 +245,25 @@ def _done_before(task: _Task, data: bytes) -> dict[str, Any] | None:
     """The result of an earlier run, if its picture's own metadata name this stream, restorer, settings and seed."""
     import hashlib
 
-    from codec.decode.pipeline import seed_from, settings_of
+    from cli.local.networks import restorers
+    from codec.bitstream import unpack
+    from codec.decode.pipeline import seed_from, settings_of, weights_with
     from codec.errors import PictureError
     from codec.picture.open import check_picture
+    from codec.picture.save import Provenance
 
     if not is_newer(task.pair.target, task.pair.source):
         return None
     written = task.pair.target.read_bytes()
+    digest = hashlib.sha256(data).hexdigest()
     seed = task.options.seed if task.options.seed is not None else seed_from(data)
+    weights = weights_with(restorers().weights_of(task.options), unpack(data).stream)
+    provenance = Provenance(task.options.restorer_name, digest, seed, False, weights=weights)
     marks = (
-        f'misc:StreamSHA256="{hashlib.sha256(data).hexdigest()}"',
+        f'misc:StreamSHA256="{digest}"',
         f'misc:Restorer="{task.options.restorer_name}"',
         f'misc:Settings="{settings_of(task.options)}"',
+        f'misc:Weights="{provenance.weights_in_words}"',
         f'misc:Seed="{seed}"',
     )
     if not all(mark.encode() in written for mark in marks):

@@ -50,6 +50,9 @@ def pull(
     solver: Annotated[str | None, typer.Option(help="Solver of the restorer.")] = None,
     strength: Annotated[float | None, typer.Option(help="How strongly the coarse picture holds: 0 to 2.")] = None,
     res: Annotated[int | None, typer.Option(help="Pixels that the short edge is raised to while restoring.")] = None,
+    network_set: Annotated[
+        str | None, typer.Option("--set", metavar="NAME", help="sd21: which of several sets restores, as diffbir-v2.")
+    ] = None,
     seed: Annotated[int | None, typer.Option(help="Source of the noise; from the stream without it.")] = None,
     profile: Annotated[str | None, typer.Option(help="Set of networks: lite or sd21.")] = None,
     force: Annotated[bool, typer.Option("--force", help="Fetch again what is there.")] = False,
@@ -66,7 +69,7 @@ def pull(
         raise fail_usage(f"--format is png, webp or avif, not {picture_format!r}.")
     given = {
         "restorer": restorer, "schedule": schedule, "steps": steps, "guidance": guidance, "solver": solver,
-        "strength": strength, "res": res, "seed": seed, "profile": profile,
+        "strength": strength, "res": res, "network_set": network_set, "seed": seed, "profile": profile,
     }  # fmt: skip
     options = {name: value for name, value in given.items() if value is not None}
     with usage_errors():

@@ -79,6 +79,13 @@ Examples:
   misc weights add /models/general_full_v1.ckpt --name diffbir-v1-general-full --link
 """
 
+_REMOVE_HELP = """Remove weights that you fetched or took in; their files are deleted.
+
+A coarse network is needed to read the streams that were made with it, so it is removed with --force only.
+
+Example: misc weights remove diffbir-v2
+"""
+
 _REMEDY = "`misc weights pull {0}` fetches it if it is published, `misc weights add` takes it in otherwise."
 _REMEDY_OF_SHIPPED = "{0} comes with the program: install misc-archive again."
 
@@ -96,6 +103,7 @@ def register(app: typer.Typer) -> None:
     weights.command("pull", help=_PULL_HELP)(pull_weights)
     weights.command("verify", help=_VERIFY_HELP)(verify_weights)
     weights.command("add", help=_ADD_HELP)(add_weights)
+    weights.command("remove", help=_REMOVE_HELP)(remove_weights)
     app.add_typer(weights, name="weights")
 
 
@@ -204,6 +212,7 @@ def add_weights(
 ) -> None:
     """Take in; the help text is `_ADD_HELP`."""
     from codec.errors import WeightsError
+    from codec.weights.content import check_content
     from codec.weights.manifest import NAME, Licence
 
     store = _open(path)
@@ -216,7 +225,7 @@ def add_weights(
             record = store.add(
                 file, name=name, part=part, architecture=architecture, profiles=(profile,) if profile else (),
                 rate=rate, licence=Licence(licence, licence_link) if licence else None, is_linked=link,
-                progress=progress,
+                progress=progress, check=check_content,
             )  # fmt: skip
     except (WeightsError, OSError) as error:
         say(f"misc: {describe_error(error)['message']}")
@@ -226,6 +235,34 @@ def add_weights(
         print_json(_as_json(store, entry))
     else:
         show(f"{record.name}: SHA-256 {record.sha256}")
+
+
+def remove_weights(
+    names: Annotated[list[str], typer.Argument(metavar="NAME...", help="See `misc weights list`.")],
+    force: Annotated[bool, typer.Option("--force", help="Coarse networks too.")] = False,
+    path: PathOption = None,
+    as_json: JSONOption = False,
+) -> None:
+    """Remove; the help text is `_REMOVE_HELP`."""
+    from codec.errors import WeightsError
+
+    store = _open(path)
+    results: list[dict[str, Any]] = []
+    for name in names:
+        try:
+            record = store.remove(name, is_forced=force)
+            results.append({"name": name, "sha256": record.sha256, "bytes": record.bytes, "error": None})
+        except (WeightsError, OSError) as error:
+            results.append({"name": name, "sha256": None, "bytes": None, "error": describe_error(error)})
+            say(f"misc: {describe_error(error)['message']}")
+    if as_json:
+        print_json({"removed": results})
+    else:
+        for result in results:
+            if result["error"] is None:
+                show(f"{result['name']}: removed")
+    if failures(results):
+        raise typer.Exit(FAILED)
 
 
 def weights_folder(path: Path | None = None) -> Path:
@@ -247,6 +284,7 @@ def _open(path: Path | None) -> "WeightsStore":
 
 
 def _rules(source: str | None, *, is_trusting: bool) -> "PullRules":
+    from codec.weights.content import check_content
     from codec.weights.pull import HUB_ENDPOINT, PullRules
     from core.settings import WeightsSettings, load
 
@@ -257,6 +295,7 @@ def _rules(source: str | None, *, is_trusting: bool) -> "PullRules":
         only_from=source,
         is_trusting=is_trusting,
         is_offline=load(WeightsSettings).offline,
+        check=check_content,
     )
 
 

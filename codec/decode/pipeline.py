@@ -5,7 +5,7 @@
 
 import hashlib
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -51,6 +51,8 @@ class Decoded:
     restorer: str
     generative: bool
     settings: str = ""
+    weights: dict[str, str] = field(default_factory=dict)
+    """SHA-256 of each network that had a part in it; of the coarse network the beginning, as the stream names it."""
     seconds: dict[str, float] = field(default_factory=dict)
 
 
@@ -174,6 +176,7 @@ def finish(prepared: PreparedDecode) -> Decoded:
         restorer=restorer.name,
         generative=restorer.generative,
         settings=settings_of(prepared.options),
+        weights=weights_with(restorer.weights, prepared.stream),
         seconds={
             "coarse": prepared.coarse_done - prepared.begun,
             "restore": ended - prepared.coarse_done,
@@ -181,6 +184,12 @@ def finish(prepared: PreparedDecode) -> Decoded:
             **stages,
         },
     )
+
+
+def weights_with(restorer_weights: Mapping[str, str], stream: Stream) -> dict[str, str]:
+    """The networks of a restorer, and the coarse network that the stream names."""
+    coarse = {} if stream.coarse_network is None else {"coarse": stream.coarse_network.hex()}
+    return {**restorer_weights, **coarse}
 
 
 def seed_from(data: bytes) -> int:

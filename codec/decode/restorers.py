@@ -5,7 +5,7 @@ Decides which restorer serves which options; how it restores is its own matter.
 
 import gc
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -32,9 +32,9 @@ _WARM_UP_PX = 64
 
 @dataclass(frozen=True)
 class _NetworkSet:
-    """One complete set of networks on this machine: the digests of its files, and what loads them."""
+    """One complete set of networks on this machine: the SHA-256 of its files by part, and what loads them."""
 
-    digests: tuple[str, ...]
+    weights: Mapping[str, str]
     load: "Callable[[], Networks | RRDBNet]"
 
 
@@ -54,6 +54,10 @@ class Restorers:
         if options.restorer_name in NEEDS_NETWORKS:
             self._network_set(options)
 
+    def weights_of(self, options: DecodeOptions) -> Mapping[str, str]:
+        """SHA-256 by part of the networks that would restore with these options; raises what `check` raises."""
+        return self._network_set(options).weights if options.restorer_name in NEEDS_NETWORKS else {}
+
     @contextmanager
     def use(self, options: DecodeOptions, is_cancelled: Callable[[], bool] = lambda: False) -> Iterator[Restorer]:
         """The restorer for these options, whose networks are loaded if need be and stay loaded inside the block.
@@ -66,7 +70,7 @@ class Restorers:
             yield get_restorer(name)
             return
         network_set = self._network_set(options)
-        key = name, network_set.digests
+        key = name, tuple(network_set.weights.values())
         with (
             self._turns.take(key, is_cancelled),
             self._cache.use(key, lambda: self._load(name, network_set)) as restorer,
@@ -93,17 +97,20 @@ class Restorers:
     def _network_set(self, options: DecodeOptions) -> _NetworkSet:
         if options.restorer_name is RestorerName.GAN:
             stage1 = find_stage1(self._store)
-            return _NetworkSet((stage1.sha256,), lambda: load_stage1(self._store, stage1, self._device_config))
+            return _NetworkSet({"stage1": stage1.sha256}, lambda: load_stage1(self._store, stage1, self._device_config))
         if options.profile is Profile.LITE:
             record, stage1 = find_lite(self._store), find_stage1(self._store)
-            return _NetworkSet((record.sha256, stage1.sha256), lambda: self._lite(record, stage1))
-        files = find_files(self._store, options.profile)
-        return _NetworkSet(files.digests, lambda: self._diffbir(files))
+            weights = {"restorer": record.sha256, "stage1": stage1.sha256}
+            return _NetworkSet(weights, lambda: self._lite(record, stage1))
+        files = find_files(self._store, options.profile, options.network_set)
+        return _NetworkSet(files.weights, lambda: self._diffbir(files))
 
     def _load(self, name: RestorerName, network_set: _NetworkSet) -> Restorer:
         # Two sets at once may be more than the device has.
         self._cache.release_idle(0.0)
-        return get_restorer(name, network_set.load())
+        restorer = get_restorer(name, network_set.load())
+        restorer.weights = network_set.weights
+        return restorer
 
     def _lite(self, record: Record, stage1: Record) -> "Networks":
         network, vocabulary = load_lite(self._store, record, self._device_config)

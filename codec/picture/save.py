@@ -5,7 +5,7 @@ Bytes are deterministic: no dates, no machine names, no thread-dependent tiling.
 
 import io
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 from xml.sax.saxutils import quoteattr
 
@@ -34,7 +34,8 @@ _AVIF_SPEED = 6
 @dataclass(frozen=True)
 class Provenance:
     """Who made a reconstruction and from what. `stream_sha256` is in hexadecimal; `generative` says that the
-    restorer may invent detail rather than only clean up; `settings` are the options that had a part in it, in words."""
+    restorer may invent detail rather than only clean up; `settings` are the options that had a part in it, in words,
+    `weights` the SHA-256 of its networks by part."""
 
     restorer: str
     stream_sha256: str
@@ -42,6 +43,7 @@ class Provenance:
     generative: bool
     software: str = "misc-archive"
     settings: str = ""
+    weights: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def digital_source_type(self) -> str:
@@ -57,6 +59,11 @@ class Provenance:
             f"{self.stream_sha256}. Not the original picture and not evidence."
         )
 
+    @property
+    def weights_in_words(self) -> str:
+        """Part and digest of each network, in the order of the parts' names."""
+        return ", ".join(f"{part} {digest}" for part, digest in sorted(self.weights.items()))
+
     def as_xmp(self) -> str:
         """An XMP packet with the IPTC digital source type, the statement and this project's own fields."""
         fields = {
@@ -64,6 +71,7 @@ class Provenance:
             "xmp:CreatorTool": self.software,
             "misc:Restorer": self.restorer,
             "misc:Settings": self.settings,
+            "misc:Weights": self.weights_in_words,
             "misc:Seed": str(self.seed),
             "misc:StreamSHA256": self.stream_sha256,
             "misc:Generative": str(self.generative),
@@ -137,6 +145,7 @@ def _png_texts(provenance: Provenance, xmp: str) -> PngImagePlugin.PngInfo:
     texts.add_text("Comment", provenance.statement)
     texts.add_text("misc:Restorer", provenance.restorer)
     texts.add_text("misc:Settings", provenance.settings)
+    texts.add_text("misc:Weights", provenance.weights_in_words)
     texts.add_text("misc:Seed", str(provenance.seed))
     texts.add_text("misc:StreamSHA256", provenance.stream_sha256)
     return texts

@@ -7,10 +7,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from codec.errors import WeightsError, WeightsMissing
+from codec.errors import WeightsCorrupt, WeightsError, WeightsMissing
 from codec.weights.digest import copy_hashed, digest_of
 from codec.weights.download import Downloader, Expected, Progress, SourceFailed
-from codec.weights.index import Record, locked
+from codec.weights.index import Record, changing_index, locked
 from codec.weights.manifest import Released
 from codec.weights.store import WeightsStore
 
@@ -26,6 +26,8 @@ class PullRules:
     only_from: str | None = None
     is_trusting: bool = False
     is_offline: bool = False
+    check: Callable[[Path], None] = lambda _: None
+    """Raises WeightsCorrupt for a file that is no weights; asked where no digest was published."""
 
 
 @dataclass(frozen=True)
@@ -55,6 +57,10 @@ def pull(
         raise WeightsMissing(f"{name!r} is not published. `misc weights list` shows what is.")
     with locked(store.path, name):
         record = store.records().get(name)
+        if record is not None and record.is_trusted and rules.is_trusting and not _is_sound(store, record, rules):
+            # What was trusted once was never whole: it binds nobody.
+            record = None
+            _forget(store, name)
         if record is not None and _is_whole(store, record):
             return Pulled(record, was_here=True)
         expected = _expected(released, record)
@@ -88,6 +94,14 @@ def _from_first_source(
             failures.append(f"{address}: {error}")
             say(f"  {error}")
             continue
+        if not released.is_pinned:
+            try:
+                rules.check(incoming)
+            except WeightsCorrupt as error:
+                incoming.unlink(missing_ok=True)
+                failures.append(f"{address}: {str(error).removeprefix(f'{incoming} is ')}")
+                say(f"  {error}")
+                continue
         size = incoming.stat().st_size
         return Pulled(store.keep(store.record_of(released, sha256, size, address), incoming), False, tuple(failures))
     raise WeightsMissing(
@@ -131,6 +145,25 @@ def _expected(released: Released, record: Record | None) -> Expected:
     if released.sha256 is None and record is not None:
         return Expected(record.bytes, record.sha256)
     return Expected(released.bytes, released.sha256 or released.sha256_prefix or "")
+
+
+def _is_sound(store: WeightsStore, record: Record, rules: PullRules) -> bool:
+    """False for a file that is there and no weights; one that is gone was sound when it was trusted."""
+    try:
+        rules.check(store.file_of(record))
+    except FileNotFoundError:
+        return True
+    except WeightsCorrupt:
+        return False
+    return True
+
+
+def _forget(store: WeightsStore, name: str) -> None:
+    """Remove a record while the name is locked."""
+    with changing_index(store.path) as records:
+        record = records.pop(name, None)
+        if record is not None and all(other.file != record.file for other in records.values()):
+            store.file_of(record).unlink(missing_ok=True)
 
 
 def _is_whole(store: WeightsStore, record: Record) -> bool:

@@ -5,7 +5,8 @@ Fetches nothing; `pull` does. A store that only reads works on a read-only folde
 
 import os
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -168,10 +169,12 @@ class WeightsStore:
         licence: Licence | None = None,
         is_linked: bool = False,
         progress: Callable[[int], None] = lambda _: None,
+        check: Callable[[Path], None] = lambda _: None,
     ) -> Record:
         """Take in a file of this machine; with a published name it must have the published digest.
 
-        `is_linked` leaves the file where it is. Raises WeightsMissing, WeightsCorrupt and WeightsError.
+        `is_linked` leaves the file where it is; `check` raises for a file that is no weights, and is asked where no
+        digest was published. Raises WeightsMissing, WeightsCorrupt and WeightsError; a refused file leaves nothing.
         """
         released = self.released.get(name)
         if self.is_shipped(name):
@@ -182,7 +185,9 @@ class WeightsStore:
             raise WeightsError(f"{name!r} is not a published name, so say which part and architecture it is.")
         if not file.is_file():
             raise WeightsMissing(f"There is no file {file}.")
-        with locked(self.path, name):
+        if released is None or not released.is_pinned:
+            check(file)
+        with locked(self.path, name), self._discarded_on_error(self.incoming(f"{name}.added")):
             incoming = self.incoming(f"{name}.added")
             sha256 = digest_of(file, progress=progress) if is_linked else copy_hashed(file, incoming, progress)
             if released is not None:
@@ -197,6 +202,37 @@ class WeightsStore:
                 incoming.unlink(missing_ok=True)
                 incoming.symlink_to(file.absolute())
             return self.keep(record, incoming)
+
+    @contextmanager
+    def _discarded_on_error(self, incoming: Path) -> Iterator[None]:
+        """Delete the copy of a file that is refused in the block."""
+        try:
+            yield
+        except BaseException:
+            incoming.unlink(missing_ok=True)
+            raise
+
+    def remove(self, name: str, *, is_forced: bool = False) -> Record:
+        """Forget a name, and delete its file where no other name has it. Returns what the record was.
+
+        Raises WeightsMissing for a name that is not here, and WeightsError for what came with the program and, unless
+        `is_forced`, for coarse networks, without which streams cannot be read.
+        """
+        if self.is_shipped(name):
+            raise WeightsError(f"{name} comes with the program and cannot be removed.")
+        with locked(self.path, name), changing_index(self.path) as records:
+            record = records.get(name)
+            if record is None:
+                raise WeightsMissing(f"There are no weights {name!r} in {self.path}. `misc weights list` shows all.")
+            if record.part is Part.COARSE and not is_forced:
+                raise WeightsError(
+                    f"{name} is a coarse network: streams that were made with it cannot be read without it. "
+                    "--force removes it all the same."
+                )
+            del records[name]
+            if all(other.file != record.file for other in records.values()):
+                self.file_of(record).unlink(missing_ok=True)
+        return record
 
     def incoming(self, name: str) -> Path:
         """Where a file is written before it is known to be right: in the store's own file system."""

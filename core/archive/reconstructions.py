@@ -5,13 +5,13 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from sqlalchemy import select
+from sqlalchemy import delete, select
 from sqlalchemy.orm import Session
 
 from codec.options import DecodeOptions
-from core.archive import object_lifecycle
+from core.archive import network_sets, object_lifecycle
 from core.errors import NotFound, NotReady
-from core.jobs import transitions
+from core.jobs import queries, transitions
 from core.jobs.job import JobSpec
 from models.image import Image, ImageState
 from models.job import Job
@@ -28,15 +28,17 @@ class NewReconstruction:
     @property
     def digest(self) -> str:
         """SHA-256 that equal orders share."""
-        values = self.options.model_dump(mode="json") | {"format": self.format}
+        # Orders of before there were several sets keep their digest.
+        unset = {"network_set"} if self.options.network_set is None else set()
+        values = self.options.model_dump(mode="json", exclude=unset) | {"format": self.format}
         return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
 
 
 def submit(session: Session, image: Image, new: NewReconstruction, job: JobSpec) -> tuple[Reconstruction, str, bool]:
     """Find or order a reconstruction; returns it, the id of its job, and whether the job is new.
 
-    Raises NotReady while the image has no stream. The same options give the same picture, so one that is ready or
-    on its way is not ordered again.
+    Raises NotReady while the image has no stream. The same options and networks give the same picture, so one that is
+    ready or on its way is not ordered again; one that other networks made than restore now is.
     """
     if image.state != ImageState.READY:
         raise NotReady(f"Image {image.id} is {image.state}; wait for its encode job to succeed.")
@@ -52,7 +54,9 @@ def submit(session: Session, image: Image, new: NewReconstruction, job: JobSpec)
         .order_by(Job.id.desc())
         .limit(1)
     ).one_or_none()
-    if same is not None:
+    if same is not None and (
+        same[0].state == ReconstructionState.PENDING or network_sets.is_current(session, new.options, same[0].weights)
+    ):
         return same[0], same[1], False
     row = Reconstruction(
         image_id=image.id,
@@ -73,6 +77,25 @@ def get(session: Session, reconstruction_id: str) -> Reconstruction:
     if row is None:
         raise NotFound(f"There is no reconstruction {reconstruction_id!r}.")
     return row
+
+
+def remove(session: Session, reconstruction_id: str) -> None:
+    """Delete a reconstruction and cancel its job; its picture is swept later, unless another one has it.
+
+    Raises NotFound.
+    """
+    get(session, reconstruction_id)
+    # Locks are taken in one order everywhere: jobs, then what they make, then pending deletions.
+    for job_id in queries.open_ids(session, reconstruction_id=reconstruction_id):
+        transitions.cancel(session, job_id)
+    row = session.get(Reconstruction, reconstruction_id, with_for_update=True)
+    if row is None:
+        raise NotFound(f"There is no reconstruction {reconstruction_id!r}.")
+    if row.object_key is not None:
+        object_lifecycle.drop(session, row.object_key, shared=True)
+    transitions.delete_of_reconstruction(session, reconstruction_id)
+    session.expunge(row)
+    session.execute(delete(Reconstruction).where(Reconstruction.id == reconstruction_id))
 
 
 def latest_of_image(session: Session, image_id: str, limit: int) -> Sequence[Reconstruction]:

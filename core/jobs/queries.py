@@ -61,9 +61,19 @@ def latest_by_image(session: Session, image_ids: Sequence[str]) -> dict[str, Job
     return {row.image_id: row for row in rows if row.image_id is not None}
 
 
-def open_ids(session: Session, *, image_id: str | None = None, batch_id: str | None = None) -> list[str]:
-    """Ids of the jobs of an image or batch that have not ended, in the order in which their rows are to be locked."""
-    owner = Job.image_id == image_id if image_id is not None else Job.batch_id == batch_id
+def open_ids(
+    session: Session,
+    *,
+    image_id: str | None = None,
+    batch_id: str | None = None,
+    reconstruction_id: str | None = None,
+) -> list[str]:
+    """Ids of the jobs of an image, batch or reconstruction that have not ended, in the order in which their rows are to
+    be locked."""
+    if reconstruction_id is not None:
+        owner = Job.reconstruction_id == reconstruction_id
+    else:
+        owner = Job.image_id == image_id if image_id is not None else Job.batch_id == batch_id
     query = select(Job.id).where(owner, Job.state.in_((JobState.QUEUED, JobState.RUNNING))).order_by(Job.id)
     return list(session.scalars(query))
 

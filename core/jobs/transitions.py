@@ -399,6 +399,11 @@ def delete_of_image(session: Session, image_id: str) -> None:
             announce(session, job_id, "state", {"state": JobState.CANCELLED.value})
 
 
+def delete_of_reconstruction(session: Session, reconstruction_id: str) -> None:
+    """Delete the jobs of a reconstruction, which have ended."""
+    session.execute(delete(_JOBS).where(_JOBS.c.reconstruction_id == reconstruction_id))
+
+
 def _identity(claim: Claim) -> dict[str, Any]:
     return {"job_id": claim.job_id, "token": claim.token}
 

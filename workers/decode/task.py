@@ -88,6 +88,7 @@ class DecodeTask:
             seed=decoded.seed,
             generative=decoded.generative,
             settings=decoded.settings,
+            weights=decoded.weights,
         )
         file = save_picture(decoded.picture, self.format, provenance)
         sha256 = hashlib.sha256(file).hexdigest()
@@ -105,5 +106,5 @@ class DecodeTask:
         row.sha256, row.object_key, row.size_bytes = stored.sha256, stored.key, stored.size_bytes
         row.width, row.height = decoded.picture.size
         row.restorer, row.schedule, row.seed = decoded.restorer, decoded.schedule, decoded.seed
-        row.seconds = dict(decoded.seconds)
+        row.seconds, row.weights = dict(decoded.seconds), dict(decoded.weights)
         return dict(decoded.seconds)

@@ -6,7 +6,8 @@ It knows nothing of schedules and tiles, which are the requests' own, nor of fil
 import math
 import time
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import NamedTuple
 
 import torch
@@ -51,6 +52,7 @@ class DiffusionRestorer:
 
     name = "diffusion"
     generative = True
+    weights: Mapping[str, str] = MappingProxyType({})
 
     def __init__(self, networks: Networks, *, tile_px: int | None = None) -> None:
         self._networks = networks

@@ -72,6 +72,9 @@ class RestoreState(Protocol):
 class Restorer(Protocol):
     """Makes pictures out of requests."""
 
+    weights: Mapping[str, str]
+    """SHA-256 of its networks' files by part; empty where it has none, or where they are of no file."""
+
     @property
     def name(self) -> str:
         """The name that options and metadata use."""

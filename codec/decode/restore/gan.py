@@ -5,7 +5,8 @@ Deterministic on one machine: seed, texts and maps of a request play no part. It
 
 import time
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 
 import numpy as np
 import numpy.typing as npt
@@ -43,6 +44,7 @@ class GANRestorer:
 
     name = "gan"
     generative = True
+    weights: Mapping[str, str] = MappingProxyType({})
 
     def __init__(self, network: RRDBNet, *, tile_px: int = _TILE_PX) -> None:
         """`tile_px` is the edge of the square whose area no tile exceeds."""

@@ -7,7 +7,8 @@ codecs are hardly touched. Deterministic: the seed, the texts and the maps of a 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 
 import numpy as np
 from numpy.typing import NDArray
@@ -68,6 +69,7 @@ class Smooth:
 
     name = "smooth"
     generative = False
+    weights: Mapping[str, str] = MappingProxyType({})
 
     def begin(self, request: RestoreRequest) -> SmoothState:
         """Set up the work on `request.coarse` ((H, W, 3) uint8), choosing by `request.coarse_payload`.

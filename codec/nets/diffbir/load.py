@@ -7,10 +7,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from codec.errors import FeatureUnavailable
+from codec.errors import FeatureUnavailable, WeightsMissing
 from codec.nets.diffbir.config import Prediction
 from codec.nets.loading.device_config import DeviceConfig, library_missing
 from codec.options import Profile
+from codec.weights.content import is_readable
 from codec.weights.index import Record
 from codec.weights.manifest import Part
 from codec.weights.store import WeightsStore
@@ -50,22 +51,42 @@ class NetworkFiles:
     swinir: Record | None = None
 
     @property
-    def digests(self) -> tuple[str, ...]:
-        """SHA-256 of the files that make the set."""
-        return tuple(each.sha256 for each in (self.whole, self.base, self.control, self.swinir) if each is not None)
+    def files(self) -> tuple[Record, ...]:
+        """The files that make the set."""
+        return tuple(each for each in (self.whole, self.base, self.control, self.swinir) if each is not None)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """What chooses this set: its architecture, and the name of the file that gives it its character."""
+        chosen = self.whole or self.control
+        return (self.architecture,) if chosen is None else (self.architecture, chosen.name)
+
+    @property
+    def weights(self) -> dict[str, str]:
+        """SHA-256 of each file, by its part."""
+        return {each.part.value: each.sha256 for each in self.files}
 
 
-def find_files(store: WeightsStore, profile: Profile) -> NetworkFiles:
-    """The files that restore for a profile: of the complete sets that are here, the newest.
+def find_files(store: WeightsStore, profile: Profile, name: str | None = None) -> NetworkFiles:
+    """The files that restore for a profile: of the complete sets that are here, the newest whose files are whole.
 
-    Raises WeightsMissing, which names a file that would help, its digest and the command that fetches it, and
+    `name` chooses one by its architecture ("diffbir-v1") or by the name of its single file or control network. Raises
+    WeightsMissing, which names a file that would help, its digest and the command that fetches it, and
     FeatureUnavailable when what is here is of an architecture that is not known.
     """
     here = [each for each in store.records().values() if profile in each.profiles and store.file_of(each).is_file()]
     # Of two forms of one network safetensors come first, which hold tensors and nothing else.
     here.sort(key=lambda record: not record.file.endswith(".safetensors"))
-    for found in _complete(here):
-        return found
+    sets = [found for found in _complete(here) if name is None or name in found.names]
+    if sets:
+        # One whose file is cut off would fail with every picture although another set is there.
+        return next((found for found in sets if all(is_readable(store.file_of(each)) for each in found.files)), sets[0])
+    if name is not None:
+        known = sorted({word for found in _complete(here) for word in found.names})
+        raise WeightsMissing(
+            f"There is no complete set of networks {name!r} here"
+            + (f"; those that are: {', '.join(known)}." if known else ". `misc weights list` shows what is here.")
+        )
     for record in here:
         if record.part is Part.CONTROL and record.architecture in _KINDS:
             # Somebody chose the parts, so the part that is missing helps more than the single file.

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 from PIL import Image
@@ -53,6 +54,7 @@ class Slow:
 
     name = "slow"
     generative = False
+    weights: ClassVar[dict[str, str]] = {}
     steps_done, steps_total = 0, 100
     is_done = False
     failure = None

@@ -9,10 +9,12 @@ import pytest
 from file_server import CONTENT, DIGEST, FileServer, dying, published, ranged, whole
 
 from codec.errors import WeightsCorrupt, WeightsError, WeightsMissing
+from codec.weights.content import check_content
 from codec.weights.download import Downloader
 from codec.weights.manifest import HubSource, PathSource, Released
 from codec.weights.pull import Pulled, PullRules, pull
 from codec.weights.store import State, WeightsStore
+from tests.unit.weights.test_content import tensors
 
 TRUSTING = PullRules(is_trusting=True)
 
@@ -235,3 +237,18 @@ def test_published_file_that_contradicts_what_was_added_by_hand_is_refused(
 
     with pytest.raises(WeightsCorrupt, match=DIGEST):
         WeightsStore(folder, [published()]).add(tmp_path / "mine", name="some-net")
+
+
+def test_cut_off_file_that_was_trusted_binds_nobody(server: FileServer, downloader: Downloader, folder: Path) -> None:
+    good = tensors(1000)
+    rules = PullRules(is_trusting=True, check=check_content)
+    released = published(server.serve("/net", whole(good[:-10])), bytes=None, sha256=None)
+    with pytest.raises(WeightsMissing, match="cut off"):
+        fetch(folder, released, downloader, rules)
+    assert state(folder, released) is State.NOT_PINNED
+    # An earlier version took such a file in.
+    fetch(folder, released, downloader, TRUSTING)
+    server.serve("/net", whole(good))
+    record = fetch(folder, released, downloader, rules).record
+    assert record.bytes == len(good) and WeightsStore(folder, [released]).checked(record).read_bytes() == good
+    assert fetch(folder, released, downloader, rules).was_here

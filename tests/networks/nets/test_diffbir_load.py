@@ -86,7 +86,7 @@ def test_single_file_and_parts_give_the_same_network(store: WeightsStore, tmp_pa
 
     whole, assembled = loaded(store), load_diffbir(parts, files, CPU)
 
-    assert set(files.digests) == {record.sha256 for record in records}
+    assert set(files.weights.values()) == {record.sha256 for record in records}
     assert whole.config == assembled.config
     ours, theirs = whole.state_dict(), assembled.state_dict()
     assert ours.keys() == theirs.keys() and all(torch.equal(ours[name], theirs[name]) for name in ours)
@@ -171,3 +171,24 @@ def test_gpu_that_is_not_there_is_told() -> None:
     with pytest.raises(FeatureUnavailable, match="MISC_NETWORK_DEVICE"):
         missing.resolve()
     assert replace(missing, device="cpu").resolve() == (torch.device("cpu"), torch.float32)
+
+
+def test_an_older_set_that_is_whole_is_preferred_to_a_newer_one_that_is_cut_off(tmp_path: Path) -> None:
+    store = WeightsStore(tmp_path / "store")
+    tiny.add_parts(store, tmp_path)
+    older = find_files(store, Profile.SD21)
+    stub(store, tmp_path, "v2.1", Part.CONTROL, "diffbir-v2.1")
+    stub(store, tmp_path, "zsnr", Part.BASE, "sd21-zsnr")
+
+    assert find_files(store, Profile.SD21) == older
+
+
+def test_one_of_several_sets_is_chosen_by_its_name(tmp_path: Path) -> None:
+    store = WeightsStore(tmp_path / "store")
+    whole = stub(store, tmp_path, "v1.ckpt", Part.RESTORER, "diffbir-v1")
+    stub(store, tmp_path, "v2.ckpt", Part.RESTORER, "diffbir-v2")
+
+    for name in ("diffbir-v1", "v1.ckpt"):
+        assert find_files(store, Profile.SD21, name).whole == whole
+    with pytest.raises(WeightsMissing, match=r"diffbir-v1, diffbir-v2"):
+        find_files(store, Profile.SD21, "diffbir-v3")

@@ -9,6 +9,7 @@ from fastapi.testclient import TestClient
 
 from api.services import Services
 from codec.options import Profile
+from core.archive import network_sets
 from core.storage.keys import reconstruction_key
 from models import Job, JobState, Reconstruction, ReconstructionState
 from tests.unit.api.samples import picture, stream, submit
@@ -149,3 +150,44 @@ def test_order_beyond_the_limits_is_refused_with_its_figure_and_leaves_nothing(c
     assert (answer.status_code, answer.json()["code"]) == (422, "decode_too_costly")
     assert "megapixels" in answer.json()["detail"]
     assert client.get("/v1/jobs").json()["items"] == []
+
+
+def test_order_after_new_networks_were_installed_is_made_anew(
+    client: TestClient, services: Services, orders: str
+) -> None:
+    ordered = client.post(orders).json()
+    _finish(services, ordered, picture(3))
+    with services.database.write() as session:
+        row = session.get(Reconstruction, ordered["reconstruction"]["id"])
+        assert row is not None
+        row.weights = {"stage1": "a" * 64, "coarse": "12345678"}
+        assert network_sets.note(session, "gan/lite", {"stage1": "a" * 64})
+    assert client.post(orders).status_code == 200
+    assert client.get(f"/v1/reconstructions/{ordered['reconstruction']['id']}").json()["weights"]["stage1"] == "a" * 64
+    with services.database.write() as session:
+        assert network_sets.note(session, "gan/lite", {"stage1": "b" * 64})
+        assert not network_sets.note(session, "gan/lite", {"stage1": "b" * 64})
+    again = client.post(orders)
+    assert again.status_code == 202
+    assert again.json()["reconstruction"]["id"] != ordered["reconstruction"]["id"]
+    assert client.post(orders, json={"restorer": "smooth"}).status_code == 202
+
+
+def test_deleted_reconstruction_is_gone_and_made_again_when_ordered(
+    client: TestClient, services: Services, orders: str
+) -> None:
+    ordered = client.post(orders).json()
+    _finish(services, ordered, picture(3))
+    path = f"/v1/reconstructions/{ordered['reconstruction']['id']}"
+    assert client.delete(path).status_code == 204
+    assert client.get(path).status_code == 404 and client.get(f"{path}/content").status_code == 404
+    assert client.delete(path).status_code == 404
+    again = client.post(orders)
+    assert again.status_code == 202
+    assert client.delete(f"/v1/reconstructions/{again.json()['reconstruction']['id']}").status_code == 204, "still open"
+
+
+def test_one_of_several_sets_can_be_ordered(client: TestClient, orders: str) -> None:
+    newest = client.post(orders, json={"profile": "sd21"}).json()["reconstruction"]
+    chosen = client.post(orders, json={"profile": "sd21", "network_set": "diffbir-v1"}).json()["reconstruction"]
+    assert chosen["id"] != newest["id"] and chosen["options"]["network_set"] == "diffbir-v1"

@@ -16,7 +16,8 @@ from codec.weights.manifest import HubSource, Licence, Part, Released
 from codec.weights.released import RELEASED
 from codec.weights.shipped import FOLDER, shipped_records
 
-CONTENT = b"weights " * 20_000
+_HEADER = b'{"w":{"dtype":"U8","shape":[160000],"data_offsets":[0,160000]}}'
+CONTENT = len(_HEADER).to_bytes(8, "little") + _HEADER + b"weights " * 20_000
 DIGEST = hashlib.sha256(CONTENT).hexdigest()
 
 Misc = Callable[..., Result]
@@ -207,7 +208,7 @@ def test_pull_of_what_comes_with_the_program_says_so_and_fetches_nothing(misc: M
 
 def test_verify_names_what_is_damaged(misc: Misc, checkpoint: Path, tmp_path: Path) -> None:
     other = tmp_path / "other.pth"
-    other.write_bytes(b"other")
+    other.write_bytes(CONTENT[:-1] + b"!")
     for file, name in ((checkpoint, "good"), (other, "bad")):
         misc("weights", "add", file, "--name", name, "--part", "coarse", "--architecture", "mbt2018")
     assert misc("weights", "verify").exit_code == 0

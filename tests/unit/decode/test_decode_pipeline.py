@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Sequence
+from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -29,6 +30,7 @@ class _Noise:
 
     name = "noise"
     generative = True
+    weights: ClassVar[dict[str, str]] = {"restorer": "ab" * 32}
 
     class State:
         def __init__(self, request: RestoreRequest) -> None:

@@ -65,3 +65,12 @@ def test_unknown_formats_and_impossible_sizes_are_refused() -> None:
     with pytest.raises(OptionError, match=r"\.webp"):
         format_for(".tga")
     assert format_for(".JPG") == "jpeg"
+
+
+def test_metadata_name_the_networks_by_digest() -> None:
+    import re
+
+    provenance = Provenance("gan", "cd" * 32, 3, True, weights={"stage1": "ab" * 32, "coarse": "12345678"})
+    for format in ("png", "webp"):
+        data = save_picture(NOISE, format, provenance)
+        assert re.search(b'misc:Weights="coarse 12345678, stage1 (ab){32}"', data)
