@@ -3,6 +3,11 @@
 No error here knows HTTP or an exit status: `api/errors.py` and `cli/errors.py` map them.
 """
 
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from codec.language_model import Usage
+
 
 class CodecError(Exception):
     """Root of all codec errors. `code` is stable and part of the interface; the message says what to do."""
@@ -137,9 +142,12 @@ class Cancelled(CodecError):
 
 
 class DescriberError(CodecError):
-    """The language model gave no description that can be used; the fallback that is configured takes over."""
+    """The language model gave no description that can be used; the fallback that is configured takes over.
+
+    `usage` is what answers of no use cost all the same, None where nothing was paid."""
 
     code = "describer_failed"
+    usage: "Usage | None" = None
 
 
 class DescriberUnavailable(DescriberError):

@@ -72,10 +72,11 @@ class Usage:
 
 @dataclass(frozen=True)
 class Answer:
-    """A description that was bought, trimmed to the limits already, and what it cost."""
+    """A description that was bought, trimmed to the limits already, what it cost, and what is to be known of it."""
 
     description: Description
     usage: Usage
+    notes: tuple[str, ...] = ()
 
     def as_cached(self) -> "Answer":
         """The same answer, bought before."""

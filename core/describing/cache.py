@@ -143,9 +143,11 @@ def _content_of(answer: Answer) -> JSONObject:
     items = [{"name": item.name, "detail": item.detail} for item in answer.description.items]
     usage = asdict(answer.usage)
     del usage["cached"]
-    return {"items": items, "overall": answer.description.overall, "usage": usage}
+    content: JSONObject = {"items": items, "overall": answer.description.overall, "usage": usage}
+    return content | {"notes": list(answer.notes)} if answer.notes else content
 
 
 def _answer_of(content: JSONObject) -> Answer:
     items = tuple(Item(item["name"], item["detail"]) for item in content["items"])
-    return Answer(Description(items, content["overall"]), Usage(**content["usage"]))
+    notes = tuple(content.get("notes", ()))
+    return Answer(Description(items, content["overall"]), Usage(**content["usage"]), notes)

@@ -130,7 +130,7 @@ class _Handler(BaseHTTPRequestHandler):
         elif self.path == "/_clear":
             state.clear()
             send(self, 200, {})
-        elif self.path == "/v1/chat/completions":
+        elif self.path.partition("?")[0] == "/v1/chat/completions":
             self._chat(json.loads(body))
         elif self.path == "/v1/files":
             self._upload(body)
@@ -155,6 +155,7 @@ class _Handler(BaseHTTPRequestHandler):
                 "body": _without_picture(body),
                 "picture_bytes": None if picture is None else len(picture),
                 "authorization": self.headers.get("Authorization"),
+                "api_key": self.headers.get("api-key"),
                 "accept_encoding": self.headers.get("Accept-Encoding"),
             }
         )

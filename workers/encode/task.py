@@ -103,8 +103,8 @@ class EncodeTask:
         started = time.perf_counter()
         outcome = ask(shown, self.dependencies, self.context.cancelled)
         seconds = time.perf_counter() - started
-        if outcome.answer is not None:
-            transitions.record_usage(self.context.database, self.context.claim, asdict(outcome.answer.usage))
+        if outcome.usage is not None:
+            transitions.record_usage(self.context.database, self.context.claim, asdict(outcome.usage))
         return Consultation(outcome, seconds, kept)
 
     def encode(self, consultation: Consultation) -> Encoded:

@@ -1,7 +1,7 @@
 """Who describes a picture: the caller, a captions file, a language model with its fallback, the built-in describer."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from PIL import Image
 
@@ -41,6 +41,13 @@ class ModelOutcome:
     answer: Answer | None = None
     failure: DescriberError | None = None
     fallback: Fallback = Fallback.LOCAL
+
+    @property
+    def usage(self) -> Usage | None:
+        """What was paid for, be it for an answer of no use."""
+        if self.answer is not None:
+            return self.answer.usage
+        return None if self.failure is None else self.failure.usage
 
 
 def ask(picture: Image.Image, dependencies: EncodeDependencies, cancelled: Callable[[], bool]) -> ModelOutcome:
@@ -95,12 +102,14 @@ def describe(
 
 def _from_outcome(picture: Image.Image, outcome: ModelOutcome, tagger: PictureTagger | None) -> SourcedDescription:
     if outcome.answer is not None:
-        return SourcedDescription(check_description(outcome.answer.description), "openai", usage=outcome.answer.usage)
+        answer = outcome.answer
+        described = check_description(answer.description)
+        return SourcedDescription(described, "openai", notes=answer.notes, usage=answer.usage)
     if outcome.fallback is Fallback.NONE:
         note = f"The language model gave no description, so none is stored. {outcome.failure}"
-        return SourcedDescription(Description(), "none", notes=(note,))
+        return SourcedDescription(Description(), "none", notes=(note,), usage=outcome.usage)
     note = f"The language model gave no description, so the built-in describer did. {outcome.failure}"
-    return _describe_locally(picture, tagger, note)
+    return replace(_describe_locally(picture, tagger, note), usage=outcome.usage)
 
 
 def _describe_locally(picture: Image.Image, tagger: PictureTagger | None, *notes: str) -> SourcedDescription:

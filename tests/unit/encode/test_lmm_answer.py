@@ -6,7 +6,7 @@ import unicodedata
 import pytest
 
 from codec.description import Item
-from codec.encode.describe.lmm.answer import MAX_OVERALL_WORDS, read_description
+from codec.encode.describe.lmm.answer import MAX_OVERALL_WORDS, is_english, read_description
 from codec.errors import DescriptionRefused, DescriptionUnusable
 
 OVERALL = "A quiet harbour at dawn with three boats in still water."
@@ -64,13 +64,13 @@ def test_overall_is_cut_after_a_sentence_where_that_keeps_half_of_it() -> None:
 def test_word_without_end_is_cut_by_characters() -> None:
     description = read_description(answer(items=items(("n" * 500, "d" * 500)), overall="abcdefghij" * 1000))
     assert [len(description.items[0].name), len(description.items[0].detail)] == [60, 120]
-    assert len(description.overall) == 600
+    assert len(description.overall) == 700
 
 
 def test_text_that_grows_when_composed_is_bounded() -> None:
     grows = unicodedata.normalize("NFC", "\U0001d15e")
     assert len(grows) == 2
-    assert len(read_description(answer(overall=OVERALL + "\U0001d15e" * 4_000)).overall) <= 600
+    assert len(read_description(answer(overall=OVERALL + "\U0001d15e" * 4_000)).overall) <= 700
 
 
 def test_items_that_are_empty_doubled_or_too_many_are_left_out() -> None:
@@ -113,10 +113,6 @@ def test_other_languages_are_taken(overall: str) -> None:
         answer(overall="the boat " * 30),
         answer(overall=["a", "b"]),
         answer(overall={"text": OVERALL}),
-        answer(items="none"),
-        answer(items=["boat"]),
-        answer(items=items((3, "detail"))),
-        answer(items=items(("name", None))),
         json.dumps({"overall": "9" * 10, "n": 1})[:-1] + ', "m": ' + "9" * 10_000 + "}",
         OVERALL + "x" * 70_000,
     ],
@@ -140,3 +136,100 @@ def test_refusal_in_words_is_a_refusal(words: str) -> None:
     for text in (words, answer(overall=words)):
         with pytest.raises(DescriptionRefused):
             read_description(text)
+
+
+@pytest.mark.parametrize(
+    "bad",
+    ["none", ["boat"], items((3, "detail")), items(("name", None)), [None, 3, []], {"first": 1}],
+    ids=str,
+)
+def test_bad_item_never_discards_a_good_overall_text(bad: object) -> None:
+    assert read_description(answer(items=bad)).overall == OVERALL
+    mixed = [*items(("blue boat", "small and wooden")), *(bad if isinstance(bad, list) else [bad])]
+    assert read_description(answer(items=mixed)).items == (Item("blue boat", "small and wooden"),)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f"In {{short}}, as you asked: {answer()} {{I hope}} that it helps.",
+        answer().replace("A quiet", "A\nquiet"),
+        answer()[:-1] + ",}",
+        answer().replace("}]", "},]"),
+        json.dumps({"description": json.loads(answer())}),
+        json.dumps({"result": {"data": json.loads(answer())}}),
+        json.dumps([json.loads(answer())]),
+        json.dumps(answer()),
+        json.dumps({"answer": answer()}),
+        answer().replace('"overall"', '"Overall"').replace('"items"', '"Items"'),
+        f"```json\n{answer()[:-1]},\n}}\n```",
+        f"boat, water, sky.\nsmall wooden boat\ncalm grey water\npale sky at dawn\n{OVERALL}",
+    ],
+    ids=[
+        "prose",
+        "newline",
+        "comma",
+        "commas",
+        "wrapper",
+        "wrappers",
+        "list",
+        "string",
+        "inner",
+        "case",
+        "fence",
+        "csv",
+    ],
+)
+def test_json_that_is_there_is_read_however_it_is_wrapped(text: str) -> None:
+    found = read_description(text)
+    assert found.overall == OVERALL
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "I don't see any image in your message. Could you upload it again?",
+        "I'm sorry, but I cannot see the image you mention.",
+        "No image was provided, so there is nothing that I could describe here.",
+        "Please provide the image that you would like me to describe in detail.",
+        "It looks like the picture did not load; I am unable to view any attachments.",
+        "There is no image attached to this conversation.",
+    ],
+)
+def test_answer_that_sees_no_picture_is_no_description(words: str) -> None:
+    for text in (words, answer(overall=words)):
+        with pytest.raises(DescriptionUnusable, match="sees no picture"):
+            read_description(text)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "A poster on a wall with a large photograph of a ship, and no image beneath it.",
+        "A hand holds a photo in front of a wall of pictures.",
+        "A phone screen that says no images, on a wooden table beside a cup.",
+    ],
+)
+def test_picture_of_pictures_is_described(words: str) -> None:
+    assert read_description(answer(overall=words)).overall == words
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (OVERALL, True),
+        ("Red barn, snowy field, low winter sun, long shadows", True),
+        ("A café named El Toro on the corner of a street in La Paz, with two people at a table.", True),
+        ("Ein ruhiger Hafen in der Morgendämmerung mit drei Booten auf dem stillen Wasser.", False),
+        ("Un port tranquille à l'aube avec trois bateaux dans une eau calme.", False),
+        ("Un puerto tranquilo al amanecer con tres barcos en el agua quieta.", False),
+        ("Um porto tranquilo ao amanhecer com três barcos na água parada.", False),
+        ("Un porto tranquillo all'alba con tre barche sull'acqua della baia.", False),
+        ("Een rustige haven bij zonsopgang met drie boten op het stille water.", False),
+        ("一只黑猫坐在窗边的木桌上。", False),
+        ("Чёрная кошка сидит на столе у окна.", False),
+        ("قطة سوداء تجلس على الطاولة", False),
+    ],
+)
+def test_english_is_told_from_other_languages(text: str, expected: bool) -> None:
+    assert is_english(text) is expected

@@ -3,15 +3,18 @@
 import json
 import re
 import unicodedata
+from collections.abc import Iterator
+from itertools import islice
 
+from codec.captions import parse_prompt
 from codec.description import Description, Item
-from codec.errors import DescriptionRefused, DescriptionUnusable
+from codec.errors import CodecError, DescriptionRefused, DescriptionUnusable
 from codec.limits import MAX_DETAIL_WORDS, MAX_ITEMS, MAX_NAME_WORDS
 
-MAX_OVERALL_WORDS = 70
-"""About 50 are asked for; an answer a little longer is kept whole."""
+MAX_OVERALL_WORDS = 80
+"""About 60 are asked for; an answer a little longer is kept whole."""
 
-_MAX_NAME_CHARS, _MAX_DETAIL_CHARS, _MAX_OVERALL_CHARS = 60, 120, 600
+_MAX_NAME_CHARS, _MAX_DETAIL_CHARS, _MAX_OVERALL_CHARS = 60, 120, 700
 """For languages without spaces, and for words that are none: about 12 and 9 characters a word."""
 
 _MAX_ANSWER_CHARS = 64 * 1024
@@ -25,6 +28,34 @@ _REFUSAL = re.compile(
     r"i['’]m (unable|not able)|as an ai\b|unfortunately, i\b)",
     re.IGNORECASE,
 )
+_PICTURE = r"(?:images?|pictures?|photos?|photographs?)"
+_SEES_NOTHING = re.compile(
+    r"\b(?:i|we) (?:do not|don['’]t|cannot|can not|can['’]t|could not|couldn['’]t|did not|didn['’]t|am unable to|"
+    r"['’]m unable to|am not able to) (?:actually |currently |directly )?(?:see|view|receive|detect|find|access|open) "
+    rf"(?:any |an |the |a |your |that |this )?(?:\w+ )?(?:{_PICTURE}|attachments?)"
+    rf"|\bno {_PICTURE} (?:was|were|is|has been|have been|appears to be|seems to be) (?:actually )?"
+    r"(?:provided|attached|uploaded|included|supplied|received|given|shared|sent)"
+    rf"|\b(?:please|could you|can you) (?:re-?)?(?:provide|upload|attach|share|send|supply) (?:me )?(?:with )?"
+    rf"(?:the|an|a|your) {_PICTURE}"
+    rf"|\bthere (?:is|was) no {_PICTURE} (?:to |in your|in this (?:message|conversation)|attached|provided)"
+    rf"|\b{_PICTURE} (?:was not|wasn['’]t|has not been) (?:provided|attached|uploaded|received|included)"
+    rf"|\b{_PICTURE} (?:did not|didn['’]t|failed to|could not be) load",
+    re.IGNORECASE,
+)
+"""What models say to a server that dropped the picture on its way; nobody says so of a picture that he sees."""
+
+_ENGLISH = re.compile(
+    r"the|and|of|with|is|are|its|this|that|from|by|at|to|under|over|behind|beside|near|while|against|above"
+)
+_FOREIGN = re.compile(
+    r"der|die|das|und|mit|ein|eine|einer|im|ist|auf|dem|le|la|les|des|et|avec|une|dans|est|du|el|los|las|con|una|del|en|"
+    r"il|di|che|della|nel|sono|gli|de|het|een|met|op|zijn|os|com|um|uma|da|na|e|y|o|jest|z|i|w|och|av|ett|por|para"
+)
+"""Small words of English and of its neighbours, without those that two of them share in another meaning."""
+
+_OVERALL_NAMES = ("overall", "overall_description", "overall description")
+_MOST_BRACES = 200
+_TRAILING_COMMA = re.compile(r",(\s*[}\]])")
 _FENCE = re.compile(r"```[a-zA-Z0-9_-]*\s*\n?(.*?)```", re.DOTALL)
 _SENTENCE_END = re.compile(r"[.!?](?=\s)|[。！？]")
 _LIST_MARK = re.compile(r"^(?:[-*•]|\d{1,2}[.)])\s+")
@@ -40,51 +71,150 @@ def read_description(text: str) -> Description:
     if len(text) > _MAX_ANSWER_CHARS:
         raise DescriptionUnusable(f"The model's answer has {len(text)} characters, far more than was asked for.")
     answer = _find_object(text)
-    overall = _cut(_clean(_text_of(answer, "overall")), MAX_OVERALL_WORDS, _MAX_OVERALL_CHARS)
+    overall = _cut(_clean(_overall_of(answer)), MAX_OVERALL_WORDS, _MAX_OVERALL_CHARS)
+    _check_saw_something(overall)
     if _REFUSAL.match(overall):
         raise DescriptionRefused("The language model refused to describe the picture.")
     _check_says_something(overall)
     return Description(_items_of(answer), overall)
 
 
+def is_english(text: str) -> bool:
+    """Whether a text is English, or too short of small words to tell; the prompt, CLIP and the decoder read no other
+    language."""
+    letters = [character for character in text if character.isalpha()]
+    latin = sum("LATIN" in unicodedata.name(character, "") for character in letters)
+    if latin * 2 < len(letters):
+        return False
+    words = re.findall(r"[^\W\d_]+", text.casefold())
+    foreign, english = (sum(small.fullmatch(word) is not None for word in words) for small in (_FOREIGN, _ENGLISH))
+    return foreign <= english
+
+
+def _check_saw_something(text: str) -> None:
+    if _SEES_NOTHING.search(text):
+        raise DescriptionUnusable(
+            "The model says that it sees no picture; its server may have dropped it, or the model reads texts only."
+        )
+
+
 def _find_object(text: str) -> dict[str, object]:
+    """The object with the overall text, wherever it is in the answer."""
     # Models that think aloud put it in front; what comes after the last such mark is the answer.
     text = text.rpartition("</think>")[2].strip().lstrip("\ufeff")
-    candidates = [text, *(match.group(1) for match in _FENCE.finditer(text))]
-    first, last = text.find("{"), text.rfind("}")
-    if 0 <= first < last:
-        candidates.append(text[first : last + 1])
-    for candidate in candidates:
-        try:
-            found = json.loads(candidate)
-        except (ValueError, RecursionError):
-            continue
-        if isinstance(found, dict):
-            return found
+    found: dict[str, object] | None = None
+    for candidate in _candidates(text):
+        unwrapped = _unwrap(_loads(candidate))
+        if unwrapped is not None and _has_overall(unwrapped):
+            return unwrapped
+        found = found or unwrapped
+    if found is not None:
+        return found
+    _check_saw_something(text)
     if _REFUSAL.match(text):
         raise DescriptionRefused("The language model refused to describe the picture.")
-    raise DescriptionUnusable("The model's answer is not the JSON object that was asked for.")
+    return _published_form(text)
 
 
-def _text_of(answer: dict[str, object], field: str) -> str:
-    value = answer.get(field)
-    if not isinstance(value, str):
-        raise DescriptionUnusable(f'The model\'s answer has no text as "{field}".')
+def _candidates(text: str) -> Iterator[str]:
+    """What may be the JSON, the likeliest first: all of it, what is fenced, and from each brace to its partner."""
+    yield text
+    for match in _FENCE.finditer(text):
+        yield match.group(1)
+    first, last = text.find("{"), text.rfind("}")
+    if 0 <= first < last:
+        yield text[first : last + 1]
+    starts = [match.start() for match in islice(re.finditer(r"\{", text), _MOST_BRACES)]
+    reached = -1
+    for start in starts:
+        if start < reached:
+            continue
+        end = _partner(text, start)
+        if end is not None:
+            reached = end
+            yield text[start:end]
+
+
+def _partner(text: str, start: int) -> int | None:
+    """The end of the object that begins here; braces in strings do not count."""
+    depth, in_string, skip = 0, False, False
+    for at in range(start, len(text)):
+        character = text[at]
+        if skip:
+            skip = False
+        elif in_string:
+            skip, in_string = character == "\\", character != '"'
+        elif character == '"':
+            in_string = True
+        elif character in "{}":
+            depth += 1 if character == "{" else -1
+            if not depth:
+                return at + 1
+    return None
+
+
+def _loads(text: str) -> object:
+    """JSON as models write it: with line breaks in strings, and a comma too many; None for anything else."""
+    for attempt in (text, _TRAILING_COMMA.sub(r"\1", text)):
+        try:
+            return json.loads(attempt, strict=False)
+        except (ValueError, RecursionError):
+            continue
+    return None
+
+
+def _unwrap(value: object, depth: int = 3) -> dict[str, object] | None:
+    """The object with the overall text inside of wrappers: another object, a list of one, JSON in a string."""
+    if depth == 0:
+        return None
+    if isinstance(value, str) and "{" in value:
+        return _unwrap(_loads(value), depth - 1)
+    if isinstance(value, list) and len(value) == 1:
+        return _unwrap(value[0], depth - 1)
+    if not isinstance(value, dict):
+        return None
+    if not _has_overall(value):
+        for inner in list(value.values())[:20]:
+            if isinstance(inner, dict | str | list):
+                unwrapped = _unwrap(inner, depth - 1)
+                if unwrapped is not None and _has_overall(unwrapped):
+                    return unwrapped
     return value
 
 
+def _has_overall(answer: dict[str, object]) -> bool:
+    return any(str(name).casefold() in _OVERALL_NAMES for name in answer)
+
+
+def _published_form(text: str) -> dict[str, object]:
+    """The plain form of the published table: names on the first line, their details, the overall text."""
+    try:
+        description = parse_prompt(text)
+    except CodecError:
+        raise DescriptionUnusable("The model's answer is not the JSON object that was asked for.") from None
+    items = [{"name": item.name, "detail": item.detail} for item in description.items]
+    return {"items": items, "overall": description.overall}
+
+
+def _overall_of(answer: dict[str, object]) -> str:
+    for name, value in answer.items():
+        if str(name).casefold() in _OVERALL_NAMES and isinstance(value, str):
+            return value
+    raise DescriptionUnusable('The model\'s answer has no text as "overall".')
+
+
 def _items_of(answer: dict[str, object]) -> tuple[Item, ...]:
-    entries = answer.get("items")
-    if entries is None:
-        return ()
-    if not isinstance(entries, list):
-        raise DescriptionUnusable('The model\'s answer has no list as "items".')
+    """The items that can be used; a good overall text is never given up for a bad one."""
+    entries = next((value for name, value in answer.items() if str(name).casefold() == "items"), None)
+    if isinstance(entries, dict):
+        entries = list(entries.values())
     items: list[Item] = []
-    for entry in entries[: 4 * MAX_ITEMS]:
-        if not isinstance(entry, dict):
-            raise DescriptionUnusable('The model\'s answer has an entry in "items" that is no object.')
-        name = _cut(_trim_marks(_clean(_text_of(entry, "name"))), MAX_NAME_WORDS, _MAX_NAME_CHARS)
-        detail = _cut(_trim_marks(_clean(_text_of(entry, "detail"))), MAX_DETAIL_WORDS, _MAX_DETAIL_CHARS)
+    for entry in entries[: 4 * MAX_ITEMS] if isinstance(entries, list) else ():
+        fields = (entry.get("name"), entry.get("detail")) if isinstance(entry, dict) else (None, None)
+        if not (isinstance(fields[0], str) and isinstance(fields[1], str)):
+            continue
+        name = _cut(_trim_marks(_clean(fields[0])), MAX_NAME_WORDS, _MAX_NAME_CHARS)
+        detail = _cut(_trim_marks(_clean(fields[1])), MAX_DETAIL_WORDS, _MAX_DETAIL_CHARS)
         is_new = detail.casefold() not in (item.detail.casefold() for item in items)
         if name and detail and is_new and len(items) < MAX_ITEMS:
             items.append(Item(name, detail))

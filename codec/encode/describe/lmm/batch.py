@@ -14,6 +14,8 @@ from typing import IO, TYPE_CHECKING, Any, Final
 
 from PIL import Image
 
+from codec.encode.describe.lmm.answer import is_english
+from codec.encode.describe.lmm.client import NOT_ENGLISH
 from codec.encode.describe.lmm.completion import description_of, price, read_completion, read_json
 from codec.encode.describe.lmm.connection import MAX_BODY_BYTES, Connection
 from codec.encode.describe.lmm.failures import PassingFailure, RequestNotTaken, judge_body, quote
@@ -236,14 +238,22 @@ class OpenAIBatches:
             return key, DescriberUnavailable("The batch ended before this picture's turn, or failed at it.")
         if response.get("status_code") != 200:
             return key, judge_body(response.get("status_code"), response.get("body"), self._connection.secret)
-        completion = read_completion(response.get("body"), self._half_price)
         try:
-            description = description_of(completion)
+            completion = read_completion(response.get("body"), self._half_price, self._connection.secret)
+        except PassingFailure as failure:
+            return key, DescriberUnavailable(f"{failure}.")
         except DescriberError as error:
             return key, error
         spent = completion.spent
         tokens = (spent.input_tokens, spent.output_tokens, spent.cost) if spent else (0, 0, 0.0)
-        return key, Answer(description, Usage(self._server.model, *tokens, seconds=0.0))
+        usage = Usage(self._server.model, *tokens, seconds=0.0)
+        try:
+            description = description_of(completion)
+        except DescriberError as error:
+            error.usage = usage if spent else None
+            return key, error
+        notes = () if is_english(description.overall) else (NOT_ENGLISH,)
+        return key, Answer(description, usage, notes)
 
 
 def _read_status(batch_id: str, body: object, secret: str) -> BatchStatus:

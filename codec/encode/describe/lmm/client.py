@@ -7,13 +7,15 @@ from typing import TYPE_CHECKING, Any
 
 from PIL import Image
 
+from codec.description import Description
+from codec.encode.describe.lmm.answer import is_english
 from codec.encode.describe.lmm.completion import Completion, Spent, description_of, price, read_completion, read_json
 from codec.encode.describe.lmm.connection import Connection
 from codec.encode.describe.lmm.failures import RequestNotTaken, may_be_charged
 from codec.encode.describe.lmm.prompt import ABOUT_PROMPT_TOKENS, Dialect, request_body
 from codec.encode.describe.lmm.retry import RetryPolicy
 from codec.encode.describe.lmm.view import View
-from codec.errors import DescriptionUnusable
+from codec.errors import DescriberError, DescriptionUnusable
 from codec.language_model import Answer, AnswerCache, LMMServer, Permit, RateLimiter, Usage
 
 if TYPE_CHECKING:
@@ -26,6 +28,8 @@ _MOST_LEARNT_TOKENS = 65_536
 """A server's count beyond this is not believed when the next request is reserved for."""
 
 
+NOT_ENGLISH = "The language model answered in another language than English, which locating and restoring read badly."
+
 _NOTHING = Spent()
 
 
@@ -37,6 +41,9 @@ class _Purchase:
     max_output_tokens: int
     spent: Spent = _NOTHING
     is_last_chance: bool = False
+    seconds: float = 0.0
+    in_another_language: Description | None = None
+    """A description that is good but for its language, kept for when no better one comes."""
 
 
 @dataclass(frozen=True)
@@ -81,6 +88,13 @@ class OpenAIDescriber:
         purchase = _Purchase(self._dialect, self._server.max_output_tokens)
         try:
             return self._policy.run(lambda: self._buy(key, view, purchase, cancelled), cancelled, self._limiter.pause)
+        except DescriberError as error:
+            if purchase.in_another_language is not None:
+                return self._keep(key, purchase, purchase.in_another_language, NOT_ENGLISH)
+            if purchase.spent != _NOTHING:
+                error.usage = self._usage(purchase.spent, purchase.seconds)
+            self._cache.release(key)
+            raise
         except BaseException:
             self._cache.release(key)
             raise
@@ -100,11 +114,15 @@ class OpenAIDescriber:
             # A server that took this form once has something else to object to when it refuses a later request.
             self._dialect = replace(purchase.dialect, may_weaken=False)
             purchase.spent += exchange.completion.spent or _NOTHING
+            purchase.seconds = exchange.seconds
             try:
-                answer = Answer(description_of(exchange.completion), self._usage(purchase.spent, exchange.seconds))
-                # Written down before anything else is done, since a process may die at any line.
-                self._cache.store(key, answer)
-                return answer
+                description = description_of(exchange.completion)
+                if is_english(description.overall):
+                    return self._keep(key, purchase, description)
+                if purchase.is_last_chance:
+                    return self._keep(key, purchase, description, NOT_ENGLISH)
+                purchase.in_another_language = description
+                purchase.is_last_chance = True
             except DescriptionUnusable:
                 if purchase.is_last_chance:
                     raise
@@ -113,6 +131,12 @@ class OpenAIDescriber:
                     purchase.max_output_tokens *= _LONGER
             finally:
                 exchange.permit.settle(exchange.used.tokens, exchange.used.cost)
+
+    def _keep(self, key: str, purchase: _Purchase, description: Description, *notes: str) -> Answer:
+        """The answer, written down before anything else is done, since a process may die at any line."""
+        answer = Answer(description, self._usage(purchase.spent, purchase.seconds), notes)
+        self._cache.store(key, answer)
+        return answer
 
     def _ask(self, view: View, purchase: _Purchase, cancelled: Callable[[], bool]) -> _Exchange:
         """One request and its answer, good or bad; every failure has closed its permit."""
@@ -125,7 +149,7 @@ class OpenAIDescriber:
             content, seconds = self._connection.call(
                 lambda client: _post(client, body), cancelled, self._server.timeout_seconds
             )
-            completion = read_completion(read_json(content), self._server)
+            completion = read_completion(read_json(content), self._server, self._connection.secret)
         except BaseException as error:
             # Nobody knows what an unanswered request cost; the cap holds only if it counts for what was reserved.
             if may_be_charged(error):

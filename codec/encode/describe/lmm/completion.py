@@ -2,10 +2,11 @@
 
 import json
 from dataclasses import dataclass
+from typing import Any
 
 from codec.description import Description
 from codec.encode.describe.lmm.answer import read_description
-from codec.encode.describe.lmm.failures import PassingFailure
+from codec.encode.describe.lmm.failures import PassingFailure, judge_error
 from codec.errors import DescriptionRefused, DescriptionUnusable
 from codec.language_model import LMMServer
 
@@ -48,28 +49,90 @@ def price(server: LMMServer, input_tokens: int, output_tokens: int) -> float:
 
 
 def read_json(body: bytes) -> object:
-    """A body as JSON; raises PassingFailure where it is none, as when a proxy answers in the server's place."""
+    """A body as JSON, or the completion that the events of a stream add up to.
+
+    Raises PassingFailure where it is neither, as when a proxy answers in the server's place.
+    """
     try:
         return json.loads(body)
     except (ValueError, RecursionError):
+        streamed = _read_events(body)
+        if streamed is not None:
+            return streamed
         raise PassingFailure("The language model's server answered, but not with JSON", charged=True) from None
 
 
-def read_completion(body: object, server: LMMServer) -> Completion:
-    """The first choice of a chat completion. What is missing or of another type reads as an empty answer."""
+def _read_events(body: bytes) -> dict[str, Any] | None:
+    """A chat completion from server-sent events, as servers send them that know nothing else."""
+    text, reason, usage, error = "", None, None, None
+    is_stream = False
+    for line in body.decode("utf-8", "replace").splitlines():
+        if not line.startswith("data:"):
+            continue
+        try:
+            event = json.loads(line[5:])
+        except (ValueError, RecursionError):
+            continue
+        if not isinstance(event, dict):
+            continue
+        is_stream = True
+        usage, error = event.get("usage") or usage, event.get("error") or error
+        choice = _first(event.get("choices"))
+        delta = choice.get("delta")
+        text += _text_in(delta.get("content")) if isinstance(delta, dict) else ""
+        reason = choice.get("finish_reason") or reason
+    if not is_stream:
+        return None
+    choices = [{"message": {"content": text}, "finish_reason": reason}]
+    return {"choices": choices, "usage": usage, "error": error}
+
+
+def read_completion(body: object, server: LMMServer, secret: str = "") -> Completion:
+    """The first choice of a chat completion. What is missing or of another type reads as an empty answer.
+
+    Raises PassingFailure and DescriberError for an error that comes with the status of a success, as gateways send it.
+    """
     completion = body if isinstance(body, dict) else {}
     spent = _read_usage(completion.get("usage"), server)
-    choices = completion.get("choices")
-    choice = choices[0] if isinstance(choices, list) and choices and isinstance(choices[0], dict) else {}
+    choice = _first(completion.get("choices"))
     message = choice.get("message")
     message = message if isinstance(message, dict) else {}
-    content, reason = message.get("content"), choice.get("finish_reason")
+    text, reason = _answer_in(choice, message), choice.get("finish_reason")
+    error = completion.get("error") or choice.get("error")
+    if (error and not text) or reason == "error":
+        raise judge_error(error, secret)
     refusal = None
     if message.get("refusal"):
         refusal = DescriptionRefused("The language model refused to describe the picture.")
     elif reason == "content_filter":
         refusal = DescriptionRefused("A content filter cut the language model's answer off.")
-    return Completion(content if isinstance(content, str) else "", reason == "length", spent, refusal)
+    return Completion(text, reason == "length", spent, refusal)
+
+
+def _first(entries: object) -> dict[str, Any]:
+    entry = entries[0] if isinstance(entries, list) and entries else None
+    return entry if isinstance(entry, dict) else {}
+
+
+def _answer_in(choice: dict[str, Any], message: dict[str, Any]) -> str:
+    """The text of an answer, in whichever of the fields that servers use for it."""
+    calls = [_first(message.get("tool_calls")).get("function"), message.get("function_call")]
+    arguments = [call.get("arguments") for call in calls if isinstance(call, dict)]
+    places = (message.get("content"), *arguments, choice.get("text"))
+    thoughts = (message.get("reasoning_content"), message.get("reasoning"))
+    texts = (_text_in(place) for place in (*places, *thoughts))
+    return next((text for text in texts if text.strip()), "")
+
+
+def _text_in(content: object) -> str:
+    """A text, or the texts of a list of parts; arguments of a call may come as the object itself."""
+    if isinstance(content, str):
+        return content
+    if isinstance(content, dict):
+        return json.dumps(content)
+    parts = content if isinstance(content, list) else []
+    texts = [part.get("text") if isinstance(part, dict) else part for part in parts]
+    return "".join(text for text in texts if isinstance(text, str))
 
 
 def _read_usage(usage: object, server: LMMServer) -> Spent | None:

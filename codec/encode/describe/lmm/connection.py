@@ -7,10 +7,10 @@ import concurrent.futures
 import threading
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import TYPE_CHECKING, TypeVar
-from urllib.parse import urlsplit
+from urllib.parse import parse_qsl, urlsplit, urlunsplit
 
-from codec.encode.describe.lmm.failures import BodyTooLarge, PassingFailure, judge
-from codec.errors import Cancelled, DescriberMisconfigured, DescriptionUnusable
+from codec.encode.describe.lmm.failures import BodyTooLarge, PassingFailure, judge, quote
+from codec.errors import Cancelled, CodecError, DescriberMisconfigured, DescriptionUnusable
 from codec.interruptible import GLANCE_SECONDS
 from codec.language_model import LMMServer
 from codec.loopback import is_loopback
@@ -96,6 +96,12 @@ class Connection:
             loop.call_soon_threadsafe(loop.stop)
             thread.join(_CONNECT_SECONDS)
 
+    async def _name_key(self, request: "httpx2.Request") -> None:
+        """Azure wants the key in a header of its own, and takes what is in the usual one for another kind of key."""
+        if self.secret and _is_azure(self._server.base_url or _OPENAI):
+            del request.headers["Authorization"]
+            request.headers["api-key"] = self.secret
+
     async def _bounded(
         self,
         request: "Callable[[openai.AsyncOpenAI], Awaitable[Result]]",
@@ -114,6 +120,11 @@ class Connection:
             raise DescriptionUnusable(f"The language model's server {error}.") from None
         except openai.OpenAIError as error:
             raise judge(error, self.secret) from None
+        except (CodecError, PassingFailure):
+            raise
+        except Exception as error:  # noqa: BLE001 - whatever a line does, a picture is described by the fallback then
+            reason = quote(f"{type(error).__name__} {error}".strip(), self.secret)
+            raise PassingFailure(f"The language model's server broke the connection: {reason}", charged=True) from None
 
     def _start(self) -> "tuple[asyncio.AbstractEventLoop, openai.AsyncOpenAI]":
         with self._starting:
@@ -132,6 +143,7 @@ class Connection:
         import httpx2
         import openai
 
+        address, query = _split(self._server.base_url or _OPENAI)
         timeout = httpx2.Timeout(self._server.timeout_seconds, connect=_CONNECT_SECONDS)
         limits = httpx2.Limits(max_connections=_MAX_CONNECTIONS, max_keepalive_connections=64)
         # A transport of its own takes no proxy from the environment.
@@ -143,7 +155,7 @@ class Connection:
                 transport=httpx2.AsyncHTTPTransport(limits=limits) if is_here else None,
                 # A redirect would carry the picture to wherever the server likes.
                 follow_redirects=False,
-                event_hooks={"response": [_bound_body]},
+                event_hooks={"request": [self._name_key], "response": [_bound_body]},
             )
         except (ImportError, ValueError, httpx2.InvalidURL) as error:
             raise DescriberMisconfigured(
@@ -153,7 +165,8 @@ class Connection:
         try:
             return openai.AsyncOpenAI(
                 # Named, or the SDK would take the environment's OPENAI_BASE_URL and send pictures and key there.
-                base_url=self._server.base_url or _OPENAI,
+                base_url=address,
+                default_query=query,
                 api_key=self.secret or "none",
                 timeout=timeout,
                 max_retries=0,
@@ -162,6 +175,18 @@ class Connection:
             )
         except (openai.OpenAIError, httpx2.InvalidURL) as error:
             raise DescriberMisconfigured(f"The MISC_LMM_ settings cannot be used ({type(error).__name__}).") from None
+
+
+def _split(address: str) -> tuple[str, dict[str, str]]:
+    """The address before the path of a call, and what is to follow each call's own (Azure's `?api-version=`)."""
+    parts = urlsplit(address)
+    path = parts.path.rstrip("/").removesuffix("/chat/completions")
+    return urlunsplit((parts.scheme, parts.netloc, path, "", "")), dict(parse_qsl(parts.query))
+
+
+def _is_azure(address: str) -> bool:
+    parts = urlsplit(address)
+    return (parts.hostname or "").endswith(".azure.com") or "api-version" in dict(parse_qsl(parts.query))
 
 
 def _key_for(server: LMMServer) -> str:

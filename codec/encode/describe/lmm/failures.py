@@ -4,6 +4,8 @@ Messages may quote the server, cleaned and cut, and never hold the API key.
 """
 
 import re
+import socket
+import ssl
 import time
 import unicodedata
 from email.utils import parsedate_to_datetime
@@ -29,6 +31,19 @@ _PASSING = frozenset({408, 409, 425, 429})
 
 _FILTER_CODES = frozenset({"content_filter", "content_policy_violation", "moderation_blocked"})
 _NO_CREDIT_CODES = frozenset({"insufficient_quota", "billing_hard_limit_reached"})
+_STATUS_OF = {
+    "rate_limit_exceeded": 429,
+    "insufficient_quota": 429,
+    "invalid_request_error": 400,
+    "content_filter": 400,
+    "content_policy_violation": 400,
+    "moderation_blocked": 400,
+    "invalid_api_key": 401,
+    "model_not_found": 404,
+}
+"""The status that an error would have had, by its code, where it comes inside of a success."""
+
+_WORDS = ("message", "detail", "error_description", "msg", "error")
 _SECRET = re.compile(r"\b(?:sk|pk|key)-[\w*.-]{4,}|\bBearer\s+\S+", re.IGNORECASE)
 
 
@@ -73,10 +88,10 @@ def judge(error: "openai.OpenAIError", secret: str) -> PassingFailure | Describe
         where = "took no connection" if nothing_sent else "did not answer"
         return PassingFailure(f"The language model's server {where} in time", charged=not nothing_sent)
     if isinstance(error, openai.APIConnectionError):
-        nothing_sent = isinstance(error.__cause__, httpx2.ConnectError)
-        kind = type(error.__cause__).__name__
+        nothing_sent = isinstance(error.__cause__, httpx2.ConnectError | httpx2.ProxyError)
         what = "cannot be reached" if nothing_sent else "broke the connection"
-        return PassingFailure(f"The language model's server {what} ({kind})", charged=not nothing_sent)
+        reason = quote(_reason_of(error), secret)
+        return PassingFailure(f"The language model's server {what}: {reason}", charged=not nothing_sent)
     return DescriberMisconfigured(
         f"The request for a description could not be made ({type(error).__name__}); check the MISC_LMM_ settings."
     )
@@ -92,13 +107,54 @@ def _judge_status(error: "openai.APIStatusError", secret: str) -> PassingFailure
     return judge_body(error.status_code, error.body, secret)
 
 
+def _reason_of(error: BaseException) -> str:
+    """Why there was no connection, as far down as the libraries tell."""
+    chain: list[BaseException] = []
+    cause: BaseException | None = error.__cause__ or error
+    while cause is not None and len(chain) < 10:
+        chain.append(cause)
+        cause = cause.__cause__ or cause.__context__
+    for kind, words in (
+        (ssl.SSLCertVerificationError, "its certificate is not trusted"),
+        (ssl.SSLError, "TLS failed"),
+        (socket.gaierror, "no such host name"),
+        (ConnectionRefusedError, "nothing listens there (connection refused)"),
+    ):
+        found = next((one for one in chain if isinstance(one, kind)), None)
+        if found is not None:
+            detail = getattr(found, "verify_message", "") or getattr(found, "reason", "") or ""
+            return f"{words} ({detail})" if detail else words
+    text = next((str(one) for one in chain if str(one)), "")
+    for sign, words in (
+        ("CERTIFICATE_VERIFY_FAILED", "its certificate is not trusted"),
+        ("SSL", "TLS failed"),
+        ("Name or service not known", "no such host name"),
+        ("Connection refused", "nothing listens there (connection refused)"),
+    ):
+        if sign in text:
+            return f"{words} ({text})"
+    return f"{type(chain[0]).__name__} {text}".strip()
+
+
+def judge_error(error: object, secret: str) -> PassingFailure | DescriberError:
+    """What an error inside of a successful response means: the same as with its own status, which its code is."""
+    entry = error if isinstance(error, dict) else {"message": error or "no reason given"}
+    codes = [entry.get("code"), entry.get("status"), entry.get("status_code")]
+    numbers = [int(str(code)) for code in codes if re.fullmatch(r"[45]\d\d", str(code))]
+    named = next((_STATUS_OF[str(code)] for code in (*codes, entry.get("type")) if str(code) in _STATUS_OF), 502)
+    judged = judge_body(numbers[0] if numbers else named, {"error": entry}, secret)
+    return PassingFailure(str(judged)) if isinstance(judged, DescriberUnavailable) else judged
+
+
 def judge_body(status: object, body: object, secret: str) -> DescriberError:
     """What an error status and its body mean, as the error to end with if nothing is tried again."""
     status = status if type(status) is int else 500
     inner = body.get("error", body) if isinstance(body, dict) else body
     error = inner if isinstance(inner, dict) else {"message": inner}
     reasons = {str(error.get("code")), str(error.get("type"))}
-    message = quote(error.get("message") or "nothing", secret)
+    # Python servers say `detail`, others `error_description` or `msg`.
+    words = next((error[name] for name in _WORDS if error.get(name)), "nothing")
+    message = quote(words, secret)
     if status in (400, 403, 422) and reasons & _FILTER_CODES:
         return DescriptionRefused("A content filter in front of the language model refused the picture.")
     if status == 429 and reasons & _NO_CREDIT_CODES:

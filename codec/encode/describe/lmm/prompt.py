@@ -6,7 +6,7 @@ from typing import Any
 from codec.encode.describe.lmm.failures import RequestNotTaken
 from codec.language_model import AnswerForm, LMMServer
 
-PROMPT_VERSION = 1
+PROMPT_VERSION = 2
 """Counts up with every change of the prompt or of the schema: answers bought under another version are not reused."""
 
 PROMPT = """\
@@ -15,8 +15,9 @@ Describe this picture for an archive that will paint it again from your words al
 First choose the three most distinct things in it, the most important first. For each give
 - "name": what it is, in at most 3 words, without an article;
 - "detail": how it looks, in at most 10 words: colour, material, shape, pose, place.
-Then give "overall": one paragraph of about 50 words on the whole picture: subject, setting, composition, light, \
-colours, style. Say only what can be seen. Write plain English without markup, and do not begin with "The image shows".
+Then give "overall": one paragraph of about 60 words on the whole picture: subject, how the three things are placed \
+and related to each other, setting, composition, light, colours, style. Say only what can be seen. Write plain English \
+without markup, and do not begin with "The image shows".
 
 Answer with one JSON object and nothing else, in this form:
 {"items": [{"name": "...", "detail": "..."}, {"name": "...", "detail": "..."}, {"name": "...", "detail": "..."}], \
@@ -58,6 +59,7 @@ class Dialect:
     limit_field: str
     may_weaken: bool
     limit_was_swapped: bool = False
+    streams: bool = False
 
     @classmethod
     def first(cls, server: LMMServer) -> "Dialect":
@@ -72,6 +74,8 @@ class Dialect:
         if names_limit and not self.limit_was_swapped:
             other = _OLD_LIMIT if self.limit_field == _NEW_LIMIT else _NEW_LIMIT
             return replace(self, limit_field=other, limit_was_swapped=True)
+        if "stream" in str(refusal).casefold() and not self.streams:
+            return replace(self, streams=True)
         if self.may_weaken and self.form in _WEAKER:
             return replace(self, form=_WEAKER[self.form])
         raise refusal
@@ -97,6 +101,9 @@ def request_body(server: LMMServer, data_url: str, dialect: Dialect, max_output_
     }
     if (response_format := _FORMATS[dialect.form]) is not None:
         body["response_format"] = response_format
+    if dialect.streams:
+        # Beside the SDK's own parameters, so that it hands the events over unread.
+        body["extra_body"] = {"stream": True, "stream_options": {"include_usage": True}}
     return body
 
 
