@@ -94,6 +94,13 @@ class Handlers:
             self._eviction = Periodic("idle-networks", idle_seconds / _EVICTION_CHECKS, self._evict_idle)
             self._eviction.start()
 
+    def note_networks(self) -> None:
+        """Keep the archive told of the networks that restore here, where decodes are done."""
+        if self._restorers is not None:
+            self._note_networks()
+            self._notes = Periodic("network-sets", _NOTE_SECONDS, self._note_networks)
+            self._notes.start()
+
     def close(self) -> None:
         """Give back what the handlers hold."""
         for part in (self._notes, self._eviction, self._dispatcher, self._resources, self._engine):
@@ -109,9 +116,6 @@ class Handlers:
         self._restorers = Restorers(self._services.weights, device_config)
         self._engine = Engine()
         self._engine.start()
-        self._note_networks()
-        self._notes = Periodic("network-sets", _NOTE_SECONDS, self._note_networks)
-        self._notes.start()
         settings = self._services.settings
         preview_seconds = settings.preview_interval.total_seconds()
         return self._after_warm_up(

@@ -67,6 +67,7 @@ def run_worker(queues: list[str], concurrency: int | None = None) -> int:
     _register_task(app, runner)
     _end_without_loss(runner, keeper, settings.soft_shutdown)
     handlers.warm_up(queues)
+    handlers.note_networks()
     for part in (keeper, reconciler, watchdog):
         part.start()
 

@@ -6,6 +6,7 @@ from typing import Any
 from sqlalchemy.orm import Session
 
 from codec.options import DecodeOptions
+from core.database import insert_into
 from models.base import utc_now
 from models.network_set import NetworkSet
 
@@ -24,11 +25,11 @@ def note(session: Session, name: str, weights: Mapping[str, str]) -> bool:
     row = session.get(NetworkSet, name)
     if row is not None and row.weights == dict(weights):
         return False
-    if row is None:
-        session.add(NetworkSet(name=name, weights=dict(weights)))
-    else:
-        row.weights, row.noted_at = dict(weights), utc_now()
-    session.flush()
+    values = {"weights": dict(weights), "noted_at": utc_now()}
+    # Workers that start together note the same at the same moment.
+    statement = insert_into(session, NetworkSet).values(name=name, **values)
+    session.execute(statement.on_conflict_do_update(index_elements=["name"], set_=values))
+    session.expire_all()
     return True
 
 

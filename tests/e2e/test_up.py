@@ -129,9 +129,12 @@ def test_picture_comes_back_painted_by_the_networks_that_come_with_the_program(s
         row = client.get(f"/v1/reconstructions/{ordered['reconstruction']['id']}").json()
         assert (row["state"], row["restorer"], row["options"]["profile"]) == ("ready", "gan", "lite")
         painted = client.get(row["links"]["content"]).content
+        again = client.post(f"/v1/images/{image['id']}/reconstructions")
+        assert (again.status_code, again.json()["reconstruction"]["id"]) == (200, row["id"]), "by the same networks"
     with Image.open(io.BytesIO(painted)) as picture:
         assert picture.size == (160, 120)
     assert b"trainedAlgorithmicMedia" in painted and b"profile lite" in painted
+    assert f"stage1 {row['weights']['stage1']}".encode() in painted
     up.end(signal.SIGINT)
 
 
