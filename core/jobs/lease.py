@@ -8,7 +8,7 @@ from datetime import timedelta
 
 from core.background import Periodic
 from core.database import Database
-from core.errors import DatabaseUnavailable, LeaseLost
+from core.errors import LeaseLost, ServiceError
 from core.jobs import transitions
 from core.jobs.job import Claim, Renewal
 from core.logging import get_logger
@@ -65,18 +65,24 @@ class LeaseKeeper:
         """Have the database know while the block runs that the job is at work; raises LeaseLost, DatabaseUnavailable.
 
         It is recorded before the block begins. That the block has ended is recorded with the next renewal, which saves
-        a job that goes on to its next step a statement.
+        a job that goes on to its next step a statement; but at once for a suspect, which must not be accused of what
+        the next job does, and before a suspect begins for all others.
         """
-        with self._renewing:
-            job.at_work = True
-            if not job.is_recorded_at_work:
-                self._renew([job])
-        if job.lost:
-            raise LeaseLost(f"Job {job.claim.job_id} was taken back.")
+        is_suspect = job.claim.is_suspect
         try:
+            with self._renewing:
+                job.at_work = True
+                if is_suspect:
+                    self._renew(list({*self._held(), job}))
+                elif not job.is_recorded_at_work:
+                    self._renew([job])
+            if job.lost:
+                raise LeaseLost(f"Job {job.claim.job_id} was taken back.")
             yield
         finally:
             job.at_work = False
+            if is_suspect:
+                self._renew_all()
 
     def release(self, job: LeasedJob) -> None:
         """Stop renewing; the job's end is the caller's to record."""
@@ -108,15 +114,19 @@ class LeaseKeeper:
         """End the thread."""
         self._thread.close()
 
-    def _renew_all(self) -> None:
+    def _held(self) -> list[LeasedJob]:
         with self._lock:
-            jobs = list(self._jobs.values())
-        if not jobs:
-            return
+            return list(self._jobs.values())
+
+    def _renew_all(self) -> None:
         with self._renewing:
+            # Read under the lock, so that what began or ended while it was waited for is renewed as it is now.
+            jobs = self._held()
+            if not jobs:
+                return
             try:
                 self._renew(jobs)
-            except DatabaseUnavailable as error:
+            except ServiceError as error:
                 _log.warning("leases_not_renewed", count=len(jobs), error=str(error))
 
     def _renew(self, jobs: Sequence[LeasedJob]) -> None:

@@ -12,6 +12,7 @@ from core.database import Database
 from core.errors import LeaseLost, NotFound
 from core.jobs import queries, transitions
 from core.jobs.job import Claim, HeldLease, JobSpec, Renewal
+from core.jobs.lease import LeaseKeeper
 from core.jobs.retry import PausePolicy, RetryPolicy
 from models import Job, JobKind, JobState, OutboxRow
 from models.base import utc_now
@@ -144,6 +145,25 @@ def test_renewal_is_seen_as_such_and_says_whether_the_job_is_at_work(database: D
     assert _held(database) == []
     _claimed(database, claim.job_id)
     assert not _held(database)[0].at_work, "the next attempt begins by waiting"
+
+
+def test_suspect_is_not_at_work_any_more_when_the_next_job_begins(database: Database) -> None:
+    keeper = LeaseKeeper(database, LEASE)
+    jobs = [keeper.hold(_claimed(database, _queued(database))) for _ in range(2)]
+    suspect_id = _queued(database)
+    _take_back(database, _claimed(database, suspect_id), at_work=True)
+    suspect = keeper.hold(_claimed(database, suspect_id))
+    assert suspect.claim.is_suspect
+
+    def _at_work() -> set[str]:
+        return {held.claim.job_id for held in _held(database) if held.at_work}
+
+    with keeper.at_work(jobs[0]):
+        assert _at_work() == {jobs[0].claim.job_id}
+    assert _at_work() == {jobs[0].claim.job_id}, "for at most a second, which saves a statement"
+    with keeper.at_work(suspect):
+        assert _at_work() == {suspect_id}
+    assert _at_work() == set()
 
 
 def _take_back(database: Database, claim: Claim, *, at_work: bool) -> bool:
