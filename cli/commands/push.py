@@ -66,6 +66,7 @@ class _Outcome:
     size_bytes: int | None = None
     bpp: float | None = None
     skipped: bool = False
+    notes: list[str] = field(default_factory=list)
     error: dict[str, str] | None = None
     key: str = field(default="", repr=False)
 
@@ -78,6 +79,7 @@ class _Outcome:
             "bytes": self.size_bytes,
             "bpp": self.bpp,
             "skipped": self.skipped,
+            "notes": self.notes,
             "error": self.error,
         }
 
@@ -315,6 +317,7 @@ def _note(outcome: _Outcome, image: dict[str, Any]) -> None:
     outcome.image, outcome.state = image["id"], image["state"]
     outcome.job = image["job"]["id"] if image["job"] is not None else None
     outcome.size_bytes, outcome.bpp = image["bitstream_bytes"], image["bpp"]
+    outcome.notes = image["notes"]
 
 
 def _attempt(outcome: _Outcome, act: Callable[[], None]) -> None:
@@ -334,6 +337,8 @@ def _report(outcomes: list[_Outcome], left_out: Sequence[str], as_json: bool) ->
     for result in results:
         if result["error"] is not None:
             say(f"{result['input']}: {result['error']['message']}")
+        for note in result["notes"]:
+            say(f"{result['input']}: {note}")
     for sentence in left_out:
         say(sentence)
     if as_json:

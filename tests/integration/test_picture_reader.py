@@ -16,9 +16,27 @@ import pytest
 from PIL import Image
 from skimage import data
 
-from codec.errors import Cancelled, PictureEmpty, PictureTooCostly, PictureTooLarge, PictureTruncated
-from codec.picture.open import PictureInfo, check_picture, open_picture
+from codec.errors import (
+    Cancelled,
+    PictureEmpty,
+    PictureTooCostly,
+    PictureTooLarge,
+    PictureTruncated,
+    PictureUnsupported,
+)
+from codec.picture.open import PictureInfo, check_picture, open_picture, read_picture
 from core.picture_reader import ChildPictureReader
+
+CASES = Path(__file__).parents[1] / "cases"
+PICTURES = ("avif", "bmp", "gif", "heic", "jp2", "jpg", "png", "ppm", "psd", "tif", "webp")
+
+
+@pytest.fixture(scope="module")
+def shared() -> Iterator[ChildPictureReader]:
+    """One child for many files."""
+    reader = ChildPictureReader(1)
+    yield reader
+    reader.close()
 
 
 @pytest.fixture
@@ -176,3 +194,18 @@ def test_child_is_handed_no_secrets(
     Image.new("RGB", (8, 8)).save(tmp_path / "small.png")
     reader.check(tmp_path / "small.png")
     assert not [name for name in _children()[0].environ() if name.startswith("MISC_")]
+
+
+@pytest.mark.parametrize("name", sorted(path.name for path in CASES.iterdir() if path.suffix[1:] in PICTURES))
+def test_cases_come_out_of_a_child_as_they_do_here_with_their_notes(shared: ChildPictureReader, name: str) -> None:
+    try:
+        here = read_picture(CASES / name)
+    except PictureUnsupported as error:
+        for read in (shared.open, shared.check):
+            with pytest.raises(PictureUnsupported) as caught:
+                read(CASES / name)
+            assert str(caught.value) == str(error)
+        return
+    there = shared.open(CASES / name)
+    assert there.picture.tobytes() == here.picture.tobytes() and there.notes == here.notes
+    assert shared.check(CASES / name).width == here.picture.width

@@ -12,7 +12,7 @@ from compressai.zoo.pretrained import load_pretrained
 from torch import Tensor
 
 from codec.errors import WeightsCorrupt
-from codec.nets.loading.checkpoint import unwrap_state
+from codec.nets.loading.checkpoint import plain_names, unwrap_state
 
 State = dict[str, Tensor]
 
@@ -33,10 +33,11 @@ _DERIVED = re.compile(
 def plain_state(loaded: Mapping[str, Any]) -> State:
     """The tensors that a codec consists of, by CompressAI's present names.
 
-    Takes them in any of the published layouts, with or without the `module.` of data parallelism, with the names of
-    older versions. Raises WeightsCorrupt when there are none, or more than any codec has.
+    Takes them in any of the published layouts, with or without what trainers put before names, with the names of older
+    versions. Raises WeightsCorrupt when there are none, or more than any codec has.
     """
-    named = load_pretrained({name: value for name, value in unwrap_state(loaded).items() if isinstance(value, Tensor)})
+    tensors = {name: value for name, value in unwrap_state(loaded).items() if isinstance(value, Tensor)}
+    named = load_pretrained(plain_names(tensors))
     parts = {name: value for name, value in named.items() if "." in name and name.partition(".")[0] in PARTS}
     renamed = remap_old_keys("entropy_bottleneck", parts)
     state = {name: value.detach() for name, value in renamed.items() if not _DERIVED.fullmatch(name)}

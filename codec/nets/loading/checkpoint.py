@@ -12,7 +12,7 @@ import struct
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from safetensors import SafetensorError
@@ -22,8 +22,18 @@ from codec.errors import WeightsCorrupt
 from codec.nets.loading.restricted_pickle import Module, RefusedPickle, load
 from codec.weights.digest import Identity
 
-LAYOUTS = ("network", "state_dict", "model_state_dict")
-"""Keys under which trainers put the tensors, in the order in which the published decoder looks for them."""
+LAYOUTS = ("model", "net", "net_state_dict", "params", "params_ema", "network", "state_dict", "model_state_dict")
+"""Keys under which trainers put the tensors. Where a file has several the last one counts, as in the published decoder,
+which knows the last three of these."""
+
+_ALWAYS_TENSORS = 3
+"""So many of the last layouts mean tensors whenever they hold names; the others may be settings."""
+
+_WRAPPERS = {"module", "_orig_mod"}
+"""Parts of names that data parallelism and compilation put in, in front or in the middle."""
+
+_PREFIXES = ("model.", "net.", "network.")
+"""What a trainer's own class puts before the names of the network that it holds."""
 
 _MAX_PICKLE_BYTES = 64 * 1024 * 1024
 """The pickle holds names and shapes; that of the largest published file has less than 1 MB."""
@@ -44,6 +54,8 @@ _MALFORMED = (
 """What torch, zipfile and pickle raise for data that contradicts itself, or claims memory that there is not."""
 
 
+ValueT = TypeVar("ValueT")
+
 _MAX_DEPTH = 32
 """How deep TorchScript's modules nest. Objects may be shared, so a small pickle could stand for endlessly many."""
 
@@ -51,9 +63,9 @@ _MAX_DEPTH = 32
 def read_tensors(path: Path) -> dict[str, torch.Tensor]:
     """The tensors of a checkpoint by name, on the CPU, in the types of the file, mapped where the format allows.
 
-    The layouts of `unwrap_state` are taken apart, and the `module.` that data parallelism puts before all names is
-    dropped; entries that are no tensors are left out. Raises WeightsMissing without the file, and WeightsCorrupt for a
-    damaged file, one that could run code, or one without tensors.
+    The layouts of `unwrap_state` are taken apart, and names are made plain as `plain_names` says; entries that are no
+    tensors are left out. Raises WeightsMissing without the file, and WeightsCorrupt for a damaged file, one that could
+    run code, or one without tensors.
     """
     state = unwrap_state(read_checkpoint(path))
     tensors = {key: value.detach() for key, value in state.items() if isinstance(value, torch.Tensor)}
@@ -63,9 +75,7 @@ def read_tensors(path: Path) -> dict[str, torch.Tensor]:
             f"{path} holds no tensors by name, neither directly nor under {', '.join(LAYOUTS)}; it has {keys}."
         )
     _check_claims(path, tensors)
-    if all(key.startswith("module.") for key in tensors):
-        return {key.removeprefix("module."): tensor for key, tensor in tensors.items()}
-    return tensors
+    return plain_names(tensors)
 
 
 def read_checkpoint(path: Path) -> Mapping[str, Any]:
@@ -89,12 +99,27 @@ def read_checkpoint(path: Path) -> Mapping[str, Any]:
 
 
 def unwrap_state(content: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The tensors by name out of any published layout: under one of LAYOUTS, or bare."""
-    for key in LAYOUTS:
+    """The tensors by name out of any layout: under the last of LAYOUTS that is there, or bare."""
+    for key in reversed(LAYOUTS):
         inner = content.get(key)
-        if isinstance(inner, Mapping) and all(isinstance(name, str) for name in inner):
+        if not isinstance(inner, Mapping) or not all(isinstance(name, str) for name in inner):
+            continue
+        if key in LAYOUTS[-_ALWAYS_TENSORS:] or any(isinstance(value, torch.Tensor) for value in inner.values()):
             return inner
     return content
+
+
+def plain_names(tensors: Mapping[str, ValueT]) -> dict[str, ValueT]:
+    """The same under the names that the network itself gives: without what data parallelism, compilation and a
+    trainer's class put in."""
+    plain = {".".join(part for part in key.split(".") if part not in _WRAPPERS): key for key in tensors}
+    if len(plain) < len(tensors):
+        return dict(tensors)
+    for prefix in _PREFIXES:
+        # A text-to-image model has its denoiser under this name, whatever trained it.
+        if all(key.startswith(prefix) for key in plain) and not any("diffusion_model." in key for key in plain):
+            plain = {key.removeprefix(prefix): original for key, original in plain.items()}
+    return {key: tensors[original] for key, original in plain.items()}
 
 
 def _content_of(path: Path) -> Any:

@@ -21,7 +21,7 @@ import torch
 from safetensors.torch import save_file
 
 from codec.errors import WeightsCorrupt, WeightsMissing
-from codec.nets.loading.checkpoint import read_checkpoint, read_tensors, unwrap_state
+from codec.nets.loading.checkpoint import plain_names, read_checkpoint, read_tensors, unwrap_state
 
 STATE = {
     "g_a.0.weight": torch.arange(24, dtype=torch.float32).reshape(2, 3, 2, 2),
@@ -144,8 +144,10 @@ def test_callbacks_that_a_trainer_left_need_not_exist_here(tmp_path: Path, monke
     assert_same(read_tensors(tmp_path / "v2-1.ckpt"))
 
 
-def test_only_the_outer_layout_is_taken_apart() -> None:
-    assert unwrap_state({"network": {"a": 1}, "state_dict": {"b": 2}}) == {"a": 1}
+def test_the_last_of_several_layouts_counts_and_only_the_outer_one_is_taken_apart() -> None:
+    assert unwrap_state({"network": {"a": 1}, "state_dict": {"b": 2}}) == {"b": 2}
+    assert unwrap_state({"model": {"width": 3}, "network": {"a": 1}}) == {"a": 1}
+    assert unwrap_state({"model": {"width": 3}, "a": 1}) == {"model": {"width": 3}, "a": 1}
     assert unwrap_state({"state_dict": 5, "a": 1}) == {"state_dict": 5, "a": 1}
 
 
@@ -329,3 +331,30 @@ def test_many_threads_may_load_at_once(tmp_path: Path) -> None:
 
     left = {name for entry in torch.serialization.get_safe_globals() if isinstance(entry, tuple) for name in entry[1:]}
     assert "argparse.Namespace" not in left
+
+
+@pytest.mark.parametrize("layout", ["model", "net", "net_state_dict", "params", "params_ema"])
+def test_every_key_that_trainers_use_is_taken_apart(tmp_path: Path, layout: str) -> None:
+    content = {"epoch": 3, "params": {"lr": 0.1}, layout: STATE}
+    assert_same(read_tensors(save(tmp_path / "net.pth", content)))
+
+
+@pytest.mark.parametrize(
+    "before", ["_orig_mod.", "model.", "net.", "module._orig_mod.", "model._orig_mod.", "model.module."]
+)
+def test_names_as_trainers_write_them_are_made_plain(tmp_path: Path, before: str) -> None:
+    assert_same(read_tensors(save(tmp_path / "net.pth", {before + key: tensor for key, tensor in STATE.items()})))
+
+
+def test_parts_that_were_trained_in_parallel_alone_are_made_plain() -> None:
+    assert plain_names({"g_a.module.0.weight": 1, "g_s.module.0.weight": 2, "h_a.0.bias": 3}) == {
+        "g_a.0.weight": 1,
+        "g_s.0.weight": 2,
+        "h_a.0.bias": 3,
+    }
+    assert plain_names({"a.module.b": 1, "a.b": 2}) == {"a.module.b": 1, "a.b": 2}, "both names are meant"
+
+
+def test_denoiser_of_a_text_to_image_model_keeps_its_name() -> None:
+    names = {"model.diffusion_model.out.0.weight": 1, "model.diffusion_model.out.0.bias": 2}
+    assert plain_names(names) == names
