@@ -5,6 +5,7 @@ Exit status 1 when a job was lost, wrong, stuck or failed without being poison, 
 
 import argparse
 import json
+import signal
 import sys
 import time
 from pathlib import Path
@@ -38,6 +39,8 @@ def main() -> int:
     parser.add_argument("--json", type=Path, help="also write the figures to this file")
     parser.add_argument("--keep", type=Path, help="a new folder for logs and data, which stays")
     arguments = parser.parse_args()
+    # Processes and mounts are given back by the blocks that took them, which a plain SIGTERM would pass by.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     kinds = [kind.strip() for kind in arguments.kinds.split(",") if kind.strip()]
     unknown = [kind for kind in kinds if kind not in FAULTS]
     if unknown or not kinds:

@@ -147,12 +147,6 @@ def _freeze_store(scene: Scene, seconds: float) -> None:
     scene.stack.store.resume()
 
 
-def _fill_store(scene: Scene, seconds: float) -> None:
-    scene.stack.store.fill_disk()
-    time.sleep(seconds)
-    scene.stack.store.free_disk()
-
-
 def _fill_scratch(scene: Scene, seconds: float) -> None:
     scene.stack.scratch.fill()
     time.sleep(seconds)
@@ -238,7 +232,7 @@ FAULTS: dict[str, Fault] = {
     ),
     "store-away": Fault("the store away", _stop_store, (5, 30)),
     "store-frozen": Fault("the store frozen", _freeze_store, (5, 25)),
-    "store-full": Fault("the store's disk full", _fill_store, (4, 15)),
+    "store-full": Fault("the store's disk full", _disturb(_store, Harm.REFUSE_UPLOADS, 1.0), (4, 15)),
     "store-cut": Fault("a third of requests to the store cut", _disturb(_store, Harm.CUT, 0.33), (4, 12)),
     "store-half-answers": Fault(
         "half of the store's answers broken off", _disturb(_store, Harm.HALF_ANSWER, 0.5), (4, 12)

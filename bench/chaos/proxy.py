@@ -7,6 +7,7 @@ begins with the first bytes from the client after an answer. HTTP bodies are fou
 import asyncio
 import contextlib
 import random
+import re
 import socket
 import threading
 from collections.abc import Callable, Coroutine
@@ -20,6 +21,9 @@ Address = Path | tuple[str, int]
 
 _CHUNK_BYTES = 64 * 1024
 _SLOW_SLICE_BYTES = 2048
+
+_CONTENT_LENGTH = re.compile(rb"(?im)^content-length: (\d+)")
+_DISK_FULL = b"HTTP/1.1 507 Insufficient Storage\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
 
 
 class Harm(StrEnum):
@@ -39,6 +43,8 @@ class Harm(StrEnum):
     """One bit of the request's body arrives the other way round."""
     FLIP_ANSWER = "flip_answer"
     """One bit of the answer's body arrives the other way round."""
+    REFUSE_UPLOADS = "refuse_uploads"
+    """An upload by HTTP is answered as a store does whose disk is full; everything else passes."""
     STALL = "stall"
     """Nothing passes any more, and the connection stays open until the disturbance is over."""
     REFUSE = "refuse"
@@ -142,6 +148,10 @@ class Proxy:
                     case Harm.STALL:
                         await self._over.wait()
                         break
+                    case Harm.REFUSE_UPLOADS if data.startswith(b"PUT "):
+                        await _refuse_upload(data, reader, client)
+                        server.transport.abort()
+                        return
                     case Harm.DELAY if is_first and disturbance is not None:
                         await asyncio.sleep(disturbance.seconds)
                     case Harm.FLIP_REQUEST:
@@ -150,7 +160,7 @@ class Proxy:
             else:
                 server.write_eof()
                 return
-        except OSError:
+        except (OSError, asyncio.IncompleteReadError):
             pass
         for each in (server, client):
             each.transport.abort()
@@ -175,6 +185,17 @@ class Proxy:
             client.close()
             return
         client.transport.abort()
+
+
+async def _refuse_upload(data: bytes, reader: asyncio.StreamReader, client: asyncio.StreamWriter) -> None:
+    """Take the whole request, so that its sender reads on to the answer, and give that."""
+    head, _, body = data.partition(b"\r\n\r\n")
+    length = _CONTENT_LENGTH.search(head)
+    if length is not None and int(length[1]) > len(body):
+        await reader.readexactly(int(length[1]) - len(body))
+    client.write(_DISK_FULL)
+    await client.drain()
+    client.close()
 
 
 class ProxyLoop:

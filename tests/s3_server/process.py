@@ -1,7 +1,6 @@
 """Starts and stops the S3 server as a process of its own, on a folder that it clears away. Knows no pytest."""
 
 import os
-import resource
 import select
 import shutil
 import signal
@@ -76,24 +75,11 @@ class S3Server:
         assert self._process is not None
         self._process.send_signal(signal.SIGCONT)
 
-    def fill_disk(self) -> None:
-        """Make every write of it fail, as a full disk would."""
-        self._limit_files(0)
-
-    def free_disk(self) -> None:
-        """Let it write again."""
-        self._limit_files(resource.RLIM_INFINITY)
-
     def written_bytes(self) -> int:
         """Bytes it has written to files since it started: tells how far an upload is that no folder shows yet."""
         assert self._process is not None
         counters = Path(f"/proc/{self._process.pid}/io").read_text()
         return next(int(line.split()[1]) for line in counters.splitlines() if line.startswith("wchar:"))
-
-    def _limit_files(self, size_bytes: int) -> None:
-        assert self._process is not None
-        hard = resource.prlimit(self._process.pid, resource.RLIMIT_FSIZE)[1]
-        resource.prlimit(self._process.pid, resource.RLIMIT_FSIZE, (size_bytes, hard))
 
     def close(self) -> None:
         """End it and clear its folder away."""

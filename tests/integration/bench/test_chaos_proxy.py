@@ -133,6 +133,13 @@ def test_stalled_connection_is_silent_until_all_is_over(proxy: Proxy) -> None:
     assert _post(proxy) == BODY
 
 
+def test_refused_upload_is_answered_as_by_a_full_disk_and_the_rest_passes(proxy: Proxy, server: _Server) -> None:
+    proxy.disturb(Disturbance(Harm.REFUSE_UPLOADS))
+    assert httpx.put(f"http://127.0.0.1:{proxy.port}/", content=BODY).status_code == 507
+    assert server.bodies == []
+    assert _post(proxy) == BODY
+
+
 def test_slow_line_takes_its_time(proxy: Proxy) -> None:
     proxy.disturb(Disturbance(Harm.SLOW, bytes_per_second=8192))
     started = time.monotonic()
