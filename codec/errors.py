@@ -3,10 +3,7 @@
 No error here knows HTTP or an exit status: `api/errors.py` and `cli/errors.py` map them.
 """
 
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from codec.language_model import Usage
+from codec.usage import Usage
 
 
 class CodecError(Exception):
@@ -147,7 +144,7 @@ class DescriberError(CodecError):
     `usage` is what answers of no use cost all the same, None where nothing was paid."""
 
     code = "describer_failed"
-    usage: "Usage | None" = None
+    usage: Usage | None = None
 
 
 class DescriberUnavailable(DescriberError):

@@ -9,6 +9,7 @@ from typing import Literal, Protocol
 
 from codec.description import Description
 from codec.errors import DescriberError
+from codec.usage import Usage
 
 MAX_BATCH_REQUESTS = 50_000
 """Requests in one batch (OpenAI's limit)."""
@@ -53,21 +54,6 @@ class LMMServer:
     price_output: float = 0.0
     max_output_tokens: int = 500
     longest_wait_seconds: float = 120.0
-
-
-@dataclass(frozen=True)
-class Usage:
-    """What one answer cost when it was bought. `seconds` is the latency of that request, waiting excluded.
-
-    `cached` says that it was bought before, so that this time nothing was paid.
-    """
-
-    model: str
-    input_tokens: int
-    output_tokens: int
-    cost: float
-    seconds: float
-    cached: bool = False
 
 
 @dataclass(frozen=True)

@@ -18,8 +18,8 @@ from codec.encode.coarse.pixel import encode_pixel_coarse
 from codec.encode.dependencies import EncodeDependencies, brings_description, needs_model
 from codec.encode.describe.choose import ModelOutcome, SourcedDescription, describe, no_model
 from codec.errors import Cancelled, FeatureUnavailable, OptionError
-from codec.language_model import Usage
 from codec.options import EncodeOptions, Mode, Profile
+from codec.usage import Usage
 
 if TYPE_CHECKING:
     from codec.encode.coarse.early_search import EarlySearch

@@ -11,7 +11,8 @@ from sqlalchemy import Table, bindparam, delete, or_, select, update
 
 from codec.description import Description, Item
 from codec.interruptible import wait
-from codec.language_model import Answer, Usage
+from codec.language_model import Answer
+from codec.usage import Usage
 from core.background import Periodic
 from core.database import Database, insert_into
 from core.errors import DatabaseUnavailable

@@ -10,9 +10,10 @@ from codec.description import Description, check_description
 from codec.encode.dependencies import EncodeDependencies, Fallback
 from codec.encode.locate.masks import SimilarityMap
 from codec.errors import DescriberError, FeatureUnavailable
-from codec.language_model import Answer, Usage
+from codec.language_model import Answer
 from codec.nets.tagger.sighting import PictureTagger
 from codec.options import Describer, EncodeOptions
+from codec.usage import Usage
 
 NOTHING_NAMED = (
     "Things are described by colour and place but not named: that needs PyTorch, pip install 'misc-archive[nets]'."

@@ -9,7 +9,8 @@ import pytest
 
 from codec.description import Description, Item
 from codec.errors import Cancelled
-from codec.language_model import Answer, Usage
+from codec.language_model import Answer
+from codec.usage import Usage
 from core.database import Database
 from core.describing.cache import DescriptionCache
 from core.settings import DatabaseSettings

@@ -30,9 +30,10 @@ from codec.errors import (
     OptionError,
     PictureUnrecognised,
 )
-from codec.language_model import Answer, Usage
+from codec.language_model import Answer
 from codec.options import EncodeOptions, GivenDescription, GivenItem, Mode, parse_options
 from codec.picture.avif import AVIFSetting, write_avif
+from codec.usage import Usage
 
 ITEMS = (Item("cat", "a grey cat"), Item("sofa", "a red sofa"), Item("lamp", "a tall lamp"))
 

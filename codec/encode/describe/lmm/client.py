@@ -16,7 +16,8 @@ from codec.encode.describe.lmm.prompt import ABOUT_PROMPT_TOKENS, Dialect, reque
 from codec.encode.describe.lmm.retry import RetryPolicy
 from codec.encode.describe.lmm.view import View
 from codec.errors import DescriberError, DescriptionUnusable
-from codec.language_model import Answer, AnswerCache, LMMServer, Permit, RateLimiter, Usage
+from codec.language_model import Answer, AnswerCache, LMMServer, Permit, RateLimiter
+from codec.usage import Usage
 
 if TYPE_CHECKING:
     import openai
