@@ -30,8 +30,8 @@ from codec.language_model import (
     BatchState,
     BatchStatus,
     LMMServer,
-    Usage,
 )
+from codec.usage import Usage
 
 if TYPE_CHECKING:
     import openai
