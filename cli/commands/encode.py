@@ -1,9 +1,11 @@
 """`misc encode`: pictures to `.misc` files on this machine."""
 
+import json
 import os
 import shlex
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
+from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -77,6 +79,7 @@ class _Task:
     reference: "Reference | None"
     reference_suffix: str
     may_skip: bool
+    keeps_metadata: bool = False
     records: SourceRecords | None = None
     """Of the folder of outputs."""
     former: SourceState | None = None
@@ -124,6 +127,13 @@ def encode(
     reference_bpp: Annotated[float | None, typer.Option(help="What that codec spent, in bits per pixel.")] = None,
     profile: Annotated[str | None, typer.Option(help="Set of networks: lite or sd21.")] = None,
     jobs: Annotated[int, typer.Option(min=1, help="Processes for many pictures.")] = os.cpu_count() or 1,
+    keep_metadata: Annotated[
+        bool,
+        typer.Option(
+            "--keep-metadata",
+            help="Write when and where it was taken, and the file's date, to NAME.meta.json.",
+        ),
+    ] = False,
     exclude: Annotated[
         list[str] | None,
         typer.Option(metavar="PATTERN", help="Leave out of folders what fits it, as *_small.jpg or raw; repeatable."),
@@ -153,7 +163,9 @@ def encode(
         if plan.is_single and not force:
             _check_name(plan.pairs[0].target)
         tasks = _tasks(plan, values, describe, reference, reference_bpp, may_skip=not force)
-        tasks = _with_outcomes(tasks)
+        if keep_metadata and STANDARD in (tasks[0].pair.source, tasks[0].pair.target) if tasks else False:
+            raise fail_usage("--keep-metadata tells of a file and writes beside one; name both.")
+        tasks = _with_outcomes([replace(task, keeps_metadata=keep_metadata) for task in tasks])
     results = run_all(encode_one, tasks, jobs, "Encoding", lambda task: died_result(task.pair, _KEYS))
     _report(results + fault_results(plan.faults, _KEYS), plan.left_out, as_json)
 
@@ -198,8 +210,8 @@ def _tasks(
             reference,
             suffix,
             may_skip,
-            records,
-            former.get(records.key(pair.target)) if records is not None else None,
+            records=records,
+            former=former.get(records.key(pair.target)) if records is not None else None,
         )
         for pair in plan.pairs
     ]
@@ -273,7 +285,8 @@ def encode_one(task: _Task) -> dict[str, Any]:
     try:
         if task.fault is not None:
             raise task.fault
-        if task.may_skip and (done := _done_before(task)) is not None:
+        has_all = not task.keeps_metadata or metadata_path(task.pair.target).is_file()
+        if task.may_skip and has_all and (done := _done_before(task)) is not None:
             return done
         return _encode_one(task)
     except Exception as error:  # noqa: BLE001 - one bad picture must not stop the rest; the result carries the error
@@ -306,12 +319,27 @@ def _encode_one(task: _Task) -> dict[str, Any]:
     if encoded.reference is not None:
         write_output(reference_path(pair.target, task.reference_suffix), encoded.reference)
     write_output(pair.target, encoded.data)
+    if task.keeps_metadata:
+        write_output(metadata_path(pair.target), _metadata(pair.source))
     if task.records is not None and state is not None:
         task.records.add(pair.target, state)
     result = _result(pair, encoded.data, encoded.stream, encoded.bits)
     result |= {"seconds": encoded.seconds, "describer": encoded.describer, "notes": list(encoded.notes)}
     result["usage"] = None if encoded.usage is None else asdict(encoded.usage)
     return result
+
+
+def metadata_path(target: Path) -> Path:
+    """Where it is kept when and where a picture was taken: NAME.meta.json beside NAME.misc."""
+    return target.with_name(f"{target.stem}.meta.json")
+
+
+def _metadata(source: Path) -> bytes:
+    from codec.picture.capture import capture_of
+
+    modified = datetime.fromtimestamp(source.stat().st_mtime, UTC).isoformat(timespec="seconds")
+    document = {"file": source.name, "modified_at": modified, **asdict(capture_of(source))}
+    return (json.dumps(document, indent=1, ensure_ascii=False) + "\n").encode(errors="replace")
 
 
 def reference_path(target: Path, suffix: str) -> Path:

@@ -91,7 +91,8 @@ class _Walk:
         elif self._is_excluded(top, path):
             self._excluded.append(path)
         elif path.suffix.lower() not in self._suffixes:
-            if path.suffix.lower() != ".misc" and ".ref." not in path.name:  # what an encode wrote beside its inputs
+            # What an encode wrote beside its inputs is nobody's loss.
+            if path.suffix.lower() != ".misc" and not {".ref", ".meta"} & set(path.suffixes):
                 self._foreign[path.suffix.lower() or "without a suffix"] += 1
         else:
             try:

@@ -131,6 +131,13 @@ def check_picture(source: Path | bytes, *, max_pixels: int = MAX_PIXELS) -> Pict
         return PictureInfo(width, height, format_.media_type)
 
 
+@contextmanager
+def opened_header(source: Path | bytes, *, max_pixels: int = MAX_PIXELS) -> Iterator[Image.Image]:
+    """The reader's image with its header parsed and no pixel decoded, for what the header says; errors as above."""
+    with _opened(source, max_pixels) as opened:
+        yield opened.image
+
+
 def claimed_size(source: Path | bytes, *, max_pixels: int = MAX_PIXELS) -> tuple[int, int]:
     """Width and height in pixels that a picture file's header claims, before any pixel is decoded; errors as above."""
     file: IO[bytes] = io.BytesIO(source) if isinstance(source, bytes) else source.open("rb")
