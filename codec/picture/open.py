@@ -23,7 +23,7 @@ from codec.picture.formats import FORMAT_NAMES, HEAD_BYTES, Format, recognise
 from codec.picture.plain import to_plain
 from codec.picture.scans import MAX_SCANS, has_too_many_scans
 from codec.picture.tiff import page_notes
-from codec.picture.tiff_header import PRIMARIES, WHITE_POINT, Directory
+from codec.picture.tiff_header import EXTRA_SAMPLES, PRIMARIES, WHITE_POINT, Directory
 
 _DAMAGE = (
     OSError,
@@ -102,7 +102,7 @@ def read_picture(source: Path | bytes, *, max_pixels: int = MAX_PIXELS) -> Opene
             signal=signal,
             key=opened.key,
             bits=opened.bits,
-            alpha_may_be_unused=format_.name == "BMP",
+            alpha_may_be_unused=format_.name == "BMP" or _has_unnamed_channel(image),
             deep=deep,
             full_scale=opened.full_scale,
         )
@@ -271,6 +271,12 @@ def _load(image: Image.Image, format_: Format) -> None:
             f"The {format_.name} file ends or breaks before the whole picture is there ({error}). "
             f"Send the complete original file."
         ) from None
+
+
+def _has_unnamed_channel(image: Image.Image) -> bool:
+    """Whether a TIFF file has a fourth channel that it does not call transparency."""
+    directory = image.info.get("pages")
+    return isinstance(directory, Directory) and not directory.page.values(EXTRA_SAMPLES)
 
 
 def _deep_pixels(opened: _Opened) -> Pixels | None:

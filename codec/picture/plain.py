@@ -10,7 +10,7 @@ from codec.picture.colour import ColourSignal, Pixels, to_srgb
 _DAMAGE = (OSError, ValueError, TypeError, KeyError, RuntimeError, OverflowError)
 
 NOTHING_SEEN = "Transparent parts were put on white, which leaves a single colour; nothing of a picture is seen."
-ALPHA_IGNORED = "Every pixel of the BMP file says that it is transparent; that was taken for an unused channel."
+ALPHA_IGNORED = "Every pixel of the file says that it is transparent; that was taken for an unused channel."
 
 
 def to_plain(
@@ -27,7 +27,7 @@ def to_plain(
     """The image as RGB, and notes.
 
     `key` is the colour that is transparent, in samples of `bits`; None leaves that to the reader. `alpha_may_be_unused`
-    for a format whose writers leave the fourth channel at 0. `deep` are the same pixels with all their bits,
+    for a file whose writer may have left the fourth channel at 0. `deep` are the same pixels with all their bits,
     `full_scale` what white is in samples of more than 8 bits; None judges by the brightest.
     """
     notes: list[str] = []

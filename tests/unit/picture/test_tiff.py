@@ -148,3 +148,13 @@ def test_sizes_are_checked_before_memory_is_taken() -> None:
         open_picture(tiff(grey_page(**tiles), PICTURE.tobytes()))
     with pytest.raises(PictureTruncated):
         open_picture(tiff(grey_page(tag_273=(4, [8] * 3), tag_278=(4, [1])), PICTURE.tobytes()))
+
+
+def test_a_fourth_channel_without_a_meaning_that_is_empty_is_no_transparency() -> None:
+    pixels = np.full((*PICTURE.shape, 4), 64, np.uint8)
+    pixels[..., 3] = 0
+    entries = grey_page(tag_258=(3, [8] * 4), tag_262=(3, [2]), tag_277=(3, [4]), tag_279=(4, [pixels.size]))
+    result = read_picture(tiff(entries, pixels.tobytes()))
+    assert result.picture.getpixel((3, 3)) == (64, 64, 64) and "unused channel" in result.notes[0]
+    declared = read_picture(tiff(entries | {338: (3, [2])}, pixels.tobytes()))
+    assert declared.picture.getpixel((3, 3)) == (255, 255, 255) and "single colour" in declared.notes[0]
