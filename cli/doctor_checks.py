@@ -59,6 +59,7 @@ def local_checks(data: Path) -> Iterator[Check]:
     yield _temp_folder()
     yield _weights()
     yield _gpu()
+    yield from _model()
     yield _clock()
 
 
@@ -341,6 +342,22 @@ def _weights() -> Check:
         detail = f"{shipped}, no others are here; `misc weights pull sd21` fetches the published ones"
         return Check("weights", True, detail, is_essential=False)
     return Check("weights", True, f"{shipped}; {', '.join(own)} in {store.path}", is_essential=False)
+
+
+def _model() -> Iterator[Check]:
+    """Nothing where no model is configured; else what it says of one picture, which may cost a fraction of a cent."""
+    from cli.doctor_model import look_at_model
+    from core.errors import SettingsInvalid
+    from core.settings import LMMSettings, load
+
+    try:
+        settings = load(LMMSettings)
+    except SettingsInvalid:
+        return  # told by the check of the settings
+    if settings.is_configured:
+        is_well, detail = look_at_model(settings)
+        advice = "Correct the MISC_LMM_ settings; a model that sees nothing may read texts only, or its server too."
+        yield Check("language model", is_well, detail, advice, is_essential=False)
 
 
 def _gpu() -> Check:

@@ -4,7 +4,7 @@ import argparse
 import sys
 
 from core.broker import QUEUES
-from core.errors import SettingsInvalid
+from core.errors import ServiceError
 from workers.process import run_worker
 
 parser = argparse.ArgumentParser(prog="python -m workers", description="Consume one or more job queues.")
@@ -13,5 +13,5 @@ parser.add_argument("--concurrency", type=int, help="threads; default from MISC_
 arguments = parser.parse_args()
 try:
     sys.exit(run_worker(arguments.queues, arguments.concurrency))
-except SettingsInvalid as error:
+except ServiceError as error:
     sys.exit(f"misc worker: {error}")

@@ -120,33 +120,36 @@ class BatchDispatcher:
         return None
 
     def _advance(self, batch: LLMBatch) -> DescriberError | None:
+        file_id = batch.file_id
         try:
-            file_id = batch.file_id or self._upload(batch)
+            file_id = file_id or self._upload(batch)
             status = self._api.poll(batch.batch_id or self._create(batch, file_id), self._cancelled)
         except DescriberError as error:
-            return self._delay(batch, error, is_final=not isinstance(error, DescriberUnavailable))
+            return self._delay(batch, error, file_id, is_final=not isinstance(error, DescriberUnavailable))
         if self._on_status is not None:
             self._on_status(batch, status)
         if status.state is BatchState.PENDING:
             # By then every job of it has given up waiting.
             if utc_now() - batch.created_at > 2 * self._settings.batch_patience:
                 self._end(batch, 0.0)
+                self._discard(file_id)
             return None
         try:
             cost = self._collect(batch, status)
         except DescriberError as error:
-            return self._delay(batch, error, is_final=False)
+            return self._delay(batch, error, file_id, is_final=False)
         _log.info("llm_batch_ended", llm_batch=batch.id, state=status.state, completed=status.completed)
         self._end(batch, cost)
-        self._discard(file_id, status)
+        self._discard(file_id, status.output_file_id, status.error_file_id)
         return None
 
-    def _delay(self, batch: LLMBatch, error: DescriberError, *, is_final: bool) -> DescriberError:
+    def _delay(self, batch: LLMBatch, error: DescriberError, file_id: str | None, *, is_final: bool) -> DescriberError:
         """Leave the batch for a later pass, unless trying again cannot help or it is too old."""
         is_final = is_final or utc_now() - batch.created_at > self._settings.batch_patience
         _log.warning("llm_batch_failed", llm_batch=batch.id, is_final=is_final, code=error.code, error=str(error))
         if is_final:
             self._end(batch, 0.0)
+            self._discard(file_id)
         return error
 
     def _upload(self, batch: LLMBatch) -> str:
@@ -184,9 +187,12 @@ class BatchDispatcher:
                 outcomes[key] = asdict(result.usage)
             else:
                 _log.warning("description_not_in_batch", code=result.code, error=str(result))
-                outcomes[key] = None
-                # Answers of no use are paid for; what was never answered is not.
-                cost += most[key] if isinstance(result, DescriptionRefused | DescriptionUnusable) else 0.0
+                outcomes[key] = None if result.usage is None else asdict(result.usage)
+                # Answers of no use are paid for; what was never answered, or refused before it was done, is not.
+                if result.usage is not None:
+                    cost += result.usage.cost
+                elif isinstance(result, DescriptionRefused | DescriptionUnusable):
+                    cost += most[key]
             if len(outcomes) >= _OUTCOMES_AT_ONCE:
                 llm_batches.end_items(self._database, outcomes)
                 outcomes = {}
@@ -200,8 +206,11 @@ class BatchDispatcher:
         if llm_batches.end(self._database, batch.id):
             self._settle(llm_batches.reservation_of(batch), cost)
 
-    def _discard(self, file_id: str, status: BatchStatus) -> None:
-        files = [name for name in (file_id, status.output_file_id, status.error_file_id) if name is not None]
+    def _discard(self, *file_ids: str | None) -> None:
+        """Delete what lies at the provider: pictures, and what was said of them."""
+        files = [name for name in file_ids if name is not None]
+        if not files:
+            return
         try:
             self._api.discard(files, self._cancelled)
         except DescriberError as error:

@@ -11,7 +11,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Protocol, Self
 
-from core.errors import ObjectCorrupt
+from core.errors import ObjectCorrupt, SettingsInvalid
 from core.settings import StorageBackend, StorageSettings
 from core.storage.verified import verified
 
@@ -150,12 +150,18 @@ def read_whole(storage: Storage, key: str, max_bytes: int, sha256: str | None) -
 
 
 def open_storage(settings: StorageSettings) -> Storage:
-    """The storage that the settings name. Does not reach out to it: that is what `check` is for."""
+    """The storage that the settings name. Does not reach out to it: that is what `check` is for.
+
+    Raises SettingsInvalid for an address or a prefix that is none, and StorageDenied for a folder that cannot be used.
+    """
     if settings.backend is StorageBackend.S3:
         # Imported here so that a process on a local folder does not carry the vendor's library.
         from core.storage.s3 import S3Storage
 
-        return S3Storage(settings)
+        try:
+            return S3Storage(settings)
+        except ValueError as error:
+            raise SettingsInvalid(f"The MISC_STORAGE_ settings cannot be used: {error}") from None
     from core.storage.local import LocalStorage
 
     return LocalStorage(settings.path)

@@ -197,6 +197,9 @@ class _Handler(BaseHTTPRequestHandler):
         if body["input_file_id"] not in state.files:
             send_error(self, 400, "no such file", "invalid_request_error")
             return
+        if "refuse" in state.batch_script:
+            send_error(self, state.batch_script["refuse"], "there are no batches here", "invalid_request_error")
+            return
         values = state.add_batch(body["input_file_id"], body["endpoint"])
         # The batch exists, but its maker does not hear of it.
         if state.batch_script.pop("reset_after_create", False):

@@ -10,6 +10,7 @@ from typer.testing import CliRunner
 from cli import doctor_checks
 from cli.doctor_checks import Check, local_checks
 from cli.main import build_app
+from tests.lmm_server.server import LMMTestServer
 
 
 @pytest.fixture(autouse=True)
@@ -116,3 +117,28 @@ def test_server_that_is_not_there_is_told(tmp_path: Path) -> None:
     server = report["checks"][-1]
     assert (server["name"], server["ok"]) == ("server", False)
     assert "misc up" in server["advice"]
+
+
+@pytest.mark.parametrize(
+    ("overall", "is_well", "word"),
+    [
+        (
+            "The left half of the picture is bright red, the right half is a deep blue, with one sharp edge.",
+            True,
+            "saw",
+        ),
+        ("A quiet harbour at dawn with three boats in still water and a long wall.", False, "red and blue"),
+        ("I don't see any image in your message, please upload it again.", False, "sees no picture"),
+    ],
+)
+def test_model_is_shown_a_picture_of_known_content(
+    monkeypatch: pytest.MonkeyPatch, overall: str, is_well: bool, word: str
+) -> None:
+    with LMMTestServer() as server:
+        server.play(then={"play": "say", "text": json.dumps({"overall": overall})})
+        monkeypatch.setenv("MISC_LMM_BASE_URL", server.base_url)
+        [check] = doctor_checks._model()
+        assert (check.name, check.is_well, check.is_essential) == ("language model", is_well, False)
+        assert word in check.detail
+    monkeypatch.delenv("MISC_LMM_BASE_URL")
+    assert list(doctor_checks._model()) == []

@@ -310,6 +310,20 @@ def test_server_without_a_batch_api_is_asked_directly(open_desk: OpenDesk, lmm_s
     assert len(lmm_server.asked()) == 1
 
 
+@pytest.mark.parametrize("batch", [{"refuse": 403}, {"end": "failed"}, {"end": "expired", "every_line": "expired"}])
+def test_nothing_is_left_at_the_provider_however_a_batch_ends(
+    desk: Desk, lmm_server: LMMTestServer, batch: dict[str, object]
+) -> None:
+    lmm_server.state.set_script({"batch": {"polls": 0} | batch})
+    job_ids = _wait_for_batch(desk, range(1))
+    carrier = _carrier(desk)
+    for _ in range(3):
+        carrier.make_pass()
+    _ended(desk, job_ids)
+    assert any(entry["method"] == "POST" for entry in lmm_server.asked("/v1/files"))
+    assert lmm_server.state.files == {}
+
+
 def _upload_again(desk: Desk) -> str:
     (info,) = desk.storage.list("requests/")
     line = desk.storage.get(info.key, max_bytes=1 << 24)
