@@ -317,7 +317,7 @@ def _note(outcome: _Outcome, image: dict[str, Any]) -> None:
     outcome.image, outcome.state = image["id"], image["state"]
     outcome.job = image["job"]["id"] if image["job"] is not None else None
     outcome.size_bytes, outcome.bpp = image["bitstream_bytes"], image["bpp"]
-    outcome.notes = image["notes"]
+    outcome.notes = list(image.get("notes") or ())  # servers of before had none
 
 
 def _attempt(outcome: _Outcome, act: Callable[[], None]) -> None:

@@ -61,7 +61,8 @@ def test_folder_becomes_a_folder_with_relative_paths(misc: Misc, tmp_path: Path)
     result = misc("encode", source, "-o", out, *QUICK)
     assert result.exit_code == 0, result.stderr
     written = sorted(str(path.relative_to(out)) for path in out.rglob("*") if path.is_file())
-    assert written == ["a.misc", "deep/er/b.misc", "same.jpg.misc", "same.png.misc"]
+    records = ".misc-sources.jsonl"
+    assert written == [records, "a.misc", "deep/er/b.misc", "same.jpg.misc", "same.png.misc"]
 
 
 def test_several_processes_give_the_same_files_as_one(misc: Misc, tmp_path: Path) -> None:
