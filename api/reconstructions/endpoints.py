@@ -43,7 +43,9 @@ async def order_reconstruction(request: Request, services: ServicesDependency, i
     options = parse_options(OrderOptions, services.default_options | await read_json_object(request))
     new = NewReconstruction(options.decode_options(), options.format.value)
     job = services.job(request, JobKind.DECODE, DECODE)
-    async with run_idempotent(request, services, {"options": options.model_dump(mode="json")}) as run:
+    # Keys of orders from before there were several sets stay those of the same orders.
+    unset = {"network_set"} if options.network_set is None else set()
+    async with run_idempotent(request, services, {"options": options.model_dump(mode="json", exclude=unset)}) as run:
         if run.is_new:
             await run_in_threadpool(_order, services, image_id, new, job, run)
     return run.response()

@@ -34,8 +34,11 @@ def note(session: Session, name: str, weights: Mapping[str, str]) -> bool:
 
 
 def is_current(session: Session, options: DecodeOptions, weights: Mapping[str, Any] | None) -> bool:
-    """Whether a picture that these networks made is what an order would get now; True where no worker has said."""
+    """Whether a picture that these networks made is what an order would get now.
+
+    True where no worker has said, and for None, a picture of before networks were noted: deleting it remakes it.
+    """
     row = session.get(NetworkSet, name_of(options))
-    if row is None:
+    if row is None or weights is None:
         return True
-    return {part: digest for part, digest in (weights or {}).items() if part != _COARSE} == row.weights
+    return {part: digest for part, digest in weights.items() if part != _COARSE} == row.weights
