@@ -110,6 +110,7 @@ def test_interface_describes_every_call_with_its_errors(client: TestClient) -> N
         ("post", "/v1/bitstreams"),
         ("post", "/v1/images/{image_id}/reconstructions"),
         ("get", "/v1/reconstructions/{reconstruction_id}"),
+        ("delete", "/v1/reconstructions/{reconstruction_id}"),
         ("get", "/v1/reconstructions/{reconstruction_id}/content"),
         ("post", "/v1/batches"),
         ("get", "/v1/batches"),
