@@ -220,8 +220,11 @@ async def _on_http_error(request: Request, error: Exception) -> Response:
 def _methods_of(request: Request) -> list[str]:
     """All methods of a path; the framework tells those of the first of its routes only."""
     routes = [*request.app.routes, *(route for router in request.app.state.routers for route in router.routes)]
-    at_path = (one for one in routes if isinstance(one, Route) and one.path_regex.match(request.scope["path"]))
-    return sorted({method for route in at_path for method in route.methods or ()})
+    path = request.scope["path"]
+    at_path = [one for one in routes if isinstance(one, Route) and one.path_regex.match(path)]
+    # A path of its own is none of the ids that a neighbour's route has a place for.
+    own = [route for route in at_path if route.path_format == path]
+    return sorted({method for route in own or at_path for method in route.methods or ()})
 
 
 async def _on_disconnect(request: Request, error: Exception) -> Response:

@@ -155,16 +155,17 @@ def pooled(url: str, folder: Path) -> Iterator[str]:
         for path in (folder, *folder.iterdir()):
             os.chown(path, user.pw_uid, user.pw_gid)
         for place in (*folder.parents, Path(str(host))):
-            if place.name.startswith(("pytest-", "misc-", "test_")):
+            if place.name.startswith(("pytest-", "popen-", "misc-", "test_")):
                 place.chmod(0o755)
         command += ["-u", "nobody"]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
-        deadline = time.monotonic() + 20
+        deadline, log = time.monotonic() + 60, folder / "pgbouncer.log"
         while True:
             with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
                 break
-            assert time.monotonic() < deadline and process.poll() is None, (folder / "pgbouncer.log").read_text()
+            said = log.read_text() if log.exists() else "it wrote no log"
+            assert time.monotonic() < deadline and process.poll() is None, said
             time.sleep(0.05)
         yield URL.create("postgresql", "anybody", host="127.0.0.1", port=port, database="pooled").render_as_string()
     finally:

@@ -225,12 +225,12 @@ def test_deletion_of_a_killed_sweep_is_done_again_after_the_longest_delay(
 def test_no_image_loses_its_stream_while_many_store_delete_and_sweep_it(
     database: Database, storage: SlowStorage, pool: ThreadPoolExecutor
 ) -> None:
-    is_over = threading.Event()
+    is_over, was_deleted = threading.Event(), threading.Event()
 
     def _come_and_go() -> int:
         rounds = 0
         give_up_at = time.monotonic() + 45
-        while rounds < 6 and time.monotonic() < give_up_at:
+        while (rounds < 6 or not was_deleted.is_set()) and time.monotonic() < give_up_at:
             try:
                 image_id = _store(database, storage)
             except StorageUnavailable:  # swept before it was recorded
@@ -240,20 +240,21 @@ def test_no_image_loses_its_stream_while_many_store_delete_and_sweep_it(
             rounds += 1
         return rounds
 
-    def _sweep() -> int:
-        deleted = 0
+    def _sweep() -> None:
         while not is_over.wait(0.01):  # A moment in which a slow machine records what it stored
             # An hour ahead: what was dropped is due, and what was reserved and not yet recorded too.
-            deleted += object_lifecycle.sweep(database, storage, now=utc_now() + object_lifecycle.RESERVATION)
-        return deleted
+            if object_lifecycle.sweep(database, storage, now=utc_now() + object_lifecycle.RESERVATION):
+                was_deleted.set()
 
     sweeps = [pool.submit(_sweep) for _ in range(2)]
     rounds = [pool.submit(_come_and_go) for _ in range(2)]
     try:
-        assert [future.result(60) for future in rounds] == [6, 6]
+        assert min(future.result(60) for future in rounds) >= 6
     finally:
         is_over.set()
-    assert sum(future.result(60) for future in sweeps) > 0
+    for future in sweeps:
+        future.result(60)
+    assert was_deleted.is_set()
     _store(database, storage)
     object_lifecycle.sweep(database, storage, now=utc_now() + LATER)
     assert bitstreams.get(database, storage, SHA256) == DATA

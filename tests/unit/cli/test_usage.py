@@ -1,8 +1,5 @@
 """What the command refuses at once, and how: in the words that were typed."""
 
-import os
-import signal
-import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -48,8 +45,7 @@ def test_stream_under_the_name_of_a_picture_is_refused(misc: Misc, photo: Path, 
 def test_interrupted_call_says_how_far_it_came(capsys: pytest.CaptureFixture[str]) -> None:
     def _work(number: int) -> dict[str, Any]:
         if number == 2:
-            os.kill(os.getpid(), signal.SIGINT)
-            threading.Event().wait(5)
+            raise KeyboardInterrupt
         return {"error": None}
 
     with pytest.raises(typer.Exit) as ended:
