@@ -43,10 +43,11 @@ class BatchItem:
     cost: float
 
 
-def was_deferred(database: Database, job_id: str) -> bool:
-    """Whether the job waited for a batch before."""
+def key_waited_for(database: Database, job_id: str) -> str | None:
+    """The key of the answer that the job waited for in a batch before; None for one that did not."""
     with database.read() as session:
-        return session.get(BatchWaiter, job_id) is not None
+        waiter = session.get(BatchWaiter, job_id)
+        return None if waiter is None else waiter.key
 
 
 def enqueue(session: Session, item: BatchItem) -> None:

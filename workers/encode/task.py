@@ -22,6 +22,7 @@ from codec.encode.dependencies import EncodeDependencies, needs_model, resolve
 from codec.encode.describe.choose import ModelOutcome, ask
 from codec.encode.pipeline import Encoded, check_options, encode
 from codec.errors import StreamCorrupt
+from codec.language_model import Answer
 from codec.nets.compression.load import find_in
 from codec.options import EncodeOptions, parse_options
 from codec.picture.open import OpenedPicture
@@ -98,10 +99,9 @@ class EncodeTask:
             kept = opened if opened.picture.width * opened.picture.height <= _KEPT_PIXELS else None
             del opened
         self.context.progress("describe", _STAGE_SHARES["describe"][0])
-        if self.options.batch:
-            self._defer_for_batch(shown)
+        answer = self._answer_of_batch(shown) if self.options.batch else None
         started = time.perf_counter()
-        outcome = ask(shown, self.dependencies, self.context.cancelled)
+        outcome = ModelOutcome(answer) if answer else ask(shown, self.dependencies, self.context.cancelled)
         seconds = time.perf_counter() - started
         if outcome.usage is not None:
             transitions.record_usage(self.context.database, self.context.claim, asdict(outcome.usage))
@@ -196,14 +196,21 @@ class EncodeTask:
             return None
         return Reference(data, (self.image.declared_bits or 0) / (self.image.width * self.image.height))
 
-    def _defer_for_batch(self, shown: Picture) -> None:
-        """Defer the job until a batch brings its answer, unless it was deferred before: then it asks for itself."""
+    def _answer_of_batch(self, shown: Picture) -> Answer | None:
+        """The answer that a batch brought, or that is there already; None for a job that has to ask for itself.
+
+        Raises JobDeferred, once a job: it waits until a batch brings its answer.
+        """
         context, batches, patience = self.context, self.resources.batches, self.resources.patience
-        if batches is None or llm_batches.was_deferred(context.database, context.claim.job_id):
-            return
+        if batches is None:
+            return None
+        key = llm_batches.key_waited_for(context.database, context.claim.job_id)
+        if key is not None:
+            # Whatever is asked by now: what was put to the model when the job was deferred has been paid for.
+            return self.resources.cache.get(key)
         line = batches.request(shown)
-        if self.resources.cache.get(line.key) is not None:
-            return
+        if (answer := self.resources.cache.get(line.key)) is not None:
+            return answer
         sha256 = hashlib.sha256(line.data).hexdigest()
         stored = NewObject(request_key(sha256), sha256, len(line.data))
         object_lifecycle.store(context.database, context.storage, stored, line.data)
