@@ -81,7 +81,7 @@ async def run_idempotent(request: Request, services: Services, payload: dict[str
         with CancelScope(shield=True):
             await run_in_threadpool(keeper.abandon, taken)
         raise
-    keeper.let_go(taken)
+    keeper.release(taken)
 
 
 def fingerprint(request: Request, payload: dict[str, Any]) -> str:

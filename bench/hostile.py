@@ -77,7 +77,7 @@ async def _attack(stack: FullStack, connections: int, idle: int, seconds: float)
     finished = await _count_finished(stack.base_urls, warm.accepted)
     capacity = finished / _CAPACITY_SECONDS
     load = Load()
-    beside = [asyncio.create_task(_hold_open(stack.api_ports, load, number)) for number in range(idle)]
+    idle_tasks = [asyncio.create_task(_hold_open(stack.api_ports, load, number)) for number in range(idle)]
     probes = asyncio.create_task(_probe(stack.base_urls, load))
     memory = asyncio.create_task(_watch_memory(stack))
     # Each connection sends so often that all of them together come to twice the capacity.
@@ -86,9 +86,9 @@ async def _attack(stack: FullStack, connections: int, idle: int, seconds: float)
     probes.cancel()
     memory.cancel()
     settled, largest = await memory
-    for task in beside:
+    for task in idle_tasks:
         task.cancel()
-    await asyncio.gather(*beside, probes, return_exceptions=True)
+    await asyncio.gather(*idle_tasks, probes, return_exceptions=True)
     unfinished = await _wait_until_finished(stack.base_urls, warm.accepted + load.accepted)
     return {
         "connections": connections,

@@ -37,7 +37,7 @@ class _Nothing:
 
 
 def look_at_model(settings: LMMSettings) -> tuple[bool, str]:
-    """Whether the model saw a picture that is red on the left and blue on the right, and what it said."""
+    """Whether the model saw a picture that is red on the left and blue on the right, and what it answered."""
     from PIL import Image
 
     from codec.encode.describe.lmm.client import OpenAIDescriber
@@ -57,9 +57,9 @@ def look_at_model(settings: LMMSettings) -> tuple[bool, str]:
         if describer is not None:
             describer.close()
     texts = (answer.description.overall, *(f"{item.name} {item.detail}" for item in answer.description.items))
-    said = " ".join(texts).casefold()
-    missing = [colour for colour in ("red", "blue") if colour not in said]
+    words = " ".join(texts).casefold()
+    missing = [colour for colour in ("red", "blue") if colour not in words]
     quoted = answer.description.overall[:120]
     if missing:
-        return False, f"{server.model} was shown red and blue, and said nothing of {' and '.join(missing)}: {quoted}"
+        return False, f"{server.model} was shown red and blue and answered nothing of {' and '.join(missing)}: {quoted}"
     return True, f"{server.model} saw what it was shown, in {answer.usage.seconds:.1f} s: {quoted}"

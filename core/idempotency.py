@@ -74,14 +74,14 @@ class KeyKeeper:
                 self._held.add(taken)
         return taken
 
-    def let_go(self, held: HeldKey) -> None:
+    def release(self, held: HeldKey) -> None:
         """Stop renewing. A key that was not answered is free after its lease."""
         with self._lock:
             self._held.discard(held)
 
     def abandon(self, held: HeldKey) -> None:
         """Free the key of a request that failed, at once where the database answers, else after its lease."""
-        self.let_go(held)
+        self.release(held)
         try:
             abandon(self._database, [held])
         except ServiceError as error:
