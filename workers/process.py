@@ -8,6 +8,7 @@ import os
 import socket
 import threading
 import warnings
+from contextlib import suppress
 from datetime import timedelta
 
 from celery import Celery, signals
@@ -15,6 +16,8 @@ from celery.apps.worker import Worker
 from celery.platforms import SecurityWarning
 
 from core.broker import DECODE, ENCODE, MAINTENANCE, RUN_TASK, make_celery
+from core.database import Database
+from core.errors import DatabaseUnavailable
 from core.jobs.lease import LeaseKeeper
 from core.jobs.reconciler import Reconciler
 from core.logging import configure_logging, get_logger
@@ -54,6 +57,7 @@ def run_worker(queues: list[str], concurrency: int | None = None) -> int:
     app = make_celery(broker_settings)
     threads = concurrency or _concurrency(settings, queues[0])
     services = WorkerServices.open(settings, app, broker_settings, threads)
+    _check_schema(services.database)
     keeper = LeaseKeeper(services.database, settings.lease)
     reconciler = Reconciler(services.database, services.broker, services.storage, settings)
     handlers = Handlers(
@@ -88,6 +92,13 @@ def run_worker(queues: list[str], concurrency: int | None = None) -> int:
     for open_part in (watchdog, reconciler, handlers, keeper, services.events):
         open_part.close()
     return EXIT_RESTART if watchdog.wants_restart else worker.exitcode or 0
+
+
+def _check_schema(database: Database) -> None:
+    """Raise DatabaseNotMigrated or DatabaseNewer: every job would fail on the tables of another version. Jobs wait for
+    a database that is only away."""
+    with suppress(DatabaseUnavailable):
+        database.check_migrated()
 
 
 def _concurrency(settings: WorkerSettings, queue: str) -> int:

@@ -60,6 +60,12 @@ def test_environment_that_cannot_work_is_told_in_a_sentence(
     assert len(output.strip().splitlines()) <= 3, output
 
 
+def test_worker_does_not_start_on_tables_of_another_version(tmp_path: Path) -> None:
+    ended = run("worker", tmp_path, MISC_DATABASE_URL=f"sqlite:///{tmp_path}/new.db")
+    assert (ended.returncode, "run `python -m migrations`" in ended.stderr) == (1, True), ended.stderr
+    assert "Traceback" not in ended.stderr
+
+
 def test_one_machine_starts_under_proxies_injected_addresses_and_odd_names(tmp_path: Path) -> None:
     """`misc up` whose folder is no plain address, where a proxy that nobody answers is for everything."""
     proxies = dict.fromkeys(("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "http_proxy"), "http://127.0.0.1:9")
