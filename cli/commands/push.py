@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from cli.commands.encode import OnOff
-from cli.errors import FAILED, as_flag, describe_error, fail_usage, failures, usage_errors
+from cli.errors import FAILED, describe_error, fail_usage, failures, usage_errors
 from cli.local.file_plan import describe_fault
 from cli.local.file_selection import select_files
 from cli.local.streams import STANDARD, check_streams, read_input
@@ -168,7 +168,7 @@ def _tasks(
 
         captions = load_captions(Path(describe))
     # Found here, a slip costs no upload; `keep_original` is the server's own.
-    parse_options(EncodeOptions, {name: value for name, value in values.items() if name != "keep_original"}, as_flag)
+    parse_options(EncodeOptions, {name: value for name, value in values.items() if name != "keep_original"})
     selection = select_files(inputs, PICTURE_SUFFIXES, exclude)
     tasks = [_spooled(_task(path, values, captions), spool) for path, _ in selection.files]
     faults = [_Task(Path(fault.filename), values, fault) for fault in selection.faults]
