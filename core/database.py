@@ -48,6 +48,9 @@ _LINE = {
 """How soon a PostgreSQL that vanished without a word is given up: 15 seconds, not the kernel's 15 minutes in which
 lease keepers and requests would hang. What the URL says wins."""
 
+_PREPARE_AFTER = 5
+"""Executions of a statement on a connection after which it is prepared there; psycopg's own default."""
+
 _SESSION: dict[str, Any] = {"prepare_threshold": None, "client_encoding": "utf8"}
 """PgBouncer in transaction mode gives each transaction another connection, where statements that were prepared in an
 earlier one are not known. The environment's PGCLIENTENCODING must not decide what the archive's texts are."""
@@ -86,6 +89,7 @@ class Database:
         else:
             _ping_after_idling(self.engine)
             _require_unicode(self.engine)
+            _prepare_where_it_lasts(self.engine)
         self._single = self.engine.execution_options(isolation_level="AUTOCOMMIT")
         self._read = sessionmaker(self.engine, expire_on_commit=False)
         self._write = sessionmaker(self.engine.execution_options(**{_WRITES: True}), expire_on_commit=False)
@@ -251,6 +255,20 @@ def _require_unicode(engine: Engine) -> None:
                 f"The PostgreSQL database has the encoding {encoding}, and texts here are Unicode. Create another one "
                 "with ENCODING 'UTF8' TEMPLATE template0, and name it in MISC_DATABASE_URL."
             )
+
+
+def _prepare_where_it_lasts(engine: Engine) -> None:
+    """Let statements be prepared on connections that lead to one server process, which spares it a tenth of its work.
+
+    A pooler tells a process id of its own, and may hand the next transaction to a process that knows no statement.
+    """
+
+    @event.listens_for(engine, "connect")
+    def _on_connect(connection: Any, _record: Any) -> None:
+        process_id = connection.execute("SELECT pg_backend_pid()").fetchone()[0]
+        connection.rollback()
+        if process_id == connection.info.backend_pid:
+            connection.prepare_threshold = _PREPARE_AFTER
 
 
 def _ping_after_idling(engine: Engine) -> None:
