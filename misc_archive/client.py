@@ -14,7 +14,7 @@ from typing import Any, Self
 from PIL import Image
 
 from cli.server.client import Client as HTTPClient
-from cli.server.client import ClientError, Upload
+from cli.server.client import Upload
 from misc_archive.sources import PictureSource, name_of, picture_of
 
 OnChange = Callable[[dict[str, Any]], None]
@@ -63,7 +63,7 @@ class Client:
             path = _file_of(picture, Path(folder))
             upload = Upload(path, name or name_of(picture) or path.name, f"python-{secrets.token_hex(16)}")
             answer = self._http.submit_picture(upload, options)
-        self._finished(answer["job"], on_change)
+        self._http.wait_for_success(answer["job"]["id"], on_change=on_change)
         return self.image(answer["image"]["id"])
 
     def image(self, image_id: str) -> StoredImage:
@@ -83,19 +83,13 @@ class Client:
     ) -> Image.Image:
         """The picture of an image; `options` are those of `misc pull`. The same options give what is there already."""
         answer = self._http.order_reconstruction(_id_of(image), {"format": "png"} | options)
-        self._finished(answer["job"], on_change)
+        self._http.wait_for_success(answer["job"]["id"], on_change=on_change)
         picture = Image.open(io.BytesIO(self._content(f"/v1/reconstructions/{answer['reconstruction']['id']}/content")))
         picture.load()
         return picture
 
     def _content(self, path: str) -> bytes:
         return self._http.get(path).content
-
-    def _finished(self, job: dict[str, Any], on_change: OnChange | None) -> None:
-        ended = self._http.wait_for_job(job["id"], on_change=on_change)
-        if ended["state"] != "succeeded":
-            error = ended["error"] or {"code": ended["state"], "message": f"The job {job['id']} was {ended['state']}."}
-            raise ClientError(error["code"], error["message"])
 
 
 class AsyncClient:

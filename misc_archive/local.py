@@ -125,14 +125,7 @@ def decode(stream: "StreamSource | Encoded", *, reference: bytes | None = None, 
     unpack(data)  # A file that is none should not wait for networks.
     with restorers().use(parsed) as restorer:
         decoded = decode_stream(data, parsed, reference=reference, restorer=restorer, find_network=find_network)
-    provenance = Provenance(
-        restorer=decoded.restorer,
-        stream_sha256=decoded.stream_sha256,
-        seed=decoded.seed,
-        generative=decoded.generative,
-        settings=decoded.settings,
-    )
-    return Reconstruction(decoded.picture, provenance, decoded.seconds)
+    return Reconstruction(decoded.picture, decoded.provenance(), decoded.seconds)
 
 
 def inspect(stream: "StreamSource | Encoded") -> dict[str, Any]:

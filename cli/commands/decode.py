@@ -166,7 +166,7 @@ def _decode_one(task: _Task) -> dict[str, Any]:
     from cli.version import software
     from codec.bitstream import ExternalCoarse, unpack
     from codec.decode.pipeline import decode as decode_stream
-    from codec.picture.save import Provenance, require_format, save_picture
+    from codec.picture.save import require_format, save_picture
 
     data = _read_stream(task.pair.source)
     if task.may_skip and (done := _done_before(task, data)) is not None:
@@ -185,16 +185,7 @@ def _decode_one(task: _Task) -> dict[str, Any]:
             find_network=find_network,
             on_step=lambda state: bar.stand(state.steps_done, state.steps_total),
         )
-    provenance = Provenance(
-        decoded.restorer,
-        decoded.stream_sha256,
-        decoded.seed,
-        decoded.generative,
-        software(),
-        decoded.settings,
-        decoded.weights,
-    )
-    write_output(task.pair.target, save_picture(decoded.picture, task.format, provenance))
+    write_output(task.pair.target, save_picture(decoded.picture, task.format, decoded.provenance(software())))
     result = _result(task.pair, *decoded.picture.size, decoded.schedule, decoded.seed)
     return result | {
         "restorer": decoded.restorer,

@@ -116,13 +116,8 @@ def _fetched(
 
 def _painted(client: "Client", image_id: str, order: dict[str, Any]) -> str:
     """The id of a reconstruction that is ready; raises ClientError with the job's error when it fails."""
-    from cli.server.client import ClientError
-
     answer = client.order_reconstruction(image_id, order)
-    job = client.wait_for_job(answer["job"]["id"])
-    if job["state"] != "succeeded":
-        error = job["error"] or {"code": job["state"], "message": f"The job {job['id']} was {job['state']}."}
-        raise ClientError(error["code"], error["message"])
+    client.wait_for_success(answer["job"]["id"])
     return str(answer["reconstruction"]["id"])
 
 

@@ -239,6 +239,13 @@ class Client:
             time.sleep(wait)
             wait = min(wait * 1.4, 1.0)
 
+    def wait_for_success(self, job_id: str, *, on_change: Callable[[dict[str, Any]], None] | None = None) -> None:
+        """Return when the job has succeeded; raises ClientError with its own error when it ended otherwise."""
+        job = self.wait_for_job(job_id, on_change=on_change)
+        if job["state"] != "succeeded":
+            error = job["error"] or {"code": job["state"], "message": f"The job {job['id']} was {job['state']}."}
+            raise ClientError(error["code"], error["message"])
+
     def _pages(self, path: str, filters: Mapping[str, str | None]) -> Iterator[dict[str, Any]]:
         cursor: str | None = None
         while True:

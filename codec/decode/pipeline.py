@@ -19,6 +19,7 @@ from codec.decode.restore import NEEDS_NETWORKS, Restorer, RestoreRequest, Resto
 from codec.errors import Cancelled
 from codec.nets.interface import FindNetwork
 from codec.options import DecodeOptions, Profile, RestorerName
+from codec.picture.save import Provenance
 
 OnProgress = Callable[[str, float], None]
 """Called with the stage ("coarse", "restore", "done") and the progress of the whole decode in [0, 1]."""
@@ -54,6 +55,18 @@ class Decoded:
     weights: dict[str, str] = field(default_factory=dict)
     """SHA-256 of each network that had a part in it; of the coarse network the beginning, as the stream names it."""
     seconds: dict[str, float] = field(default_factory=dict)
+
+    def provenance(self, software: str = "misc-archive") -> Provenance:
+        """The mark that a file of this picture carries; `software` names who writes it."""
+        return Provenance(
+            restorer=self.restorer,
+            stream_sha256=self.stream_sha256,
+            seed=self.seed,
+            generative=self.generative,
+            software=software,
+            settings=self.settings,
+            weights=self.weights,
+        )
 
 
 @dataclass(frozen=True)

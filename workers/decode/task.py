@@ -11,7 +11,7 @@ from codec.decode.restore import Restorer, RestoreState
 from codec.decode_price import DecodeLimits
 from codec.nets.compression.load import find_in
 from codec.options import DecodeOptions, parse_options
-from codec.picture.save import PictureFormat, Provenance, require_format, save_picture
+from codec.picture.save import PictureFormat, require_format, save_picture
 from codec.weights.store import WeightsStore
 from core.archive import bitstreams, object_lifecycle, references
 from core.archive.object_lifecycle import NewObject
@@ -82,15 +82,7 @@ class DecodeTask:
     def store(self, decoded: Decoded) -> NewObject:
         """Put the picture with its provenance into storage."""
         self.context.progress("store", 0.9)
-        provenance = Provenance(
-            restorer=decoded.restorer,
-            stream_sha256=decoded.stream_sha256,
-            seed=decoded.seed,
-            generative=decoded.generative,
-            settings=decoded.settings,
-            weights=decoded.weights,
-        )
-        file = save_picture(decoded.picture, self.format, provenance)
+        file = save_picture(decoded.picture, self.format, decoded.provenance())
         sha256 = hashlib.sha256(file).hexdigest()
         stored = NewObject(reconstruction_key(sha256, self.format), sha256, len(file))
         object_lifecycle.store(self.context.database, self.context.storage, stored, file)
