@@ -33,7 +33,7 @@ from training.lite_loss import RestorerLoss
 from training.lite_reference_pictures import ReferencePictures
 from training.lite_vocabulary import keep_vocabulary, vocabulary_from, vocabulary_of
 from training.pictures import Pictures, Window, captions_of, cut
-from training.runs import Run, weights_from
+from training.runs import Run, multiplies_bfloat16, weights_from
 
 _EDGE_PX = 192
 _BATCH = 4
@@ -145,7 +145,8 @@ def main() -> None:
         coarse_windows = torch.cat([cut(sample.coarse, sample.window, arguments.edge) for sample in batch])
         # The fused kernels' gradients take several times as long on a CPU at these few positions.
         backend = SDPBackend.MATH if device.type == "cpu" else SDPBackend.FLASH_ATTENTION
-        with torch.autocast(device.type, torch.bfloat16), sdpa_kernel([backend, SDPBackend.MATH]):
+        halves = torch.autocast(device.type, torch.bfloat16, enabled=multiplies_bfloat16(device))
+        with halves, sdpa_kernel([backend, SDPBackend.MATH]):
             painted, vectors, regions = _look(network, vocabulary, batch, original, coarse_windows, signal, random)
             parts = loss(painted, coarse_windows, original, vectors, regions)
         for optimiser in optimisers.values():

@@ -29,7 +29,7 @@ from training.lite_stage1_loss import (
 )
 from training.lite_stage1_pictures import CoarsePairs
 from training.lite_stage1_teacher import network_of_teacher, tail_of, trunk_above
-from training.runs import Run, weights_from
+from training.runs import Run, multiplies_bfloat16, weights_from
 
 _RATE, _TRUNK_RATE, _JUDGE_RATE = 1e-4, 3e-5, 2e-4
 """Of Adam. The trunk knows its matter from the teacher, and forgets it at a higher rate."""
@@ -102,7 +102,7 @@ def _step(
     random: np.random.Generator,
 ) -> dict[str, float]:  # fmt: skip
     """One step of the network, and one of its adversary on the same pictures."""
-    with torch.autocast(coarse.device.type, torch.bfloat16):
+    with torch.autocast(coarse.device.type, torch.bfloat16, enabled=multiplies_bfloat16(coarse.device)):
         top, left = (int(each) for each in random.integers(_SHIFT_PX, size=2))
         restored, original = (
             each[:, :, top : each.shape[2] - _SHIFT_PX + top, left : each.shape[3] - _SHIFT_PX + left]

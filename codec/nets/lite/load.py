@@ -58,6 +58,7 @@ def load_stage1(store: WeightsStore, record: Record, device_config: DeviceConfig
         import torch
 
         from codec.nets.lite.rrdbnet import RRDBNet
+        from codec.nets.lite.winograd import WinogradTrunk
         from codec.nets.loading.checkpoint import read_tensors
         from codec.nets.loading.int8 import from_int8
     except ImportError as error:
@@ -72,6 +73,9 @@ def load_stage1(store: WeightsStore, record: Record, device_config: DeviceConfig
         dtype = torch.bfloat16
     network.to(device, dtype).to(memory_format=torch.channels_last)
     network.last.float()
+    if device.type == "cpu" and dtype == torch.float32:
+        # Where they are not halved by bfloat16, the trunk's multiplications are worth saving.
+        network.register_module("blocks", WinogradTrunk(network.blocks))
     if device_config.is_compiled:
         network.compile(dynamic=True)
     return network

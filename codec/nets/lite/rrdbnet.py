@@ -16,10 +16,10 @@ BYTES_PER_PX = 1500
 """Of memory for each pixel that the network looks at in float32; 1,180 were measured, and a quarter is added."""
 
 _FEATURES, _GROWTH = 64, 32
-_RESIDUAL_SCALE = 0.2
+RESIDUAL_SCALE = 0.2
 """By which every residual is multiplied, because so deep a trunk would not be stable without."""
 
-_SLOPE = 0.2
+SLOPE = 0.2
 """Of the leaky rectifiers below zero."""
 
 
@@ -35,7 +35,7 @@ class RRDBNet(nn.Module):
     def __init__(self, blocks: int) -> None:
         super().__init__()
         self.first = _conv(3 * REDUCTION**2, _FEATURES)
-        self.blocks = nn.Sequential(*(_Block() for _ in range(blocks)))
+        self.blocks = nn.Sequential(*(Block() for _ in range(blocks)))
         self.trunk = _conv(_FEATURES, _FEATURES)
         self.enlarged = nn.ModuleList(_conv(_FEATURES, _FEATURES) for _ in range(2))
         self.beside = nn.ModuleList(_conv(3, _FEATURES) for _ in range(2))
@@ -69,18 +69,18 @@ class RRDBNet(nn.Module):
         return restored
 
 
-class _Block(nn.Module):
+class Block(nn.Module):
     """Three dense blocks in a residual."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.dense = nn.Sequential(*(_DenseBlock() for _ in range(3)))
+        self.dense = nn.Sequential(*(DenseBlock() for _ in range(3)))
 
     def forward(self, features: Tensor) -> Tensor:
-        return torch.add(features, self.dense(features), alpha=_RESIDUAL_SCALE)
+        return torch.add(features, self.dense(features), alpha=RESIDUAL_SCALE)
 
 
-class _DenseBlock(nn.Module):
+class DenseBlock(nn.Module):
     """Five convolutions, each of which sees the outputs of all before it."""
 
     def __init__(self) -> None:
@@ -92,7 +92,7 @@ class _DenseBlock(nn.Module):
         seen = features
         for convolution in self.convolutions:
             seen = torch.cat((seen, _rectified(convolution(seen))), 1)
-        return torch.add(features, self.fused(seen), alpha=_RESIDUAL_SCALE)
+        return torch.add(features, self.fused(seen), alpha=RESIDUAL_SCALE)
 
 
 def _conv(channels_in: int, channels_out: int) -> nn.Conv2d:
@@ -100,4 +100,4 @@ def _conv(channels_in: int, channels_out: int) -> nn.Conv2d:
 
 
 def _rectified(values: Tensor) -> Tensor:
-    return F.leaky_relu(values, _SLOPE, inplace=True)
+    return F.leaky_relu(values, SLOPE, inplace=True)
