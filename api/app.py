@@ -15,6 +15,8 @@ from api.health.endpoints import router as health
 from api.health.endpoints import service_version
 from api.health.readiness import ReadinessCheck
 from api.images.endpoints import router as images
+from api.images.views import router as views
+from api.images.zip import router as zips
 from api.jobs.endpoints import router as jobs
 from api.jobs.events import StreamLimit
 from api.jobs.events import router as job_events
@@ -62,7 +64,19 @@ def create_app(services: Services) -> FastAPI:
     app.state.readiness = ReadinessCheck(services)
     install_error_handlers(app)
     # Routes are tried in this order: the most frequent come first.
-    app.state.routers = (probes, jobs, job_events, images, reconstructions, batches, bitstreams, health, web)
+    app.state.routers = (
+        probes,
+        jobs,
+        job_events,
+        zips,
+        images,
+        views,
+        reconstructions,
+        batches,
+        bitstreams,
+        health,
+        web,
+    )
     for router in app.state.routers:
         app.include_router(router)
     install_openapi(app, services.settings.root_path)

@@ -57,7 +57,7 @@ async def send_object(
         "Accept-Ranges": "bytes",
         # The bytes behind an address never change, but an image can be deleted: a cache has to revalidate (304).
         "Cache-Control": "private, no-cache",
-        "Content-Disposition": _disposition(download),
+        "Content-Disposition": _disposition(download.name, inline=download.inline),
     }
     if _names(request.headers.get("if-none-match"), etag):
         return Response(status_code=304, headers=headers)
@@ -81,6 +81,26 @@ async def send_object(
     reader = await threads.run(download.open)
     pieces = _verified(reader, start, end, download)
     return StreamingResponse(threads.iterate(pieces), status, headers, download.media_type)
+
+
+def verified_pieces(download: Download) -> Generator[bytes, None, None]:
+    """The whole object in pieces, the last of them when its digest is right; raises ObjectNotFound, ObjectCorrupt."""
+    if download.size_bytes <= _WHOLE_BYTES:
+        yield _whole(download, 0, download.size_bytes)
+    else:
+        yield from _verified(download.open(), 0, download.size_bytes, download)
+
+
+def send_bytes(request: Request, content: bytes, media_type: str, name: str) -> Response:
+    """Answer a GET with a small file that was made for it; the browser may show it again for an hour."""
+    headers = {
+        "ETag": f'"{hashlib.sha256(content).hexdigest()}"',
+        "Cache-Control": "private, max-age=3600",
+        "Content-Disposition": _disposition(name, inline=True),
+    }
+    if _names(request.headers.get("if-none-match"), headers["ETag"]):
+        return Response(status_code=304, headers=headers)
+    return Response(content, 200, headers, media_type)
 
 
 def _whole(download: Download, start: int, end: int) -> bytes:
@@ -148,12 +168,12 @@ def _range_of(request: Request, etag: str, size_bytes: int) -> tuple[int, int] |
     return start, end
 
 
-def _disposition(download: Download) -> str:
+def _disposition(name: str, *, inline: bool) -> str:
     """Content-Disposition with a plain name for old readers and the exact one for all others (RFC 6266)."""
-    plain = unicodedata.normalize("NFKD", download.name).encode("ascii", "ignore").decode()
+    plain = unicodedata.normalize("NFKD", name).encode("ascii", "ignore").decode()
     plain = re.sub(r"[^A-Za-z0-9._ ()-]", "_", plain) or "download"
-    kind = "inline" if download.inline else "attachment"
-    return f"{kind}; filename=\"{plain}\"; filename*=UTF-8''{quote(download.name, safe='')}"
+    kind = "inline" if inline else "attachment"
+    return f"{kind}; filename=\"{plain}\"; filename*=UTF-8''{quote(name, safe='')}"
 
 
 def renamed(name: str, extension: str) -> str:

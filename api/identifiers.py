@@ -74,6 +74,13 @@ SearchQuery = Annotated[
 ]
 
 
+def check_image_id(value: str) -> str:
+    """One of several image ids in a query; raises NotFound like an id in an address."""
+    if _ID.fullmatch(value) is None or not value.startswith("img_"):
+        raise NotFound(f"There is no image {value[:80]!r}.")
+    return value
+
+
 def check_batch_id(value: str) -> str:
     """A batch id that comes in options; raises NotFound like an id in an address."""
     if _ID.fullmatch(value) is None:

@@ -7,6 +7,7 @@ from typing import Annotated, Self
 from anyio import CapacityLimiter
 from fastapi import Depends, Request
 
+from api.images.view_cache import ViewCache
 from api.threads import StorageThreads
 from codec.decode_price import DecodeLimits
 from codec.options import Profile
@@ -52,6 +53,7 @@ class Services:
     is_stopping: Callable[[], bool] = lambda: False
     pictures: PictureReader = field(default_factory=DirectPictureReader)
     storage_threads: StorageThreads = field(default_factory=StorageThreads)
+    views: ViewCache = field(default_factory=ViewCache)
     picture_slots: CapacityLimiter = field(default_factory=lambda: CapacityLimiter(_PICTURES_AT_ONCE))
 
     @classmethod

@@ -10,6 +10,7 @@ MISC = "application/vnd.misc-archive"
 """A `.misc` file; see docs/bitstream.md."""
 
 JSON_LINES = "application/jsonl"
+ZIP = "application/zip"
 BINARY = "application/octet-stream"
 """Whatever has no type of its own here."""
 

@@ -1,24 +1,22 @@
 """`/v1/images`: hand in, list, look, fetch, delete."""
 
-from functools import partial
-
 from fastapi import APIRouter, Request, Response
 from starlette.concurrency import run_in_threadpool
 
-from api.downloads import Download, renamed, send_object
+from api.downloads import send_object
 from api.idempotent import run_idempotent
 from api.identifiers import BatchFilter, ImageCursor, ImageId, Limit, SearchQuery
 from api.images import intake
 from api.images.captions import CAPTIONS_FIELD
+from api.images.files import original_of, stream_of
 from api.images.schemas import ImageDetail, ImagePage, SubmitOptions, SubmittedImage, reconstructions_to_out, to_out
 from api.jobs.schemas import to_out as job_to_out
 from api.openapi import IDEMPOTENCY_PARAMETER, form_body, inlined_schema
 from api.services import Services, ServicesDependency
 from api.uploads import received_form
 from codec.media import MISC
-from core.archive import bitstreams, images, object_lifecycle, reconstructions
+from core.archive import images, reconstructions
 from core.broker import ENCODE
-from core.errors import NotFound, NotReady
 from core.jobs import queries
 from models.image import Image, ImageState
 from models.job import JobKind
@@ -118,18 +116,7 @@ async def fetch_bitstream(
     """The `.misc` file, with a strong ETag (its SHA-256) and byte ranges. With `redirect=true` it is fetched from the
     object store itself where that has signed addresses."""
     image = await run_in_threadpool(_read_image, services, image_id)
-    if image.bitstream_sha256 is None or image.bitstream_bytes is None:
-        raise NotReady(f"Image {image.id} is {image.state}; it has no stream yet.")
-    download = Download(
-        open=partial(bitstreams.open, services.storage, image.bitstream_sha256),
-        note_damaged=partial(bitstreams.note_damaged, services.database, image.bitstream_sha256),
-        presign=partial(bitstreams.presigned_url, services.storage, image.bitstream_sha256),
-        sha256=image.bitstream_sha256,
-        size_bytes=image.bitstream_bytes,
-        media_type=MISC,
-        name=renamed(image.name, "misc"),
-    )
-    return await send_object(request, services.storage_threads, download, redirect=redirect)
+    return await send_object(request, services.storage_threads, stream_of(services, image), redirect=redirect)
 
 
 @router.head("/{image_id}/original", include_in_schema=False)
@@ -143,19 +130,7 @@ async def fetch_original(request: Request, services: ServicesDependency, image_i
     """What was handed in, byte for byte; 404 once it is gone. It stays with the option `keep_original`, and where no
     stream was made of it."""
     image = await run_in_threadpool(_read_image, services, image_id)
-    if image.original_key is None or image.original_bytes is None or image.original_sha256 is None:
-        raise NotFound(f"The original of image {image.id} was not kept.")
-    download = Download(
-        open=partial(services.storage.open, image.original_key),
-        note_damaged=partial(object_lifecycle.note_damaged, services.database, image.original_key),
-        presign=partial(services.storage.presigned_url, image.original_key),
-        sha256=image.original_sha256,
-        size_bytes=image.original_bytes,
-        media_type=image.media_type,
-        name=image.name,
-        inline=True,
-    )
-    return await send_object(request, services.storage_threads, download)
+    return await send_object(request, services.storage_threads, original_of(services, image))
 
 
 def _read_image(services: Services, image_id: str) -> Image:

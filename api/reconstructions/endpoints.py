@@ -1,24 +1,22 @@
 """Ordering a reconstruction of an image, looking at it, fetching it."""
 
-from functools import partial
-
 from fastapi import APIRouter, Request, Response
 from starlette.concurrency import run_in_threadpool
 
-from api.downloads import Download, renamed, send_object
+from api.downloads import send_object
 from api.idempotent import IdempotentRun, run_idempotent
 from api.identifiers import ImageId, ReconstructionId
+from api.images.files import picture_of
 from api.jobs.schemas import to_out as job_to_out
 from api.openapi import IDEMPOTENCY_PARAMETER, json_body
 from api.reconstructions.schemas import OrderedReconstruction, OrderOptions, ReconstructionOut, to_out
 from api.services import Services, ServicesDependency
 from api.uploads import read_json_object
-from codec.media import AVIF, PNG, WEBP, media_type_of
+from codec.media import AVIF, PNG, WEBP
 from codec.options import parse_options
 from core.archive import images, object_lifecycle, reconstructions
 from core.archive.reconstructions import NewReconstruction
 from core.broker import DECODE
-from core.errors import NotReady
 from core.jobs import queries
 from core.jobs.job import JobSpec
 from models.job import JobKind
@@ -83,19 +81,7 @@ async def fetch_content(
     """The picture in the format that was ordered. Its metadata say that it was made by a decoder, and from which
     stream. 409 `not_ready` until its job has succeeded."""
     row, name = await run_in_threadpool(_read, services, reconstruction_id)
-    if row.state != ReconstructionState.READY or row.object_key is None or row.sha256 is None:
-        raise NotReady(f"Reconstruction {row.id} is {row.state}; it has no picture.")
-    download = Download(
-        open=partial(services.storage.open, row.object_key),
-        note_damaged=partial(object_lifecycle.note_damaged, services.database, row.object_key),
-        presign=partial(services.storage.presigned_url, row.object_key),
-        sha256=row.sha256,
-        size_bytes=row.size_bytes or 0,
-        media_type=media_type_of(row.object_key),
-        name=renamed(name, row.format),
-        inline=True,
-    )
-    return await send_object(request, services.storage_threads, download, redirect=redirect)
+    return await send_object(request, services.storage_threads, picture_of(services, row, name), redirect=redirect)
 
 
 def _read(services: Services, reconstruction_id: str) -> tuple[Reconstruction, str]:

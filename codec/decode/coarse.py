@@ -2,13 +2,13 @@
 
 import hashlib
 
-import numpy as np
 from PIL import Image
 
 from codec.bitstream.coarse.reference import coded_size
 from codec.bitstream.stream import ExternalCoarse, NetCoarse, PixelCoarse, RefCoarse, Stream
-from codec.errors import NetworkMismatch, PictureError, ReferenceMissing, StreamCorrupt
+from codec.errors import NetworkMismatch, PictureError, ReferenceMissing
 from codec.nets.interface import CoarseNetwork, FindNetwork
+from codec.picture.blocks import blocks_picture
 from codec.picture.coded import read_coded
 from codec.picture.open import open_picture
 from codec.picture.resize import enlarge_to
@@ -25,7 +25,7 @@ def rebuild_coarse(
     """
     coarse = stream.coarse
     if isinstance(coarse, PixelCoarse):
-        small = _from_blocks(coarse)
+        small = blocks_picture(coarse.columns, coarse.rows, coarse.level, coarse.samples)
     elif isinstance(coarse, RefCoarse):
         small = read_coded(coarse.codec, coarse.file, *coded_size(stream.width, stream.height, coarse.scale))
     elif isinstance(coarse, NetCoarse):
@@ -43,16 +43,6 @@ def _network_of(stream: Stream, find_network: FindNetwork | None) -> CoarseNetwo
             f"{stream.coarse_network.hex()}; `misc weights list` shows which are here."
         )
     return find_network(stream.coarse_network)
-
-
-def _from_blocks(coarse: PixelCoarse) -> Image.Image:
-    """Blocks as pixels, each sample in the middle of the step that it was floored from."""
-    expected = coarse.columns * coarse.rows * 3
-    samples = np.frombuffer(coarse.samples, dtype=np.uint8)
-    if len(samples) != expected or (samples >> (8 - coarse.level)).any():
-        raise StreamCorrupt(f"The {coarse.columns}x{coarse.rows} blocks of the stream do not have proper samples.")
-    values = (samples.astype(np.uint16) << coarse.level) + ((1 << coarse.level) >> 1)
-    return Image.fromarray(values.astype(np.uint8).reshape(coarse.rows, coarse.columns, 3))
 
 
 def _from_reference(coarse: ExternalCoarse, reference: bytes | None) -> Image.Image:

@@ -105,7 +105,7 @@ def test_content_comes_when_it_is_ready(client: TestClient, services: Services, 
     _finish(services, ordered, picture(3))
     answer = client.get(path)
     assert (answer.status_code, answer.content, answer.headers["content-type"]) == (200, picture(3), "image/png")
-    assert 'filename="boat.png"' in answer.headers["content-disposition"]
+    assert 'filename="boat.reconstruction.png"' in answer.headers["content-disposition"]
     assert client.head(path).headers["content-length"] == str(len(picture(3)))
     row = client.get(ordered["reconstruction"]["links"]["self"]).json()
     assert (row["state"], row["restorer"], row["seed"], row["links"]["content"]) == ("ready", "smooth", 7, path)
