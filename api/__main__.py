@@ -26,6 +26,9 @@ from core.temp_files import use_temp_folder
 _LAST_REQUESTS_SECONDS = 5
 """For requests that are being answered when the stop comes; event streams end by themselves within it."""
 
+_SWITCH_SECONDS = 0.001
+"""How long a thread at work keeps the event loop waiting for the interpreter; 5 ms for each of many threads add up."""
+
 
 def main() -> int:
     """Serve; returns 2 when the settings do not allow it."""
@@ -59,6 +62,7 @@ def main() -> int:
             timeout_graceful_shutdown=_LAST_REQUESTS_SECONDS,
         )
     )
+    sys.setswitchinterval(_SWITCH_SECONDS)
     server.run()
     return 0 if server.started else 1
 

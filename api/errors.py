@@ -49,6 +49,7 @@ _STATUS: Mapping[type[Exception], HTTPStatus] = {
     core_errors.UploadTooLarge: HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
     core_errors.Unauthorized: HTTPStatus.UNAUTHORIZED,
     core_errors.LimitReached: HTTPStatus.TOO_MANY_REQUESTS,
+    core_errors.Overloaded: HTTPStatus.SERVICE_UNAVAILABLE,
     core_errors.ProcessLost: HTTPStatus.SERVICE_UNAVAILABLE,
     core_errors.ObjectCorrupt: HTTPStatus.BAD_GATEWAY,
     core_errors.SpaceExhausted: HTTPStatus.INSUFFICIENT_STORAGE,

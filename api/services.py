@@ -9,6 +9,7 @@ from fastapi import Depends, Request
 
 from api.images.view_cache import ViewCache
 from api.threads import StorageThreads
+from api.turns import UploadTurns
 from codec.decode_price import DecodeLimits
 from codec.options import Profile
 from core.broker import Broker
@@ -47,6 +48,7 @@ class Services:
     event_reader: EventReader
     key_keeper: KeyKeeper
     queue_limit: QueueLimit
+    upload_turns: UploadTurns
     decode_limits: DecodeLimits
     max_attempts: int = 3
     profile: Profile = Profile.LITE
@@ -81,6 +83,7 @@ class Services:
             event_reader=EventReader(broker_settings),
             key_keeper=KeyKeeper(opened),
             queue_limit=QueueLimit(opened, settings.max_open_jobs),
+            upload_turns=UploadTurns(settings.upload_wait),
             decode_limits=worker.decode_limits,
             max_attempts=worker.max_attempts,
             profile=profile,

@@ -83,6 +83,14 @@ class LimitReached(ServiceError):
     transient = True
 
 
+class Overloaded(ServiceError):
+    """More requests come than can be answered in time; this one was refused before any work was done."""
+
+    code = "overloaded"
+    transient = True
+    fault = Fault.SURROUNDINGS
+
+
 class LeaseLost(ServiceError):
     """The job was taken back, finished or deleted by somebody else; this claim may record nothing."""
 

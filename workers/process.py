@@ -50,6 +50,7 @@ def run_worker(queues: list[str], concurrency: int | None = None) -> int:
     broker_settings = load(BrokerSettings)
     configure_logging(load(LogSettings), f"worker-{queues[0]}")
     use_temp_folder(load(TempSettings))
+    os.nice(settings.niceness)
     # A receiver of this signal keeps Celery from setting up logging its own way.
     signals.setup_logging.connect(lambda **_: None, weak=False)
     # Messages carry an id as JSON and are never unpickled, which is what Celery warns of; containers run as root.

@@ -64,6 +64,7 @@ async def submit_batch(request: Request, services: ServicesDependency) -> Respon
         try:
             async with run_idempotent(request, services, incoming.payload) as run:
                 if run.is_new:
+                    await run_in_threadpool(services.queue_limit.check, job.queue)
                     checked = await intake.check(services, incoming)
                     await services.storage_threads.run(intake.submit, services, checked, job, run)
         except intake.AllRejected as refusal:

@@ -1,6 +1,5 @@
 """From a form with many pictures to a batch with an image and a job for each that can be taken."""
 
-import asyncio
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -86,7 +85,8 @@ async def read_form(services: Services, form: Form) -> IncomingBatch:
 
 async def check(services: Services, incoming: IncomingBatch) -> CheckedBatch:
     """Read every picture to its end; raises AllRejected when none can be taken."""
-    checked = await asyncio.gather(*(_check_file(services, incoming, file) for file in incoming.files))
+    # One after the other: pictures that others send meanwhile have their turn in between.
+    checked = [await _check_file(services, incoming, file) for file in incoming.files]
     rejected = [entry for entry in checked if isinstance(entry, RejectedFile)]
     accepted = [entry for entry in checked if not isinstance(entry, RejectedFile)]
     if not accepted:

@@ -102,7 +102,7 @@ async def import_bitstream(
 
 
 async def _import_once(request: Request, services: Services, incoming: _IncomingStream) -> Response:
-    async with run_idempotent(request, services, incoming.payload) as run:
+    async with services.upload_turns.taken(), run_idempotent(request, services, incoming.payload) as run:
         if run.is_new:
             new = await _check(services, incoming)
             await services.storage_threads.run(_import, services, incoming, new, run)

@@ -54,8 +54,9 @@ async def submit_image(request: Request, services: ServicesDependency) -> Respon
     job = services.job(request, JobKind.ENCODE, ENCODE)
     async with received_form(request, max_files=3) as form:
         incoming = await intake.read_form(services, form)
-        async with run_idempotent(request, services, incoming.payload) as run:
+        async with services.upload_turns.taken(), run_idempotent(request, services, incoming.payload) as run:
             if run.is_new:
+                await run_in_threadpool(services.queue_limit.check, job.queue)
                 new = await intake.check(services, incoming)
                 await services.storage_threads.run(intake.submit, services, incoming, new, job, run)
         return run.response()

@@ -1,5 +1,6 @@
 """`/v1/jobs`: list, look, cancel, retry."""
 
+from collections import Counter
 from typing import Annotated
 
 from fastapi import APIRouter, Query, Request, Response
@@ -117,8 +118,12 @@ def _retry(services: Services, job_id: str, run: IdempotentRun) -> None:
 
 
 def _retry_failed(services: Services, code: str, limit: int, after: str, run: IdempotentRun) -> None:
-    with services.database.write() as session:
+    with services.database.read() as session:
         failed = queries.ended_with(session, code, limit + 1, after)
+        wanted = Counter(queries.get(session, job_id).queue for job_id in failed[:limit])
+    for queue, jobs in wanted.items():
+        services.queue_limit.admit(queue, jobs)
+    with services.database.write() as session:
         retried, reasons = transitions.reopen_each(session, failed[:limit])
         queues = {job.id: job.queue for job in retried}
         body = RetriedJobs(

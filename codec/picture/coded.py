@@ -9,11 +9,11 @@ import io
 from PIL import Image, features
 
 from codec.errors import FeatureUnavailable, StreamCorrupt
+from codec.picture.damage import DAMAGE
 from codec.picture.formats import FORMATS
 
 _FORMAT_NAMES = {"avif": "AVIF", "webp": "WebP", "jxl": "JPEG XL", "jpeg": "JPEG"}
 _READERS = {codec: next(f for f in FORMATS if f.name == name) for codec, name in _FORMAT_NAMES.items()}
-_DAMAGE = (OSError, SyntaxError, EOFError, ValueError, TypeError, KeyError, IndexError, RuntimeError, OverflowError)
 
 
 def require_codec(codec: str) -> None:
@@ -66,7 +66,7 @@ def read_coded(codec: str, file: bytes, width: int, height: int) -> Image.Image:
                 )
             image.load()
             return image.convert("RGB") if image.mode != "RGB" else image.copy()
-    except (*_DAMAGE, Image.DecompressionBombError) as error:
+    except (*DAMAGE, Image.DecompressionBombError) as error:
         raise StreamCorrupt(f"The {codec} reference inside the stream does not decode ({error}).") from None
 
 

@@ -4,8 +4,6 @@ What a header claims is checked before pixels are decoded, and formats that need
 """
 
 import io
-import struct
-import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -18,28 +16,13 @@ from codec.errors import PictureEmpty, PictureTooLarge, PictureTruncated, Pictur
 from codec.limits import MAX_PIXELS, MAX_SIDE_PX
 from codec.picture import bmp, heif_boxes, jxl, kinds, png, webp
 from codec.picture.colour import ADOBE_RGB, ColourSignal, Pixels, known
+from codec.picture.damage import DAMAGE
 from codec.picture.deep import deep_pixels
 from codec.picture.formats import FORMAT_NAMES, HEAD_BYTES, Format, recognise
 from codec.picture.plain import to_plain
 from codec.picture.scans import MAX_SCANS, has_too_many_scans
 from codec.picture.tiff import page_notes
 from codec.picture.tiff_header import EXTRA_SAMPLES, PRIMARIES, WHITE_POINT, Directory
-
-_DAMAGE = (
-    OSError,
-    SyntaxError,
-    EOFError,
-    ValueError,
-    TypeError,
-    KeyError,
-    IndexError,
-    AttributeError,
-    RuntimeError,
-    OverflowError,
-    struct.error,
-    zlib.error,
-)
-"""What Pillow and its plugins raise for damaged bytes; no narrower common type exists."""
 
 _TRANSPOSED = (5, 6, 7, 8)
 """EXIF orientations that exchange width and height."""
@@ -235,7 +218,7 @@ def _opened(source: Path | bytes, max_pixels: int) -> Iterator[_Opened]:
             image = format_.open(file)
         except Image.DecompressionBombError:
             raise PictureTooLarge(_too_large("A part of the picture claims more pixels than", max_pixels)) from None
-        except _DAMAGE as error:
+        except DAMAGE as error:
             raise PictureTruncated(
                 f"The file begins like {format_.name} but its header is cut off or damaged ({error}). "
                 f"Send the complete original file."
@@ -266,7 +249,7 @@ def _load(image: Image.Image, format_: Format) -> None:
         image.load()
     except Image.DecompressionBombError:
         raise PictureTooLarge("A frame of the picture claims far more pixels than are allowed.") from None
-    except _DAMAGE as error:
+    except DAMAGE as error:
         raise PictureTruncated(
             f"The {format_.name} file ends or breaks before the whole picture is there ({error}). "
             f"Send the complete original file."
@@ -282,7 +265,7 @@ def _has_unnamed_channel(image: Image.Image) -> bool:
 def _deep_pixels(opened: _Opened) -> Pixels | None:
     try:
         return deep_pixels(opened.file, opened.format)
-    except _DAMAGE:
+    except DAMAGE:
         return None  # the picture has been read in 8 bits
 
 
@@ -296,7 +279,7 @@ def _frame_notes(image: Image.Image, format_: Format) -> list[str]:
         is_gif = format_.name == "GIF"  # whose frames cannot be counted without reading all
         frames = 1 + bool(getattr(image, "is_animated", False)) if is_gif else int(getattr(image, "n_frames", 1))
         image.seek(0)
-    except _DAMAGE:
+    except DAMAGE:
         return []
     if frames < 2:
         return []
@@ -325,7 +308,7 @@ def _image_signal(image: Image.Image, format_: Format) -> ColourSignal | None:
         exif = image.getexif()
         if exif.get_ifd(0x8769).get(0xA001) in (2, 0xFFFF) and exif.get_ifd(0xA005).get(1) == "R03":
             return ColourSignal(chromaticities=ADOBE_RGB, gamma=2.2)
-    except _DAMAGE:
+    except DAMAGE:
         pass
     return None
 
@@ -336,7 +319,7 @@ def _orientation(image: Image.Image, format_: Format) -> int:
         return 1  # the decoder has applied the codestream's own orientation, which is the one that counts
     try:
         return int(image.getexif().get(0x0112, 1))
-    except _DAMAGE:
+    except DAMAGE:
         return 1
 
 

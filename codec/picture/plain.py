@@ -6,8 +6,7 @@ import numpy as np
 from PIL import Image, ImageCms, ImageFile
 
 from codec.picture.colour import ColourSignal, Pixels, to_srgb
-
-_DAMAGE = (OSError, ValueError, TypeError, KeyError, RuntimeError, OverflowError)
+from codec.picture.damage import DAMAGE
 
 NOTHING_SEEN = "Transparent parts were put on white, which leaves a single colour; nothing of a picture is seen."
 ALPHA_IGNORED = "Every pixel of the file says that it is transparent; that was taken for an unused channel."
@@ -143,5 +142,5 @@ def _convert_profile(image: Image.Image, profile: bytes) -> Image.Image | None:
             return None
         target = ImageCms.createProfile("sRGB")
         return ImageCms.profileToProfile(image, source, target, outputMode="RGB")
-    except (ImageCms.PyCMSError, *_DAMAGE):
+    except (ImageCms.PyCMSError, *DAMAGE):
         return None

@@ -32,16 +32,23 @@ class QueueLimit:
 
         What is admitted and not submitted counts until the next look at the database.
         """
-        limit = self._max_open + spare
         with self._lock:
-            count = self._counts.get(queue)
-            if count is None or self._clock() - count.counted_at > _COUNT_SECONDS:
-                count = self._counts[queue] = _Count(self._count(queue, limit), self._clock())
-            if count.open_jobs + jobs > limit:
-                raise LimitReached(
-                    f"The queue {queue!r} is full: {self._max_open} jobs wait or run. Try again when some have ended."
-                )
-            count.open_jobs += jobs
+            self._with_room(queue, jobs, self._max_open + spare).open_jobs += jobs
+
+    def check(self, queue: str) -> None:
+        """Raise LimitReached where no job would be admitted now; for the time before a job's picture is read."""
+        with self._lock:
+            self._with_room(queue, 1, self._max_open)
+
+    def _with_room(self, queue: str, jobs: int, limit: int) -> _Count:
+        count = self._counts.get(queue)
+        if count is None or self._clock() - count.counted_at > _COUNT_SECONDS:
+            count = self._counts[queue] = _Count(self._count(queue, limit), self._clock())
+        if count.open_jobs + jobs > limit:
+            raise LimitReached(
+                f"The queue {queue!r} is full: {self._max_open} jobs wait or run. Try again when some have ended."
+            )
+        return count
 
     def _count(self, queue: str, at_most: int) -> int:
         with self._database.read() as session:

@@ -42,6 +42,10 @@ class APISettings(BaseSettings):
     max_open_jobs: int = Field(
         200_000, ge=1, description="Most jobs of a queue that wait or run; beyond it new ones are answered with 429"
     )
+    upload_wait: Duration = Field(
+        timedelta(milliseconds=500),
+        description="How long an upload that has arrived waits for its turn before it is answered with 503",
+    )
     events_poll: Duration = Field(
         timedelta(seconds=2),
         description="How often an event stream checks the database in case an event was lost",

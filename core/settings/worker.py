@@ -27,6 +27,9 @@ class WorkerSettings(BaseSettings):
         4, ge=1, description="Decodes under way in a decode worker; its engine advances them together"
     )
     maintenance_concurrency: int = Field(2, ge=1, description="Threads of a maintenance worker")
+    niceness: int = Field(
+        5, ge=0, le=19, description="How far workers stand back behind the API and others where they share cores"
+    )
     lease: Duration = Field(
         timedelta(seconds=15), description="A job whose worker is silent for this long is given to another"
     )

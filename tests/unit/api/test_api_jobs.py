@@ -10,6 +10,7 @@ from sqlalchemy import select, update
 from api.services import Services
 from core.jobs import transitions
 from models import Image, Job, JobState, OutboxRow
+from tests.unit.api.conftest import Opener
 from tests.unit.api.samples import submit
 
 
@@ -156,6 +157,18 @@ def test_job_whose_original_is_gone_is_not_retried_and_stays_failed(client: Test
     assert (answer.status_code, answer.json()["code"]) == (409, "conflict")
     assert "original" in answer.json()["detail"]
     assert client.get(f"/v1/jobs/{job_id}").json()["state"] == "failed"
+
+
+def test_retries_by_code_stop_at_a_full_queue(open_client: Opener) -> None:
+    client = open_client(max_open_jobs=3)
+    services: Services = client.app.state.services  # type: ignore[attr-defined]
+    for job_id in [_probe(client) for _ in range(3)]:
+        _fail(services, job_id, "worker_lost")
+    for _ in range(2):
+        _probe(client)
+    answer = client.post("/v1/jobs/retry?code=worker_lost")
+    assert (answer.status_code, answer.json()["code"]) == (429, "limit_reached")
+    assert len(client.get("/v1/jobs?state=failed").json()["items"]) == 3
 
 
 def test_failed_jobs_are_listed_and_retried_by_code(client: TestClient, services: Services) -> None:

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from bench.hostile import _findings
+from bench.hostile.figures import findings
 
 
 def _figures(**changes: Any) -> dict[str, Any]:
@@ -18,13 +18,13 @@ def _figures(**changes: Any) -> dict[str, Any]:
 
 
 def test_refusing_is_no_fault() -> None:
-    assert _findings(_figures()) == []
+    assert findings(_figures()) == []
 
 
 def test_what_was_taken_has_to_be_finished_and_in_time() -> None:
-    findings = _findings(_figures(unfinished=1, submit_p99_seconds=2.0, api_memory_largest_mib=600.0))
-    assert len(findings) == 3
+    found = findings(_figures(unfinished=1, submit_p99_seconds=2.0, api_memory_largest_mib=600.0))
+    assert len(found) == 3
 
 
 def test_undeliberate_answers_and_broken_connections_are_found() -> None:
-    assert len(_findings(_figures(answers={"202": 1, "500": 1, "ReadError": 2, "/healthz ReadTimeout": 1}))) == 3
+    assert len(findings(_figures(answers={"202": 1, "500": 1, "ReadError": 2, "/healthz ReadTimeout": 1}))) == 3

@@ -41,6 +41,16 @@ def test_full_queue_takes_no_more_until_jobs_have_ended(database: Database) -> N
     limit.admit("encode", 3)
 
 
+def test_looking_for_room_takes_none(database: Database) -> None:
+    limit = QueueLimit(database, 2)
+    _submit(database, 1)
+    for _ in range(3):
+        limit.check("encode")
+    limit.admit("encode")
+    with pytest.raises(LimitReached):
+        limit.check("encode")
+
+
 def test_probes_pass_a_full_queue_up_to_their_own_number(database: Database) -> None:
     limit = QueueLimit(database, 1)
     _submit(database, 1)
