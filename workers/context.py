@@ -10,6 +10,7 @@ from typing import Any
 
 from sqlalchemy.orm import Session
 
+from codec.usage import Usage
 from core.database import Database
 from core.errors import DatabaseUnavailable
 from core.events import EventLog
@@ -41,6 +42,10 @@ class WorkContext:
         self.claim = job.claim
         self.database, self.storage = database, storage
         self._job, self._events, self._occupancy = job, events, occupancy
+        self.sizes: dict[str, int] = {}
+        """Bytes that the job read, as `in`, and stored, as `out`."""
+        self.usage: Usage | None = None
+        """What was paid for an answer of a language model."""
         self._last_event = 0.0
         self._last_check = 0.0
 

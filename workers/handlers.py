@@ -114,7 +114,7 @@ class Handlers:
 
         device_config = DeviceConfig(self._network.device, self._network.dtype, self._network.compile)
         self._restorers = Restorers(self._services.weights, device_config)
-        self._engine = Engine()
+        self._engine = Engine(on_step=self._services.metrics.count_step)
         self._engine.start()
         settings = self._services.settings
         preview_seconds = settings.preview_interval.total_seconds()

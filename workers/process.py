@@ -71,6 +71,7 @@ def run_worker(queues: list[str], concurrency: int | None = None) -> int:
         _log.info("stale_files_removed", files=removed)
     _register_task(app, runner)
     _end_without_loss(runner, keeper, settings.soft_shutdown)
+    services.metrics.serve(settings, lambda: keeper.running)
     handlers.warm_up(queues)
     handlers.note_networks()
     for part in (keeper, reconciler, watchdog):

@@ -2,7 +2,7 @@
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 import structlog
@@ -27,6 +27,7 @@ from core.jobs.lease import LeasedJob, LeaseKeeper
 from core.jobs.retry import NEVER, PausePolicy, RetryPolicy
 from core.logging import get_logger
 from workers.context import JobDeferred, Record, WorkContext
+from workers.ending import Ending, Outcome
 from workers.handlers import Handlers
 from workers.occupancy import Occupancy
 from workers.services import WorkerServices
@@ -117,93 +118,136 @@ class Runner:
             wait_seconds = min(wait_seconds * 2, _LONGEST_WAIT_SECONDS)
 
     def _attempt(self, job: LeasedJob) -> None:
-        claim = job.claim
+        services = self._services
+        context = WorkContext(job, self._database, services.storage, services.events, self._occupancy)
         started = time.perf_counter()
+        ending = self._work(job, context, started)
+        seconds = ending.seconds or {"job": time.perf_counter() - started}
+        self._report(job.claim, context, ending, seconds)
+
+    def _work(self, job: LeasedJob, context: WorkContext, started: float) -> Ending:
+        """Do the job and record how that ended."""
+        claim = job.claim
         try:
-            handle = self._handlers.of(claim.kind)
-            services = self._services
-            record = handle(WorkContext(job, self._database, services.storage, services.events, self._occupancy))
-            self._succeed(job, record, started)
+            record = self._handlers.of(claim.kind)(context)
+            return self._succeed(job, record, started)
         except JobDeferred as deferral:
-            self._settle_in_transaction(job, deferral.record)
+            return self._settle_in_transaction(job, Outcome.DEFERRED, deferral.record)
         except Cancelled:
-            self._stop(job)
+            return self._stop(job)
         except LeaseLost:
             _log.warning("result_dropped", reason="lease lost")
+            return Ending(Outcome.LOST)
         except (ServiceError, CodecError) as error:
-            self._fail(job, error)
+            return self._fail(job, error)
         except Exception as error:  # noqa: BLE001 - a defect must end as a failed job, not as a lost one
             _log.exception("job_crashed", kind=claim.kind)
             message = f"{type(error).__name__}: {error}"
-            self._settle_in_transaction(
-                job, lambda session: transitions.retry(session, claim, self._retry, INTERNAL_ERROR, message)
+            return self._settle_in_transaction(
+                job,
+                Outcome.RETRIED,
+                lambda session: transitions.retry(session, claim, self._retry, INTERNAL_ERROR, message),
+                INTERNAL_ERROR,
             )
 
-    def _succeed(self, job: LeasedJob, record: Record | None, started: float) -> None:
-        claim = job.claim
+    def _report(self, claim: Claim, context: WorkContext, ending: Ending, seconds: Mapping[str, float]) -> None:
+        """Tell the log and the figures how the attempt ended; the log's line has all that a search may ask for."""
+        metrics, is_success = self._services.metrics, ending.outcome is Outcome.SUCCEEDED
+        sizes = context.sizes if is_success else {}
+        metrics.count_attempt(claim.kind, ending.outcome.value, ending.code, seconds if is_success else {}, sizes)
+        if context.usage is not None:
+            metrics.count_answer(context.usage)
+        _log.info(
+            "job_done",
+            kind=claim.kind,
+            image_id=claim.image_id,
+            reconstruction_id=claim.reconstruction_id,
+            worker=self._name,
+            attempt=claim.attempt,
+            outcome=ending.outcome.value,
+            code=ending.code,
+            seconds={stage: round(spent, 4) for stage, spent in seconds.items()},
+            bytes_in=sizes.get("in"),
+            bytes_out=sizes.get("out"),
+        )
 
-        def _write() -> None:
+    def _succeed(self, job: LeasedJob, record: Record | None, started: float) -> Ending:
+        claim = job.claim
+        seconds: dict[str, float] = {}
+
+        def _write() -> Outcome:
+            seconds.update(job=time.perf_counter() - started)
             if record is None:
-                transitions.succeed_alone(self._database, claim, {"job": time.perf_counter() - started})
-                return
+                transitions.succeed_alone(self._database, claim, seconds)
+                return Outcome.SUCCEEDED
             with self._database.write() as session:
                 transitions.lock(session, claim)
-                seconds = record(session)
-                transitions.succeed(session, claim, seconds | {"job": time.perf_counter() - started})
+                seconds.update(record(session) | {"job": time.perf_counter() - started})
+                transitions.succeed(session, claim, seconds)
+            return Outcome.SUCCEEDED
 
-        self._settle(job, _write)
+        return replace(self._settle(job, _write), seconds=seconds)
 
-    def _stop(self, job: LeasedJob) -> None:
+    def _stop(self, job: LeasedJob) -> Ending:
         """End a job that did not go on, according to who stopped it."""
         claim = job.claim
         if job.lost:
             _log.warning("result_dropped", reason="lease lost")
-        elif job.cancel_requested:
-            self._settle_in_transaction(job, lambda session: transitions.cancel_running(session, claim))
-        else:
-            self._settle_in_transaction(job, lambda session: transitions.requeue(session, claim, count_attempt=False))
-            try:
-                outbox.flush_outbox(self._database, self._services.broker)
-            except ServiceError as error:
-                _log.warning("notifications_delayed", error=str(error))  # the reconciler sends them
+            return Ending(Outcome.LOST)
+        if job.cancel_requested:
+            return self._settle_in_transaction(
+                job, Outcome.CANCELLED, lambda session: transitions.cancel_running(session, claim)
+            )
+        ending = self._settle_in_transaction(
+            job, Outcome.HANDED_OVER, lambda session: transitions.requeue(session, claim, count_attempt=False)
+        )
+        try:
+            outbox.flush_outbox(self._database, self._services.broker)
+        except ServiceError as error:
+            _log.warning("notifications_delayed", error=str(error))  # the reconciler sends them
+        return ending
 
-    def _fail(self, job: LeasedJob, error: ServiceError | CodecError) -> None:
+    def _fail(self, job: LeasedJob, error: ServiceError | CodecError) -> Ending:
         """End an attempt that met an error, according to whose fault that is."""
         claim, code, message, fault = job.claim, error.code, str(error), fault_of(error)
         _log.warning("attempt_failed", code=code, error=message, attempt=claim.attempt, fault=fault.value)
 
-        def _write(session: Session) -> None:
+        def _write(session: Session) -> bool:
             if fault is Fault.SURROUNDINGS:
                 policy = replace(self._pause, patience=patience_with(error, self._pause.patience))
-                transitions.pause(session, claim, policy, code, message)
-            else:
-                policy_of_attempts = self._retry if fault is Fault.SERVICE else NEVER
-                transitions.retry(session, claim, policy_of_attempts, code, message)
+                return transitions.pause(session, claim, policy, code, message)
+            policy_of_attempts = self._retry if fault is Fault.SERVICE else NEVER
+            return transitions.retry(session, claim, policy_of_attempts, code, message)
 
-        self._settle_in_transaction(job, _write)
+        outcome = Outcome.PAUSED if fault is Fault.SURROUNDINGS else Outcome.RETRIED
+        return self._settle_in_transaction(job, outcome, _write, code)
 
-    def _settle_in_transaction(self, job: LeasedJob, write: Callable[[Session], None]) -> None:
-        def _write() -> None:
+    def _settle_in_transaction(
+        self, job: LeasedJob, outcome: Outcome, write: Callable[[Session], bool | None], code: str | None = None
+    ) -> Ending:
+        """Settle with this outcome, or as failed where `write` returns that this was the job's end (False)."""
+
+        def _write() -> Outcome:
             with self._database.write() as session:
-                write(session)
+                is_end = write(session) is False
+            return Outcome.FAILED if is_end else outcome
 
-        self._settle(job, _write)
+        return replace(self._settle(job, _write), code=code)
 
-    def _settle(self, job: LeasedJob, write: Callable[[], None]) -> None:
+    def _settle(self, job: LeasedJob, write: Callable[[], Outcome]) -> Ending:
         """Write the end of an attempt, through an outage of the database; its lease is renewed meanwhile."""
         deadline = time.monotonic() + _SETTLE_SECONDS
         wait_seconds = _FIRST_WAIT_SECONDS
         while True:
             try:
-                write()
-                return
+                return Ending(write())
             except LeaseLost:
                 _log.warning("result_dropped", reason="lease lost")
-                return
+                return Ending(Outcome.LOST)
             except _DATABASE_AWAY as error:
                 _log.warning("end_not_recorded", error=str(error))
             if time.monotonic() > deadline or job.handed_over:
-                return  # the lease expires, and the job is done again
+                return Ending(Outcome.LOST)  # the lease expires, and the job is done again
             time.sleep(wait_seconds)
             wait_seconds = min(wait_seconds * 2, _LONGEST_WAIT_SECONDS)
 

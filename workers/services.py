@@ -20,6 +20,7 @@ from core.settings import (
 )
 from core.storage import Storage, open_storage
 from core.storage.guarded import GuardedStorage
+from workers.metrics import WorkerMetrics
 
 
 @dataclass(frozen=True)
@@ -32,6 +33,7 @@ class WorkerServices:
     broker: Broker
     events: EventLog
     weights: WeightsStore
+    metrics: WorkerMetrics = field(default_factory=WorkerMetrics)
     storage_breaker: Breaker = field(default_factory=lambda: Breaker("storage"))
 
     @classmethod

@@ -247,18 +247,20 @@ def requeue(
         raise _lease_lost(claim)
 
 
-def retry(session: Session, claim: Claim, policy: RetryPolicy, code: str, message: str) -> None:
-    """Note a failed attempt: queue the job again as the policy says, or fail it after its last; raises LeaseLost."""
+def retry(session: Session, claim: Claim, policy: RetryPolicy, code: str, message: str) -> bool:
+    """Note a failed attempt: queue the job again as the policy says, or fail it after its last; returns False where
+    that was its end. Raises LeaseLost."""
     delay = policy.delay_after(claim)
     if delay is None:
         fail(session, claim, code, message)
     elif not _requeue(session, claim, delay, {"pauses": 0, "paused_since": None} | _error(code, message)):
         raise _lease_lost(claim)
+    return delay is not None
 
 
-def pause(session: Session, claim: Claim, policy: PausePolicy, code: str, message: str) -> None:
+def pause(session: Session, claim: Claim, policy: PausePolicy, code: str, message: str) -> bool:
     """Put the job off for a fault of its surroundings, with no attempt counted, or fail it when that fault has been met
-    for as long as the policy's patience; raises LeaseLost."""
+    for as long as the policy's patience; returns False where that was its end. Raises LeaseLost."""
     is_same = (_JOBS.c.error_code == code) & _JOBS.c.paused_since.is_not(None)
     values = {
         "attempts": _JOBS.c.attempts - 1,
@@ -267,8 +269,10 @@ def pause(session: Session, claim: Claim, policy: PausePolicy, code: str, messag
     }
     has_patience = case((is_same, _JOBS.c.paused_since > database_now(-policy.patience)), else_=True)
     delay = policy.delay_after(claim)
-    if not _requeue(session, claim, delay, values | _error(code, message), has_patience):
+    is_tried_again = _requeue(session, claim, delay, values | _error(code, message), has_patience)
+    if not is_tried_again:
         fail(session, claim, code, message)
+    return is_tried_again
 
 
 def take_back(session: Session, claim: Claim, policy: RetryPolicy, *, at_work: bool, code: str) -> bool:

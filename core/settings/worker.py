@@ -55,6 +55,10 @@ class WorkerSettings(BaseSettings):
     preview_interval: Duration = Field(
         timedelta(seconds=1), description="Least time between two preview pictures of a decode"
     )
+    metrics_port: int = Field(
+        0, ge=0, le=65535, description="Port on which a worker tells Prometheus its figures; 0 for none"
+    )
+    metrics_host: str = Field("127.0.0.1", description="Address of that port; it answers without a key")
     stuck_after: Duration = Field(
         timedelta(seconds=30), description="An idle worker beside a full queue for this long restarts itself"
     )

@@ -86,6 +86,7 @@ class DecodeTask:
         sha256 = hashlib.sha256(file).hexdigest()
         stored = NewObject(reconstruction_key(sha256, self.format), sha256, len(file))
         object_lifecycle.store(self.context.database, self.context.storage, stored, file)
+        self.context.sizes = {"in": len(self.stream) + len(self.reference or b""), "out": len(file)}
         return stored
 
     def record(self, session: Session, decoded: Decoded, stored: NewObject) -> dict[str, float]:

@@ -104,6 +104,7 @@ class EncodeTask:
         outcome = ModelOutcome(answer) if answer else ask(shown, self.dependencies, self.context.cancelled)
         seconds = time.perf_counter() - started
         if outcome.usage is not None:
+            self.context.usage = outcome.usage
             transitions.record_usage(self.context.database, self.context.claim, asdict(outcome.usage))
         return Consultation(outcome, seconds, kept)
 
@@ -133,6 +134,7 @@ class EncodeTask:
         self.context.progress("store", 0.9)
         sha256 = hashlib.sha256(encoded.data).hexdigest()
         bitstreams.put(self.context.database, self.context.storage, encoded.data, sha256)
+        self.context.sizes = {"in": self.image.original_bytes or 0, "out": len(encoded.data)}
         return sha256
 
     def verify(self, encoded: Encoded, sha256: str) -> None:

@@ -24,6 +24,10 @@ _MOST_PIXELS = 64_000_000
 """Of pictures under way. A pixel takes about 64 bytes of main memory while it is restored: 4 GB."""
 
 
+OnStep = Callable[[int, float, int], None]
+"""Told after each step, in the engine's thread: how many requests shared it, its seconds, and the pixels evaluated."""
+
+
 class Handle:
     """One request in the engine, for the thread that brought it."""
 
@@ -52,9 +56,15 @@ class Handle:
 class Engine:
     """Advances the requests of all threads of a process. Use it as a context manager, or start and close it."""
 
-    def __init__(self, *, most_together: int = _MOST_TOGETHER, most_pixels: int = _MOST_PIXELS) -> None:
+    def __init__(
+        self,
+        *,
+        most_together: int = _MOST_TOGETHER,
+        most_pixels: int = _MOST_PIXELS,
+        on_step: OnStep = lambda _requests, _seconds, _pixels: None,
+    ) -> None:
         """`most_together`: requests of one step; `most_pixels`: of pictures that are under way at a time."""
-        self._most_together = most_together
+        self._most_together, self._on_step = most_together, on_step
         self._places = Places(most_pixels)
         self._turns = Turns()
         self._handles: dict[int, Handle] = {}
@@ -164,6 +174,7 @@ class Engine:
                 entry.state.failure = entry.state.failure or error
         now = time.monotonic()
         advanced = pixels_left - sum(entry.pixels_left for entry in entries)
+        self._on_step(len(entries), now - begun, advanced)
         with self._changed:
             self._turns.charge(entries, now - begun, advanced, now)
             for entry in entries:
