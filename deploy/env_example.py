@@ -32,6 +32,7 @@ COMPOSE = {
     "PUBLISH": ("127.0.0.1:8000", "Address and port of this machine at which the API is reached"),
     "WEIGHTS": ("weights", "Folder of this machine with the networks' weights, or the name of a volume"),
     "TAG": ("dev", "Tag of the images that are built"),
+    "ENCODE_REQUIREMENTS": ("encode", "What the encode image holds; encode-nets for one with PyTorch, several GB"),
     "DECODE_GPU": ("0", "Number or UUID of the GPU in compose.gpu.yaml"),
 }
 """What only the compose files read."""

@@ -14,8 +14,11 @@ from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).resolve().parents[1]
 FOLDER = Path(__file__).with_name("requirements")
-TARGETS = {"api": ("api",), "encode": ("encode", "nets"), "decode": ("decode", "nets")}
-"""Images and the extras that each installs. The workers' carry PyTorch, since either may be asked to run networks."""
+TARGETS = {"api": ("api",), "encode": ("encode",), "encode-nets": ("encode", "nets"), "decode": ("decode", "nets")}
+"""Images and the extras that each installs. PyTorch is in those that restore, and in an encode image on request."""
+
+OLDER_PYTHON = {"async-timeout": 'async-timeout==5.0.1; python_full_version < "3.11.3"'}
+"""What the clients of Redis and HTTP need where the base has the first releases of Python 3.11, as Debian 12 does."""
 
 
 def requirements_of(target: str) -> list[Requirement]:
@@ -56,7 +59,7 @@ def main() -> int:
             sys.stderr.write(f"{error.name} is not installed here; install the extra `{target}` first\n")
             return 1
         lines = [f"# What the image `{target}` holds. Written by deploy/pins.py; do not edit."]
-        lines += [f"{name}=={version}" for name, version in versions.items()]
+        lines += sorted([*(f"{name}=={version}" for name, version in versions.items()), *OLDER_PYTHON.values()])
         (FOLDER / f"{target}.txt").write_text("\n".join(lines) + "\n")
     return 0
 
