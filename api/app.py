@@ -12,7 +12,6 @@ from api.bitstreams.endpoints import router as bitstreams
 from api.body_limit import BodyLimitMiddleware
 from api.errors import PROBLEM_RESPONSES, install_error_handlers
 from api.health.endpoints import router as health
-from api.health.endpoints import service_version
 from api.health.readiness import ReadinessCheck
 from api.images.endpoints import router as images
 from api.images.views import router as views
@@ -29,6 +28,8 @@ from api.root_path import RootPathMiddleware
 from api.security_headers import SecurityHeadersMiddleware
 from api.services import Services
 from api.web.endpoints import router as web
+from api.workers.endpoints import router as workers
+from core.version import service_version
 
 
 def create_app(services: Services) -> FastAPI:
@@ -74,6 +75,7 @@ def create_app(services: Services) -> FastAPI:
         reconstructions,
         batches,
         bitstreams,
+        workers,
         health,
         web,
     )

@@ -39,6 +39,7 @@ ImageId = Annotated[str, Path(examples=["img_01kb2c9q0r5w3v7x1y8z4t6n2m"]), _kno
 JobId = Annotated[str, Path(examples=["job_01kb2c9q0r5w3v7x1y8z4t6n2m"]), _known("job", "job_")]
 BatchId = Annotated[str, Path(examples=["bat_01kb2c9q0r5w3v7x1y8z4t6n2m"]), _known("batch", "bat_")]
 ReconstructionId = Annotated[str, Path(examples=["rec_01kb2c9q0r5w3v7x1y8z4t6n2m"]), _known("reconstruction", "rec_")]
+WorkerId = Annotated[str, Path(examples=["wrk_01kb2c9q0r5w3v7x1y8z4t6n2m"]), _known("worker", "wrk_")]
 
 Limit = Annotated[int, Query(ge=1, le=MAX_LIMIT, description="How many at most.")]
 ImageCursor = Annotated[

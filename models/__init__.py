@@ -17,6 +17,7 @@ from models.reconstruction import Reconstruction, ReconstructionState
 from models.search_word import SearchWord
 from models.spending import Spending
 from models.stored_object import ObjectKind, StoredObject
+from models.worker import Worker
 
 __all__ = [
     "Base",
@@ -42,4 +43,5 @@ __all__ = [
     "SearchWord",
     "Spending",
     "StoredObject",
+    "Worker",
 ]

@@ -12,4 +12,5 @@ REVISIONS = (
     "e5b27c9d1f60",
     "a93c5e17d842",
     "b7d2e94a1c58",
+    "c2e81f4b7d96",
 )

@@ -20,6 +20,7 @@ from core.database import Database
 from core.errors import DatabaseUnavailable
 from core.jobs.lease import LeaseKeeper
 from core.jobs.reconciler import Reconciler
+from core.jobs.workers import NewWorker
 from core.logging import configure_logging, get_logger
 from core.settings import (
     BrokerSettings,
@@ -32,8 +33,10 @@ from core.settings import (
     load,
 )
 from core.temp_files import FETCHED, remove_stale_temp_files, use_temp_folder
+from core.version import service_version
 from models.base import new_id
 from workers.handlers import Handlers
+from workers.heartbeat import Heartbeat
 from workers.runner import Runner
 from workers.services import WorkerServices
 from workers.stall_watchdog import StallWatchdog
@@ -64,7 +67,8 @@ def run_worker(queues: list[str], concurrency: int | None = None) -> int:
     handlers = Handlers(
         services, broker_settings, load(LMMSettings), load(NetworkSettings), load(ProfileSettings).profile
     )
-    runner = Runner(f"{queues[0]}@{socket.gethostname()}:{os.getpid()}", handlers, services, keeper)
+    name = f"{queues[0]}@{socket.gethostname()}:{os.getpid()}"[:48]
+    runner = Runner(name, handlers, services, keeper)
     watchdog = StallWatchdog(services.broker, keeper, runner, queues, settings.stuck_after)
 
     if removed := remove_stale_temp_files(FETCHED):
@@ -77,8 +81,9 @@ def run_worker(queues: list[str], concurrency: int | None = None) -> int:
     for part in (keeper, reconciler, watchdog):
         part.start()
 
+    worker_id = new_id("wrk")
     worker: Worker = app.Worker(
-        hostname=f"{queues[0]}-{new_id('wrk')}@{socket.gethostname()}",
+        hostname=f"{queues[0]}-{worker_id}@{socket.gethostname()}",
         queues=queues,
         pool="threads",
         concurrency=threads,
@@ -89,9 +94,16 @@ def run_worker(queues: list[str], concurrency: int | None = None) -> int:
         quiet=True,
     )
     signals.worker_ready.connect(lambda **_: _log.info("worker_ready", queues=queues, threads=threads), weak=False)
+    heartbeat = Heartbeat(
+        services.database,
+        NewWorker(worker_id, name, queues, threads, service_version()),
+        lambda: keeper.running,
+        lambda is_wanted: _drain(worker, runner, queues, is_wanted),
+    )
+    signals.worker_ready.connect(lambda **_: heartbeat.start(), weak=False)
     worker.start()
     _log.info("worker_stopped", restart=watchdog.wants_restart)
-    for open_part in (watchdog, reconciler, handlers, keeper, services.events):
+    for open_part in (heartbeat, watchdog, reconciler, handlers, keeper, services.events):
         open_part.close()
     return EXIT_RESTART if watchdog.wants_restart else worker.exitcode or 0
 
@@ -116,6 +128,16 @@ def _register_task(app: Celery, runner: Runner) -> None:
         runner.run(job_id)
 
     app.task(name=RUN_TASK)(run)
+
+
+def _drain(worker: Worker, runner: Runner, queues: list[str], is_wanted: bool) -> None:
+    """Have the process consume nothing, or its queues again. Its jobs go on, and what Celery has fetched already is
+    left to other workers."""
+    runner.is_draining = is_wanted
+    consumer = worker.consumer
+    for queue in queues:
+        # Celery's own thread has to do it.
+        consumer.call_soon(consumer.cancel_task_queue if is_wanted else consumer.add_task_queue, queue)
 
 
 def _end_without_loss(runner: Runner, keeper: LeaseKeeper, patience: timedelta) -> None:

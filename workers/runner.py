@@ -62,6 +62,8 @@ class Runner:
         self._pause = PausePolicy(services.settings.retry_delay, services.settings.patience)
         self._last_notification = time.monotonic()
         self._is_stopping = threading.Event()
+        self.is_draining = False
+        """Whether jobs that arrive are left to other workers; the reconciler notifies those of them."""
 
     @property
     def idle_seconds(self) -> float:
@@ -77,7 +79,7 @@ class Runner:
 
         While the storage is away no job is claimed but one now and then, which finds out whether it is back.
         """
-        if not self._wait_until_admitted():
+        if self.is_draining or not self._wait_until_admitted():
             return  # the reconciler sends its notification again
         claim = self._claim(job_id)
         if claim is None:

@@ -45,6 +45,10 @@ class StallWatchdog:
             os.kill(os.getpid(), signal.SIGTERM)
 
     def _is_stuck(self) -> bool:
-        if self._keeper.running or self._runner.idle_seconds < self._stuck_after.total_seconds():
+        if (
+            self._runner.is_draining
+            or self._keeper.running
+            or self._runner.idle_seconds < self._stuck_after.total_seconds()
+        ):
             return False
         return any(self._broker.waiting(queue) for queue in self._queues)

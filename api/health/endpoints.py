@@ -1,23 +1,14 @@
 """`/healthz`, `/readyz` and `/metrics`."""
 
-from importlib.metadata import PackageNotFoundError, version
-
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import JSONResponse
 
 from api.health.readiness import ReadinessCheck
 from api.health.schemas import Alive, Readiness
 from api.metrics import Metrics
+from core.version import service_version
 
 router = APIRouter(tags=["health"])
-
-
-def service_version() -> str:
-    """The version that is installed; "0" for a plain checkout."""
-    try:
-        return version("misc-archive")
-    except PackageNotFoundError:
-        return "0"
 
 
 @router.get("/healthz", summary="Is the process up?")

@@ -122,6 +122,15 @@ class Client:
         response = self._send(_post, may_repeat=True)
         return dict(response.json()) | {"replayed": response.headers.get("idempotency-replayed") == "true"}
 
+    def workers(self) -> list[dict[str, Any]]:
+        """The worker processes of the server."""
+        return list(self.get("/v1/workers").json()["items"])
+
+    def drain(self, worker_id: str, *, is_wanted: bool) -> dict[str, Any]:
+        """Have a worker take no more jobs, or take jobs again; returns it."""
+        path = path_of("workers", worker_id, "drain" if is_wanted else "resume")
+        return dict(self._send(lambda: self._http.post(path), may_repeat=True).json())
+
     def image(self, image_id: str) -> dict[str, Any]:
         """One image."""
         return dict(self.get(path_of("images", image_id)).json())
