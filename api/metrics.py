@@ -1,22 +1,13 @@
-"""Figures for Prometheus: what this process answered, and how many jobs are open in the database."""
+"""Figures for Prometheus: what this process answered, beside those of the whole service."""
 
 import time
-from collections.abc import Iterable
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
-from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
-from prometheus_client.registry import Collector
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from core.broker import QUEUES
+from api.service_figures import ServiceFigures
 from core.database import Database
-from core.errors import DatabaseUnavailable
-from core.jobs import outbox, queries
-from core.logging import get_logger
-from models.job import JobState
-
-_log = get_logger(__name__)
 
 _BUCKETS = (0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0)
 _UNKNOWN_ROUTE = "none"
@@ -44,42 +35,11 @@ class Metrics:
         self.in_progress = Gauge(
             "misc_http_requests_in_progress", "Requests that are being answered.", registry=self._registry
         )
-        self._registry.register(_OpenJobs(database))
+        self._registry.register(ServiceFigures(database))
 
     def render(self) -> tuple[bytes, str]:
         """The text that Prometheus reads, and its media type."""
         return generate_latest(self._registry), CONTENT_TYPE_LATEST
-
-
-class _OpenJobs(Collector):
-    """Asks the database at each scrape: every API process tells the same, and none counts by itself."""
-
-    def __init__(self, database: Database) -> None:
-        self._database = database
-
-    def collect(self) -> Iterable[GaugeMetricFamily]:
-        """Open jobs by queue and state, zeros included, and wake-ups that are not sent yet."""
-        jobs = GaugeMetricFamily("misc_jobs_open", "Jobs that wait or run.", labels=("queue", "state"))
-        wake_ups = GaugeMetricFamily("misc_outbox_rows", "Wake-ups that the broker does not have yet.")
-        answers = GaugeMetricFamily("misc_database_up", "Whether the database answered this scrape.")
-        try:
-            with self._database.read() as session:
-                counts = queries.count_open(session)
-                unsent = outbox.count_unsent(session)
-        except DatabaseUnavailable as error:
-            _log.warning("jobs_not_counted", error=str(error))
-            answers.add_metric((), 0)
-            return (answers,)
-        for queue in QUEUES:
-            for state in (JobState.QUEUED, JobState.RUNNING):
-                jobs.add_metric((queue, state.value), counts.get((queue, state), 0))
-        wake_ups.add_metric((), unsent)
-        answers.add_metric((), 1)
-        return jobs, wake_ups, answers
-
-    def describe(self) -> Iterable[GaugeMetricFamily]:
-        """Nothing: registering must not ask a database that may not be there yet."""
-        return ()
 
 
 class MetricsMiddleware:

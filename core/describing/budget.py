@@ -12,6 +12,7 @@ from datetime import datetime
 from typing import cast
 
 from sqlalchemy import Table, bindparam, select, update
+from sqlalchemy.orm import Session
 
 from codec.errors import BudgetExhausted
 from codec.interruptible import wait
@@ -46,6 +47,12 @@ _SETTLE = (
         spent=_SPENDING.c.spent + bindparam("actual"),
     )
 )
+
+
+def latest_spending(session: Session) -> list[tuple[str, float]]:
+    """The latest period that money was spent in, with the amount; empty where no cap was ever set."""
+    query = select(Spending.period, Spending.spent).order_by(Spending.period.desc()).limit(1)
+    return [(period, spent / _BILLION) for period, spent in session.execute(query)]
 
 
 @dataclass(frozen=True)

@@ -182,6 +182,26 @@ def count_open(session: Session) -> dict[tuple[str, JobState], int]:
     return {(queue, state): count for queue, state, count in rows}
 
 
+def oldest_due_seconds(session: Session) -> dict[str, float]:
+    """For how long the job of each queue that has waited longest for a worker has been due."""
+    query = (
+        select(Job.queue, func.min(Job.due_at), database_now())
+        .where(Job.queue.in_(QUEUES), Job.state == QUEUED, Job.due_at <= database_now())
+        .group_by(Job.queue)
+    )
+    return {queue: max(0.0, (now - oldest).total_seconds()) for queue, oldest, now in session.execute(query)}
+
+
+def count_failed(session: Session) -> dict[str, int]:
+    """How many jobs stand as failed, by the code of their error."""
+    query = (
+        select(Job.error_code, func.count())
+        .where(Job.error_code.is_not(None), Job.state == JobState.FAILED)
+        .group_by(Job.error_code)
+    )
+    return {code or "": count for code, count in session.execute(query)}
+
+
 def count_due(session: Session, queue: str) -> int:
     """How many jobs of a queue wait for a worker now."""
     query = select(func.count()).where(Job.queue == queue, Job.state == QUEUED, Job.due_at <= database_now())

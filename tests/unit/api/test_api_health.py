@@ -57,6 +57,10 @@ def test_metrics_count_requests_by_template_and_jobs_by_queue(client: TestClient
     assert 'misc_jobs_open{queue="encode",state="queued"} 1.0' in figures
     assert 'misc_jobs_open{queue="decode",state="running"} 0.0' in figures
     assert "misc_outbox_rows 1.0" in figures
+    assert 'misc_stored_objects{kind="original"} 1.0' in figures
+    assert 'misc_workers{queue="decode",state="alive"} 0.0' in figures
+    [oldest] = re.findall(r'misc_jobs_oldest_due_seconds\{queue="encode"\} (\S+)', figures)
+    assert 0 <= float(oldest) < 100
     assert 'misc_http_requests_total{method="GET",route="/v1/images/{image_id}",status="200"} 1.0' in figures
     assert 'misc_http_requests_total{method="GET",route="/v1/images/{image_id}",status="404"} 1.0' in figures
     assert 'misc_http_requests_total{method="POST",route="/v1/images",status="202"} 1.0' in figures
