@@ -116,6 +116,7 @@ def contents(name: str, data: bytes) -> dict[str, Any]:
         "maps": _map_rows(stream),
         "weights": {part: digest.hex() for part, digest in weights.items() if digest is not None},
         "coarse": _coarse(stream),
+        "grain": stream.grain,
         "sha256": hashlib.sha256(data).hexdigest(),
     }
 
@@ -155,6 +156,8 @@ def _show(document: dict[str, Any]) -> None:
     ]
     if document["external"]:
         lines.append(f"  declared  {document['declared_bits']} bits, {document['bpp_declared']:.4f} bpp")
+    if document["grain"]:
+        lines.append(f"  grain     {document['grain']:.2f} grey levels")
     lines += [f"  network   {part} {digest}" for part, digest in document["weights"].items()]
     lines += [f"  item {number}    {item['detail']}" for number, item in enumerate(document["description"]["items"], 1)]
     if document["description"]["overall"]:

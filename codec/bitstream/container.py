@@ -10,6 +10,7 @@ from codec.bitstream.coarse.external import EXTERNAL_MODE, decode_external, enco
 from codec.bitstream.coarse.net import NET_MODE, decode_net, encode_net
 from codec.bitstream.coarse.reference import decode_reference, encode_reference
 from codec.bitstream.coding.varint import read_varint, write_varint
+from codec.bitstream.grain import decode_grain, encode_grain
 from codec.bitstream.maps.payload import decode_maps, encode_maps
 from codec.bitstream.pixels.payload import PIXEL_MODE, decode_pixels, encode_pixels
 from codec.bitstream.stream import Bits, Coarse, ExternalCoarse, NetCoarse, PixelCoarse, Stream, Texts
@@ -34,7 +35,7 @@ _FLAG_COARSE_NETWORK, _FLAG_RESTORER_NETWORK = 1, 2
 _PROFILE_SHIFT = 2
 _PROFILES = ("lite", "sd21")
 
-_TEXT, _MAPS, _COARSE = 1, 2, 3
+_TEXT, _MAPS, _COARSE, _GRAIN = 1, 2, 3, 8
 _FIRST_ANCILLARY, _LAST_ANCILLARY = 8, 14
 _REFERENCE_MODE = 1
 _MODE_MASK = 3
@@ -67,10 +68,12 @@ def pack(stream: Stream) -> Packed:
     maps = encode_maps(stream.maps) if stream.maps is not None else b""
     coarse = _encode_coarse(stream)
     out = bytearray(_header(stream))
-    sections = [(number, payload) for number, payload in ((_TEXT, texts), (_MAPS, maps)) if payload]
+    payloads = ((_TEXT, texts), (_MAPS, maps), (_COARSE, coarse), (_GRAIN, encode_grain(stream.grain)))
+    *sections, last = [(number, payload) for number, payload in payloads if payload]
     for number, payload in sections:
         out += write_varint(len(payload) << 4 | number) + payload
-    out += write_varint(_COARSE) + coarse
+    number, payload = last
+    out += write_varint(number) + payload
     out += zlib.crc32(out).to_bytes(_CHECKSUM_BYTES, "little")
     if len(out) > MAX_STREAM_BYTES:
         raise StreamLimitExceeded(f"The stream would have {len(out)} bytes; {MAX_STREAM_BYTES} are allowed.")
@@ -204,6 +207,7 @@ def _read_sections(length: int, header: _Header, sections: dict[int, bytes]) -> 
         profile=header.profile,
         coarse_network=header.coarse_network,
         restorer_network=header.restorer_network,
+        grain=decode_grain(sections[_GRAIN]) if _GRAIN in sections else 0.0,
     )
     return Unpacked(stream, _bits(length, texts, maps, coarse))
 

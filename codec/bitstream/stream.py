@@ -90,7 +90,8 @@ class Stream:
     """Everything that the decoder gets, except the networks.
 
     `width`, `height` are the original's, in pixels. `profile` is "lite" or "sd21". The two network digests are the
-    first 4 bytes of a SHA-256, or None when the stream needs (coarse) or prefers (restorer) none.
+    first 4 bytes of a SHA-256, or None when the stream needs (coarse) or prefers (restorer) none. `grain` is the
+    standard deviation of the original's noise in grey levels of 8 bits, 0 where none is said.
     """
 
     width: int
@@ -101,6 +102,7 @@ class Stream:
     profile: str = "lite"
     coarse_network: bytes | None = None
     restorer_network: bytes | None = None
+    grain: float = 0.0
 
 
 @dataclass(frozen=True)

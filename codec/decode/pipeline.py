@@ -150,7 +150,8 @@ def prepare(
     seed = options.seed if options.seed is not None else seed_from(data)
     coarse = np.asarray(rebuild_coarse(stream, reference=reference, find_network=find_network))
     coarse_done = time.perf_counter()
-    request = RestoreRequest(coarse, stream.texts, map_arrays(stream.maps), options, seed, stream.coarse)
+    maps = map_arrays(stream.maps)
+    request = RestoreRequest(coarse, stream.texts, maps, options, seed, stream.coarse, stream.grain)
     return PreparedDecode(
         stream=stream,
         stream_sha256=hashlib.sha256(data).hexdigest(),

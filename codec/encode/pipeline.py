@@ -17,6 +17,7 @@ from codec.encode.coarse.external import Reference, encode_external_coarse
 from codec.encode.coarse.pixel import encode_pixel_coarse
 from codec.encode.dependencies import EncodeDependencies, brings_description, needs_model
 from codec.encode.describe.choose import ModelOutcome, SourcedDescription, describe, no_model
+from codec.encode.grain import grain_of
 from codec.errors import Cancelled, FeatureUnavailable, OptionError
 from codec.options import EncodeOptions, Mode, Profile
 from codec.usage import Usage
@@ -34,6 +35,9 @@ Located = tuple[Maps | None, tuple[str, ...]]
 
 _NO_COARSE = ExternalCoarse(bytes(DIGEST_BYTES), 0)
 """Stands in a stream whose coarse picture is still to come."""
+
+_COARSE_HEAD_BYTES = 2
+"""By which the head of the coarse picture's section may grow with what is to come, where another section follows."""
 
 _DEAR_SHARE = 0.03
 """Of the budget, from which on an overall sentence is left out."""
@@ -128,8 +132,10 @@ def encode(
         if early is None:
             coarse = _coarse(picture, options, dependencies, reference)
         else:
+            if options.profile is Profile.LITE:
+                bare = replace(bare, grain=grain_of(picture))
             bare = _affordable(bare, described.describer, options, pack_stream)
-            coarse, coarse_notes = _coarse_reference(early, options, pack_stream(bare).bits)
+            coarse, coarse_notes = _coarse_reference(early, options, _rest_bytes(bare, pack_stream))
     clock.start("pack")
     stream = replace(bare, coarse=coarse)
     packed = pack_stream(stream)
@@ -248,11 +254,17 @@ def _early_search(
     return EarlySearch(picture, options.codec.value, check)
 
 
-def _coarse_reference(early: "EarlySearch", options: EncodeOptions, bits: Bits) -> tuple[Coarse, tuple[str, ...]]:
-    """The reference within the budget; `bits` are those of the stream with all but it."""
+def _rest_bytes(bare: Stream, pack_stream: PackStream) -> int:
+    """What the file spends on all but the coarse picture."""
+    bits = pack_stream(bare).bits
+    return (bits.total - bits.coarse) // 8 + (_COARSE_HEAD_BYTES if bare.grain else 0)
+
+
+def _coarse_reference(early: "EarlySearch", options: EncodeOptions, rest: int) -> tuple[Coarse, tuple[str, ...]]:
+    """The reference within the budget; `rest` are the bytes of all but it."""
     from codec.encode.coarse.ref import DEFAULT_MAX_BPP
 
-    choice = early.search().choose(options.max_bpp, (bits.total - bits.coarse) // 8)
+    choice = early.search().choose(options.max_bpp, rest)
     if choice.fits:
         return choice.coarse, ()
     note = (

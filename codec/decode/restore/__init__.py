@@ -28,7 +28,8 @@ class RestoreRequest:
 
     `coarse`: (H, W, 3) uint8 in the picture's full size. `maps`: one (edge, edge) uint8 array of 0 and 1 per item, in
     the order of `texts.details`. `seed`: source of all randomness. `coarse_payload`: what the coarse picture was
-    rebuilt from, for restorers that hold their picture to what the stream says; None when it is not known.
+    rebuilt from, for restorers that hold their picture to what the stream says; None when it is not known. `grain`: the
+    standard deviation of the original's noise in grey levels, for restorers that paint none of their own.
     """
 
     coarse: npt.NDArray[np.uint8]
@@ -37,6 +38,7 @@ class RestoreRequest:
     options: DecodeOptions
     seed: int
     coarse_payload: Coarse | None = None
+    grain: float = 0.0
 
 
 class RestoreState(Protocol):

@@ -1,6 +1,7 @@
 """The restorer by a GAN-trained network: one look at each tile of the coarse picture, without texts and noise.
 
-Deterministic on one machine: seed, texts and maps of a request play no part. It knows no files.
+Deterministic on one machine: texts and maps of a request play no part, and its seed only in the grain. It knows no
+files.
 """
 
 import time
@@ -18,6 +19,7 @@ from codec.bitstream.stream import Coarse, ExternalCoarse, NetCoarse, RefCoarse
 from codec.decode.diffusion.memory import free_host_bytes, is_exhaustion, release
 from codec.decode.diffusion.tiles import Sweep, Tiling
 from codec.decode.restore import RestoreRequest, run_to_end
+from codec.decode.restore.grain import add_grain
 from codec.errors import OutOfMemory
 from codec.nets.lite.rrdbnet import BYTES_PER_PX, REDUCTION, RRDBNet
 
@@ -61,7 +63,7 @@ class GANRestorer:
             raise OutOfMemory(
                 f"Restoring {width} x {height} pixels needs {needed >> 20} MB of main memory; {free >> 20} MB are free."
             )
-        return GANState(request.coarse, _share(request.coarse_payload, width, height), self._tile_pixels)
+        return GANState(request, _share(request.coarse_payload, width, height), self._tile_pixels)
 
     def step(self, states: Sequence["GANState"]) -> None:
         """One tile of each state; tiles of one shape share a call. A state that cannot go on keeps the reason as its
@@ -122,12 +124,15 @@ class GANRestorer:
 
 
 class GANState:
-    """One coarse picture, (H, W, 3) uint8, on its way through the network tile by tile.
+    """A request's coarse picture on its way through the network tile by tile.
 
     `share` in [0, 1] is how much of the picture will be the network's; with none the network is not asked.
     """
 
-    def __init__(self, coarse: npt.NDArray[np.uint8], share: float, max_tile_pixels: int) -> None:
+    def __init__(self, request: RestoreRequest, share: float, max_tile_pixels: int) -> None:
+        coarse = request.coarse
+        # A fine coarse picture has grain of its own.
+        self._grain, self._seed = share * request.grain, request.seed
         self.seconds: dict[str, float] = {}
         self.failure: Exception | None = None
         self._height, self._width = coarse.shape[:2]
@@ -179,7 +184,10 @@ class GANState:
         mixed = self._sweep.result
         if self._share < 1:
             mixed = torch.lerp(self._coarse.float() / 255, mixed.clamp(0, 1), self._share)
-        return Image.fromarray(_as_bytes(mixed[:, :, : self._height, : self._width]))
+        restored = _as_bytes(mixed[:, :, : self._height, : self._width])
+        if self._grain:
+            add_grain(restored, self._grain, self._seed)
+        return Image.fromarray(restored)
 
 
 def _share(payload: Coarse | None, width: int, height: int) -> float:
