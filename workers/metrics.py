@@ -94,7 +94,7 @@ class WorkerMetrics:
         self._tokens.labels(usage.model, "output").inc(usage.output_tokens)
         self._cost.labels(usage.model).inc(usage.cost)
 
-    def count_step(self, requests: int, seconds: float, pixels: int) -> None:
+    def count_step(self, requests: int, seconds: float, pixels: float) -> None:
         """Note one step of the decode engine."""
         self._steps.observe(seconds)
         self._together.observe(requests)

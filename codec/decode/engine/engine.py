@@ -24,7 +24,7 @@ _MOST_PIXELS = 64_000_000
 """Of pictures under way. A pixel takes about 64 bytes of main memory while it is restored: 4 GB."""
 
 
-OnStep = Callable[[int, float, int], None]
+OnStep = Callable[[int, float, float], None]
 """Told after each step, in the engine's thread: how many requests shared it, its seconds, and the pixels evaluated."""
 
 
