@@ -29,7 +29,6 @@ def build_app() -> typer.Typer:
         name="misc",
         help=_HELP,
         no_args_is_help=True,
-        add_completion=False,
         pretty_exceptions_enable=False,
         context_settings={"help_option_names": ["-h", "--help"]},
     )

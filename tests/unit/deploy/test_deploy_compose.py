@@ -96,7 +96,7 @@ def test_everything_that_is_needed_runs(services: dict[str, Any]) -> None:
     assert set(services) == OURS | {"postgres", "redis", "seaweedfs"}
     commands = {name: " ".join(services[name]["command"]) for name in OURS}
     assert commands == {
-        "migrate": "python -m migrations",
+        "migrate": "python -m migrations --wait 60",
         "api": "python -m api",
         "encode": "python -m workers encode",
         "decode": "python -m workers decode",
