@@ -17,6 +17,7 @@ from typing import Self
 import httpx
 
 from bench.chaos.proxy import Proxy, ProxyLoop
+from bench.chaos.server_guard import ServerGuard
 from bench.servers import PostgresServer, RedisServer
 from cli.up.supervisor import Child, Supervisor
 from core.settings import DatabaseSettings, StorageBackend, StorageSettings
@@ -63,10 +64,14 @@ class FullStack:
     def __enter__(self) -> Self:
         """Start everything; raises RuntimeError when it does not become ready, with nothing left running."""
         with ExitStack() as exits:
+            guard = exits.enter_context(ServerGuard())
+            guard.watch(self.folder / "postgres")
+            guard.watch(self.folder / "redis.sock")
             self.database = exits.enter_context(PostgresServer(self.folder / "postgres"))
             self.broker = exits.enter_context(RedisServer(self.folder))
             self.store = S3Server()
             exits.callback(self.store.close)
+            guard.watch(self.store.folder)
             self._make_bucket()
             exits.enter_context(self.scratch)
             loop = ProxyLoop()

@@ -35,6 +35,11 @@ class S3Server:
             raise
 
     @property
+    def folder(self) -> Path:
+        """Where its objects lie; its command line names it."""
+        return self._folder
+
+    @property
     def endpoint_url(self) -> str:
         """Address of the S3 interface."""
         return f"http://127.0.0.1:{self.port}"
