@@ -9,17 +9,20 @@ import asyncio
 import json
 import signal
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
 from bench.chaos.stack import FullStack, full_stack
 from bench.hostile.crowd import Crowd
 from bench.hostile.figures import findings, p99, print_figures
-from bench.hostile.load import Load, Schedule, count_finished, make_requests, submit_all, wait_until_finished
+from bench.hostile.load import Load, Schedule, make_requests, submit_all, wait_until_finished
 from bench.hostile.memory import MemoryWatch
 from bench.hostile.probe import Prober
 
-_CAPACITY = Schedule(connections=8, seconds=20.0)
+_WARM_UP, _CAPACITY = Schedule(connections=8, seconds=2.0), Schedule(connections=8, seconds=15.0)
+"""Workers have loaded what they need, and every process its libraries, before anything is measured."""
+
 _MOST_TO_MEASURE = 2_000
 """Requests made to find the capacity out: more than one machine takes in that time."""
 
@@ -47,8 +50,13 @@ def main() -> int:
 def _attack(stack: FullStack, connections: int, idle: int, seconds: float) -> dict[str, Any]:
     warm = Load()
     requests = make_requests(_MOST_TO_MEASURE)
-    asyncio.run(submit_all(stack.base_urls, warm, _CAPACITY, requests))
-    capacity = asyncio.run(count_finished(stack.base_urls[0], warm.accepted)) / _CAPACITY.seconds
+    asyncio.run(submit_all(stack.base_urls, warm, _WARM_UP, requests))
+    asyncio.run(wait_until_finished(stack.base_urls[0], warm.accepted))
+    measured, started = Load(), time.monotonic()
+    asyncio.run(submit_all(stack.base_urls, measured, _CAPACITY, requests))
+    asyncio.run(wait_until_finished(stack.base_urls[0], measured.accepted))
+    capacity = len(measured.accepted) / (time.monotonic() - started)
+    print(f"{capacity:.1f} jobs a second, end to end", flush=True)
     # Each connection sends so often that all of them together come to twice the capacity.
     schedule = Schedule(connections, seconds, connections / (2 * max(capacity, 0.1)))
     ready = iter(list(make_requests(schedule.most, first=_MOST_TO_MEASURE)))
@@ -57,7 +65,7 @@ def _attack(stack: FullStack, connections: int, idle: int, seconds: float) -> di
     asyncio.run(submit_all(stack.base_urls, load, schedule, ready))
     probed, reopened = prober.end(), crowd.end()
     memory.end()
-    unfinished = asyncio.run(wait_until_finished(stack.base_urls[0], warm.accepted + load.accepted))
+    unfinished = asyncio.run(wait_until_finished(stack.base_urls[0], measured.accepted + load.accepted))
     return {
         "connections": connections,
         "idle_connections": idle,

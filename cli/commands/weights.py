@@ -212,8 +212,8 @@ def add_weights(
 ) -> None:
     """Take in; the help text is `_ADD_HELP`."""
     from codec.errors import WeightsError
-    from codec.weights.content import check_content
     from codec.weights.manifest import NAME, Licence
+    from codec.weights.trial import try_weights
 
     store = _open(path)
     if not NAME.fullmatch(name):
@@ -225,7 +225,7 @@ def add_weights(
             record = store.add(
                 file, name=name, part=part, architecture=architecture, profiles=(profile,) if profile else (),
                 rate=rate, licence=Licence(licence, licence_link) if licence else None, is_linked=link,
-                progress=progress, check=check_content,
+                progress=progress, check=try_weights,
             )  # fmt: skip
     except (WeightsError, OSError) as error:
         say(f"misc: {describe_error(error)['message']}")
@@ -284,8 +284,8 @@ def _open(path: Path | None) -> "WeightsStore":
 
 
 def _rules(source: str | None, *, is_trusting: bool) -> "PullRules":
-    from codec.weights.content import check_content
     from codec.weights.pull import HUB_ENDPOINT, PullRules
+    from codec.weights.trial import try_weights
     from core.settings import WeightsSettings, load
 
     if source is not None and "://" in source and not source.startswith(("http://", "https://")):
@@ -295,7 +295,7 @@ def _rules(source: str | None, *, is_trusting: bool) -> "PullRules":
         only_from=source,
         is_trusting=is_trusting,
         is_offline=load(WeightsSettings).offline,
-        check=check_content,
+        check=try_weights,
     )
 
 

@@ -72,7 +72,7 @@ def _tensors_fault(header: bytes, length: int, size: int) -> str | None:
     try:
         entries = {name: entry for name, entry in json.loads(header).items() if name != "__metadata__"}
         end = max((int(entry["data_offsets"][1]) for entry in entries.values()), default=0)
-    except (ValueError, KeyError, TypeError, AttributeError, IndexError):
+    except (ValueError, LookupError, TypeError, AttributeError, OverflowError, RecursionError):
         return "damaged: its list of tensors cannot be read" if len(header) == length else "cut off"
     if not entries:
         return "without any tensor"

@@ -11,7 +11,8 @@ import pytest
 from click.testing import Result
 
 from cli import doctor_checks
-from codec.weights import pull, store
+from codec.weights import pull, store, trial
+from codec.weights.content import check_content
 from codec.weights.manifest import HubSource, Licence, Part, Released
 from codec.weights.released import RELEASED
 from codec.weights.shipped import FOLDER, shipped_records
@@ -28,6 +29,8 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy", "HF_ENDPOINT", "MISC_WEIGHTS_OFFLINE"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("MISC_WEIGHTS_PATH", str(tmp_path / "weights"))
+    # The tests of this ring start no processes; tests/networks/nets/test_trial.py does.
+    monkeypatch.setattr(trial, "try_weights", check_content)
     return tmp_path / "weights"
 
 
