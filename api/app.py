@@ -55,7 +55,7 @@ def create_app(services: Services) -> FastAPI:
             Middleware(SecurityHeadersMiddleware),
             Middleware(RequestIdMiddleware),
             Middleware(MetricsMiddleware, metrics=metrics),
-            Middleware(AuthMiddleware, keys=services.settings.keys),
+            Middleware(AuthMiddleware, keys=services.settings.keys, book=services.api_keys),
             Middleware(BodyLimitMiddleware, settings=services.settings),
         ],
     )

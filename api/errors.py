@@ -48,6 +48,7 @@ _STATUS: Mapping[type[Exception], HTTPStatus] = {
     core_errors.RequestInvalid: HTTPStatus.BAD_REQUEST,
     core_errors.UploadTooLarge: HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
     core_errors.Unauthorized: HTTPStatus.UNAUTHORIZED,
+    core_errors.Forbidden: HTTPStatus.FORBIDDEN,
     core_errors.LimitReached: HTTPStatus.TOO_MANY_REQUESTS,
     core_errors.Overloaded: HTTPStatus.SERVICE_UNAVAILABLE,
     core_errors.ProcessLost: HTTPStatus.SERVICE_UNAVAILABLE,

@@ -19,6 +19,7 @@ from core import idempotency
 from core.database import Database, Session
 from core.errors import RequestInvalid
 from core.idempotency import HeldKey, StoredResponse
+from core.owners.caller import Caller
 
 _MAX_KEY_CHARS = 255
 _KEY = re.compile(KEY_PATTERN)
@@ -68,9 +69,9 @@ async def run_idempotent(request: Request, services: Services, payload: dict[str
     if key is None:
         yield IdempotentRun(services.database, None, None)
         return
-    caller: str = request.scope["misc.caller"]
+    caller: Caller = request.scope["misc.caller"]
     lifetime = services.settings.idempotency_lifetime
-    taken = await run_in_threadpool(keeper.take, caller, key, fingerprint(request, payload), lifetime)
+    taken = await run_in_threadpool(keeper.take, caller.owner, key, fingerprint(request, payload), lifetime)
     if isinstance(taken, StoredResponse):
         yield IdempotentRun(services.database, None, taken)
         return

@@ -20,6 +20,8 @@ from core.jobs.backpressure import QueueLimit
 from core.jobs.job import JobSpec
 from core.jobs.outbox import OutboxSender
 from core.logging import get_logger
+from core.owners.caller import Caller
+from core.owners.key_book import KeyBook
 from core.picture_reader import ChildPictureReader, DirectPictureReader, PictureReader
 from core.settings import APISettings, BrokerSettings, DatabaseSettings, StorageSettings, WorkerSettings
 from core.storage import Storage, open_storage
@@ -47,6 +49,7 @@ class Services:
     events: EventLog
     event_reader: EventReader
     key_keeper: KeyKeeper
+    api_keys: KeyBook
     queue_limit: QueueLimit
     upload_turns: UploadTurns
     decode_limits: DecodeLimits
@@ -82,6 +85,7 @@ class Services:
             events=events,
             event_reader=EventReader(broker_settings),
             key_keeper=KeyKeeper(opened),
+            api_keys=KeyBook(opened),
             queue_limit=QueueLimit(opened, settings.max_open_jobs),
             upload_turns=UploadTurns(settings.upload_wait),
             decode_limits=worker.decode_limits,
@@ -98,8 +102,9 @@ class Services:
 
     def job(self, request: Request, kind: JobKind, queue: str) -> JobSpec:
         """A job that this request orders."""
+        caller: Caller = request.scope["misc.caller"]
         request_id = request.scope.get("misc.request_id")
-        return JobSpec(kind, queue, request_id=request_id, max_attempts=self.max_attempts)
+        return JobSpec(kind, queue, owner=caller.owner, request_id=request_id, max_attempts=self.max_attempts)
 
     def start(self) -> None:
         """Clear away what a killed process left of its uploads, and start the threads."""

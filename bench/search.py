@@ -11,6 +11,7 @@ import time
 from codec.encode.describe.concepts import concepts
 from core.archive import images
 from core.database import Database
+from core.owners.view import EVERYTHING
 from core.settings import DatabaseSettings
 from migrations.upgrade import upgrade
 from models.base import new_id
@@ -40,7 +41,7 @@ def main() -> None:
         for _ in range(arguments.times):
             started = time.perf_counter()
             with database.read() as session:
-                found = images.list_images(session, limit=50, words=query)
+                found = images.list_images(session, EVERYTHING, limit=50, words=query)
             seconds.append(time.perf_counter() - started)
         print(
             f"{query!r:20} {len(found.rows):3} on the page, median {statistics.median(seconds) * 1000:6.1f} ms, "

@@ -76,6 +76,13 @@ class Unauthorized(ServiceError):
     fault = Fault.JOB
 
 
+class Forbidden(ServiceError):
+    """The key is good, and not for this."""
+
+    code = "forbidden"
+    fault = Fault.JOB
+
+
 class LimitReached(ServiceError):
     """The caller, or all callers together, have as much under way as is allowed; later it works again."""
 

@@ -1,9 +1,11 @@
 """Database tables, one a file. (Neural networks live in `codec/nets`.)"""
 
+from models.api_key import APIKey
 from models.base import Base
 from models.batch import Batch
 from models.batch_waiter import BatchWaiter
 from models.cached_description import CachedDescription
+from models.daily_usage import DailyUsage
 from models.description import DescriptionRecord
 from models.description_request import DescriptionRequest, RequestState
 from models.idempotency import IdempotencyKey
@@ -13,6 +15,7 @@ from models.llm_batch import LLMBatch
 from models.network_set import NetworkSet
 from models.outbox import OutboxRow
 from models.pending_deletion import PendingDeletion
+from models.quota import Quota
 from models.reconstruction import Reconstruction, ReconstructionState
 from models.search_word import SearchWord
 from models.spending import Spending
@@ -20,10 +23,12 @@ from models.stored_object import ObjectKind, StoredObject
 from models.worker import Worker
 
 __all__ = [
+    "APIKey",
     "Base",
     "Batch",
     "BatchWaiter",
     "CachedDescription",
+    "DailyUsage",
     "DescriptionRecord",
     "DescriptionRequest",
     "IdempotencyKey",
@@ -37,6 +42,7 @@ __all__ = [
     "ObjectKind",
     "OutboxRow",
     "PendingDeletion",
+    "Quota",
     "Reconstruction",
     "ReconstructionState",
     "RequestState",

@@ -6,9 +6,10 @@ from sqlalchemy import String
 from sqlalchemy.orm import Mapped, mapped_column
 
 from models.base import ID_LENGTH, Base, new_id, utc_now
+from models.owner import Owned, owner_index
 
 
-class Batch(Base):
+class Batch(Owned, Base):
     """Counts and progress of a batch are read off its jobs, so they cannot disagree with them."""
 
     __tablename__ = "batches"
@@ -16,3 +17,5 @@ class Batch(Base):
     id: Mapped[str] = mapped_column(String(ID_LENGTH), primary_key=True, default=lambda: new_id("bat"))
     name: Mapped[str | None] = mapped_column(String(255))
     created_at: Mapped[datetime] = mapped_column(default=utc_now)
+
+    __table_args__ = (owner_index("batches"),)

@@ -8,6 +8,7 @@ from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from models.base import ID_LENGTH, Base, JSONObject, new_id, text_enum, utc_now
 from models.description import DescriptionRecord
+from models.owner import Owned, owner_index
 
 
 class ImageState(StrEnum):
@@ -23,7 +24,7 @@ class ImageState(StrEnum):
     """Its encode job was cancelled before a stream was stored; the original is still there."""
 
 
-class Image(Base):
+class Image(Owned, Base):
     """One row for each picture submitted or stream taken in."""
 
     __tablename__ = "images"
@@ -56,6 +57,8 @@ class Image(Base):
     usage: Mapped[JSONObject | None] = mapped_column(JSON(none_as_null=True))
 
     description: Mapped[DescriptionRecord | None] = relationship(lazy="joined", passive_deletes=True)
+
+    __table_args__ = (owner_index("images"),)
 
     @property
     def bpp(self) -> float | None:

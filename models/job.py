@@ -7,6 +7,7 @@ from sqlalchemy import JSON, Boolean, Float, ForeignKey, Index, Integer, String,
 from sqlalchemy.orm import Mapped, mapped_column
 
 from models.base import ID_LENGTH, Base, JSONObject, new_id, text_enum, utc_now
+from models.owner import Owned, owner_index
 
 
 class JobState(StrEnum):
@@ -45,7 +46,7 @@ def _where_set(name: str, column: str) -> Index:
     return Index(name, column, postgresql_where=condition, sqlite_where=condition)
 
 
-class Job(Base):
+class Job(Owned, Base):
     """A job. Its lease names the claim, not the worker: a worker that lost its lease can no longer record."""
 
     __tablename__ = "jobs"
@@ -89,6 +90,7 @@ class Job(Base):
     finished_at: Mapped[datetime | None] = mapped_column()
 
     __table_args__ = (
+        owner_index("jobs"),
         # A job changes three times in its life; columns that are empty cost nothing then.
         *(_where_set(f"ix_jobs_{column}", column) for column in ("image_id", "reconstruction_id", "batch_id")),
         # Jobs that failed are the few that an operator looks for, by their code.

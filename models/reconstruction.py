@@ -7,6 +7,7 @@ from sqlalchemy import JSON, BigInteger, ForeignKey, Index, Integer, String
 from sqlalchemy.orm import Mapped, mapped_column
 
 from models.base import ID_LENGTH, Base, JSONObject, new_id, text_enum, utc_now
+from models.owner import Owned
 
 
 class ReconstructionState(StrEnum):
@@ -22,7 +23,7 @@ class ReconstructionState(StrEnum):
     """Its job was cancelled."""
 
 
-class Reconstruction(Base):
+class Reconstruction(Owned, Base):
     """`options_sha256` finds the one that was already made with the same options from the same image."""
 
     __tablename__ = "reconstructions"

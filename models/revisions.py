@@ -13,4 +13,5 @@ REVISIONS = (
     "a93c5e17d842",
     "b7d2e94a1c58",
     "c2e81f4b7d96",
+    "d4e81f6b2c93",
 )

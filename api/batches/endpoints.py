@@ -3,6 +3,7 @@
 from fastapi import APIRouter, Request, Response
 from starlette.concurrency import run_in_threadpool
 
+from api.auth import CallerDependency
 from api.batches import intake
 from api.batches.schemas import BatchOut, BatchPage, CancelledBatch, NewBatch, RejectedFile, SubmittedBatch, to_out
 from api.errors import problem, status_of
@@ -18,6 +19,8 @@ from core.archive import batches
 from core.broker import ENCODE
 from core.errors import RequestInvalid
 from core.jobs import queries, transitions
+from core.owners.caller import Caller
+from core.owners.view import View
 from models.job import JobKind, JobState
 
 router = APIRouter(prefix="/v1/batches", tags=["batches"])
@@ -51,13 +54,13 @@ _FORM["requestBody"]["required"] = False
     responses={201: {"model": SubmittedBatch, "description": "A batch without pictures yet."}},
     openapi_extra=_FORM | {"parameters": [IDEMPOTENCY_PARAMETER]},
 )
-async def submit_batch(request: Request, services: ServicesDependency) -> Response:
+async def submit_batch(request: Request, services: ServicesDependency, caller: CallerDependency) -> Response:
     """A form with one field `files` for each picture; `options` are the same for all, and `captions`
     may be a file with a description of each. A picture that cannot be taken, or has no description there, is listed in
     `rejected` and the rest go on; 422 when there is no other. A JSON body makes a batch without pictures (201), to be
     filled by uploads whose options name it as `batch_id`."""
     if not is_form(request):
-        return await _create_empty(request, services)
+        return await _create_empty(request, services, caller)
     job = services.job(request, JobKind.ENCODE, ENCODE)
     async with received_form(request, max_files=services.settings.max_batch_images + 1) as form:
         incoming = await intake.read_form(services, form)
@@ -74,29 +77,33 @@ async def submit_batch(request: Request, services: ServicesDependency) -> Respon
 
 @router.get("", summary="List batches")
 def list_batches(
-    services: ServicesDependency, limit: Limit = 50, cursor: BatchCursor = None, name: BatchName = None
+    services: ServicesDependency,
+    caller: CallerDependency,
+    limit: Limit = 50,
+    cursor: BatchCursor = None,
+    name: BatchName = None,
 ) -> BatchPage:
     """A page of batches with their counts. With `name`, those that are called so."""
     with services.database.read() as session:
-        page = batches.list_batches(session, limit=limit, before=cursor, name=name)
+        page = batches.list_batches(session, caller.view, limit=limit, before=cursor, name=name)
         counts = batches.count_each(session, [batch.id for batch in page.rows])
     return BatchPage(items=[to_out(batch, counts[batch.id]) for batch in page.rows], next_cursor=page.next_cursor)
 
 
 @router.get("/{batch_id}", summary="Look at a batch")
-def get_batch(services: ServicesDependency, batch_id: BatchId) -> BatchOut:
+def get_batch(services: ServicesDependency, caller: CallerDependency, batch_id: BatchId) -> BatchOut:
     """Counts by state, and progress in 0..1 over all its jobs."""
     with services.database.read() as session:
-        return to_out(batches.get(session, batch_id), batches.count(session, batch_id))
+        return to_out(batches.get(session, batch_id, caller.view), batches.count(session, batch_id))
 
 
 @router.post("/{batch_id}/cancel", summary="Cancel a batch")
-async def cancel_batch(services: ServicesDependency, batch_id: BatchId) -> CancelledBatch:
+async def cancel_batch(services: ServicesDependency, caller: CallerDependency, batch_id: BatchId) -> CancelledBatch:
     """Waiting jobs end at once, running ones at their next step; what has ended stays as it is."""
-    return await run_in_threadpool(_cancel, services, batch_id)
+    return await run_in_threadpool(_cancel, services, caller.view, batch_id)
 
 
-async def _create_empty(request: Request, services: Services) -> Response:
+async def _create_empty(request: Request, services: Services, caller: Caller) -> Response:
     options = await read_json_object(request)
     given = options.pop("name", None)
     if options or not (given is None or isinstance(given, str)):
@@ -104,7 +111,7 @@ async def _create_empty(request: Request, services: Services) -> Response:
     name = intake.batch_name(given)
     async with run_idempotent(request, services, {"name": name}) as run:
         if run.is_new:
-            await run_in_threadpool(intake.create_empty, services, name, run)
+            await run_in_threadpool(intake.create_empty, services, name, caller.owner, run)
     return run.response()
 
 
@@ -116,10 +123,10 @@ def _all_rejected(request: Request, rejected: list[RejectedFile]) -> Response:
     return problem(request.scope, status_of(CodecError()), code, detail, rejected=rejected)
 
 
-def _cancel(services: Services, batch_id: str) -> CancelledBatch:
+def _cancel(services: Services, view: View, batch_id: str) -> CancelledBatch:
     cancelled = stopping = 0
     with services.database.read() as session:
-        batches.get(session, batch_id)
+        batches.get(session, batch_id, view)
         open_jobs = queries.open_ids(session, batch_id=batch_id)
     for start in range(0, len(open_jobs), _CANCELLED_AT_ONCE):
         with services.database.write() as session:
@@ -129,5 +136,5 @@ def _cancel(services: Services, batch_id: str) -> CancelledBatch:
                 else:
                     stopping += 1
     with services.database.read() as session:
-        out = to_out(batches.get(session, batch_id), batches.count(session, batch_id))
+        out = to_out(batches.get(session, batch_id, view), batches.count(session, batch_id))
     return CancelledBatch(**dict(out), cancelled=cancelled, stopping=stopping)

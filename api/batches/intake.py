@@ -101,7 +101,7 @@ def submit(services: Services, checked: CheckedBatch, job: JobSpec, run: Idempot
     """
     services.queue_limit.admit(job.queue, len(checked.accepted))
     with intake.stored(services, checked.accepted), services.database.write() as session:
-        batch = batches.create(session, checked.name)
+        batch = batches.create(session, checked.name, job.owner)
         members = []
         for _, new in checked.accepted:
             image, job_id = images.submit(session, replace(new, batch_id=batch.id), job)
@@ -112,10 +112,10 @@ def submit(services: Services, checked: CheckedBatch, job: JobSpec, run: Idempot
     services.outbox_sender.notify([member.job_id for member in members], job.queue)
 
 
-def create_empty(services: Services, name: str | None, run: IdempotentRun) -> None:
+def create_empty(services: Services, name: str | None, owner: str, run: IdempotentRun) -> None:
     """Record a batch without pictures."""
     with services.database.write() as session:
-        batch = batches.create(session, name)
+        batch = batches.create(session, name, owner)
         out = to_out(batch, batches.count(session, batch.id))
         run.store_response(session, 201, SubmittedBatch(**dict(out), images=[], rejected=[]), out.links.self)
 

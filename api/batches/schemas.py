@@ -33,6 +33,7 @@ class BatchOut(BaseModel):
     """A batch. Its counts are read off its jobs, so they cannot disagree with them."""
 
     id: str = Field(examples=["bat_01kb2c9q0r5w3v7x1y8z4t6n2m"])
+    owner: str = Field(description="Whose it is.", examples=["default"])
     name: str | None
     created_at: datetime
     total: int
@@ -84,6 +85,7 @@ def to_out(batch: Batch, counts: BatchCounts) -> BatchOut:
     own = address(f"/v1/batches/{batch.id}")
     return BatchOut(
         id=batch.id,
+        owner=batch.owner,
         name=batch.name,
         created_at=batch.created_at,
         total=counts.total,

@@ -10,6 +10,7 @@ from anyio import to_thread
 from fastapi import APIRouter, Query, Request, Response
 from starlette.concurrency import run_in_threadpool
 
+from api.auth import CallerDependency
 from api.bitstreams.schemas import ImportedBitstream
 from api.idempotent import IdempotentRun, run_idempotent
 from api.images.references import check_digest, check_reference
@@ -55,8 +56,9 @@ _BODY = {
 
 @dataclass(frozen=True)
 class _IncomingStream:
-    """The bytes of a stream, its name, and the reference picture that came with it."""
+    """The bytes of a stream, whose it is to be, its name, and the reference picture that came with it."""
 
+    owner: str
     name: str
     data: bytes
     reference: UploadedFile | None = None
@@ -83,21 +85,23 @@ class _IncomingStream:
 async def import_bitstream(
     request: Request,
     services: ServicesDependency,
+    caller: CallerDependency,
     name: Annotated[
         str | None, Query(max_length=255, description="A name for a stream that comes as the body.")
     ] = None,
 ) -> Response:
     """The `.misc` file as the body, or as the form field `file`. It is read and checked before it is stored. The same
-    bytes become one image: sent again, the answer is 200 and names it. An external stream can be decoded only if the
-    picture that it names comes with it as the form field `reference`; it may be sent later with the same stream."""
+    bytes become one image of an owner: sent again, the answer is 200 and names it. An external stream can be decoded
+    only if the picture that it names comes with it as the form field `reference`; it may be sent later with the same
+    stream."""
     if not is_form(request):
-        incoming = _IncomingStream(plain_name(name or "", "stream.misc"), await request.body())
+        incoming = _IncomingStream(caller.owner, plain_name(name or "", "stream.misc"), await request.body())
         return await _import_once(request, services, incoming)
     async with received_form(request, max_files=2) as form:
         form.check_names(files=("file", "reference"))
         file = form.file("file")
         data = await run_in_threadpool(_read_file, file.path, file.size_bytes)
-        incoming = _IncomingStream(file.name, data, form.optional_file("reference"))
+        incoming = _IncomingStream(caller.owner, file.name, data, form.optional_file("reference"))
         return await _import_once(request, services, incoming)
 
 
@@ -117,7 +121,7 @@ async def _check(services: Services, incoming: _IncomingStream) -> NewStream:
     if incoming.reference is not None:
         _check_belongs(unpacked.stream, incoming.reference)
     reference = await check_reference(services, incoming.reference)
-    return NewStream(incoming.name, incoming.sha256, unpacked.stream, unpacked.bits, reference)
+    return NewStream(incoming.owner, incoming.name, incoming.sha256, unpacked.stream, unpacked.bits, reference)
 
 
 def _check_belongs(stream: Stream, reference: UploadedFile) -> None:

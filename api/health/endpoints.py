@@ -3,6 +3,7 @@
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import JSONResponse
 
+from api.auth import FOR_OPERATORS
 from api.health.readiness import ReadinessCheck
 from api.health.schemas import Alive, Readiness
 from api.metrics import Metrics
@@ -33,6 +34,7 @@ def is_ready(request: Request) -> Response:
 
 @router.get(
     "/metrics",
+    dependencies=[FOR_OPERATORS],
     summary="Figures for Prometheus",
     response_class=Response,
     responses={200: {"content": {"text/plain": {}}, "description": "The text format of Prometheus."}},

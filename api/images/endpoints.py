@@ -3,6 +3,7 @@
 from fastapi import APIRouter, Request, Response
 from starlette.concurrency import run_in_threadpool
 
+from api.auth import CallerDependency
 from api.downloads import send_object
 from api.idempotent import run_idempotent
 from api.identifiers import BatchFilter, ImageCursor, ImageId, Limit, SearchQuery
@@ -18,6 +19,7 @@ from codec.media import MISC
 from core.archive import images, reconstructions
 from core.broker import ENCODE
 from core.jobs import queries
+from core.owners.view import View
 from models.image import Image, ImageState
 from models.job import JobKind
 
@@ -65,6 +67,7 @@ async def submit_image(request: Request, services: ServicesDependency) -> Respon
 @router.get("", summary="List images, newest first")
 def list_images(
     services: ServicesDependency,
+    caller: CallerDependency,
     limit: Limit = 50,
     cursor: ImageCursor = None,
     state: ImageState | None = None,
@@ -74,17 +77,19 @@ def list_images(
     """A page of images. Lists stay stable while images are added. With `q`, those whose name, items or description
     have for each of its words one that begins with it."""
     with services.database.read() as session:
-        page = images.list_images(session, limit=limit, before=cursor, state=state, batch_id=batch_id, words=q)
+        page = images.list_images(
+            session, caller.view, limit=limit, before=cursor, state=state, batch_id=batch_id, words=q
+        )
         jobs = queries.latest_by_image(session, [image.id for image in page.rows])
     latest = {image_id: job_to_out(job) for image_id, job in jobs.items()}
     return ImagePage(items=[to_out(image, latest.get(image.id)) for image in page.rows], next_cursor=page.next_cursor)
 
 
 @router.get("/{image_id}", summary="Look at an image")
-def get_image(services: ServicesDependency, image_id: ImageId) -> ImageDetail:
+def get_image(services: ServicesDependency, caller: CallerDependency, image_id: ImageId) -> ImageDetail:
     """Sizes, bits per pixel and their breakdown, description, maps, timings, the latest job and reconstructions."""
     with services.database.read() as session:
-        image = images.get(session, image_id)
+        image = images.get(session, image_id, caller.view)
         job = queries.latest_by_image(session, [image_id]).get(image_id)
         job_out = None if job is None else job_to_out(job, queries.queue_position(session, job))
         rows = reconstructions.latest_of_image(session, image_id, _SHOWN_RECONSTRUCTIONS)
@@ -92,10 +97,10 @@ def get_image(services: ServicesDependency, image_id: ImageId) -> ImageDetail:
 
 
 @router.delete("/{image_id}", status_code=204, summary="Delete an image")
-def delete_image(services: ServicesDependency, image_id: ImageId) -> Response:
+def delete_image(services: ServicesDependency, caller: CallerDependency, image_id: ImageId) -> Response:
     """Cancels its jobs and deletes its stream, its original and its reconstructions, unless another image has them."""
     with services.database.write() as session:
-        images.delete_image(session, image_id)
+        images.delete_image(session, image_id, caller.view)
     return Response(status_code=204)
 
 
@@ -112,11 +117,15 @@ def delete_image(services: ServicesDependency, image_id: ImageId) -> Response:
     },
 )
 async def fetch_bitstream(
-    request: Request, services: ServicesDependency, image_id: ImageId, redirect: bool = False
+    request: Request,
+    services: ServicesDependency,
+    caller: CallerDependency,
+    image_id: ImageId,
+    redirect: bool = False,
 ) -> Response:
     """The `.misc` file, with a strong ETag (its SHA-256) and byte ranges. With `redirect=true` it is fetched from the
     object store itself where that has signed addresses."""
-    image = await run_in_threadpool(_read_image, services, image_id)
+    image = await run_in_threadpool(_read_image, services, caller.view, image_id)
     return await send_object(request, services.storage_threads, stream_of(services, image), redirect=redirect)
 
 
@@ -127,13 +136,15 @@ async def fetch_bitstream(
     response_class=Response,
     responses={200: {"content": {"image/*": {}}, "description": "The file that was handed in."}},
 )
-async def fetch_original(request: Request, services: ServicesDependency, image_id: ImageId) -> Response:
+async def fetch_original(
+    request: Request, services: ServicesDependency, caller: CallerDependency, image_id: ImageId
+) -> Response:
     """What was handed in, byte for byte; 404 once it is gone. It stays with the option `keep_original`, and where no
     stream was made of it."""
-    image = await run_in_threadpool(_read_image, services, image_id)
+    image = await run_in_threadpool(_read_image, services, caller.view, image_id)
     return await send_object(request, services.storage_threads, original_of(services, image))
 
 
-def _read_image(services: Services, image_id: str) -> Image:
+def _read_image(services: Services, view: View, image_id: str) -> Image:
     with services.database.read() as session:
-        return images.get(session, image_id)
+        return images.get(session, image_id, view)

@@ -24,6 +24,7 @@ from core.errors import DatabaseUnavailable, ServiceError
 from core.jobs import queries
 from core.jobs.job import JobSpec
 from core.logging import get_logger
+from core.owners.view import View
 from core.storage.keys import original_key
 from models.base import new_id
 
@@ -84,7 +85,7 @@ def submit(services: Services, incoming: IncomingImage, new: NewImage, job: JobS
     services.queue_limit.admit(job.queue)
     with services.database.read() as session:
         if new.batch_id is not None:
-            batches.get(session, new.batch_id)
+            batches.get(session, new.batch_id, View(job.owner))
         position = queries.next_position(session, job.queue)
     with stored(services, [(incoming, new)]), services.database.write() as session:
         image, job_id = images.submit(session, new, job)

@@ -91,6 +91,7 @@ class ImageOut(BaseModel):
     """An image in the archive. What the encode finds out is null until the state is `ready`."""
 
     id: str = Field(examples=["img_01kb2c9q0r5w3v7x1y8z4t6n2m"])
+    owner: str = Field(description="Whose it is.", examples=["default"])
     name: str = Field(examples=["harbour.jpg"])
     state: ImageState
     batch_id: str | None
@@ -156,6 +157,7 @@ def to_out(image: Image, job: JobOut | None = None) -> ImageOut:
         declared = image.declared_bits + 8 * image.bitstream_bytes - int(image.bits["coarse"])
     return ImageOut(
         id=image.id,
+        owner=image.owner,
         name=image.name,
         state=image.state,
         batch_id=image.batch_id,

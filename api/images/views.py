@@ -10,6 +10,7 @@ from anyio import to_thread
 from fastapi import APIRouter, Request, Response
 from PIL import Image as Picture
 
+from api.auth import CallerDependency
 from api.downloads import renamed, send_bytes
 from api.identifiers import ImageId
 from api.services import Services, ServicesDependency
@@ -19,6 +20,7 @@ from codec.picture.blocks import blocks_picture
 from codec.picture.small import avif_within, thumbnail
 from core.archive import bitstreams, images, reconstructions
 from core.errors import NotFound, NotReady
+from core.owners.view import View
 from core.storage.verified import fetch_file
 from core.temp_files import UPLOADS, space_errors
 from models.image import Image
@@ -47,11 +49,13 @@ class _Source:
     response_class=Response,
     responses={200: {"content": {WEBP: {}}, "description": "A small picture."}},
 )
-async def fetch_thumbnail(request: Request, services: ServicesDependency, image_id: ImageId) -> Response:
+async def fetch_thumbnail(
+    request: Request, services: ServicesDependency, caller: CallerDependency, image_id: ImageId
+) -> Response:
     """The picture at most 400 pixels long, as WebP: of the original while that is there, else of the latest
     reconstruction, else of the coarse picture. 409 `not_ready` for a stream that only networks can read, until there is
     a reconstruction."""
-    image, source = await to_thread.run_sync(_look, services, image_id)
+    image, source = await to_thread.run_sync(_look, services, caller.view, image_id)
     origin = source.key if source is not None else image.bitstream_sha256
     if origin is None:
         raise NotReady(f"Image {image.id} is {image.state}; there is no picture of it yet.")
@@ -66,11 +70,13 @@ async def fetch_thumbnail(request: Request, services: ServicesDependency, image_
     response_class=Response,
     responses={200: {"content": {AVIF: {}}, "description": "A whole AVIF file, no larger than the stream."}},
 )
-async def fetch_avif(request: Request, services: ServicesDependency, image_id: ImageId) -> Response:
+async def fetch_avif(
+    request: Request, services: ServicesDependency, caller: CallerDependency, image_id: ImageId
+) -> Response:
     """What AVIF makes of the original in at most as many bytes as the stream has, to be compared with a reconstruction:
     a whole file, at the scale from 1 to 1/8 that comes closest by the mean of squares. 404 where the original was not
     kept, or AVIF does not get so small."""
-    image = await to_thread.run_sync(_read, services, image_id)
+    image = await to_thread.run_sync(_read, services, caller.view, image_id)
     if image.bitstream_bytes is None:
         raise NotReady(f"Image {image.id} is {image.state}; it has no stream yet.")
     if image.original_key is None:
@@ -98,14 +104,14 @@ async def _made_once(services: Services, key: str, make: Callable[[], bytes]) ->
     return kept if kept is not None else await to_thread.run_sync(_make, limiter=services.picture_slots)
 
 
-def _read(services: Services, image_id: str) -> Image:
+def _read(services: Services, view: View, image_id: str) -> Image:
     with services.database.read() as session:
-        return images.get(session, image_id)
+        return images.get(session, image_id, view)
 
 
-def _look(services: Services, image_id: str) -> tuple[Image, _Source | None]:
+def _look(services: Services, view: View, image_id: str) -> tuple[Image, _Source | None]:
     with services.database.read() as session:
-        image = images.get(session, image_id)
+        image = images.get(session, image_id, view)
         if image.original_key is not None:
             return image, _Source(image.original_key, image.original_sha256)
         for row in reconstructions.latest_of_image(session, image_id, _SHOWN_RECONSTRUCTIONS):

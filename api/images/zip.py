@@ -9,6 +9,7 @@ from typing import Annotated
 from fastapi import APIRouter, Query
 from fastapi.responses import StreamingResponse
 
+from api.auth import CallerDependency
 from api.downloads import Download, verified_pieces
 from api.identifiers import check_image_id
 from api.images.files import original_of, picture_of, stream_of
@@ -16,6 +17,7 @@ from api.services import Services, ServicesDependency
 from codec.media import ZIP
 from core.archive import images, reconstructions
 from core.errors import NotReady, ServiceError
+from core.owners.view import View
 
 router = APIRouter(prefix="/v1", tags=["images"])
 
@@ -46,21 +48,27 @@ Parts = Annotated[list[Part], Query(alias="part", description="A kind of file; a
     response_class=StreamingResponse,
     responses={200: {"content": {ZIP: {}}, "description": "A ZIP archive."}},
 )
-def fetch_zip(services: ServicesDependency, image_ids: ImageIds, parts: Parts = [Part.STREAM]) -> StreamingResponse:  # noqa: B006
+def fetch_zip(
+    services: ServicesDependency,
+    caller: CallerDependency,
+    image_ids: ImageIds,
+    parts: Parts = [Part.STREAM],  # noqa: B006
+) -> StreamingResponse:
     """One ZIP archive with these parts of at most 200 images; what an image does not have is left out. 409 `not_ready`
     where none has any of it. Each file is verified; a damaged one breaks the download off."""
-    downloads = _downloads(services, list(dict.fromkeys(map(check_image_id, image_ids))), list(dict.fromkeys(parts)))
+    wanted = list(dict.fromkeys(map(check_image_id, image_ids)))
+    downloads = _downloads(services, caller.view, wanted, list(dict.fromkeys(parts)))
     if not downloads:
         raise NotReady("None of these images has such a file.")
     headers = {"Content-Disposition": 'attachment; filename="misc-images.zip"', "Cache-Control": "private, no-store"}
     return StreamingResponse(services.storage_threads.iterate(_zipped(downloads)), headers=headers, media_type=ZIP)
 
 
-def _downloads(services: Services, image_ids: Sequence[str], parts: Sequence[Part]) -> list[Download]:
+def _downloads(services: Services, view: View, image_ids: Sequence[str], parts: Sequence[Part]) -> list[Download]:
     found = []
     with services.database.read() as session:
         for image_id in image_ids:
-            image = images.get(session, image_id)
+            image = images.get(session, image_id, view)
             rows = reconstructions.latest_of_image(session, image_id, _SHOWN_RECONSTRUCTIONS)
             ways: dict[Part, list[Callable[[], Download]]] = {
                 Part.STREAM: [partial(stream_of, services, image)],

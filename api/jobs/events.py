@@ -13,12 +13,14 @@ from fastapi.sse import EventSourceResponse, ServerSentEvent
 from pydantic import WithJsonSchema
 from starlette.concurrency import run_in_threadpool
 
+from api.auth import CallerDependency
 from api.identifiers import JobId
 from api.jobs.endpoints import read_job
 from api.jobs.schemas import JobOut
 from api.services import Services, ServicesDependency
 from core.errors import LimitReached, NotFound, RequestInvalid, ServiceError
 from core.logging import get_logger
+from core.owners.caller import Caller
 
 router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
 _log = get_logger(__name__)
@@ -65,17 +67,18 @@ class StreamLimit:
 async def _begin(
     request: Request,
     services: ServicesDependency,
+    caller: CallerDependency,
     job_id: JobId,
     last_id: Annotated[str | None, Depends(_last_event_id)],
 ) -> AsyncIterator["_Watch"]:
     """Look at the job before the answer begins, so that an unknown one is a 404 and no broken stream."""
     limit: StreamLimit = request.app.state.stream_limit
     address = request.client.host if request.client is not None else ""
-    with limit.one(f"{request.scope.get('misc.caller')} {address}"):
+    with limit.one(f"{caller.owner} {address}"):
         # Events come before the state: what happens between the two is then sent twice rather than never.
         after = last_id or await services.event_reader.latest(job_id)
-        job = await run_in_threadpool(read_job, services, job_id)
-        yield _Watch(services, job_id, after, job, is_resumed=last_id is not None)
+        job = await run_in_threadpool(read_job, services, caller.view, job_id)
+        yield _Watch(services, caller, after, job, is_resumed=last_id is not None)
 
 
 @router.get(
@@ -101,8 +104,8 @@ async def follow_job(watch: Annotated["_Watch", Depends(_begin)]) -> AsyncIterab
 class _Watch:
     """One caller that follows one job."""
 
-    def __init__(self, services: Services, job_id: str, after: str, job: JobOut, *, is_resumed: bool) -> None:
-        self._services, self._job_id, self._after = services, job_id, after
+    def __init__(self, services: Services, caller: Caller, after: str, job: JobOut, *, is_resumed: bool) -> None:
+        self._services, self._caller, self._job_id, self._after = services, caller, job.id, after
         self._job, self._is_resumed = job, is_resumed
 
     async def events(self) -> AsyncIterator[ServerSentEvent]:
@@ -117,6 +120,8 @@ class _Watch:
             async for event in self._services.event_reader.follow(self._job_id, self._after, wait_seconds):
                 self._after = event.id
                 if event.name != "state":
+                    if not await self._may_go_on():
+                        return
                     yield ServerSentEvent(event=event.name, id=event.id, data=event.data)
                     continue
                 now = await self._look()
@@ -141,10 +146,22 @@ class _Watch:
     def _state(self, job: JobOut) -> ServerSentEvent:
         return ServerSentEvent(event="state", id=self._after, data=job)
 
-    async def _look(self) -> JobOut | None:
-        """The job as it is now, or as it was while the database is away; None when it was deleted."""
+    async def _may_go_on(self) -> bool:
+        """Whether the caller's key is still good; taken for good while the database is away."""
+        if self._caller.key_sha256 is None:
+            return True
         try:
-            self._job = await run_in_threadpool(read_job, self._services, self._job_id)
+            return await run_in_threadpool(self._services.api_keys.still_knows, self._caller)
+        except ServiceError:
+            return True
+
+    async def _look(self) -> JobOut | None:
+        """The job as it is now, or as it was while the database is away; None when it was deleted, or when the
+        caller's key was revoked."""
+        try:
+            if not await self._may_go_on():
+                return None
+            self._job = await run_in_threadpool(read_job, self._services, self._caller.view, self._job_id)
         except NotFound:
             return None
         except ServiceError as error:

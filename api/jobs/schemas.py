@@ -43,6 +43,7 @@ class JobOut(BaseModel):
     """A job. `queued -> running -> succeeded | failed | cancelled`; a lost or retried one goes back to `queued`."""
 
     id: str = Field(examples=["job_01kb2c9q0r5w3v7x1y8z4t6n2m"])
+    owner: str = Field(description="Whose it is.", examples=["default"])
     kind: JobKind
     queue: str = Field(examples=["encode"])
     state: JobState
@@ -122,6 +123,7 @@ def to_out(job: Job, queue_position: int | None = None) -> JobOut:
     failed = job.error_code is not None and job.state != JobState.SUCCEEDED
     return JobOut(
         id=job.id,
+        owner=job.owner,
         kind=job.kind,
         queue=job.queue,
         state=job.state,

@@ -3,6 +3,7 @@
 from fastapi import APIRouter, Request, Response
 from starlette.concurrency import run_in_threadpool
 
+from api.auth import CallerDependency
 from api.downloads import send_object
 from api.idempotent import IdempotentRun, run_idempotent
 from api.identifiers import ImageId, ReconstructionId
@@ -19,6 +20,7 @@ from core.archive.reconstructions import NewReconstruction
 from core.broker import DECODE
 from core.jobs import queries
 from core.jobs.job import JobSpec
+from core.owners.view import View
 from models.job import JobKind
 from models.reconstruction import Reconstruction, ReconstructionState
 
@@ -34,7 +36,9 @@ router = APIRouter(prefix="/v1", tags=["reconstructions"])
     openapi_extra=json_body(OrderOptions, {"defaults": {}, "smaller file": {"format": "webp"}})
     | {"parameters": [IDEMPOTENCY_PARAMETER]},
 )
-async def order_reconstruction(request: Request, services: ServicesDependency, image_id: ImageId) -> Response:
+async def order_reconstruction(
+    request: Request, services: ServicesDependency, caller: CallerDependency, image_id: ImageId
+) -> Response:
     """The body is a JSON object of options; everything in it has a default. The same options give the same picture,
     so one that is ready (200) or on its way (202) is not made again. 409 `not_ready` while the image has no stream, 422
     `decode_too_costly` where size and steps are more than the service takes."""
@@ -45,23 +49,27 @@ async def order_reconstruction(request: Request, services: ServicesDependency, i
     unset = {"network_set"} if options.network_set is None else set()
     async with run_idempotent(request, services, {"options": options.model_dump(mode="json", exclude=unset)}) as run:
         if run.is_new:
-            await run_in_threadpool(_order, services, image_id, new, job, run)
+            await run_in_threadpool(_order, services, caller.view, image_id, new, job, run)
     return run.response()
 
 
 @router.get("/reconstructions/{reconstruction_id}", summary="Look at a reconstruction")
-def get_reconstruction(services: ServicesDependency, reconstruction_id: ReconstructionId) -> ReconstructionOut:
+def get_reconstruction(
+    services: ServicesDependency, caller: CallerDependency, reconstruction_id: ReconstructionId
+) -> ReconstructionOut:
     """Its state, and how it was made."""
     with services.database.read() as session:
-        return to_out(reconstructions.get(session, reconstruction_id))
+        return to_out(reconstructions.get(session, reconstruction_id, caller.view))
 
 
 @router.delete("/reconstructions/{reconstruction_id}", status_code=204, summary="Delete a reconstruction")
-def delete_reconstruction(services: ServicesDependency, reconstruction_id: ReconstructionId) -> Response:
+def delete_reconstruction(
+    services: ServicesDependency, caller: CallerDependency, reconstruction_id: ReconstructionId
+) -> Response:
     """Cancels its job and deletes its picture, unless another reconstruction is the same file. The same order makes it
     again."""
     with services.database.write() as session:
-        reconstructions.remove(session, reconstruction_id)
+        reconstructions.remove(session, reconstruction_id, caller.view)
     return Response(status_code=204)
 
 
@@ -76,22 +84,28 @@ def delete_reconstruction(services: ServicesDependency, reconstruction_id: Recon
     },
 )
 async def fetch_content(
-    request: Request, services: ServicesDependency, reconstruction_id: ReconstructionId, redirect: bool = False
+    request: Request,
+    services: ServicesDependency,
+    caller: CallerDependency,
+    reconstruction_id: ReconstructionId,
+    redirect: bool = False,
 ) -> Response:
     """The picture in the format that was ordered. Its metadata say that it was made by a decoder, and from which
     stream. 409 `not_ready` until its job has succeeded."""
-    row, name = await run_in_threadpool(_read, services, reconstruction_id)
+    row, name = await run_in_threadpool(_read, services, caller.view, reconstruction_id)
     return await send_object(request, services.storage_threads, picture_of(services, row, name), redirect=redirect)
 
 
-def _read(services: Services, reconstruction_id: str) -> tuple[Reconstruction, str]:
+def _read(services: Services, view: View, reconstruction_id: str) -> tuple[Reconstruction, str]:
     """The reconstruction, and the name of its image."""
     with services.database.read() as session:
-        row = reconstructions.get(session, reconstruction_id)
-        return row, images.get(session, row.image_id).name
+        row = reconstructions.get(session, reconstruction_id, view)
+        return row, images.get(session, row.image_id, view).name
 
 
-def _order(services: Services, image_id: str, new: NewReconstruction, job: JobSpec, run: IdempotentRun) -> None:
+def _order(
+    services: Services, view: View, image_id: str, new: NewReconstruction, job: JobSpec, run: IdempotentRun
+) -> None:
     lost_id: str | None = None
     services.queue_limit.admit(job.queue)
     with services.database.read() as session:
@@ -99,7 +113,7 @@ def _order(services: Services, image_id: str, new: NewReconstruction, job: JobSp
     while True:
         with services.database.write() as session:
             # Locked until the end, so that the same order that comes twice at once finds what the first one made.
-            image = images.lock(session, image_id)
+            image = images.lock(session, image_id, view)
             services.decode_limits.check(new.options, image.width, image.height)
             if lost_id is not None:
                 reconstructions.write_off(session, lost_id)

@@ -46,6 +46,7 @@ class ReconstructionOut(BaseModel):
     """A picture restored from a stream. What its making finds out is null until the state is `ready`."""
 
     id: str = Field(examples=["rec_01kb2c9q0r5w3v7x1y8z4t6n2m"])
+    owner: str = Field(description="Whose it is.", examples=["default"])
     image_id: str
     state: ReconstructionState
     format: str
@@ -75,6 +76,7 @@ def to_out(row: Reconstruction) -> ReconstructionOut:
     own = address(f"/v1/reconstructions/{row.id}")
     return ReconstructionOut(
         id=row.id,
+        owner=row.owner,
         image_id=row.image_id,
         state=row.state,
         format=row.format,

@@ -2,12 +2,13 @@
 
 from fastapi import APIRouter
 
+from api.auth import FOR_OPERATORS
 from api.identifiers import WorkerId
 from api.services import Services, ServicesDependency
 from api.workers.schemas import WorkerList, WorkerOut, to_out
 from core.jobs import workers
 
-router = APIRouter(prefix="/v1/workers", tags=["workers"])
+router = APIRouter(prefix="/v1/workers", tags=["workers"], dependencies=[FOR_OPERATORS])
 
 
 @router.get("", summary="List worker processes")

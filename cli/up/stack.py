@@ -3,6 +3,7 @@ child processes of this one. Does no work of its own and keeps nothing that the 
 
 import fcntl
 import os
+import secrets
 import shutil
 import socket
 import sys
@@ -129,6 +130,7 @@ class EmbeddedStack:
             self.supervisor.start()
             redis_socket = self._start_redis()
             self._migrate()
+            self._take_key()
             if redis_socket is not None:
                 self._wait_for_redis(redis_socket)
             self._add("api", [sys.executable, "-m", "api"])
@@ -327,6 +329,21 @@ class EmbeddedStack:
             ) from error
         finally:
             os.umask(others)
+
+    def _take_key(self) -> None:
+        """Make a key for this run where the archive has keys, because every call needs one then, ours too."""
+        from core.database import Database
+        from core.owners.key_book import KeyBook
+        from core.settings import DatabaseSettings
+
+        if self.environment.get("MISC_API_KEYS"):
+            return
+        database = Database(_read(DatabaseSettings, self.environment))
+        try:
+            if KeyBook(database).look_up("").keys_are_in_use:
+                self.environment["MISC_API_KEYS"] = secrets.token_urlsafe(32)
+        finally:
+            database.close()
 
     def _check_children(self, deadline: float, part: str, complaint: str) -> None:
         """Raise when waiting for `part` (a name, or the start of one) is in vain or has lasted too long."""

@@ -7,6 +7,7 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from core.errors import NotFound
+from core.owners.view import View
 from core.paging import Page
 from models.base import new_id
 from models.batch import Batch
@@ -27,25 +28,27 @@ class BatchCounts:
         return sum(count for state, count in self.by_state.items() if state.is_final) == self.total
 
 
-def create(session: Session, name: str | None) -> Batch:
+def create(session: Session, name: str | None, owner: str) -> Batch:
     """A batch without images."""
-    batch = Batch(id=new_id("bat"), name=name)
+    batch = Batch(id=new_id("bat"), name=name, owner=owner)
     session.add(batch)
     session.flush()
     return batch
 
 
-def get(session: Session, batch_id: str) -> Batch:
+def get(session: Session, batch_id: str, view: View) -> Batch:
     """The batch; raises NotFound."""
     batch = session.get(Batch, batch_id)
-    if batch is None:
+    if batch is None or not view.has(batch):
         raise NotFound(f"There is no batch {batch_id!r}.")
     return batch
 
 
-def list_batches(session: Session, *, limit: int, before: str | None = None, name: str | None = None) -> Page[Batch]:
+def list_batches(
+    session: Session, view: View, *, limit: int, before: str | None = None, name: str | None = None
+) -> Page[Batch]:
     """Batches, newest first; `before` is the id that the last page ended with, `name` the whole name of one."""
-    query = select(Batch)
+    query = select(Batch).where(*view.conditions(Batch))
     if before is not None:
         query = query.where(Batch.id < before)
     if name is not None:

@@ -13,6 +13,7 @@ from core.archive.object_lifecycle import NewObject
 from core.errors import NotFound
 from core.jobs import queries, transitions
 from core.jobs.job import JobSpec
+from core.owners.view import View
 from core.paging import Page
 from models.base import JSONObject, new_id
 from models.description import DescriptionRecord
@@ -44,6 +45,7 @@ class NewImage:
 class NewStream:
     """A stream that was made elsewhere, read and stored; `reference` is the picture that an external stream names."""
 
+    owner: str
     name: str
     sha256: str
     stream: Stream
@@ -60,6 +62,7 @@ def submit(session: Session, new: NewImage, job: JobSpec) -> tuple[Image, str]:
         object_lifecycle.retain(session, stored)
     image = Image(
         id=new.id,
+        owner=job.owner,
         name=new.name,
         state=ImageState.PENDING,
         batch_id=new.batch_id,
@@ -82,13 +85,14 @@ def submit(session: Session, new: NewImage, job: JobSpec) -> tuple[Image, str]:
 
 
 def import_bitstream(session: Session, new: NewStream) -> tuple[Image, bool] | None:
-    """Find or insert the image of a stream; returns it, and whether it is new.
+    """Find or insert the owner's image of a stream; returns it, and whether it is new.
 
     None when another transaction used up the stream's reservation: reserve it again and repeat. Locks are taken in the
     order in which a deletion takes them: the image, then the reservation, which lets one of several that bring the same
     stream insert an image.
     """
-    same = select(Image).where(Image.bitstream_sha256 == new.sha256).order_by(Image.id).limit(1)
+    same = select(Image).where(Image.bitstream_sha256 == new.sha256, Image.owner == new.owner)
+    same = same.order_by(Image.id).limit(1)
     image = session.scalars(same.with_for_update(of=Image)).first()
     if not bitstreams.lock_reservation(session, new.sha256):
         return None
@@ -130,18 +134,20 @@ def record_description(session: Session, image: Image, describer: str, content: 
     search.index_image(session, image.id, image.name, content)
 
 
-def get(session: Session, image_id: str) -> Image:
+def get(session: Session, image_id: str, view: View) -> Image:
     """The image with its description; raises NotFound."""
-    return _found(session.get(Image, image_id), image_id)
+    return _found(session.get(Image, image_id), image_id, view)
 
 
-def lock(session: Session, image_id: str) -> Image:
+def lock(session: Session, image_id: str, view: View) -> Image:
     """The image, locked for the rest of the transaction; raises NotFound."""
-    return _found(session.get(Image, image_id, with_for_update={"of": Image}, populate_existing=True), image_id)
+    row = session.get(Image, image_id, with_for_update={"of": Image}, populate_existing=True)
+    return _found(row, image_id, view)
 
 
 def list_images(
     session: Session,
+    view: View,
     *,
     limit: int,
     before: str | None = None,
@@ -154,7 +160,7 @@ def list_images(
     With `words` those whose name or description has, for each of them, a word that begins with it. Raises
     RequestInvalid for `words` without any, or too many.
     """
-    query = select(Image)
+    query = select(Image).where(*view.conditions(Image))
     if before is not None:
         query = query.where(Image.id < before)
     if state is not None:
@@ -167,12 +173,16 @@ def list_images(
     return Page(rows[:limit], rows[limit - 1].id if len(rows) > limit else None)
 
 
-def delete_image(session: Session, image_id: str) -> None:
-    """Delete an image with its jobs and reconstructions; objects that nothing refers to any more are swept later."""
+def delete_image(session: Session, image_id: str, view: View) -> None:
+    """Delete an image with its jobs and reconstructions; objects that nothing refers to any more are swept later.
+
+    Raises NotFound.
+    """
+    get(session, image_id, view)
     # Locks are taken in one order everywhere: jobs, then the image, then pending deletions.
     for job_id in queries.open_ids(session, image_id=image_id):
         transitions.cancel(session, job_id)
-    image = lock(session, image_id)
+    image = lock(session, image_id, view)
     reconstructions = list(session.scalars(select(Reconstruction).where(Reconstruction.image_id == image_id)))
     if image.original_key is not None:
         object_lifecycle.drop(session, image.original_key, shared=False)
@@ -194,6 +204,7 @@ def _insert_imported(session: Session, new: NewStream) -> Image:
     stream = new.stream
     image = Image(
         id=new_id("img"),
+        owner=new.owner,
         name=new.name,
         width=stream.width,
         height=stream.height,
@@ -213,7 +224,7 @@ def _insert_imported(session: Session, new: NewStream) -> Image:
     return image
 
 
-def _found(image: Image | None, image_id: str) -> Image:
-    if image is None:
+def _found(image: Image | None, image_id: str, view: View) -> Image:
+    if image is None or not view.has(image):
         raise NotFound(f"There is no image {image_id!r}.")
     return image

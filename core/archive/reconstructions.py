@@ -13,6 +13,7 @@ from core.archive import network_sets, object_lifecycle
 from core.errors import NotFound, NotReady
 from core.jobs import queries, transitions
 from core.jobs.job import JobSpec
+from core.owners.view import View
 from models.image import Image, ImageState
 from models.job import Job
 from models.reconstruction import Reconstruction, ReconstructionState
@@ -38,7 +39,8 @@ def submit(session: Session, image: Image, new: NewReconstruction, job: JobSpec)
     """Find or order a reconstruction; returns it, the id of its job, and whether the job is new.
 
     Raises NotReady while the image has no stream. The same options and networks give the same picture, so one that is
-    ready or on its way is not ordered again; one that other networks made than restore now is.
+    ready or on its way is not ordered again; one that other networks made than restore now is. It belongs to the
+    image's owner, whoever orders it.
     """
     if image.state != ImageState.READY:
         raise NotReady(f"Image {image.id} is {image.state}; wait for its encode job to succeed.")
@@ -59,6 +61,7 @@ def submit(session: Session, image: Image, new: NewReconstruction, job: JobSpec)
     ):
         return same[0], same[1], False
     row = Reconstruction(
+        owner=image.owner,
         image_id=image.id,
         options=new.options.model_dump(mode="json"),
         options_sha256=digest,
@@ -68,23 +71,24 @@ def submit(session: Session, image: Image, new: NewReconstruction, job: JobSpec)
     )
     session.add(row)
     session.flush()
-    return row, transitions.create(session, replace(job, image_id=image.id, reconstruction_id=row.id)), True
+    job = replace(job, owner=image.owner, image_id=image.id, reconstruction_id=row.id)
+    return row, transitions.create(session, job), True
 
 
-def get(session: Session, reconstruction_id: str) -> Reconstruction:
+def get(session: Session, reconstruction_id: str, view: View) -> Reconstruction:
     """The reconstruction; raises NotFound."""
     row = session.get(Reconstruction, reconstruction_id)
-    if row is None:
+    if row is None or not view.has(row):
         raise NotFound(f"There is no reconstruction {reconstruction_id!r}.")
     return row
 
 
-def remove(session: Session, reconstruction_id: str) -> None:
+def remove(session: Session, reconstruction_id: str, view: View) -> None:
     """Delete a reconstruction and cancel its job; its picture is swept later, unless another one has it.
 
     Raises NotFound.
     """
-    get(session, reconstruction_id)
+    get(session, reconstruction_id, view)
     # Locks are taken in one order everywhere: jobs, then what they make, then pending deletions.
     for job_id in queries.open_ids(session, reconstruction_id=reconstruction_id):
         transitions.cancel(session, job_id)

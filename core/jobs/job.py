@@ -4,11 +4,13 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from models.job import JobKind
+from models.owner import DEFAULT_OWNER
 
 
 @dataclass(frozen=True)
 class JobSpec:
-    """An order for a job: what it does, for which rows, on behalf of which request, and how often it is tried."""
+    """An order for a job: what it does, for which rows, in whose name and on behalf of which request, and how often it
+    is tried."""
 
     kind: JobKind
     queue: str
@@ -17,6 +19,7 @@ class JobSpec:
     batch_id: str | None = None
     request_id: str | None = None
     max_attempts: int = 3
+    owner: str = DEFAULT_OWNER
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ from core.broker import QUEUES
 from core.clock import database_now
 from core.errors import NotFound
 from core.jobs.job import Claim, HeldLease
+from core.owners.view import EVERYTHING, View
 from models.base import JSONObject
 from models.job import Job, JobKind, JobState
 
@@ -21,16 +22,17 @@ FARTHEST_POSITION = 1000
 """The highest position that is counted: this many jobs, or more, wait before."""
 
 
-def get(session: Session, job_id: str) -> Job:
-    """The job; raises NotFound."""
+def get(session: Session, job_id: str, view: View = EVERYTHING) -> Job:
+    """The job, where it is in the view; raises NotFound."""
     job = session.get(Job, job_id)
-    if job is None:
+    if job is None or not view.has(job):
         raise NotFound(f"There is no job {job_id!r}.")
     return job
 
 
 def list_jobs(
     session: Session,
+    view: View,
     *,
     limit: int,
     before: str | None = None,
@@ -48,7 +50,8 @@ def list_jobs(
         Job.image_id: image_id,
         Job.batch_id: batch_id,
     }
-    query = select(Job).where(*(column == value for column, value in wanted.items() if value is not None))
+    query = select(Job).where(*view.conditions(Job))
+    query = query.where(*(column == value for column, value in wanted.items() if value is not None))
     if before is not None:
         query = query.where(Job.id < before)
     return list(session.scalars(query.order_by(Job.id.desc()).limit(limit)))
@@ -71,10 +74,10 @@ def open_ids(
     """Ids of the jobs of an image, batch or reconstruction that have not ended, in the order in which their rows are to
     be locked."""
     if reconstruction_id is not None:
-        owner = Job.reconstruction_id == reconstruction_id
+        is_of = Job.reconstruction_id == reconstruction_id
     else:
-        owner = Job.image_id == image_id if image_id is not None else Job.batch_id == batch_id
-    query = select(Job.id).where(owner, Job.state.in_((JobState.QUEUED, JobState.RUNNING))).order_by(Job.id)
+        is_of = Job.image_id == image_id if image_id is not None else Job.batch_id == batch_id
+    query = select(Job.id).where(is_of, Job.state.in_((JobState.QUEUED, JobState.RUNNING))).order_by(Job.id)
     return list(session.scalars(query))
 
 
@@ -106,11 +109,11 @@ def usage_of(session: Session, claim: Claim) -> JSONObject | None:
     return usage
 
 
-def ended_with(session: Session, code: str, limit: int, after: str = "") -> list[str]:
+def ended_with(session: Session, view: View, code: str, limit: int, after: str = "") -> list[str]:
     """Jobs that failed with an error code, in the order in which their rows are to be locked."""
     query = (
         select(Job.id)
-        .where(Job.error_code == code, Job.state == JobState.FAILED, Job.id > after)
+        .where(Job.error_code == code, Job.state == JobState.FAILED, Job.id > after, *view.conditions(Job))
         .order_by(Job.id)
         .limit(limit)
     )

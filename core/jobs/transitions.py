@@ -69,6 +69,7 @@ _CREATE = insert(_JOBS).values(
             "image_id",
             "reconstruction_id",
             "batch_id",
+            "owner",
             "request_id",
             "max_attempts",
             "created_at",

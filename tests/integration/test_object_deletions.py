@@ -14,6 +14,7 @@ from sqlalchemy import select, update
 from core.archive import bitstreams, images, object_lifecycle
 from core.database import Database
 from core.errors import StorageDenied, StorageUnavailable
+from core.owners.view import EVERYTHING
 from core.storage.keys import original_key
 from core.storage.local import LocalStorage
 from models import Batch, Image, ImageState, ObjectKind, PendingDeletion, StoredObject
@@ -80,7 +81,7 @@ def _store(database: Database, storage: SlowStorage) -> str:
 
 def _delete(database: Database, image_id: str) -> None:
     with database.write() as session:
-        images.delete_image(session, image_id)
+        images.delete_image(session, image_id, EVERYTHING)
 
 
 def _begin_sweep(database: Database, storage: SlowStorage, pool: ThreadPoolExecutor) -> "Future[int]":

@@ -16,6 +16,7 @@ from core.archive import bitstreams, images, object_lifecycle
 from core.archive.object_lifecycle import NewObject
 from core.database import Database
 from core.errors import ObjectCorrupt, ObjectNotFound, StorageUnavailable
+from core.owners.view import EVERYTHING
 from core.storage.keys import bitstream_key, original_key
 from core.storage.local import LocalStorage
 from models import Image, ImageState
@@ -117,10 +118,10 @@ def test_sweep_that_meets_a_store_which_is_away_goes_on_at_the_next_pass(
 def test_object_shared_by_two_images_goes_with_the_last(database: Database, storage: LocalStorage) -> None:
     first, second = _add_image(database), _add_image(database)
     with database.write() as session:
-        images.delete_image(session, first)
+        images.delete_image(session, first, EVERYTHING)
     assert _sweep_later(database, storage) == 0
     with database.write() as session:
-        images.delete_image(session, second)
+        images.delete_image(session, second, EVERYTHING)
     assert object_lifecycle.sweep(database, storage) == 0, "somebody may be about to refer to it"
     assert _sweep_later(database, storage) == 1
 
@@ -129,7 +130,7 @@ def test_image_that_arrives_while_its_stream_is_let_go_keeps_it(database: Databa
     first = _add_image(database)
     object_lifecycle.reserve(database, KEY)  # a second encode of the same content begins
     with database.write() as session:
-        images.delete_image(session, first)
+        images.delete_image(session, first, EVERYTHING)
     _add_image(database)
     assert _sweep_later(database, storage) == 0
     assert storage.head(KEY).size_bytes == len(DATA)
@@ -154,7 +155,7 @@ def test_images_that_share_a_stream_can_be_deleted_at_once(database: Database, s
         start.wait()
         try:
             with database.write() as session:
-                images.delete_image(session, image_id)
+                images.delete_image(session, image_id, EVERYTHING)
         except BaseException as fault:  # noqa: BLE001 - told to the test
             faults.append(fault)
 

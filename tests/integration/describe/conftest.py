@@ -21,6 +21,7 @@ from core.events import EventLog
 from core.jobs import queries
 from core.jobs.job import JobSpec
 from core.jobs.lease import LeaseKeeper
+from core.owners.view import EVERYTHING
 from core.settings import BrokerSettings, LMMSettings, NetworkSettings, WorkerSettings
 from core.storage.keys import original_key
 from core.storage.local import LocalStorage
@@ -89,7 +90,7 @@ class Desk:
         with self.database.read() as session:
             job = queries.get(session, job_id)
             assert job.image_id is not None
-            return job, images.get(session, job.image_id)
+            return job, images.get(session, job.image_id, EVERYTHING)
 
     def close(self) -> None:
         """Give everything back."""

@@ -5,6 +5,7 @@ from fastapi.testclient import TestClient
 
 from core.archive import images, search
 from core.database import Database
+from core.owners.view import EVERYTHING
 from tests.unit.api.samples import submit
 from tests.unit.api.test_api_images import _taken_in
 
@@ -17,7 +18,7 @@ def found(client: TestClient, q: str, **filters: object) -> list[str]:
 
 def described(database: Database, image_id: str, *names: str, overall: str = "") -> None:
     with database.write() as session:
-        image = images.lock(session, image_id)
+        image = images.lock(session, image_id, EVERYTHING)
         items = [{"name": name, "detail": f"{name} on the right"} for name in names]
         images.record_description(session, image, "local", {"items": items, "overall": overall})
 
