@@ -39,6 +39,14 @@ def request(height: int, width: int, seed: int = 7) -> RestoreRequest:
     return ask(textured(height, width), restorer="gan", res=None, seed=seed)
 
 
+def grey_network() -> RRDBNet:
+    """A network that restores everything to one grey."""
+    network = RRDBNet(blocks=0).eval().requires_grad_(False)
+    network.last.weight.zero_()
+    network.last.bias.fill_(0.5)
+    return network
+
+
 def restored(restorer: GANRestorer, asked: RestoreRequest) -> np.ndarray:
     return np.asarray(restorer.finish(restorer.begin(asked)))
 
@@ -66,6 +74,25 @@ def test_seed_texts_and_maps_change_nothing(network: RRDBNet) -> None:
     other = ask(textured(40, 60), maps=quarter_maps(), restorer="gan", res=None, seed=99)
 
     assert np.array_equal(restored(GANRestorer(network), plain), restored(GANRestorer(network), other))
+
+
+def test_the_originals_grain_is_added_as_the_seed_says() -> None:
+    smooth = request(200, 240)
+    restorer = GANRestorer(grey_network())
+    bare = restored(restorer, smooth).astype(float)
+
+    grained = restored(restorer, replace(smooth, grain=4.0))
+
+    assert np.ptp(bare) == 0
+    assert (grained - bare).std() == pytest.approx(0.8 * 4.0, rel=0.1)
+    assert np.array_equal(restored(restorer, replace(smooth, grain=4.0)), grained)
+    assert not np.array_equal(restored(restorer, replace(smooth, grain=4.0, seed=8)), grained)
+
+
+def test_a_fine_coarse_picture_gets_no_grain(network: RRDBNet) -> None:
+    plain = replace(request(100, 128), coarse_payload=ExternalCoarse(bytes(16), declared_bits=6_400))
+    restorer = GANRestorer(network)
+    assert np.array_equal(restored(restorer, replace(plain, grain=4.0)), restored(restorer, plain))
 
 
 @pytest.mark.parametrize(("bits", "share"), [(1_000, 1.0), (3_520, 0.5), (6_400, 0.0)])
