@@ -11,6 +11,10 @@ _STAGES = 3
 """Cleaning, encoding and decoding look at every pixel once, beside the steps."""
 
 
+_DRAWN_STEP = 3
+"""Evaluations of a step that is drawn to the coarse picture: it decodes and goes the way back, twice as far."""
+
+
 @dataclass(frozen=True)
 class ProfileCosts:
     """How a profile is sampled and how large its pictures are made, where the options do not say.
@@ -42,7 +46,7 @@ class DecodeLimits:
 
     def check(self, options: DecodeOptions, width: int, height: int) -> None:
         """Raise DecodeTooCostly for an order beyond the limits; restorers without networks cost little."""
-        if options.restorer_name is RestorerName.SMOOTH:
+        if options.restorer_name in (RestorerName.SMOOTH, RestorerName.NONE):
             return
         if width * height > self.pixels:
             raise DecodeTooCostly(
@@ -63,19 +67,20 @@ def evaluated_pixels(options: DecodeOptions, width: int, height: int) -> int:
     With a guidance other than 1 a step is two evaluations.
     """
     match options.restorer_name:
-        case RestorerName.SMOOTH:
+        case RestorerName.SMOOTH | RestorerName.NONE:
             return 0
         case RestorerName.GAN:
             return width * height
     costs = PROFILE_COSTS[options.profile]
     size = WorkingSize.of(width, height, options.res or costs.res_px, costs.multiple_px)
     guidance = costs.overall_guidance if options.guidance is None else options.guidance
+    drawn = _DRAWN_STEP if options.coarse_guidance else 0
     if options.schedule is Schedule.STAGED:
         own_steps = options.steps or costs.overall_steps
-        item_evaluations = MAX_ITEMS * costs.item_steps * _evaluations_of_step(costs.item_guidance)
+        item_evaluations = MAX_ITEMS * costs.item_steps * (_evaluations_of_step(costs.item_guidance) + drawn)
     else:
         own_steps, item_evaluations = options.steps or costs.fast_steps, 0
-    evaluations = own_steps * _evaluations_of_step(guidance) + item_evaluations + _STAGES
+    evaluations = own_steps * (_evaluations_of_step(guidance) + drawn) + item_evaluations + _STAGES
     return evaluations * size.padded_pixels
 
 

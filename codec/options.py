@@ -5,7 +5,7 @@ Field names are the `misc` flags with underscores. Unknown names and values out 
 
 from collections.abc import Callable, Iterable
 from enum import StrEnum
-from typing import Annotated, Any, Literal, Self, TypeVar
+from typing import Annotated, Any, ClassVar, Literal, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
@@ -76,6 +76,8 @@ class RestorerName(StrEnum):
     """One look of the GAN-trained network that is stage 1 of the profile lite; uses no texts."""
     DIFFUSION = "diffusion"
     """Reconstructs it by a diffusion model; needs the networks of a profile."""
+    NONE = "none"
+    """Nobody: the coarse picture as the stream has it, enlarged."""
 
 
 _OWN_MODES = {Profile.LITE: Mode.REF, Profile.SD21: Mode.PIXEL}
@@ -109,6 +111,43 @@ class Solver(StrEnum):
     """UniPC of order 2, which corrects each step by the next look at it."""
     EULER = "euler"
     """Order 1, the same as DDIM."""
+
+
+class ColourFix(StrEnum):
+    """Where the diffusion restorer's picture takes its colours from."""
+
+    WAVELET = "wavelet"
+    """What is coarser than about 60 px is the cleaned picture's, as published."""
+    ADAIN = "adain"
+    """Each channel has the mean and the deviation of the cleaned picture's."""
+    NONE = "none"
+    """They stay as the networks made them."""
+
+
+class MaskEdges(StrEnum):
+    """How an item's map ends in the picture."""
+
+    SOFT = "soft"
+    """Each block fades into its neighbours."""
+    HARD = "hard"
+    """At the block's last pixel, as published."""
+
+
+class DecodeStage(StrEnum):
+    """How far a decode goes."""
+
+    COARSE = "coarse"
+    """No way: the same as the restorer none."""
+    CLEAN = "clean"
+    """What stage 1 makes of it."""
+    ITEM_1 = "item-1"
+    """After the pass of the first item; as those that follow of the schedule staged."""
+    ITEM_2 = "item-2"
+    """After the second."""
+    ITEM_3 = "item-3"
+    """After the third."""
+    FINAL = "final"
+    """To the end."""
 
 
 Text = Annotated[str, Field(max_length=MAX_TEXT_CHARS)]
@@ -221,6 +260,14 @@ class EncodeOptions(_Options):
 class DecodeOptions(_Options):
     """Options of a decode (a reconstruction)."""
 
+    later_fields: ClassVar[frozenset[str]] = frozenset(
+        {
+            "network_set", "positive_prompt", "negative_prompt", "rescale_cfg", "coarse_guidance", "colour_fix",
+            "mask_edges", "stage",
+        }
+    )  # fmt: skip
+    """Those that came after the first pictures were made."""
+
     restorer: RestorerName | None = Field(
         default=None, description="Default: the profile's own, gan for lite and diffusion for sd21."
     )
@@ -239,10 +286,54 @@ class DecodeOptions(_Options):
         max_length=100,
         description="sd21: which of several sets restores, as diffbir-v2; default: the newest that is whole.",
     )
+    positive_prompt: Text | None = Field(
+        default=None, description="Diffusion: words that follow every text of the stream, after a comma."
+    )
+    negative_prompt: Text | None = Field(
+        default=None, description='Diffusion: what guidance leads away from; default: "Blurry, Low Quality".'
+    )
+    rescale_cfg: bool = Field(
+        default=False, description="Diffusion: guidance grows from 1 to one more than itself, as in DiffBIR v2.1."
+    )
+    coarse_guidance: float = Field(
+        default=0.0,
+        ge=0,
+        le=100,
+        description="Diffusion: how strongly each step is drawn to the cleaned coarse picture where that is even, as "
+        "DiffBIR's g_scale; 0.5 is a beginning.",
+    )
+    colour_fix: ColourFix = Field(
+        default=ColourFix.WAVELET, description="Diffusion: how colours are taken from the cleaned coarse picture."
+    )
+    mask_edges: MaskEdges = Field(default=MaskEdges.SOFT, description="Diffusion: how the items' maps end.")
+    stage: DecodeStage = Field(
+        default=DecodeStage.FINAL, description="Which picture of those on the way; item-N of the schedule staged."
+    )
+
+    def choices(self) -> dict[str, Any]:
+        """All fields as plain values, but those that came later only where they are not at their default.
+
+        So an order or a picture has the words that it had before there were these.
+        """
+        fields = type(self).model_fields
+        at_default = {name for name in self.later_fields if getattr(self, name) == fields[name].default}
+        return self.model_dump(mode="json", exclude=at_default)
+
+    @model_validator(mode="after")
+    def _stage_is_passed(self) -> Self:
+        if self.stage in (DecodeStage.FINAL, DecodeStage.COARSE):
+            return self
+        if self.restorer_name is not RestorerName.DIFFUSION:
+            raise ValueError(f"stage {self.stage} is one of the restorer diffusion; add that, or take coarse")
+        if self.stage is not DecodeStage.CLEAN and self.schedule is not Schedule.STAGED:
+            raise ValueError(f"stage {self.stage} is one of the schedule staged; add that, or take coarse or clean")
+        return self
 
     @property
     def restorer_name(self) -> RestorerName:
-        """The restorer that was asked for, or else the profile's own."""
+        """The restorer that was asked for, or else the profile's own; none where only the coarse picture is."""
+        if self.stage is DecodeStage.COARSE:
+            return RestorerName.NONE
         return self.restorer or _OWN_RESTORERS[self.profile]
 
 

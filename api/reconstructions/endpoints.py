@@ -10,7 +10,7 @@ from api.identifiers import ImageId, ReconstructionId
 from api.images.files import picture_of
 from api.jobs.schemas import to_out as job_to_out
 from api.openapi import IDEMPOTENCY_PARAMETER, json_body
-from api.reconstructions.schemas import OrderedReconstruction, OrderOptions, ReconstructionOut, to_out
+from api.reconstructions.schemas import OrderedReconstruction, OrderOptions, ReconstructionOut, Sample, to_out
 from api.services import Services, ServicesDependency
 from api.uploads import read_json_object
 from codec.media import AVIF, PNG, WEBP
@@ -45,11 +45,9 @@ async def order_reconstruction(
     options = parse_options(OrderOptions, services.default_options | await read_json_object(request))
     new = NewReconstruction(options.decode_options(), options.format.value)
     job = services.job(request, JobKind.DECODE, DECODE)
-    # Keys of orders from before there were several sets stay those of the same orders.
-    unset = {"network_set"} if options.network_set is None else set()
-    async with run_idempotent(request, services, {"options": options.model_dump(mode="json", exclude=unset)}) as run:
+    async with run_idempotent(request, services, {"options": options.choices()}) as run:
         if run.is_new:
-            await run_in_threadpool(_order, services, caller.view, image_id, new, job, run)
+            await run_in_threadpool(_order, services, caller.view, image_id, new, options.samples, job, run)
     return run.response()
 
 
@@ -104,9 +102,15 @@ def _read(services: Services, view: View, reconstruction_id: str) -> tuple[Recon
 
 
 def _order(
-    services: Services, view: View, image_id: str, new: NewReconstruction, job: JobSpec, run: IdempotentRun
+    services: Services,
+    view: View,
+    image_id: str,
+    new: NewReconstruction,
+    samples: int,
+    job: JobSpec,
+    run: IdempotentRun,
 ) -> None:
-    lost_id: str | None = None
+    lost_ids: list[str] = []
     services.queue_limit.admit(job.queue)
     with services.database.read() as session:
         position = queries.next_position(session, job.queue)
@@ -115,22 +119,33 @@ def _order(
             # Locked until the end, so that the same order that comes twice at once finds what the first one made.
             image = images.lock(session, image_id, view)
             services.decode_limits.check(new.options, image.width, image.height)
-            if lost_id is not None:
+            for lost_id in lost_ids:
                 reconstructions.write_off(session, lost_id)
-            row, job_id, is_new = reconstructions.submit(session, image, new, job)
-            job_row = queries.get(session, job_id)
-            job_out = job_to_out(job_row, position if is_new else queries.queue_position(session, job_row))
-            body = OrderedReconstruction(reconstruction=to_out(row), job=job_out)
-            if row.state != ReconstructionState.READY:
-                run.store_response(session, 202, body, job_out.links.self)
-        if is_new:
-            services.outbox_sender.notify([job_id], job.queue)
-        if row.state != ReconstructionState.READY:
+            rows, ordered, new_ids = [], [], []
+            for sample in range(samples):
+                row, job_id, is_new = reconstructions.submit(session, image, new.sample(image, sample), job)
+                job_row = queries.get(session, job_id)
+                job_out = job_to_out(job_row, position if is_new else queries.queue_position(session, job_row))
+                rows.append(row)
+                ordered.append(Sample(reconstruction=to_out(row), job=job_out))
+                new_ids += [job_id] if is_new else []
+            first = ordered[0]
+            body = OrderedReconstruction(
+                reconstruction=first.reconstruction, job=first.job, samples=ordered if samples > 1 else []
+            )
+            is_ready = all(row.state == ReconstructionState.READY for row in rows)
+            if not is_ready:
+                run.store_response(session, 202, body, first.job.links.self)
+        if new_ids:
+            services.outbox_sender.notify(new_ids, job.queue)
+        if not is_ready:
             return
         # No transaction is open while the storage is called: others would wait for it.
-        if row.object_key is not None and object_lifecycle.is_intact(
-            services.database, services.storage, row.object_key
-        ):
-            run.store_response_alone(200, body, job_out.links.self)
+        lost_ids = [row.id for row in rows if row.object_key is None or not _is_intact(services, row.object_key)]
+        if not lost_ids:
+            run.store_response_alone(200, body, first.job.links.self)
             return
-        lost_id = row.id
+
+
+def _is_intact(services: Services, object_key: str) -> bool:
+    return object_lifecycle.is_intact(services.database, services.storage, object_key)

@@ -2,14 +2,18 @@
 
 from datetime import datetime
 from enum import StrEnum
+from typing import ClassVar, Self
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, model_validator
 
 from api.jobs.schemas import JobOut
 from api.root_path import address
-from codec.options import DecodeOptions
+from codec.options import DecodeOptions, RestorerName
 from models.base import JSONObject
 from models.reconstruction import Reconstruction, ReconstructionState
+
+MOST_SAMPLES = 16
+"""Of one order; each is a job."""
 
 
 class PictureFormat(StrEnum):
@@ -26,7 +30,23 @@ class PictureFormat(StrEnum):
 class OrderOptions(DecodeOptions):
     """The body of an order."""
 
+    later_fields: ClassVar[frozenset[str]] = DecodeOptions.later_fields | {"samples"}
+
     format: PictureFormat = Field(PictureFormat.PNG, description="The file that is made of the picture.")
+    samples: int = Field(
+        1,
+        ge=1,
+        le=MOST_SAMPLES,
+        description="Diffusion: reconstructions of seeds that follow each other, each with its job.",
+    )
+
+    @model_validator(mode="after")
+    def _samples_have_noise(self) -> Self:
+        if self.samples > 1 and self.restorer_name is not RestorerName.DIFFUSION:
+            raise ValueError(
+                f"samples differ by their noise, and the restorer {self.restorer_name} has none; take diffusion"
+            )
+        return self
 
     def decode_options(self) -> DecodeOptions:
         """The part that the codec knows, with the restorer by name: one that is left out is the same order."""
@@ -64,11 +84,17 @@ class ReconstructionOut(BaseModel):
     links: ReconstructionLinks
 
 
-class OrderedReconstruction(BaseModel):
+class Sample(BaseModel):
     """A reconstruction and the job that makes or made it."""
 
     reconstruction: ReconstructionOut
     job: JobOut
+
+
+class OrderedReconstruction(Sample):
+    """What was ordered; of several samples the first, and all of them in `samples`."""
+
+    samples: list[Sample] = Field(default=[], description="All of them, where more than one was ordered.")
 
 
 def to_out(row: Reconstruction) -> ReconstructionOut:

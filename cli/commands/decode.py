@@ -3,7 +3,7 @@
 import os
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, cast
 
@@ -22,13 +22,22 @@ from cli.local.file_plan import (
 )
 from cli.local.streams import STANDARD, check_streams, read_input, write_output
 from cli.output import print_json, say, show, step_bar
+from cli.restore_options import (
+    CoarseGuidance,
+    ColourFix,
+    MaskEdges,
+    NegativePrompt,
+    PositivePrompt,
+    RescaleCFG,
+    Samples,
+)
 from codec.atomic_files import is_special
 
 if TYPE_CHECKING:
     from codec.options import DecodeOptions
     from codec.picture.save import PictureFormat
 
-_KEYS = ("width", "height", "schedule", "seed", "seconds")
+_KEYS = ("width", "height", "schedule", "stage", "seed", "seconds")
 _MAX_REFERENCE_BYTES = 1 << 30
 
 _HELP = """Decode .misc files to pictures.
@@ -53,6 +62,8 @@ class _Task:
     reference: Path | None
     may_skip: bool
     shows_steps: bool = False
+    sample: int = 0
+    """Added to the seed."""
 
 
 def register(app: typer.Typer) -> None:
@@ -80,6 +91,20 @@ def decode(
     ] = None,
     seed: Annotated[int | None, typer.Option(help="Seed of the noise; else derived from the stream.")] = None,
     profile: Annotated[str | None, typer.Option(help="Set of networks: lite or sd21.")] = None,
+    positive_prompt: PositivePrompt = None,
+    negative_prompt: NegativePrompt = None,
+    rescale_cfg: RescaleCFG = False,
+    coarse_guidance: CoarseGuidance = None,
+    colour_fix: ColourFix = None,
+    mask_edges: MaskEdges = None,
+    stage: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Which picture of those on the way: coarse, clean, item-1 to item-3 (staged) or final; several, by "
+            "repeating it, are called NAME.clean and so on."
+        ),
+    ] = None,
+    samples: Samples = 1,
     reference: Annotated[
         Path | None, typer.Option(metavar="IMAGE", help="The picture that an external stream names.")
     ] = None,
@@ -103,11 +128,18 @@ def decode(
         "network_set": network_set,
         "seed": seed,
         "profile": profile,
+        "positive_prompt": positive_prompt,
+        "negative_prompt": negative_prompt,
+        "rescale_cfg": rescale_cfg or None,
+        "coarse_guidance": coarse_guidance,
+        "colour_fix": colour_fix,
+        "mask_edges": mask_edges,
     }
     values = {name: value for name, value in given.items() if value is not None}
     with usage_errors(OSError):
         check_streams(inputs, out, as_json=as_json)
         plan, tasks = _tasks(inputs, out, values, reference, format, may_skip=not force)
+        tasks = _with_variants(tasks, list(dict.fromkeys(stage or ())), samples)
     processes = jobs or (_processes(tasks[0].options) if tasks else 1)
     results = run_all(decode_one, tasks, processes, "Decoding", lambda task: died_result(task.pair, _KEYS))
     _report(results + fault_results(plan.faults, _KEYS), plan.left_out, as_json)
@@ -117,7 +149,7 @@ def _tasks(
     inputs: list[Path], out: str, values: dict[str, Any], reference: Path | None, format: str, *, may_skip: bool
 ) -> tuple[Plan, list[_Task]]:
     """Everything that can be wrong with the call as a whole is found here, before any file is opened."""
-    from cli.local.networks import default_profile, restorers
+    from cli.local.networks import default_profile
     from codec.decode.restore import NEEDS_NETWORKS
     from codec.options import DecodeOptions, parse_options
     from codec.picture.save import MEDIA_TYPES, format_for
@@ -135,7 +167,6 @@ def _tasks(
         else format_for(pair.target.suffix)
         for pair in plan.pairs
     ]
-    restorers().check(options)
     if options.restorer_name in NEEDS_NETWORKS and sys.stderr.isatty():
         say("Loading networks ...")
     shows_steps = len(plan.pairs) == 1
@@ -143,6 +174,39 @@ def _tasks(
         _Task(pair, options, format, reference, may_skip, shows_steps)
         for pair, format in zip(plan.pairs, formats, strict=True)
     ]
+
+
+def _with_variants(tasks: list[_Task], stages: list[str], samples: int) -> list[_Task]:
+    """Each task once for every stage and sample; where there are several, they are in the names."""
+    from cli.local.networks import restorers
+    from codec.options import DecodeOptions, DecodeStage, RestorerName, parse_options
+
+    if len(stages or [""]) * samples > 1 and any(
+        task.pair.target == STANDARD or is_special(task.pair.target) for task in tasks
+    ):
+        raise fail_usage("Several pictures of one stream need a file or a folder as their output, not - or a device.")
+    variants = []
+    for stage in stages or [DecodeStage.FINAL.value]:
+        for sample in range(samples):
+            endings = (f".{stage}" if len(stages) > 1 and stage != DecodeStage.FINAL else "") + (
+                f"_{sample}" if samples > 1 else ""
+            )
+            variants.append((stage, sample, endings))
+    varied = []
+    for task in tasks:
+        for stage, sample, endings in variants:
+            options = parse_options(DecodeOptions, task.options.model_dump() | {"stage": stage}, as_flag)
+            if samples > 1 and options.restorer_name is not RestorerName.DIFFUSION:
+                raise fail_usage(
+                    f"--samples differ by their noise, and the restorer {options.restorer_name} has none; "
+                    f"add --restorer diffusion."
+                )
+            target = task.pair.target
+            pair = replace(task.pair, target=target.with_name(f"{target.stem}{endings}{target.suffix}"))
+            varied.append(replace(task, pair=pair if endings else task.pair, options=options, sample=sample))
+    for options in dict.fromkeys(task.options for task in varied):
+        restorers().check(options)
+    return varied
 
 
 def _processes(options: "DecodeOptions") -> int:
@@ -172,6 +236,7 @@ def _decode_one(task: _Task) -> dict[str, Any]:
     if task.may_skip and (done := _done_before(task, data)) is not None:
         return done
     reference = None
+    task = replace(task, options=_seeded(task, data))
     stream = unpack(data).stream
     require_format(task.format, stream.width, stream.height)
     if isinstance(stream.coarse, ExternalCoarse):
@@ -186,13 +251,24 @@ def _decode_one(task: _Task) -> dict[str, Any]:
             on_step=lambda state: bar.stand(state.steps_done, state.steps_total),
         )
     write_output(task.pair.target, save_picture(decoded.picture, task.format, decoded.provenance(software())))
-    result = _result(task.pair, *decoded.picture.size, decoded.schedule, decoded.seed)
+    result = _result(task, *decoded.picture.size, decoded.schedule, decoded.seed)
     return result | {
         "restorer": decoded.restorer,
         "generative": decoded.generative,
         "weights": decoded.weights,
         "seconds": decoded.seconds,
     }
+
+
+def _seeded(task: _Task, data: bytes) -> "DecodeOptions":
+    """The options with the seed of the task's sample; the first one's is the stream's own, or what was given."""
+    from codec.decode.pipeline import seed_from
+    from codec.seed import sample_seed
+
+    if task.sample == 0:
+        return task.options
+    first = task.options.seed if task.options.seed is not None else seed_from(data)
+    return task.options.model_copy(update={"seed": sample_seed(first, task.sample)})
 
 
 def _read_stream(path: Path) -> bytes:
@@ -218,13 +294,14 @@ def _find_reference(source: Path, named: Path | None, digest: bytes) -> bytes | 
     return next(iter(fitting or files), None)
 
 
-def _result(pair: Pair, width: int, height: int, schedule: str, seed: int) -> dict[str, Any]:
+def _result(task: _Task, width: int, height: int, schedule: str, seed: int) -> dict[str, Any]:
     return {
-        "input": str(pair.source),
-        "output": str(pair.target),
+        "input": str(task.pair.source),
+        "output": str(task.pair.target),
         "width": width,
         "height": height,
         "schedule": schedule,
+        "stage": task.options.stage.value,
         "seed": seed,
         "seconds": None,
         "skipped": False,
@@ -235,6 +312,7 @@ def _result(pair: Pair, width: int, height: int, schedule: str, seed: int) -> di
 def _done_before(task: _Task, data: bytes) -> dict[str, Any] | None:
     """The result of an earlier run, if its picture's own metadata name this stream, restorer, settings and seed."""
     import hashlib
+    from xml.sax.saxutils import quoteattr
 
     from cli.local.networks import restorers
     from codec.bitstream import unpack
@@ -247,13 +325,14 @@ def _done_before(task: _Task, data: bytes) -> dict[str, Any] | None:
         return None
     written = task.pair.target.read_bytes()
     digest = hashlib.sha256(data).hexdigest()
-    seed = task.options.seed if task.options.seed is not None else seed_from(data)
+    options = _seeded(task, data)
+    seed = options.seed if options.seed is not None else seed_from(data)
     weights = weights_with(restorers().weights_of(task.options), unpack(data).stream)
     provenance = Provenance(task.options.restorer_name, digest, seed, False, weights=weights)
     marks = (
         f'misc:StreamSHA256="{digest}"',
         f'misc:Restorer="{task.options.restorer_name}"',
-        f'misc:Settings="{settings_of(task.options)}"',
+        f"misc:Settings={quoteattr(settings_of(task.options))}",
         f'misc:Weights="{provenance.weights_in_words}"',
         f'misc:Seed="{seed}"',
     )
@@ -263,7 +342,7 @@ def _done_before(task: _Task, data: bytes) -> dict[str, Any] | None:
         info = check_picture(task.pair.target)
     except PictureError:
         return None
-    result = _result(task.pair, info.width, info.height, task.options.schedule.value, seed)
+    result = _result(task, info.width, info.height, task.options.schedule.value, seed)
     return result | {"skipped": True}
 
 

@@ -8,6 +8,14 @@ import typer
 
 from cli.errors import FAILED, as_flag, describe_error, fail_usage, failures, usage_errors
 from cli.output import print_json, progress_bar, say, show
+from cli.restore_options import (
+    CoarseGuidance,
+    ColourFix,
+    MaskEdges,
+    NegativePrompt,
+    PositivePrompt,
+    RescaleCFG,
+)
 from cli.server.remote import KeyOption, ServerOption, connected
 
 if TYPE_CHECKING:
@@ -55,6 +63,16 @@ def pull(
     ] = None,
     seed: Annotated[int | None, typer.Option(help="Source of the noise; from the stream without it.")] = None,
     profile: Annotated[str | None, typer.Option(help="Set of networks: lite or sd21.")] = None,
+    positive_prompt: PositivePrompt = None,
+    negative_prompt: NegativePrompt = None,
+    rescale_cfg: RescaleCFG = False,
+    coarse_guidance: CoarseGuidance = None,
+    colour_fix: ColourFix = None,
+    mask_edges: MaskEdges = None,
+    stage: Annotated[
+        str | None,
+        typer.Option(help="Which picture of those on the way: coarse, clean, item-1 to item-3 (staged) or final."),
+    ] = None,
     force: Annotated[bool, typer.Option("--force", help="Fetch again what is there.")] = False,
     server: ServerOption = None,
     key: KeyOption = None,
@@ -70,6 +88,8 @@ def pull(
     given = {
         "restorer": restorer, "schedule": schedule, "steps": steps, "guidance": guidance, "solver": solver,
         "strength": strength, "res": res, "network_set": network_set, "seed": seed, "profile": profile,
+        "positive_prompt": positive_prompt, "negative_prompt": negative_prompt, "rescale_cfg": rescale_cfg or None,
+        "coarse_guidance": coarse_guidance, "colour_fix": colour_fix, "mask_edges": mask_edges, "stage": stage,
     }  # fmt: skip
     options = {name: value for name, value in given.items() if value is not None}
     with usage_errors():

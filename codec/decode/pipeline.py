@@ -20,6 +20,7 @@ from codec.errors import Cancelled
 from codec.nets.interface import FindNetwork
 from codec.options import DecodeOptions, Profile, RestorerName
 from codec.picture.save import Provenance
+from codec.seed import seed_of
 
 OnProgress = Callable[[str, float], None]
 """Called with the stage ("coarse", "restore", "done") and the progress of the whole decode in [0, 1]."""
@@ -207,8 +208,8 @@ def weights_with(restorer_weights: Mapping[str, str], stream: Stream) -> dict[st
 
 
 def seed_from(data: bytes) -> int:
-    """The seed of a stream's noise, in [0, 2**63): the first 63 bits of the file's SHA-256."""
-    return int.from_bytes(hashlib.sha256(data).digest()[:8], "big") >> 1
+    """The seed of a file's noise, in [0, 2**63)."""
+    return seed_of(hashlib.sha256(data).hexdigest())
 
 
 def settings_of(options: DecodeOptions) -> str:
@@ -221,8 +222,8 @@ def settings_of(options: DecodeOptions) -> str:
     if options.restorer_name is RestorerName.GAN:
         # It has one network, whatever the profile, and no options.
         return f"profile {Profile.LITE}"
-    values = options.model_dump(mode="json", exclude={"restorer", "seed"}, exclude_none=True)
-    return ", ".join(f"{name} {value}" for name, value in values.items())
+    values = {name: value for name, value in options.choices().items() if name not in ("restorer", "seed")}
+    return ", ".join(f"{name} {value}" for name, value in values.items() if value is not None)
 
 
 def _check(is_cancelled: Callable[[], bool]) -> None:

@@ -4,11 +4,13 @@ import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Self
 
 from sqlalchemy import delete, select
 from sqlalchemy.orm import Session
 
 from codec.options import DecodeOptions
+from codec.seed import sample_seed, seed_of
 from core.archive import network_sets, object_lifecycle
 from core.errors import NotFound, NotReady
 from core.jobs import queries, transitions
@@ -29,10 +31,15 @@ class NewReconstruction:
     @property
     def digest(self) -> str:
         """SHA-256 that equal orders share."""
-        # Orders of before there were several sets keep their digest.
-        unset = {"network_set"} if self.options.network_set is None else set()
-        values = self.options.model_dump(mode="json", exclude=unset) | {"format": self.format}
+        values = self.options.choices() | {"format": self.format}
         return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
+
+    def sample(self, image: Image, index: int) -> Self:
+        """The order of another seed: the first is the order itself, and seeds go on from its own or the stream's."""
+        if index == 0 or image.bitstream_sha256 is None:
+            return self
+        first = self.options.seed if self.options.seed is not None else seed_of(image.bitstream_sha256)
+        return replace(self, options=self.options.model_copy(update={"seed": sample_seed(first, index)}))
 
 
 def submit(session: Session, image: Image, new: NewReconstruction, job: JobSpec) -> tuple[Reconstruction, str, bool]:
@@ -63,7 +70,8 @@ def submit(session: Session, image: Image, new: NewReconstruction, job: JobSpec)
     row = Reconstruction(
         owner=image.owner,
         image_id=image.id,
-        options=new.options.model_dump(mode="json"),
+        # Workers of the version before read orders that ask for nothing of this one.
+        options=new.options.choices(),
         options_sha256=digest,
         format=new.format,
         width=image.width,

@@ -14,14 +14,14 @@ from codec.nets.diffbir.network import LATENT_PX, DiffBIR
 _RES_PX = 1024
 """The short edge that MISC's published decoder raises pictures to."""
 
-_VALUES_PER_PX = {Stage.CLEAN: 345, Stage.ENCODE: 810, Stage.DIFFUSE: 350, Stage.DECODE: 1410}
+_VALUES_PER_PX = {Stage.CLEAN: 345, Stage.ENCODE: 810, Stage.DIFFUSE: 350, Stage.GUIDE: 8640, Stage.DECODE: 1410}
 """Values that live at one time for each pixel of a sample at the full-size widths, weights aside.
 
 Measured on the CPU in float32 as the growth of a process's peak memory in one call at 512 x 512 (275, 647, 280 and
-1126), a quarter added; `python -m bench.decode --device cpu` measures them again.
+1126), a quarter added; `python -m bench.decode --device cpu` measures them again. GUIDE at 256 x 256: 6912.
 """
 
-_FULL_SIZE_WIDTHS = {Stage.CLEAN: 180, Stage.ENCODE: 128, Stage.DIFFUSE: 320, Stage.DECODE: 128}
+_FULL_SIZE_WIDTHS = {Stage.CLEAN: 180, Stage.ENCODE: 128, Stage.DIFFUSE: 320, Stage.GUIDE: 128, Stage.DECODE: 128}
 
 
 class DiffBIRNetworks(Steered[DiffBIR]):
@@ -45,6 +45,7 @@ class DiffBIRNetworks(Steered[DiffBIR]):
             Stage.CLEAN: config.swinir.width,
             Stage.ENCODE: config.vae.width,
             Stage.DIFFUSE: config.unet.width,
+            Stage.GUIDE: config.vae.width,
             Stage.DECODE: config.vae.width,
         }
         value_bytes = dict.fromkeys(widths, self._dtype.itemsize)

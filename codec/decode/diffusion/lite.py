@@ -16,7 +16,7 @@ from codec.nets.lite.vocabulary import Vocabulary
 _RES_PX = 64
 """Pictures are restored at their own size; only tiny ones are raised, so that there is something to see."""
 
-_VALUES_PER_PX = {Stage.CLEAN: 4, Stage.ENCODE: 12, Stage.DIFFUSE: 136, Stage.DECODE: 12}
+_VALUES_PER_PX = {Stage.CLEAN: 4, Stage.ENCODE: 12, Stage.DIFFUSE: 136, Stage.GUIDE: 48, Stage.DECODE: 12}
 """Values that live at one time for each pixel of a sample, weights aside: the growth of a process's peak memory in one
 call at 768 x 512 (0, 9, 108 and 9), a quarter added."""
 

@@ -21,6 +21,8 @@ class Stage(StrEnum):
     """The cleaned picture becomes the condition latent."""
     DIFFUSE = "diffuse"
     """The denoising network is evaluated on the noisy latent."""
+    GUIDE = "guide"
+    """The clean latents of a step are drawn to the cleaned picture, where that is asked for."""
     DECODE = "decode"
     """The latent becomes a picture, with the colours of the cleaned one."""
 
@@ -95,4 +97,4 @@ class Networks(Protocol):
         """
 
     def decode(self, latents: torch.Tensor) -> torch.Tensor:
-        """The picture that latents stand for; values may leave [0, 1] a little."""
+        """The picture that latents stand for; values may leave [0, 1] a little. Gradients may be taken of it."""

@@ -6,7 +6,8 @@ import torch
 from PIL import Image
 
 from codec.decode.maps import scale_map
-from codec.decode.restore.colour import fix_colours
+from codec.decode.restore.colour import colour_fix_of
+from codec.options import ColourFix, MaskEdges
 from codec.working_size import WorkingSize
 
 Bytes = npt.NDArray[np.uint8]
@@ -26,12 +27,20 @@ def raised(picture: Bytes, size: WorkingSize, *, pads_with_zeros: bool) -> torch
     return torch.from_numpy(np.ascontiguousarray(padded.transpose(2, 0, 1)))[None]
 
 
-def lowered(decoded: torch.Tensor, cleaned: torch.Tensor, size: WorkingSize, width: int, height: int) -> Bytes:
+def lowered(
+    decoded: torch.Tensor,
+    cleaned: torch.Tensor,
+    size: WorkingSize,
+    width: int,
+    height: int,
+    colour_fix: ColourFix = ColourFix.WAVELET,
+) -> Bytes:
     """The decoded picture with the colours of the cleaned one, cropped to the picture, at the original size.
 
     Both are (1, 3, padded height, padded width) float32 in main memory; values are cut to [0, 1] and to whole levels
     without rounding, as published. Works in strips, whose result is that of the whole.
     """
+    fix_colours = colour_fix_of(colour_fix, decoded, cleaned)
     restored = np.empty((size.height, size.width, 3), np.uint8)
     strip_rows = max(_COLOUR_REACH_PX, _STRIP_PIXELS // size.padded_width)
     for top in range(0, size.height, strip_rows):
@@ -45,10 +54,10 @@ def lowered(decoded: torch.Tensor, cleaned: torch.Tensor, size: WorkingSize, wid
     return np.asarray(Image.fromarray(restored).resize((width, height), Image.Resampling.BICUBIC))
 
 
-def blended(picture: Bytes, restored: Bytes, mask: npt.NDArray[np.uint8]) -> Bytes:
-    """`restored` inside the map and `picture` outside, both (H, W, 3), with soft borders at the picture's own shape."""
+def blended(picture: Bytes, restored: Bytes, mask: npt.NDArray[np.uint8], edges: MaskEdges = MaskEdges.SOFT) -> Bytes:
+    """`restored` inside the map and `picture` outside, both (H, W, 3), at the picture's own shape."""
     height, width = picture.shape[:2]
-    inside = scale_map(mask, width, height)
+    inside = scale_map(mask, width, height, edges)
     result = np.empty_like(picture)
     strip_rows = max(1, _STRIP_PIXELS // width)
     for top in range(0, height, strip_rows):

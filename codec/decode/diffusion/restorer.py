@@ -13,11 +13,12 @@ from typing import NamedTuple
 import torch
 from PIL import Image
 
+from codec.decode.diffusion.coarse_guidance import pull
 from codec.decode.diffusion.memory import call_budget_bytes, free_host_bytes, is_exhaustion, release
 from codec.decode.diffusion.networks import Networks, Stage
 from codec.decode.diffusion.passes import plan_passes
 from codec.decode.diffusion.preview import LatentColours
-from codec.decode.diffusion.state import DiffusionState, NetworkCall
+from codec.decode.diffusion.state import TILED, DiffusionState, NetworkCall
 from codec.decode.diffusion.tiles import smallest_tile_pixels
 from codec.decode.restore import RestoreRequest, run_to_end
 from codec.errors import OutOfMemory
@@ -27,7 +28,7 @@ _TILE_EDGES_PX = (256, 320, 384, 512, 640, 768, 1024, 1280, 1536, 2048)
 """Edges of square tiles to choose from. Few, so that a little more or less free memory seldom changes the tiles, which
 would change the picture."""
 
-_LARGEST_EDGE_PX = {Stage.CLEAN: 2048, Stage.ENCODE: 2048, Stage.DIFFUSE: 1536, Stage.DECODE: 2048}
+_LARGEST_EDGE_PX = {Stage.CLEAN: 2048, Stage.ENCODE: 2048, Stage.DIFFUSE: 1536, Stage.GUIDE: 1536, Stage.DECODE: 2048}
 """Larger ones gain nothing: attention grows with the square of a tile, and Stable Diffusion repeats itself when
 it sees much more than the 512 pixels that it was trained on."""
 
@@ -73,10 +74,7 @@ class DiffusionRestorer:
                 f"{free >> 20} MB are free."
             )
         samples = max(1 if each.guidance == 1 else 2 for each in passes)
-        tiles = {
-            stage: self._max_tile_pixels(stage, samples if stage is Stage.DIFFUSE else 1)
-            for stage in networks.bytes_per_px
-        }
+        tiles = {stage: self._max_tile_pixels(stage, samples if stage is Stage.DIFFUSE else 1) for stage in TILED}
         return DiffusionState(request, passes, size, networks, self._colours, tiles)
 
     def step(self, states: Sequence[DiffusionState]) -> None:
@@ -167,6 +165,8 @@ class DiffusionRestorer:
         if first.stage is Stage.EMBED:
             return [self._networks.embed(first.texts)]
         values = _joined([call.values for call in calls])
+        if first.target is not None:
+            return [pull(self._networks.decode, values, first.target, first.samples)]
         if first.stage is not Stage.DIFFUSE:
             run = {Stage.CLEAN: self._networks.clean, Stage.ENCODE: self._networks.encode}
             return [run.get(first.stage, self._networks.decode)(values)]

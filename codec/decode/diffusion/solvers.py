@@ -35,8 +35,15 @@ class Trajectory(Protocol):
     def time(self) -> int:
         """The timestep of training of the next evaluation."""
 
-    def advance(self, predicted: torch.Tensor) -> None:
-        """Go one step, given the prediction for `latents` at `time`."""
+    def clean_of(self, predicted: torch.Tensor) -> torch.Tensor:
+        """The clean latents that this prediction for `latents` at `time` implies."""
+
+    def advance(self, predicted: torch.Tensor, pull: torch.Tensor | None = None) -> None:
+        """Go one step, given the prediction for `latents` at `time`, and by `pull` beside the way.
+
+        Moving a step's end is what DiffBIR does by moving its clean latents: there the weight that these have in the
+        step is divided out.
+        """
 
 
 def start(
@@ -94,12 +101,17 @@ class AncestralTrajectory:
         """The next timestep."""
         return int(self._sampler.timesteps[self.steps - 1 - self.steps_done])
 
-    def advance(self, predicted: torch.Tensor) -> None:
+    def clean_of(self, predicted: torch.Tensor) -> torch.Tensor:
+        """As the sampler has it."""
+        clean: torch.Tensor = self._sampler.clean(self.latents, predicted, self.steps - 1 - self.steps_done)
+        return clean
+
+    def advance(self, predicted: torch.Tensor, pull: torch.Tensor | None = None) -> None:
         """One ancestral step; the last one adds no noise."""
         index = self.steps - 1 - self.steps_done
-        self.clean = self._sampler.clean(self.latents, predicted, index)
+        self.clean = self.clean_of(predicted)
         noise = _draw(self.latents, self._generator) if index else None
-        self.latents = self._sampler.step(self.latents, predicted, index, noise)
+        self.latents = _pulled(self._sampler.step(self.latents, predicted, index, noise), pull)
         self.steps_done += 1
 
 
@@ -127,6 +139,7 @@ class ODETrajectory:
         self._prediction = prediction
         self._history: list[torch.Tensor] = []
         self._before: torch.Tensor | None = None
+        self._pull: torch.Tensor | None = None
         self.steps = len(times)
         self.steps_done = 0
         self.latents = latents
@@ -137,21 +150,24 @@ class ODETrajectory:
         """The next timestep."""
         return self._times[self.steps_done]
 
-    def advance(self, predicted: torch.Tensor) -> None:
-        """From the present noise level to the next."""
-        here = self.steps_done
-        picture, noise = self._picture[here], self._noise[here]
+    def clean_of(self, predicted: torch.Tensor) -> torch.Tensor:
+        """By what the network predicts."""
+        picture, noise = self._picture[self.steps_done], self._noise[self.steps_done]
         if self._prediction is Prediction.CLEAN:
-            clean = predicted
-        elif self._prediction is Prediction.V:
-            clean = picture * self.latents - noise * predicted
-        else:
-            clean = (self.latents - noise * predicted) / picture
+            return predicted
+        if self._prediction is Prediction.V:
+            return picture * self.latents - noise * predicted
+        return (self.latents - noise * predicted) / picture
+
+    def advance(self, predicted: torch.Tensor, pull: torch.Tensor | None = None) -> None:
+        """From the present noise level to the next."""
+        here, clean = self.steps_done, self.clean_of(predicted)
         if self._solver is Solver.UNIPC and self._before is not None:
-            self.latents = self._corrected(self._before, clean)
-        self._before = self.latents
+            self.latents = _pulled(self._corrected(self._before, clean), self._pull)
+        self._before, self._pull = self.latents, pull
         self._history = [*self._history[-1:], clean]
-        self.latents = self._predicted(here)
+        # Slopes are those of the predictions; a pull that entered them would be carried on for another step.
+        self.latents = _pulled(self._predicted(here), pull)
         self.clean = clean
         self.steps_done += 1
 
@@ -199,6 +215,10 @@ class ODETrajectory:
 
     def _half_log_snr(self, level: int) -> float:
         return math.log(self._picture[level] / self._noise[level])
+
+
+def _pulled(latents: torch.Tensor, pull: torch.Tensor | None) -> torch.Tensor:
+    return latents if pull is None else latents + pull
 
 
 def _noised(clean: torch.Tensor, noise: torch.Tensor, signal: float) -> torch.Tensor:

@@ -8,20 +8,22 @@ import numpy as np
 import torch
 from PIL import Image
 
+from codec.decode.diffusion.coarse_guidance import step_of
 from codec.decode.diffusion.networks import Networks, Stage
-from codec.decode.diffusion.passes import NEGATIVE_TEXT, Pass, region_weights
+from codec.decode.diffusion.passes import Pass, region_weights
 from codec.decode.diffusion.picture import blended, lowered, raised
 from codec.decode.diffusion.preview import LatentColours
 from codec.decode.diffusion.solvers import Trajectory, start
 from codec.decode.diffusion.tiles import Sweep, Tiling, smallest_tile_pixels
 from codec.decode.restore import RestoreRequest
+from codec.options import ColourFix
 from codec.working_size import WorkingSize
 
 _PREVIEW_EDGE_PX = 512
 _HOST = torch.device("cpu")
 
-_TILED = (Stage.CLEAN, Stage.ENCODE, Stage.DIFFUSE, Stage.DECODE)
-"""The stages of a pass, in order."""
+TILED = (Stage.CLEAN, Stage.ENCODE, Stage.DIFFUSE, Stage.GUIDE, Stage.DECODE)
+"""The stages of a pass, in order; every step is one of DIFFUSE and, where steps are drawn, one of GUIDE."""
 
 
 @dataclass(frozen=True)
@@ -29,7 +31,8 @@ class NetworkCall:
     """The inputs of one network evaluation.
 
     `texts` in the stage EMBED; else `values`, (S, C, H, W), and in the stage DIFFUSE also the rest, for S samples:
-    the guided half, and the unguided one where there is guidance.
+    the guided half, and the unguided one where there is guidance. In the stage GUIDE `target` is the picture that the
+    latents are drawn to, and `samples` the number of the whole picture's.
     """
 
     stage: Stage
@@ -40,6 +43,8 @@ class NetworkCall:
     condition: torch.Tensor | None = None
     regions: torch.Tensor | None = None
     strength: float = 1.0
+    target: torch.Tensor | None = None
+    samples: int = 0
 
     @property
     def batch_key(self) -> tuple[object, ...] | None:
@@ -78,9 +83,10 @@ class DiffusionState:
         # On the CPU, so that noise is the same whatever the device and whoever shares a call.
         self._generator = torch.Generator().manual_seed(request.seed)
         self._picture = request.coarse
-        self._texts = tuple(dict.fromkeys((*(text for each in passes for text in each.texts), NEGATIVE_TEXT)))
+        said = [text for each in passes for text in each.texts]
+        self._texts = tuple(dict.fromkeys((*said, *(each.negative_text for each in passes))))
         self._vectors: dict[str, torch.Tensor] = {}
-        self._tilings = {stage: self._cut(stage) for stage in _TILED}
+        self._tilings = {stage: self._cut(stage) for stage in TILED}
         self._trajectory: Trajectory | None = None
         self._stage = Stage.EMBED
         self._begin_pass()
@@ -121,6 +127,11 @@ class DiffusionState:
         if self._stage is Stage.ENCODE:
             return NetworkCall(Stage.ENCODE, values=tile.of(self._cleaned, 1))
         assert self._trajectory is not None
+        if self._stage is Stage.GUIDE:
+            clean = tile.of(self._trajectory.clean_of(self._predicted), latent_px)
+            return NetworkCall(
+                Stage.GUIDE, values=clean, target=tile.of(self._cleaned, 1), samples=self._cleaned.numel()
+            )
         noisy = tile.of(self._trajectory.latents, latent_px)
         if self._stage is Stage.DECODE:
             return NetworkCall(Stage.DECODE, values=noisy)
@@ -147,7 +158,8 @@ class DiffusionState:
             return
         if self._stage is Stage.DIFFUSE and output.shape[0] == 2:
             guided, unguided = torch.split(output, 1)
-            output = unguided + self._pass.guidance * (guided - unguided)
+            assert self._trajectory is not None
+            output = unguided + self._pass.guidance_at(self._trajectory.time) * (guided - unguided)
         self._sweep.add(output)
         if self._sweep.is_done:
             self._end_sweep(self._sweep.result)
@@ -198,17 +210,27 @@ class DiffusionState:
 
     def _steps_left(self) -> int:
         """Calls from here to the end, as the tiles are cut now."""
-        tiles = {stage: len(tiling) for stage, tiling in self._tilings.items()}
-        around = tiles[Stage.CLEAN] + tiles[Stage.ENCODE] + tiles[Stage.DECODE]
-        left = sum(around + each.steps * tiles[Stage.DIFFUSE] for each in self._passes[self._pass_index :])
+        left = sum(self._calls_before(None, each) for each in self._passes[self._pass_index :])
         if self._stage is Stage.EMBED:
             return left + 1
-        passed = self._sweep.tiles_done
-        for stage in _TILED[: _TILED.index(self._stage)]:
-            passed += tiles[stage] * (self._pass.steps if stage is Stage.DIFFUSE else 1)
-        if self._stage is Stage.DIFFUSE and self._trajectory is not None:
-            passed += tiles[Stage.DIFFUSE] * self._trajectory.steps_done
-        return left - passed
+        return left - self._calls_before(self._stage, self._pass) - self._sweep.tiles_done
+
+    def _calls_before(self, stage: Stage | None, planned: Pass) -> int:
+        """Calls of a pass before the stage that is under way in it; all of them for None."""
+        tiles = {each: len(tiling) for each, tiling in self._tilings.items()}
+        step = tiles[Stage.DIFFUSE] + (tiles[Stage.GUIDE] if self._is_drawn else 0)
+        if planned.ends_cleaned:
+            return 0 if stage is Stage.CLEAN else tiles[Stage.CLEAN]
+        before = {Stage.CLEAN: 0, Stage.ENCODE: tiles[Stage.CLEAN]}
+        begin = tiles[Stage.CLEAN] + tiles[Stage.ENCODE]
+        done = begin + step * (self._trajectory.steps_done if self._trajectory is not None else 0)
+        before |= {Stage.DIFFUSE: done, Stage.GUIDE: done + tiles[Stage.DIFFUSE]}
+        before[Stage.DECODE] = begin + step * planned.steps
+        return before[Stage.DECODE] + tiles[Stage.DECODE] if stage is None else before[stage]
+
+    @property
+    def _is_drawn(self) -> bool:
+        return self._request.options.coarse_guidance > 0
 
     def _begin_pass(self) -> None:
         self._raised = raised(self._picture, self._size, pads_with_zeros=self._pass.pads_with_zeros)
@@ -222,6 +244,7 @@ class DiffusionState:
             Stage.CLEAN: (3, 1, _HOST),
             Stage.ENCODE: (self._networks.latent_channels, self._networks.latent_px, self._networks.device),
             Stage.DIFFUSE: (self._networks.latent_channels, self._networks.latent_px, self._networks.device),
+            Stage.GUIDE: (self._networks.latent_channels, self._networks.latent_px, self._networks.device),
             Stage.DECODE: (3, 1, _HOST),
         }[stage]
         self._sweep = Sweep(self._tilings[stage], channels, unit, device)
@@ -231,18 +254,29 @@ class DiffusionState:
         if self._stage is Stage.CLEAN:
             self._cleaned = result
             del self._raised
-            self._begin_stage(Stage.ENCODE)
+            if self._pass.ends_cleaned:
+                self._end_pass(result)
+            else:
+                self._begin_stage(Stage.ENCODE)
         elif self._stage is Stage.ENCODE:
             self._condition = result
             self._begin_trajectory()
             self._begin_stage(Stage.DIFFUSE)
+        elif self._stage is Stage.DIFFUSE and self._is_drawn:
+            self._predicted = result
+            self._begin_stage(Stage.GUIDE)
         elif self._stage is Stage.DIFFUSE:
-            assert self._trajectory is not None
-            self._trajectory.advance(result)
-            is_clean = self._trajectory.steps_done == self._trajectory.steps
-            self._begin_stage(Stage.DECODE if is_clean else Stage.DIFFUSE)
+            self._end_step(result)
+        elif self._stage is Stage.GUIDE:
+            self._end_step(self._predicted, step_of(result, self._request.options.coarse_guidance))
         else:
             self._end_pass(result)
+
+    def _end_step(self, predicted: torch.Tensor, pull: torch.Tensor | None = None) -> None:
+        assert self._trajectory is not None
+        self._trajectory.advance(predicted, pull)
+        is_clean = self._trajectory.steps_done == self._trajectory.steps
+        self._begin_stage(Stage.DECODE if is_clean else Stage.DIFFUSE)
 
     def _begin_trajectory(self) -> None:
         networks, now = self._networks, self._pass
@@ -256,18 +290,23 @@ class DiffusionState:
             networks.sampling.first_time,
         )
         guided = torch.stack([self._vectors[text] for text in now.texts], dim=1)
-        unguided = self._vectors[NEGATIVE_TEXT][:, None].expand_as(guided)
+        unguided = self._vectors[now.negative_text][:, None].expand_as(guided)
         # With guidance 1 the unguided half cancels out, and is left out as published.
         self._guidance_vectors = guided if now.guidance == 1 else torch.cat((guided, unguided))
-        weights = region_weights(now.regions, self._size, networks.latent_px)
+        edges = self._request.options.mask_edges
+        weights = region_weights(now.regions, self._size, networks.latent_px, edges)
         self._regions = None if weights is None else torch.from_numpy(weights)[None].to(networks.device)
 
     def _end_pass(self, decoded: torch.Tensor) -> None:
         height, width = self._picture.shape[:2]
-        restored = lowered(decoded, self._cleaned, self._size, width, height)
-        mask = self._pass.blend
-        self._picture = restored if mask is None else blended(self._picture, restored, mask)
-        del self._cleaned, self._condition, self._sweep
+        options, mask = self._request.options, self._pass.blend
+        if self._pass.ends_cleaned:
+            self._picture = lowered(decoded, decoded, self._size, width, height, ColourFix.NONE)
+        else:
+            restored = lowered(decoded, self._cleaned, self._size, width, height, options.colour_fix)
+            self._picture = restored if mask is None else blended(self._picture, restored, mask, options.mask_edges)
+            del self._condition
+        del self._cleaned, self._sweep
         self._trajectory = None
         self._pass_index += 1
         if not self.is_done:

@@ -106,6 +106,7 @@ _KNOWN = {
     RestorerName.SMOOTH: ("codec.decode.restore.smooth", "Smooth"),
     RestorerName.GAN: ("codec.decode.restore.gan", "GANRestorer"),
     RestorerName.DIFFUSION: ("codec.decode.diffusion.restorer", "DiffusionRestorer"),
+    RestorerName.NONE: ("codec.decode.restore.coarse", "CoarseAlone"),
 }
 """Name to module and class. Imported on first use, so that a light restorer never loads a heavy one's libraries."""
 

@@ -149,3 +149,28 @@ def test_networks_of_another_profile_are_not_taken(
 
     assert result.exit_code == 2 and "profile lite" in result.stderr
     assert not (tmp_path / "a.png").exists()
+
+
+def test_samples_have_seeds_that_follow_each_other_and_are_not_made_twice(
+    misc: Misc, stream: Path, tmp_path: Path
+) -> None:
+    call = ("decode", stream, "-o", f"{tmp_path / 'out'}/", "--profile", "sd21", *QUICK, "--samples", "2", "--json")
+    words = ("--negative-prompt", 'a "bad" & <blurred> one', "--colour-fix", "adain", "--coarse-guidance", "1")
+    first = misc(*call, *words)
+    assert first.exit_code == 0, first.stderr
+    results = json.loads(first.stdout)["results"]
+    assert [Path(entry["output"]).name for entry in results] == ["a_0.png", "a_1.png"]
+    assert results[1]["seed"] == results[0]["seed"] + 1
+    pictures = [Path(entry["output"]).read_bytes() for entry in results]
+    assert pictures[0] != pictures[1] and b"colour_fix adain" in pictures[0]
+    again = json.loads(misc(*call, *words).stdout)["results"]
+    assert [(entry["skipped"], entry["seed"]) for entry in again] == [(True, entry["seed"]) for entry in results]
+
+
+def test_the_set_that_is_named_restores(misc: Misc, stream: Path, tmp_path: Path) -> None:
+    call = ("decode", stream, "--profile", "sd21", *QUICK, "--json")
+    named = misc(*call, "-o", tmp_path / "a.png", "--set", "diffbir-v1")
+    assert named.exit_code == 0, named.stderr
+    assert b"network_set diffbir-v1" in (tmp_path / "a.png").read_bytes()
+    missing = misc(*call, "-o", tmp_path / "b.png", "--set", "diffbir-v9")
+    assert missing.exit_code == 2 and "diffbir-v1" in missing.stderr and not (tmp_path / "b.png").exists()

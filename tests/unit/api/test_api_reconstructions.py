@@ -191,3 +191,62 @@ def test_one_of_several_sets_can_be_ordered(client: TestClient, orders: str) -> 
     newest = client.post(orders, json={"profile": "sd21"}).json()["reconstruction"]
     chosen = client.post(orders, json={"profile": "sd21", "network_set": "diffbir-v1"}).json()["reconstruction"]
     assert chosen["id"] != newest["id"] and chosen["options"]["network_set"] == "diffbir-v1"
+
+
+def test_options_at_their_default_are_the_order_of_before_there_were_these(client: TestClient, orders: str) -> None:
+    plain = client.post(orders, json={"profile": "sd21"}).json()["reconstruction"]
+    said = {"colour_fix": "wavelet", "mask_edges": "soft", "coarse_guidance": 0, "rescale_cfg": False, "stage": "final"}
+    assert client.post(orders, json={"profile": "sd21", **said}).json()["reconstruction"]["id"] == plain["id"]
+    assert not set(plain["options"]) & (set(said) | {"positive_prompt", "negative_prompt", "samples"})
+
+
+@pytest.mark.parametrize(
+    "option",
+    [
+        {"colour_fix": "adain"},
+        {"mask_edges": "hard"},
+        {"coarse_guidance": 0.5},
+        {"rescale_cfg": True},
+        {"positive_prompt": "sharp"},
+        {"negative_prompt": "cartoon"},
+        {"stage": "clean"},
+        {"stage": "coarse"},
+    ],
+)
+def test_published_options_are_another_reconstruction(
+    client: TestClient, orders: str, option: dict[str, object]
+) -> None:
+    plain = client.post(orders, json={"profile": "sd21"}).json()["reconstruction"]
+    other = client.post(orders, json={"profile": "sd21", **option}).json()["reconstruction"]
+    assert other["id"] != plain["id"] and other["options"].items() >= option.items()
+
+
+def test_samples_are_reconstructions_of_seeds_that_follow_each_other(client: TestClient, orders: str) -> None:
+    order = {"profile": "sd21", "samples": 3, "seed": 2**63 - 2}
+    answer = client.post(orders, json=order, headers={"Idempotency-Key": "three"})
+    samples = answer.json()["samples"]
+    assert answer.status_code == 202 and samples[0]["reconstruction"] == answer.json()["reconstruction"]
+    seeds = [sample["reconstruction"]["options"]["seed"] for sample in samples]
+    assert seeds == [2**63 - 2, 2**63 - 1, 0]
+    assert len({sample["job"]["id"] for sample in samples}) == 3
+    again = client.post(orders, json=order, headers={"Idempotency-Key": "three"})
+    assert again.json() == answer.json()
+    from_stream = client.post(orders, json={"profile": "sd21", "samples": 2}).json()["samples"]
+    plain = client.post(orders, json={"profile": "sd21"}).json()
+    assert from_stream[0]["reconstruction"]["id"] == plain["reconstruction"]["id"] and plain["samples"] == []
+    first = int(hashlib.sha256(stream()).hexdigest()[:16], 16) >> 1
+    assert from_stream[1]["reconstruction"]["options"]["seed"] == first + 1
+
+
+def test_samples_and_stages_that_a_restorer_has_not_are_refused(client: TestClient, orders: str) -> None:
+    for order, word in (
+        ({"samples": 2}, "gan has none"),
+        ({"samples": 17, "profile": "sd21"}, "samples"),
+        ({"stage": "clean"}, "restorer diffusion"),
+        ({"stage": "item-1", "profile": "sd21"}, "schedule staged"),
+        ({"coarse_guidance": 101}, "coarse_guidance"),
+    ):
+        answer = client.post(orders, json=order)
+        assert (answer.status_code, answer.json()["code"]) == (422, "option_invalid") and word in answer.json()[
+            "detail"
+        ]

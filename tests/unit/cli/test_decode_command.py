@@ -131,3 +131,42 @@ def test_very_flat_pictures_decode(misc: Misc, tmp_path: Path) -> None:
     assert misc("encode", tmp_path / "flat.png", "-o", tmp_path / "f.misc", *QUICK).exit_code == 0
     assert misc("decode", tmp_path / "f.misc", "-o", tmp_path / "f.png", *SMOOTH).exit_code == 0
     assert Image.open(tmp_path / "f.png").size == (400, 1)
+
+
+def test_coarse_picture_is_written_as_the_stream_has_it(misc: Misc, stream: Path, tmp_path: Path) -> None:
+    names = ("--stage", "coarse", "--stage", "final")
+    result = misc("decode", stream, "-o", tmp_path / "back.png", *SMOOTH, *names, "--jobs", "1", "--json")
+    assert result.exit_code == 0, result.stderr
+    coarse, final = json.loads(result.stdout)["results"]
+    assert (coarse["output"], coarse["stage"], coarse["restorer"]) == (
+        str(tmp_path / "back.coarse.png"),
+        "coarse",
+        "none",
+    )
+    assert (final["output"], final["stage"], final["restorer"]) == (str(tmp_path / "back.png"), "final", "smooth")
+    from codec.bitstream import unpack
+    from codec.decode.coarse import rebuild_coarse
+
+    expected = rebuild_coarse(unpack(stream.read_bytes()).stream)
+    with Image.open(coarse["output"]) as picture:
+        assert picture.tobytes() == expected.tobytes()
+    out = tmp_path / "out"
+    call = ("decode", stream, "-o", f"{out}/", *SMOOTH, *names, "--jobs", "1", "--json")
+    assert [entry["skipped"] for entry in json.loads(misc(*call).stdout)["results"]] == [False, False]
+    assert [entry["skipped"] for entry in json.loads(misc(*call).stdout)["results"]] == [True, True]
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("--samples", "2"), "the restorer smooth has none; add --restorer diffusion"),
+        (("--stage", "clean"), "one of the restorer diffusion"),
+        (("--stage", "middle"), "--stage"),
+        (("--stage", "coarse", "--stage", "final", "-o", "-"), "need a file or a folder"),
+    ],
+)
+def test_samples_and_stages_that_cannot_be_are_refused(
+    misc: Misc, stream: Path, tmp_path: Path, words: tuple[str, ...], message: str
+) -> None:
+    result = misc("decode", stream, "-o", tmp_path / "x.png", *SMOOTH, *words)
+    assert result.exit_code == 2 and message in result.stderr

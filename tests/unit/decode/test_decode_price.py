@@ -53,3 +53,9 @@ def test_price_grows_with_steps_size_and_guidance() -> None:
     ]
     assert prices == sorted(prices) and len(set(prices)) == 4
     assert evaluated_pixels(_options(), 96, 72) < evaluated_pixels(_options(schedule=Schedule.STAGED), 96, 72)
+
+
+def test_steps_that_are_drawn_to_the_coarse_picture_cost_three_evaluations_more() -> None:
+    plain, drawn = (evaluated_pixels(_options(**values), 64, 64) for values in ({}, {"coarse_guidance": 0.5}))
+    assert drawn - plain == 12 * 3 * 1024 * 1024
+    assert evaluated_pixels(_options(stage="coarse"), 64, 64) == 0

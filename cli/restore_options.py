@@ -1,0 +1,26 @@
+"""Options that the published decoders have, for the commands that restore: `misc decode` and `misc pull`."""
+
+from typing import Annotated
+
+import typer
+
+PositivePrompt = Annotated[str | None, typer.Option(metavar="TEXT", help="diffusion: words after every text.")]
+NegativePrompt = Annotated[
+    str | None,
+    typer.Option(metavar="TEXT", help='diffusion: what guidance leads away from ("Blurry, Low Quality").'),
+]
+RescaleCFG = Annotated[
+    bool, typer.Option("--rescale-cfg", help="diffusion: guidance grows from 1 to one more than itself.")
+]
+CoarseGuidance = Annotated[
+    float | None,
+    typer.Option(help="diffusion: how strongly each step is drawn to the cleaned coarse picture, as 0.5 (0)."),
+]
+ColourFix = Annotated[
+    str | None,
+    typer.Option("--colour-fix", "--color-fix", help="diffusion: wavelet, adain or none; colours of the cleaned one."),
+]
+MaskEdges = Annotated[str | None, typer.Option(help="diffusion: how items' maps end: soft, or hard as published.")]
+Samples = Annotated[
+    int, typer.Option(min=1, max=100, help="Pictures of seeds that follow each other: NAME_0, NAME_1, ...")
+]
