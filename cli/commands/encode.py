@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from cli.errors import FAILED, as_flag, fail_usage, failures, usage_errors
+from cli.local.declared import declared_of
 from cli.local.file_plan import (
     Pair,
     Plan,
@@ -353,6 +354,7 @@ def _result(pair: Pair, data: bytes, stream: "Stream", bits: Any) -> dict[str, A
         "output": str(pair.target),
         "bytes": len(data),
         "bpp": 8 * len(data) / (stream.width * stream.height),
+        **declared_of(stream, bits),
         "bits": {part: getattr(bits, part) for part in ("container", "text", "maps", "coarse")},
         "seconds": None,
         "describer": None,
@@ -413,7 +415,8 @@ def _show(results: list[dict[str, Any]]) -> None:
     for result in done:
         bits = ", ".join(f"{part} {count // 8}" for part, count in result["bits"].items())
         state = " (was done)" if result["skipped"] else ""
-        show(f"{result['output']}: {result['bytes']} bytes, {result['bpp']:.4f} bpp ({bits} bytes){state}")
+        declared = f", {result['bpp_declared']:.4f} bpp declared" if "bpp_declared" in result else ""
+        show(f"{result['output']}: {result['bytes']} bytes, {result['bpp']:.4f} bpp{declared} ({bits} bytes){state}")
     if len(results) > 1:
         skipped = sum(result["skipped"] for result in done)
         show(f"{len(done) - skipped} encoded, {skipped} done before, {failures(results)} failed")

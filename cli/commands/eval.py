@@ -2,7 +2,7 @@
 
 import tempfile
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from codec.captions import Captions
     from codec.metrics.compare import Comparison, Row
+    from codec.metrics.outside import OutsideCodec
     from codec.metrics.own import Setting
     from codec.metrics.registry import Metrics
 
@@ -55,6 +56,7 @@ class _Call:
     restorer: str | None
     peers: tuple[str, ...]
     processes: int
+    outside: tuple[Path, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -83,6 +85,13 @@ def evaluate(
     peers: Annotated[
         str | None, typer.Option(metavar="LIST", help="Of avif,webp,jxl,jpeg, or none; all that are here.")
     ] = None,
+    outside: Annotated[
+        list[Path] | None,
+        typer.Option(
+            metavar="FOLDER",
+            help="Pictures that another codec made (VVC, HiFiC, ...), with one CSV file: file,bytes; repeatable.",
+        ),
+    ] = None,
     plot: Annotated[Path | None, typer.Option(metavar="FILE", help="Rate and quality as .png, .svg or .pdf.")] = None,
     compressai: Annotated[
         Path | None, typer.Option(metavar="FILE", help="CompressAI's JSON form; peers beside it, NAME-PEER.json.")
@@ -97,6 +106,7 @@ def evaluate(
         sources = [(path, str(name)) for path, name in selection.files]
         processes = min(jobs, len(sources))
         call = _call_of(profile, mode, describe, maps, restorer, peers, processes)
+        call = replace(call, outside=tuple(outside or ()))
         comparison = _comparison(call)
         if plot is not None:
             from codec.metrics.plot import require_plots
@@ -229,7 +239,22 @@ def _comparison(call: _Call) -> "Comparison":
     )
     restorers().check(settings[0].decode)
     metrics: Metrics = load_metrics()
-    return Comparison(OwnCodec(weights_store(), restorers()), settings, metrics, call.peers, captions)
+    own = OwnCodec(weights_store(), restorers())
+    return Comparison(own, settings, metrics, call.peers, captions, outside=_outside(call))
+
+
+def _outside(call: _Call) -> "tuple[OutsideCodec, ...]":
+    """The codecs of `--outside`, each by a name of its own."""
+    from codec.metrics.compare import OURS, OURS_COARSE
+    from codec.metrics.outside import load_outside
+
+    codecs: list[OutsideCodec] = []
+    for folder in call.outside:
+        codec = load_outside(folder)
+        if codec.name in (OURS, OURS_COARSE, *call.peers, *(other.name for other in codecs)):
+            raise OptionError(f"--outside {folder}: {codec.name} takes part already; call the folder something else.")
+        codecs.append(codec)
+    return tuple(codecs)
 
 
 def _member(kind: Any, value: str, option: str) -> Any:
@@ -286,7 +311,8 @@ def _page(rows: "list[Row]", summary: list[dict[str, Any]], tasks: list[_Task], 
             file = kept_folder(task.folder, codec, rate) / f"{task.number}.png"
             if file.is_file():
                 pictures[task.name, codec] = file
-    return build_page(rows, summary, pictures, _SHOWN_RATE, comparison.metrics.is_distance)
+    outside = [codec.name for codec in comparison.outside]
+    return build_page(rows, summary, pictures, _SHOWN_RATE, comparison.metrics.is_distance, outside)
 
 
 def kept_folder(folder: Path, codec: str, rate: int) -> Path:
@@ -339,6 +365,8 @@ def _write(document: dict[str, Any], comparison: "Comparison", plot: Path | None
         for codec in dict.fromkeys(entry["codec"] for entry in summary):
             path = compressai if codec == OURS else compressai.with_name(f"{compressai.stem}-{codec}.json")
             within = words if codec.startswith(OURS) else f"within the bytes of {OURS}, {words}"
+            if codec in {outside.name for outside in comparison.outside}:
+                within = f"pictures and bytes as given, {count} pictures"
             form = compressai_form(codec, summary, within)
             write_atomically(path, (json.dumps(form, indent=1) + "\n").encode())
 
@@ -351,6 +379,9 @@ def _show(summary: list[dict[str, Any]]) -> None:
     for entry in sorted(summary, key=lambda entry: entry["rate"]):
         values = [entry["metrics"].get(name) for name in names]
         cells = " ".join(f"{value:11.4f}" if value is not None else f"{'-':>11}" for value in values)
-        seconds = f"{entry['encode_seconds']:6.2f}s {entry['decode_seconds']:6.2f}s"
+        seconds = " ".join(
+            f"{'-':>7}" if entry[name] is None else f"{entry[name]:6.2f}s"
+            for name in ("encode_seconds", "decode_seconds")
+        )
         over = f"{entry['over_budget']:5d}" if "over_budget" in entry else f"{'':5}"
         show(f"{entry['codec']:12} {entry['rate']:4d} {entry['bpp']:7.4f} {cells} {seconds} {over}")

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from cli.errors import FAILED, describe_error
+from cli.local.declared import declared_of
 from cli.local.streams import read_input
 from cli.output import print_json, say, show
 
@@ -103,10 +104,7 @@ def contents(name: str, data: bytes) -> dict[str, Any]:
         "profile": stream.profile,
         "external": isinstance(stream.coarse, ExternalCoarse),
     }
-    if isinstance(stream.coarse, ExternalCoarse):
-        # What the outside codec says it spent, plus what this file spends on everything but naming it.
-        declared = stream.coarse.declared_bits + bits.total - bits.coarse
-        document |= {"declared_bits": declared, "bpp_declared": declared / pixels}
+    document |= declared_of(stream, bits)
     weights = {"coarse": stream.coarse_network, "restorer": stream.restorer_network}
     return document | {
         "description": {

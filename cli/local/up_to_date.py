@@ -26,7 +26,7 @@ def is_up_to_date(
     return (
         stream.profile == options.profile.value
         and _has_coarse(unpacked, options, store)
-        and _has_texts(stream, options, _given(options, captions, source_name))
+        and _has_texts(stream, _given(options, captions, source_name))
         and _has_maps(stream, options, _given(options, captions, source_name), store)
     )
 
@@ -83,14 +83,18 @@ def _has_network(stream: "Stream", scale: int, options: "EncodeOptions", store: 
     return stream.coarse_network is not None and wanted.sha256.startswith(stream.coarse_network.hex())
 
 
-def _has_texts(stream: "Stream", options: "EncodeOptions", given: "Description | None") -> bool:
+def _has_texts(stream: "Stream", given: "Description | None") -> bool:
     from codec.bitstream import Texts
 
     if given is None:
         # A model may name no items, and the overall text may have been too dear.
-        return stream.texts != Texts() and (options.maps or not stream.texts.details)
-    details = tuple(item.detail for item in given.items if item.detail) if options.maps else ()
-    return stream.texts.overall == given.overall and tuple(filter(None, stream.texts.details)) == details
+        return stream.texts != Texts()
+    if stream.texts.overall != given.overall:
+        return False
+    # Details are stored with maps only, and only those of items that were found.
+    masks = stream.maps.masks if stream.maps is not None else ()
+    details = tuple(item.detail if any(mask) else "" for item, mask in zip(given.items, masks, strict=False))
+    return stream.texts.details == details
 
 
 def _has_maps(stream: "Stream", options: "EncodeOptions", given: "Description | None", store: "WeightsStore") -> bool:
@@ -102,7 +106,7 @@ def _has_maps(stream: "Stream", options: "EncodeOptions", given: "Description | 
     if given is None and options.describe is Describer.LOCAL:
         return options.maps == (stream.maps is not None)
     # Items that were described elsewhere have maps where CLIP is here to find them.
-    has_items = bool(stream.texts.details)
+    has_items = given is not None and bool(given.items)
     return (stream.maps is not None) == (options.maps and has_items and can_locate(store)) or (
         # The model's stand-in brings its own maps, and the file does not tell who spoke.
         given is None and stream.maps is not None

@@ -23,6 +23,7 @@ def build_page(
     pictures: Mapping[tuple[str, str], Path],
     rate: int,
     is_distance: Mapping[str, bool],
+    outside: Sequence[str] = (),
 ) -> str:
     """The page. `pictures` has the file of each source and codec that is shown, originals under "original".
 
@@ -31,12 +32,14 @@ def build_page(
     from codec.metrics.compare import OURS, OURS_COARSE
 
     found = [row for row in rows if row.rate == rate and row.error is None]
-    peers = [codec for codec in dict.fromkeys(row.codec for row in found) if codec not in (OURS, OURS_COARSE)]
+    own = (OURS, OURS_COARSE, *outside)
+    peers = [codec for codec in dict.fromkeys(row.codec for row in found) if codec not in own]
     peer = _SHOWN_PEER if _SHOWN_PEER in peers else next(iter(peers), None)
     columns = {
         OURS_COARSE: "misc, the coarse picture alone",
         OURS: "misc, restored",
         **({peer: f"{peer}, its best within the same bytes"} if peer else {}),
+        **{codec: f"{codec}, as given" for codec in outside},
     }
     sources = list(dict.fromkeys(row.source for row in found))
     shown = [source for source in sources if (source, OURS) in pictures]

@@ -124,7 +124,7 @@ def encode(
         )
         clock.start("locate")
         maps, locate_notes = _locate(picture, described, options, dependencies)
-        texts = _texts(described.description, options, keep_empty=maps is not None)
+        texts = _texts(described.description, maps)
         clock.start("coarse")
         bare = Stream(picture.width, picture.height, _NO_COARSE, texts, maps, options.profile.value)
         if options.mode is Mode.NET and dependencies.coarse_network is not None:
@@ -209,7 +209,8 @@ def _locate(
     if not similarity_maps:
         if dependencies.locator is None:
             return None, (
-                "The items were described elsewhere and cannot be located without CLIP, so no maps are stored.",
+                "The items were described elsewhere and cannot be located without CLIP, so neither maps nor details of "
+                "theirs are stored.",
             )
         similarity_maps = tuple(dependencies.locator.locate(picture, [item.name or item.detail for item in items]))
     # Imported here: reducing maps needs an image-processing library that maps off does without.
@@ -218,15 +219,15 @@ def _locate(
     return masks_from_maps(similarity_maps, options.map_edge), ()
 
 
-def _texts(description: Description, options: EncodeOptions, *, keep_empty: bool) -> Texts:
-    """What is stored: the overall text alone without maps asked for, else the details too.
+def _texts(description: Description, maps: Maps | None) -> Texts:
+    """What a decoder will read: the overall text, and the detail of each item whose map marks something.
 
-    Empty details are left out unless maps need them to stay in order.
+    The others stay empty, because texts and maps go together by their order.
     """
-    if not options.maps:
+    if maps is None:
         return Texts((), description.overall)
-    details = tuple(item.detail for item in description.items if item.detail or keep_empty)
-    return Texts(details, description.overall)
+    pairs = zip(description.items, maps.masks, strict=False)
+    return Texts(tuple(item.detail if any(mask) else "" for item, mask in pairs), description.overall)
 
 
 def _affordable(bare: Stream, describer: str, options: EncodeOptions, pack_stream: PackStream) -> Stream:

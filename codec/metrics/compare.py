@@ -9,12 +9,14 @@ from PIL import Image
 
 from codec.captions import Captions
 from codec.encode.pipeline import Encoded
-from codec.errors import CodecError
+from codec.errors import CodecError, OptionError
 from codec.metrics.metric import View
+from codec.metrics.outside import OutsideCodec, OutsideFile
 from codec.metrics.own import OwnCodec, Setting
 from codec.metrics.peers import PeerSearch
 from codec.metrics.registry import Measured, Metrics
 from codec.metrics.trials import Trials
+from codec.picture.open import open_picture
 
 OURS, OURS_COARSE = "misc", "misc-coarse"
 """Our file restored, and the coarse picture of the same file as it is."""
@@ -55,6 +57,7 @@ class Comparison:
     peers: tuple[str, ...]
     captions: Captions | None = None
     trials: Trials = field(default_factory=Trials)
+    outside: tuple[OutsideCodec, ...] = ()
 
     def measure(self, original: View, candidate: Image.Image, *, is_quick: bool = False) -> Measured:
         """The figures of a picture, kept with the trials; with `is_quick` those that take seconds are undefined."""
@@ -75,9 +78,11 @@ def compare_picture(
     keep: Keep = lambda codec, rate, picture: None,
     keep_file: KeepFile = lambda setting, encoded: None,
 ) -> list[Row]:
-    """The rows of an upright RGB picture: for each setting ours, our coarse picture, and each peer.
+    """The rows of an upright RGB picture: for each setting ours, our coarse picture, and each peer; then those that
+    outside codecs made.
 
-    A peer that fails has a row with its error; errors of our own codec are raised (CodecError children).
+    A peer or an outside picture that fails has a row with its error; errors of our own codec are raised (CodecError
+    children).
     """
     original = View(picture)
     judge = comparison.metrics.judge(original)
@@ -90,7 +95,30 @@ def compare_picture(
         rows += own_rows(original, source, comparison, setting, encoded, keep)
         for peer, search in searches.items():
             rows.append(_peer_row(original, source, comparison, setting.rate, peer, search, len(encoded.data), keep))
+    for outside in comparison.outside:
+        rows += _outside_rows(original, source, comparison, outside, keep)
     return rows
+
+
+def _outside_rows(original: View, source: str, comparison: Comparison, codec: OutsideCodec, keep: Keep) -> list[Row]:
+    try:
+        files = codec.files_of(source)
+    except CodecError as error:
+        return [Row(source, codec.name, 0, error=error)]
+    return [_outside_row(original, source, comparison, codec.name, file, keep) for file in files]
+
+
+def _outside_row(original: View, source: str, comparison: Comparison, name: str, file: OutsideFile, keep: Keep) -> Row:
+    try:
+        picture = open_picture(file.path)
+        if picture.size != original.picture.size:
+            (width, height), (wanted_width, wanted_height) = picture.size, original.picture.size
+            raise OptionError(f"{file.path} is {width}x{height} and not {wanted_width}x{wanted_height}.")
+    except (CodecError, OSError) as error:
+        return Row(source, name, file.rate, error=error)
+    keep(name, file.rate, picture)
+    measured = comparison.measure(original, picture)
+    return _row(original, source, name, file.rate, file.bytes, measured, (None, None), {"file": str(file.path)})
 
 
 def own_rows(
@@ -158,7 +186,7 @@ def _row(
     rate: int,
     size_bytes: int,
     measured: Measured,
-    seconds: tuple[float, float],
+    seconds: tuple[float | None, float | None],
     details: dict[str, Any],
 ) -> Row:
     width, height = original.picture.size

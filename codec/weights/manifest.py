@@ -33,7 +33,7 @@ class Part(StrEnum):
     CONTROL = "control"
     """The network that steers the text-to-image model by the coarse picture."""
     SWINIR = "swinir"
-    """The stage-1 clean-up."""
+    """The stage-1 clean-up of DiffBIR, whatever its architecture."""
     TAGGER = "tagger"
     """Classifier, detector and saliency mask, by which the built-in describer names things."""
 

@@ -10,6 +10,8 @@ from codec.options import Profile
 from codec.weights.manifest import HubSource, Licence, Part, PathSource, Released, URLSource
 
 _APACHE = Licence("Apache-2.0", "https://github.com/XPixelGroup/DiffBIR/blob/main/LICENSE")
+_BSRGAN = Licence("Apache-2.0", "https://github.com/cszn/BSRGAN/blob/main/LICENSE")
+_SCUNET = Licence("Apache-2.0", "https://github.com/cszn/SCUNet/blob/main/LICENSE")
 _OPEN_RAIL = Licence(
     "CreativeML-Open-RAIL++-M", "https://github.com/Stability-AI/stablediffusion/blob/main/LICENSE-MODEL"
 )
@@ -182,6 +184,37 @@ _SD21: tuple[Released, ...] = (
         profiles=(Profile.SD21,),
         bytes=90_208_287,
         sha256="577b8f84815d324e5ee17ef3c85d8bc9b7ebd05b20a6d61a5452b66e7e24dcaf",
+        is_alternative=True,
+    ),
+    # The first stages of the next versions, whose digests were not found in public either.
+    Released(
+        name="diffbir-v2.1-swinir",
+        part=Part.SWINIR,
+        architecture="swinir-realesrgan",
+        file_name="realesrgan_s4_swinir_100k.pth",
+        licence=_APACHE,
+        sources=(HubSource("lxq007/DiffBIR-v2", "realesrgan_s4_swinir_100k.pth"),),
+        profiles=(Profile.SD21,),
+        is_alternative=True,
+    ),
+    Released(
+        name="bsrnet",
+        part=Part.SWINIR,
+        architecture="bsrnet",
+        file_name="BSRNet.pth",
+        licence=_BSRGAN,
+        sources=(URLSource("https://github.com/cszn/KAIR/releases/download/v1.0/BSRNet.pth"),),
+        profiles=(Profile.SD21,),
+        is_alternative=True,
+    ),
+    Released(
+        name="scunet-psnr",
+        part=Part.SWINIR,
+        architecture="scunet",
+        file_name="scunet_color_real_psnr.pth",
+        licence=_SCUNET,
+        sources=(URLSource("https://github.com/cszn/KAIR/releases/download/v1.0/scunet_color_real_psnr.pth"),),
+        profiles=(Profile.SD21,),
         is_alternative=True,
     ),
 )

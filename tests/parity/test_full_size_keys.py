@@ -7,7 +7,7 @@ import torch
 from figures import figures
 
 from codec.errors import WeightsCorrupt
-from codec.nets.diffbir.checkpoints import Source, base_file, carry_over, control_file, swinir_file, whole
+from codec.nets.diffbir.checkpoints import Source, base_file, carry_over, control_file, stage1_file, whole
 from codec.nets.diffbir.config import V1
 from codec.nets.diffbir.network import DiffBIR
 from codec.nets.loading.key_rules import Conversion, as_linear, thirds
@@ -56,7 +56,7 @@ SWINIR_BUFFERS = [
     if name != "attn_mask" or block % 2
 ]
 
-PREFIXES = {"control": "control_model.", "swinir": "preprocess_model."}
+PREFIXES = {"control": "control_model.", "stage1": "preprocess_model."}
 
 
 @pytest.fixture(scope="module")
@@ -86,7 +86,7 @@ def parts() -> list[Source]:
     return [
         base_file(base, V1, "v2-1_512-ema-pruned.ckpt"),
         control_file(meta_tensors(PREFIXES["control"]), V1, "v1_general.pth"),
-        swinir_file(meta_tensors(PREFIXES["swinir"]), "general_swinir_v1.ckpt"),
+        stage1_file(meta_tensors(PREFIXES["stage1"]), V1, "general_swinir_v1.ckpt"),
     ]
 
 

@@ -32,6 +32,6 @@ def test_pictures_of_a_batch_are_cleaned_independently(tiny_diffbir: DiffBIR) ->
 
 
 def test_a_picture_of_broken_windows_is_refused(tiny_diffbir: DiffBIR) -> None:
-    whole = tiny_diffbir.swinir.multiple_px
+    whole = tiny_diffbir.stage1.multiple_px
     with pytest.raises(ValueError, match=f"whole windows of {whole} px"):
         tiny_diffbir.clean(torch.zeros(1, 3, whole, whole + 8))

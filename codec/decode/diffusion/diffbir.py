@@ -8,20 +8,27 @@ from codec.decode.diffusion.networks import Stage
 from codec.decode.diffusion.sampling import Sampling
 from codec.decode.diffusion.steered import Steered
 from codec.nets.clip.tokenizer import clip_tokenizer
-from codec.nets.diffbir.config import Prediction
+from codec.nets.diffbir.config import BSRNetConfig, Prediction, SCUNetConfig, Stage1Config, SwinIRConfig
 from codec.nets.diffbir.network import LATENT_PX, DiffBIR
 
 _RES_PX = 1024
 """The short edge that MISC's published decoder raises pictures to."""
 
-_VALUES_PER_PX = {Stage.CLEAN: 345, Stage.ENCODE: 810, Stage.DIFFUSE: 350, Stage.GUIDE: 8640, Stage.DECODE: 1410}
+_VALUES_PER_PX = {Stage.ENCODE: 810, Stage.DIFFUSE: 350, Stage.GUIDE: 8640, Stage.DECODE: 1410}
 """Values that live at one time for each pixel of a sample at the full-size widths, weights aside.
 
 Measured on the CPU in float32 as the growth of a process's peak memory in one call at 512 x 512 (275, 647, 280 and
 1126), a quarter added; `python -m bench.decode --device cpu` measures them again. GUIDE at 256 x 256: 6912.
 """
 
-_FULL_SIZE_WIDTHS = {Stage.CLEAN: 180, Stage.ENCODE: 128, Stage.DIFFUSE: 320, Stage.GUIDE: 128, Stage.DECODE: 128}
+_STAGE1_VALUES: Mapping[type[Stage1Config], dict[Stage, int]] = {
+    SwinIRConfig: {Stage.CLEAN: 345},
+    BSRNetConfig: {Stage.CLEAN: 400},
+    SCUNetConfig: {Stage.CLEAN: 900},
+}
+"""The same of the first stages."""
+
+_FULL_SIZE_WIDTHS = {Stage.ENCODE: 128, Stage.DIFFUSE: 320, Stage.GUIDE: 128, Stage.DECODE: 128}
 
 
 class DiffBIRNetworks(Steered[DiffBIR]):
@@ -37,22 +44,23 @@ class DiffBIRNetworks(Steered[DiffBIR]):
         self._tokenizer = clip_tokenizer()
         config = network.config
         self.latent_channels = config.vae.latent_channels
-        # The U-Net halves a latent three times, and SwinIR works in windows.
-        self.multiple_px = max(2 ** (self._levels - 1) * LATENT_PX, network.swinir.multiple_px)
+        # The U-Net halves a latent three times, and first stages work in windows.
+        self.multiple_px = max(2 ** (self._levels - 1) * LATENT_PX, network.stage1.multiple_px)
         self.prediction: Prediction = config.prediction
         self.zero_terminal_snr = config.zero_terminal_snr
         widths = {
-            Stage.CLEAN: config.swinir.width,
+            Stage.CLEAN: config.stage1.width,
             Stage.ENCODE: config.vae.width,
             Stage.DIFFUSE: config.unet.width,
             Stage.GUIDE: config.vae.width,
             Stage.DECODE: config.vae.width,
         }
         value_bytes = dict.fromkeys(widths, self._dtype.itemsize)
-        value_bytes[Stage.CLEAN] = network.swinir.conv_first.weight.element_size()
+        value_bytes[Stage.CLEAN] = next(network.stage1.parameters()).element_size()
+        values, full = _VALUES_PER_PX | _STAGE1_VALUES[type(config.stage1)], _FULL_SIZE_WIDTHS
+        full = full | {Stage.CLEAN: type(config.stage1)().width}
         self.bytes_per_px: Mapping[Stage, float] = {
-            stage: values * widths[stage] / _FULL_SIZE_WIDTHS[stage] * value_bytes[stage]
-            for stage, values in _VALUES_PER_PX.items()
+            stage: values[stage] * widths[stage] / full[stage] * value_bytes[stage] for stage in values
         }
 
     def embed(self, texts: Sequence[str]) -> torch.Tensor:
@@ -61,7 +69,7 @@ class DiffBIRNetworks(Steered[DiffBIR]):
         return self._network.embed(torch.tensor(tokens, device=self.device)).float()
 
     def clean(self, picture: torch.Tensor) -> torch.Tensor:
-        """SwinIR's picture."""
+        """Stage 1's picture."""
         return self._network.clean(picture.to(self.device)).float()
 
     def encode(self, picture: torch.Tensor) -> torch.Tensor:

@@ -2,7 +2,8 @@
 
 One file with everything (`general_full_v1.ckpt`), or a base, a control network and a first stage: the base as
 Stable Diffusion's single file (`v2-1_512-ema-pruned`) or as a diffusers folder, the control network as
-`v1_general.pth`, `v2.pth` or `DiffBIR_v2.1.pt`, the first stage as `general_swinir_v1.ckpt`.
+`v1_general.pth`, `v2.pth` or `DiffBIR_v2.1.pt`, the first stage as `general_swinir_v1.ckpt`, `BSRNet.pth`,
+`scunet_color_real_psnr.pth` or `realesrgan_s4_swinir_100k.pth`.
 """
 
 from collections.abc import Iterable
@@ -12,7 +13,8 @@ from pathlib import Path
 import torch
 
 from codec.errors import WeightsCorrupt, WeightsMissing
-from codec.nets.diffbir.config import V1, DiffBIRConfig
+from codec.nets.diffbir.bsrnet import BSRNET_RULES
+from codec.nets.diffbir.config import V1, BSRNetConfig, DiffBIRConfig, SCUNetConfig
 from codec.nets.diffbir.network import DiffBIR
 from codec.nets.diffbir.rules import (
     AVERAGE_RULES,
@@ -23,6 +25,7 @@ from codec.nets.diffbir.rules import (
     vae_decoder_rules,
     vae_encoder_rules,
 )
+from codec.nets.diffbir.scunet import scunet_rules
 from codec.nets.diffbir.swinir import SWINIR_RULES
 from codec.nets.loading.checkpoint import read_tensors
 from codec.nets.loading.key_rules import Conversion, Rule, Tensors, convert, ignore, move, under
@@ -51,13 +54,13 @@ def load_whole(path: Path, config: DiffBIRConfig = V1, dtype: torch.dtype = torc
 
 
 def load_parts(
-    base: Path, control: Path, swinir: Path, config: DiffBIRConfig = V1, dtype: torch.dtype = torch.float32
+    base: Path, control: Path, stage1: Path, config: DiffBIRConfig = V1, dtype: torch.dtype = torch.float32
 ) -> DiffBIR:
     """The networks out of three: `base` is a file or a diffusers folder. Raises WeightsMissing and WeightsCorrupt."""
     bases = diffusers_folder(base) if base.is_dir() else [base_file(read_tensors(base), config, base.name)]
     rest = [
         control_file(read_tensors(control), config, control.name),
-        swinir_file(read_tensors(swinir), swinir.name),
+        stage1_file(read_tensors(stage1), config, stage1.name),
     ]
     return assemble([*bases, *rest], config, dtype)
 
@@ -77,7 +80,7 @@ def assemble(
         for name, tensor in carry_over(source, network).tensors.items():
             if not tensor.is_floating_point():
                 raise WeightsCorrupt(f"{source.origin}: {name} would be filled with {tensor.dtype}.")
-            placed = tensor.to(device, torch.float32 if name.startswith("swinir.") else dtype)
+            placed = tensor.to(device, torch.float32 if name.startswith("stage1.") else dtype)
             tensors[name] = placed if placed.data_ptr() % _ALIGNMENT_BYTES == 0 else placed.clone()
     network.fill(tensors)
     return network
@@ -108,9 +111,9 @@ def whole(tensors: Tensors, config: DiffBIRConfig, origin: str) -> Source:
         *_base(config, encoder),
         *repeated,
         *under("control_model.", "control.", control_rules(config.unet)),
-        *under(FIRST_STAGE, "swinir.", SWINIR_RULES),
+        *under(FIRST_STAGE, "stage1.", SWINIR_RULES),
     )
-    return Source(origin, tensors, rules, ("unet", "vae", "text", "control", "swinir"))
+    return Source(origin, tensors, rules, ("unet", "vae", "text", "control", "stage1"))
 
 
 def base_file(tensors: Tensors, config: DiffBIRConfig, origin: str) -> Source:
@@ -123,9 +126,14 @@ def control_file(tensors: Tensors, config: DiffBIRConfig, origin: str) -> Source
     return Source(origin, tensors, under("", "control.", control_rules(config.unet)), ("control",))
 
 
-def swinir_file(tensors: Tensors, origin: str) -> Source:
-    """A first stage by itself."""
-    return Source(origin, tensors, under("", "swinir.", SWINIR_RULES), ("swinir",))
+def stage1_file(tensors: Tensors, config: DiffBIRConfig, origin: str) -> Source:
+    """A first stage by itself, in the form of the architecture that `config` says."""
+    rules = SWINIR_RULES
+    if isinstance(config.stage1, BSRNetConfig):
+        rules = BSRNET_RULES
+    elif isinstance(config.stage1, SCUNetConfig):
+        rules = scunet_rules(config.stage1)
+    return Source(origin, tensors, under("", "stage1.", rules), ("stage1",))
 
 
 def _base(config: DiffBIRConfig, encoder: str) -> tuple[Rule, ...]:

@@ -81,13 +81,36 @@ class SwinIRConfig:
 
 
 @dataclass(frozen=True)
+class BSRNetConfig:
+    """BSRNet as DiffBIR v2's first stage: `blocks` of three dense blocks, whose convolutions add `growth` channels."""
+
+    width: int = 64
+    growth: int = 32
+    blocks: int = 23
+
+
+@dataclass(frozen=True)
+class SCUNetConfig:
+    """SCUNet as DiffBIR v2's first stage for noise: `depths`, blocks of the three levels down, the body, and up again;
+    `head_width` is fixed in the published code."""
+
+    width: int = 64
+    depths: tuple[int, ...] = (4,) * 7
+    head_width: int = 32
+    window: int = 8
+
+
+Stage1Config = SwinIRConfig | BSRNetConfig | SCUNetConfig
+
+
+@dataclass(frozen=True)
 class DiffBIRConfig:
     """All of it. `prediction` and `zero_terminal_snr` belong to the weights: DiffBIR v2.1 is `V` and True."""
 
     unet: UNetConfig = UNetConfig()
     vae: VAEConfig = VAEConfig()
     text: TextConfig = TextConfig()
-    swinir: SwinIRConfig = SwinIRConfig()
+    stage1: Stage1Config = SwinIRConfig()
     prediction: Prediction = Prediction.EPS
     zero_terminal_snr: bool = False
 

@@ -6,7 +6,17 @@ What shapes do not tell (attention heads' width, the latents' scale) is that of 
 import math
 
 from codec.errors import WeightsCorrupt
-from codec.nets.diffbir.config import DiffBIRConfig, Prediction, SwinIRConfig, TextConfig, UNetConfig, VAEConfig
+from codec.nets.diffbir.config import (
+    BSRNetConfig,
+    DiffBIRConfig,
+    Prediction,
+    SCUNetConfig,
+    Stage1Config,
+    SwinIRConfig,
+    TextConfig,
+    UNetConfig,
+    VAEConfig,
+)
 from codec.nets.loading.key_rules import Tensors
 
 _HEAD_WIDTH = 64
@@ -21,7 +31,7 @@ _NORM_GROUPS = 32
 
 def dimensions_of(
     base: Tensors,
-    swinir: Tensors,
+    stage1: Tensors,
     origin: str,
     *,
     prediction: Prediction = Prediction.EPS,
@@ -29,7 +39,7 @@ def dimensions_of(
 ) -> DiffBIRConfig:
     """The configuration that tensors with these shapes are of.
 
-    `base` has the keys of Stable Diffusion's single file, `swinir` those of a first stage by itself; the control
+    `base` has the keys of Stable Diffusion's single file, `stage1` those of a first stage by itself; the control
     network repeats the base's dimensions. Raises WeightsCorrupt, which names the key, for shapes of no such network.
     """
     shapes = _Shapes(base, origin)
@@ -37,10 +47,22 @@ def dimensions_of(
         _unet(shapes),
         _vae(shapes),
         _text(shapes),
-        _swinir(_Shapes(swinir, origin)),
+        stage1_of(stage1, origin),
         prediction=prediction,
         zero_terminal_snr=zero_terminal_snr,
     )
+
+
+def stage1_of(tensors: Tensors, origin: str) -> Stage1Config:
+    """The configuration of a first stage, of the three architectures that were published the one that the keys are of.
+
+    Raises WeightsCorrupt as `dimensions_of` does.
+    """
+    shapes = _Shapes(tensors, origin)
+    if "RRDB_trunk.0.RDB1.conv1.weight" in shapes:
+        growth, width, *_ = shapes.of("RRDB_trunk.0.RDB1.conv1.weight", 4)
+        return BSRNetConfig(width, growth, shapes.count("RRDB_trunk.{}.RDB1.conv1.weight"))
+    return _scunet(shapes) if "m_head.0.weight" in shapes else _swinir(shapes)
 
 
 class _Shapes:
@@ -133,6 +155,24 @@ def _text(shapes: _Shapes) -> TextConfig:
         length=length,
         vocabulary=shapes.of(f"{tower}token_embedding.weight", 2)[0],
     )
+
+
+def _scunet(shapes: _Shapes) -> SCUNetConfig:
+    width = shapes.of("m_head.0.weight", 4)[0]
+    places = [
+        *(f"m_down{level}.{{}}.conv1_1.weight" for level in (1, 2, 3)),
+        "m_body.{}.conv1_1.weight",
+        *(f"m_up{level}.{{}}.conv1_1.weight" for level in (3, 2, 1)),
+    ]
+    # The levels up begin with the change of size, so that their blocks count from 1.
+    depths = tuple(
+        next(number for number in range(first, 100) if place.format(number) not in shapes) - first
+        for place, first in zip(places, (0, 0, 0, 0, 1, 1, 1), strict=True)
+    )
+    shapes.demand(min(depths) > 0, f"the first stage's levels have {depths} blocks")
+    heads, side, _ = shapes.of("m_down1.0.trans_block.msa.relative_position_params", 3)
+    head_width = shapes.quotient(width // 2, heads, f"the first stage's {width} channels are not made of {heads} heads")
+    return SCUNetConfig(width, depths, head_width, (side + 1) // 2)
 
 
 def _swinir(shapes: _Shapes) -> SwinIRConfig:

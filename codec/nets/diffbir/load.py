@@ -22,20 +22,28 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class _Kind:
-    """What an architecture of control networks goes with; `base` and `swinir` are published names to recommend."""
+    """What an architecture of control networks goes with. `base` and `stage1` are published names to recommend;
+    `stage1_architectures`: first stages that it can have, the one that it was published with first."""
 
     base_architecture: str
     base: str
+    stage1: str
+    stage1_architectures: tuple[str, ...]
     prediction: Prediction = Prediction.EPS
     zero_terminal_snr: bool = False
 
 
-_SWINIR = "diffbir-v1-general-swinir"
-
 _KINDS = {
-    "diffbir-v2.1": _Kind("sd21-zsnr", "sd21-base-zsnr", Prediction.V, zero_terminal_snr=True),
-    "diffbir-v2": _Kind("sd21", "sd21-base"),
-    "diffbir-v1": _Kind("sd21", "sd21-base"),
+    "diffbir-v2.1": _Kind(
+        "sd21-zsnr",
+        "sd21-base-zsnr",
+        "diffbir-v2.1-swinir",
+        ("swinir-realesrgan", "swinir", "bsrnet", "scunet"),
+        Prediction.V,
+        zero_terminal_snr=True,
+    ),
+    "diffbir-v2": _Kind("sd21", "sd21-base", "bsrnet", ("bsrnet", "scunet", "swinir", "swinir-realesrgan")),
+    "diffbir-v1": _Kind("sd21", "sd21-base", "diffbir-v1-general-swinir", ("swinir", "swinir-realesrgan")),
 }
 """By architecture of the control network or of the single file; the newest, which restore best, come first."""
 
@@ -48,18 +56,20 @@ class NetworkFiles:
     whole: Record | None = None
     base: Record | None = None
     control: Record | None = None
-    swinir: Record | None = None
+    stage1: Record | None = None
 
     @property
     def files(self) -> tuple[Record, ...]:
         """The files that make the set."""
-        return tuple(each for each in (self.whole, self.base, self.control, self.swinir) if each is not None)
+        return tuple(each for each in (self.whole, self.base, self.control, self.stage1) if each is not None)
 
     @property
     def names(self) -> tuple[str, ...]:
-        """What chooses this set: its architecture, and the name of the file that gives it its character."""
+        """What chooses this set: its architecture, the name of the file that gives it its character, and either with
+        the first stage's name behind a plus sign."""
         chosen = self.whole or self.control
-        return (self.architecture,) if chosen is None else (self.architecture, chosen.name)
+        names = (self.architecture,) if chosen is None else (self.architecture, chosen.name)
+        return names if self.stage1 is None else (*names, *(f"{name}+{self.stage1.name}" for name in names))
 
     @property
     def weights(self) -> dict[str, str]:
@@ -90,8 +100,10 @@ def find_files(store: WeightsStore, profile: Profile, name: str | None = None) -
     for record in here:
         if record.part is Part.CONTROL and record.architecture in _KINDS:
             # Somebody chose the parts, so the part that is missing helps more than the single file.
-            store.find(name=_SWINIR)
-            store.find(name=_KINDS[record.architecture].base)
+            kind = _KINDS[record.architecture]
+            if not any(each.part is Part.SWINIR and each.architecture in kind.stage1_architectures for each in here):
+                store.find(name=kind.stage1)
+            store.find(name=kind.base)
     record = store.find(part=Part.RESTORER, profile=profile)
     raise FeatureUnavailable(
         f"{record.name} has the architecture {record.architecture}; those known here are {', '.join(_KINDS)}."
@@ -107,8 +119,8 @@ def _complete(here: list[Record]) -> Iterator[NetworkFiles]:
             yield NetworkFiles(architecture, whole=whole)
         for control in of(Part.CONTROL, architecture):
             for base in of(Part.BASE, kind.base_architecture):
-                for swinir in of(Part.SWINIR, "swinir"):
-                    yield NetworkFiles(architecture, base=base, control=control, swinir=swinir)
+                for stage1 in (found for name in kind.stage1_architectures for found in of(Part.SWINIR, name)):
+                    yield NetworkFiles(architecture, base=base, control=control, stage1=stage1)
 
 
 def load_diffbir(store: WeightsStore, files: NetworkFiles, device_config: DeviceConfig) -> "DiffBIR":
@@ -128,7 +140,7 @@ def load_diffbir(store: WeightsStore, files: NetworkFiles, device_config: Device
     device, dtype = device_config.resolve()
     tensors = {
         record.part: read_tensors(store.checked(record))
-        for record in (files.whole, files.base, files.control, files.swinir)
+        for record in (files.whole, files.base, files.control, files.stage1)
         if record is not None
     }
     kind = _KINDS[files.architecture]
@@ -146,11 +158,11 @@ def load_diffbir(store: WeightsStore, files: NetworkFiles, device_config: Device
     if files.whole is not None:
         sources = [checkpoints.whole(base, config, files.whole.name)]
     else:
-        assert files.control is not None and files.swinir is not None
+        assert files.control is not None and files.stage1 is not None
         sources = [
             checkpoints.base_file(base, config, named.name),
             checkpoints.control_file(tensors[Part.CONTROL], config, files.control.name),
-            checkpoints.swinir_file(first_stage, files.swinir.name),
+            checkpoints.stage1_file(first_stage, config, files.stage1.name),
         ]
     network = checkpoints.assemble(sources, config, dtype, device)
     if device.type == "cuda":

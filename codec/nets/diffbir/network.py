@@ -5,13 +5,21 @@ from collections.abc import Mapping
 import torch
 from torch import nn
 
+from codec.nets.diffbir.bsrnet import BSRNet
 from codec.nets.diffbir.build import build_text_encoder, build_vae
-from codec.nets.diffbir.config import DiffBIRConfig
+from codec.nets.diffbir.config import BSRNetConfig, DiffBIRConfig, SCUNetConfig, Stage1Config
 from codec.nets.diffbir.control import SteeredUNet
+from codec.nets.diffbir.scunet import SCUNet
 from codec.nets.diffbir.swinir import SwinIR
 
 LATENT_PX = 8
 """Pixels along the edge of one latent."""
+
+
+def _stage1(config: Stage1Config) -> SwinIR | BSRNet | SCUNet:
+    if isinstance(config, BSRNetConfig):
+        return BSRNet(config)
+    return SCUNet(config) if isinstance(config, SCUNetConfig) else SwinIR(config)
 
 
 class DiffBIR(SteeredUNet):
@@ -26,7 +34,7 @@ class DiffBIR(SteeredUNet):
         self.config = config
         self.vae = build_vae(config.vae)
         self.text = build_text_encoder(config.text)
-        self.swinir = SwinIR(config.swinir)
+        self.stage1 = _stage1(config.stage1)
 
     @classmethod
     def hollow(cls, config: DiffBIRConfig) -> "DiffBIR":
@@ -48,7 +56,7 @@ class DiffBIR(SteeredUNet):
 
     def clean(self, picture: torch.Tensor) -> torch.Tensor:
         """Stage 1: the picture without its degradation, same shape. Sides must be multiples of 64."""
-        return self.swinir(picture.to(self.swinir.conv_first.weight.dtype))
+        return self.stage1(picture.to(next(self.stage1.parameters()).dtype))
 
     def embed(self, tokens: torch.Tensor) -> torch.Tensor:
         """(B, 77) token ids, zeros after the end token, to (B, 77, 1024)."""

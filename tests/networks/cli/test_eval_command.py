@@ -124,3 +124,38 @@ def test_wrong_usage(misc: Misc, photos: Path, words: tuple[str, ...], sentence:
 def test_folder_without_pictures_is_wrong_usage(misc: Misc, tmp_path: Path) -> None:
     for folder in (tmp_path, tmp_path / "nowhere"):
         assert misc("eval", folder).exit_code == 2
+
+
+WORDS = ("--mode", "pixel", "--restorer", "smooth", "--peers", "none")
+
+
+@pytest.mark.parametrize(
+    ("table", "message"),
+    [
+        (None, "one CSV file"),
+        ("name,size\na.png,1\n", "columns file and bytes"),
+        ("file,bytes\na.png,many\n", "line 2: bytes must be a whole number"),
+        ("file,bytes\na.png,0\n", "line 2: bytes must be a whole number"),
+        ("file,bytes\na.png,5\na.webp,6\n", "twice at one rate"),
+        ("file,bytes,rate\na.png,5,x\n", "line 2: rate must be"),
+    ],
+)
+def test_tables_that_say_nothing_are_refused(
+    misc: Misc, photos: Path, tmp_path: Path, table: str | None, message: str
+) -> None:
+    folder = tmp_path / "hific"
+    folder.mkdir()
+    if table is not None:
+        (folder / "bytes.csv").write_text(table)
+    result = misc("eval", photos, *WORDS, "--outside", folder)
+    assert result.exit_code == 2 and message in result.stderr, result.stderr
+
+
+def test_outside_folder_called_like_a_codec_that_takes_part_is_refused(
+    misc: Misc, photos: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "misc"
+    folder.mkdir()
+    (folder / "bytes.csv").write_text("file,bytes\na.png,5\n")
+    result = misc("eval", photos, *WORDS, "--outside", folder)
+    assert result.exit_code == 2 and "takes part already" in result.stderr

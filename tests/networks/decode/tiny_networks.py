@@ -20,7 +20,7 @@ TINY = {
     "unet": UNetConfig(width=32, multipliers=(1, 1, 1, 1), layers=1, head_width=16, context_width=32),
     "vae": VAEConfig(width=32, multipliers=(1, 1, 1, 1), layers=1),
     "text": TextConfig(width=32, heads=2, layers=2),
-    "swinir": SwinIRConfig(width=24, depths=(2,), heads=(2,)),
+    "stage1": SwinIRConfig(width=24, depths=(2,), heads=(2,)),
 }
 
 TEXTS = Texts(("a red door", "an old clock", "a sleeping cat"), "a house by the sea in winter")

@@ -1,6 +1,7 @@
 """DiffBIR out of the folder of weights: which files are taken, what comes of them, and what is said without them."""
 
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -8,7 +9,8 @@ import pytest
 import torch
 
 from codec.errors import FeatureUnavailable, WeightsCorrupt, WeightsMissing
-from codec.nets.diffbir.config import V1, Prediction
+from codec.nets.diffbir.bsrnet import BSRNet
+from codec.nets.diffbir.config import V1, BSRNetConfig, Prediction
 from codec.nets.diffbir.dimensions import dimensions_of
 from codec.nets.diffbir.load import find_files, load_diffbir
 from codec.nets.diffbir.network import DiffBIR
@@ -98,7 +100,7 @@ def test_networks_on_a_cpu_are_float32_and_in_halves_close_to_that(store: Weight
     exact, halves = loaded(store), loaded(store, DeviceConfig("cpu", "bfloat16"))
 
     assert {parameter.dtype for parameter in exact.parameters()} == {torch.float32}
-    assert {parameter.dtype for parameter in halves.swinir.parameters()} == {torch.float32}
+    assert {parameter.dtype for parameter in halves.stage1.parameters()} == {torch.float32}
     assert {parameter.dtype for parameter in halves.unet.parameters()} == {torch.bfloat16}
     with torch.inference_mode():
         expected = predicted(exact)
@@ -122,10 +124,53 @@ def test_newest_complete_set_is_taken(tmp_path: Path) -> None:
 
     base = stub(store, tmp_path, "zsnr", Part.BASE, "sd21-zsnr")
     files = find_files(store, Profile.SD21)
-    assert (files.base, files.control, files.swinir, files.whole) == (base, control, swinir, None)
+    assert (files.base, files.control, files.stage1, files.whole) == (base, control, swinir, None)
 
     better = stub(store, tmp_path, "zsnr.safetensors", Part.BASE, "sd21-zsnr")
     assert find_files(store, Profile.SD21).base == better
+
+
+def test_each_version_takes_the_first_stage_that_it_was_published_with(tmp_path: Path) -> None:
+    store = WeightsStore(tmp_path / "store")
+    stub(store, tmp_path, "base", Part.BASE, "sd21")
+    control = stub(store, tmp_path, "v2", Part.CONTROL, "diffbir-v2")
+    swinir = stub(store, tmp_path, "swin", Part.SWINIR, "swinir")
+    assert find_files(store, Profile.SD21).stage1 == swinir, "another one is better than none"
+    scunet = stub(store, tmp_path, "scu", Part.SWINIR, "scunet")
+    assert find_files(store, Profile.SD21).stage1 == scunet
+    bsrnet = stub(store, tmp_path, "bsr", Part.SWINIR, "bsrnet")
+    files = find_files(store, Profile.SD21)
+    assert files.stage1 == bsrnet and files.control == control
+    chosen = find_files(store, Profile.SD21, f"diffbir-v2+{scunet.name}")
+    assert chosen.stage1 == scunet and chosen.weights["swinir"] == scunet.sha256
+
+
+def test_a_set_restores_with_bsrnet(tmp_path: Path) -> None:
+    store = WeightsStore(tmp_path / "store")
+    tiny.add_parts(store, tmp_path, control="diffbir-v2")
+    network = BSRNet(BSRNetConfig(8, 4, 1))
+    keys = published_bsrnet(network)
+    torch.save(keys, tmp_path / "BSRNet.pth")
+    store.add(tmp_path / "BSRNet.pth", name="b", part=Part.SWINIR, architecture="bsrnet", profiles=(Profile.SD21,))
+    restored = loaded(store)
+    assert restored.config.stage1 == BSRNetConfig(8, 4, 1)
+    picture = torch.rand(1, 3, 64, 64, generator=torch.Generator().manual_seed(2))
+    with torch.inference_mode():
+        assert torch.equal(restored.clean(picture), network.eval()(picture))
+
+
+def published_bsrnet(network: BSRNet) -> dict[str, torch.Tensor]:
+    """The parameters under the published names."""
+    names = {"conv_trunk": "trunk_conv", "conv_up.0": "upconv1", "conv_up.1": "upconv2", "conv_hr": "HRconv"}
+    published = {}
+    for name, value in network.state_dict().items():
+        whole, _, last = name.rpartition(".")
+        block = re.fullmatch(r"blocks\.(\d+)\.dense\.(\d)\.convs\.(\d)", whole)
+        if block is not None:
+            index, dense, conv = map(int, block.groups())
+            whole = f"RRDB_trunk.{index}.RDB{dense + 1}.conv{conv + 1}"
+        published[f"{names.get(whole, whole)}.{last}"] = value.clone()
+    return published
 
 
 def test_version_2_1_predicts_the_velocity_down_to_pure_noise(tmp_path: Path) -> None:

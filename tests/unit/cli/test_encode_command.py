@@ -231,7 +231,12 @@ def test_reference_beside_the_stream_takes_no_pictures_place(misc: Misc, tmp_pat
 
     without_suffix = reference.rename(tmp_path / "vvc")
     words = ("--describe", "none", "--reference", without_suffix, "--reference-bpp", "0.03")
-    assert misc("encode", source, "-o", tmp_path / "b.misc", *words).exit_code == 0
+    told = misc("encode", source, "-o", tmp_path / "b.misc", *words)
+    assert told.exit_code == 0 and "bpp declared" in told.stdout
+    (entry,) = json.loads(misc("encode", source, "-o", tmp_path / "b.misc", *words, "--json").stdout)["results"]
+    inspected = json.loads(misc("inspect", tmp_path / "b.misc", "--json").stdout)
+    assert entry["bpp_declared"] == inspected["bpp_declared"] > 0.03 > entry["bpp_declared"] - entry["bpp"]
+    assert entry["declared_bits"] == inspected["declared_bits"]
     assert misc("decode", tmp_path / "b.misc", "-o", tmp_path / "b.png", "--restorer", "smooth").exit_code == 0
 
 

@@ -101,8 +101,8 @@ def test_items_described_elsewhere_get_no_maps_and_a_note() -> None:
     given = GivenDescription(items=tuple(GivenItem(name=i.name, detail=i.detail) for i in ITEMS), overall="All.")
     encoded = encode(picture(), options(describe="local", description=given))
     assert encoded.describer == "given"
-    assert encoded.stream.texts == Texts(tuple(item.detail for item in ITEMS), "All.")
-    assert encoded.stream.maps is None
+    assert encoded.stream.texts == Texts((), "All."), "no decoder reads a detail without its map"
+    assert encoded.stream.maps is None and encoded.description.items == ITEMS
     assert "cannot be located" in encoded.notes[0]
 
 
@@ -324,6 +324,18 @@ def describe_by(monkeypatch: pytest.MonkeyPatch, describe_locally: Callable[[Ima
     monkeypatch.setitem(sys.modules, "codec.encode.describe.local", module)
 
 
+def test_detail_of_an_item_that_is_nowhere_is_not_stored(monkeypatch: pytest.MonkeyPatch) -> None:
+    somewhere = np.zeros((16, 16), dtype=np.float32)
+    somewhere[:, :8] = 1
+    maps = (somewhere, np.zeros((16, 16), dtype=np.float32), somewhere)
+    found = types.SimpleNamespace(description=Description(ITEMS, "A cat."), maps=maps)
+    describe_by(monkeypatch, lambda picture, tagger: found)
+    encoded = encode(picture(), options(describe="local"))
+    assert encoded.stream.texts == Texts(("a grey cat", "", "a tall lamp"), "A cat.")
+    assert encoded.stream.maps is not None and not any(encoded.stream.maps.masks[1])
+    assert encoded.description.items == ITEMS, "the archive keeps it for search"
+
+
 SENTENCE = (
     "Sunlight falls through tall windows onto old wooden boards, and dust hangs in the air above them. Behind a ladder "
     "somebody left brushes, a kettle and 7 jars of ochre; Zdenka's quilt covers what may be a harpsichord."
@@ -334,7 +346,9 @@ SENTENCE = (
 def test_sentence_that_nobody_wrote_is_stored_where_the_budget_is_large(
     max_bpp: float, overall: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    found = types.SimpleNamespace(description=Description(ITEMS, SENTENCE), maps=())
+    halves = np.zeros((16, 16), dtype=np.float32)
+    halves[:, :8] = 1
+    found = types.SimpleNamespace(description=Description(ITEMS, SENTENCE), maps=(halves,) * 3)
     describe_by(monkeypatch, lambda picture, tagger: found)
     encoded = encode(picture(192, 128), options(describe="local", mode="ref", max_bpp=max_bpp))
     assert encoded.stream.texts == Texts(("a grey cat", "a red sofa", "a tall lamp"), overall)

@@ -30,7 +30,15 @@ def test_long_edge_gets_the_blocks(size: tuple[int, int], blocks: int, grid: tup
 
 @pytest.mark.parametrize(
     ("size", "edge_min", "grid"),
-    [((768, 512), 32, (16, 11)), ((768, 512), 64, (12, 8)), ((512, 512), 32, (16, 16)), ((100, 40), 32, (4, 2))],
+    [
+        ((768, 512), 32, (16, 10)),
+        ((512, 768), 32, (10, 16)),
+        ((768, 512), 64, (12, 8)),
+        ((512, 512), 32, (16, 16)),
+        ((1000, 700), 32, (16, 11)),
+        ((100, 40), 32, (3, 1)),
+        ((100, 20), 32, (3, 1)),
+    ],
 )
 def test_published_grid_takes_the_number_as_block_edge(
     size: tuple[int, int], edge_min: int, grid: tuple[int, int]
@@ -38,6 +46,19 @@ def test_published_grid_takes_the_number_as_block_edge(
     assert published_grid(*size, edge_min) == grid
     coarse = encode_pixel_coarse(Image.new("RGB", size), edge_min, 3, published=True)
     assert (coarse.columns, coarse.rows) == grid
+
+
+def test_published_blocks_are_those_of_the_published_code() -> None:
+    """`to_block` of the notebook: Pillow's own filter for `resize`, floored to multiples of 2**level."""
+    rng = np.random.default_rng(5)
+    picture = Image.fromarray(rng.integers(0, 256, (512, 768, 3), dtype=np.uint8))
+    block = max(int(max(picture.size) / 16), 32)
+    reduced = picture.resize((int(picture.size[0] / block), int(picture.size[1] / block)))
+    expected = (np.floor(np.array(reduced) / 8) * 8).astype(np.uint8)
+    coarse = encode_pixel_coarse(picture, 32, 3, published=True)
+    assert (coarse.columns, coarse.rows) == (16, 10)
+    ours = np.frombuffer(coarse.samples, np.uint8).reshape(10, 16, 3) << 3
+    assert np.array_equal(ours, expected)
 
 
 def test_published_grid_never_exceeds_what_the_format_holds() -> None:
