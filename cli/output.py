@@ -2,12 +2,17 @@
 
 import json
 import sys
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Protocol, TextIO
 
 if TYPE_CHECKING:
     from rich.progress import Progress
+
+
+SILENCE_SECONDS = 10.0
+"""What a command may take without a word, lest it be thought to hang."""
 
 
 class Bar(Protocol):
@@ -52,9 +57,11 @@ def _write(stream: TextIO, line: str) -> None:
 
 @contextmanager
 def progress_bar(total: int, verb: str) -> Iterator[Bar]:
-    """A bar over `total` inputs on stderr; invisible for a single input or without a terminal."""
+    """A bar over `total` inputs on stderr; for a single input or without a terminal a line now and then instead."""
     if total < 2 or not sys.stderr.isatty():
-        yield _NoBar()
+        quiet = _QuietBar()
+        with told_now_and_then(lambda: f"{verb} ... {quiet.done} of {total} done"):
+            yield quiet
         return
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
@@ -76,6 +83,32 @@ def step_bar(verb: str, *, is_shown: bool) -> Iterator[StepBar]:
     columns = (TextColumn(verb), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
         yield _RichBar(progress, None)
+
+
+@contextmanager
+def told_now_and_then(words: Callable[[], str]) -> Iterator[None]:
+    """While the block runs, a message every ten seconds."""
+    ended = threading.Event()
+
+    def _tell() -> None:
+        while not ended.wait(SILENCE_SECONDS):
+            say(f"misc: {words()}")
+
+    thread = threading.Thread(target=_tell, name="now-and-then", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()
+
+
+class _QuietBar:
+    def __init__(self) -> None:
+        self.done = 0
+
+    def advance(self, done: str) -> None:
+        self.done += 1
 
 
 class _NoBar:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from cli.errors import FAILED, fail_usage
-from cli.output import print_json, say, show
+from cli.output import print_json, say, show, told_now_and_then
 
 if TYPE_CHECKING:
     from cli.doctor_checks import Check
@@ -43,16 +43,17 @@ def doctor(
         if not as_json:
             show(_line(check))
 
-    for check in local_checks(data or data_folder()):
-        _note(check)
-    if server is not None:
-        try:
-            client = Client(server, timeout_seconds=10)
-        except ClientError as error:
-            raise fail_usage(str(error)) from None
-        with client:
-            for check in server_checks(client):
-                _note(check)
+    with told_now_and_then(lambda: f"Looking ... {len(found)} checks done"):
+        for check in local_checks(data or data_folder()):
+            _note(check)
+        if server is not None:
+            try:
+                client = Client(server, timeout_seconds=10)
+            except ClientError as error:
+                raise fail_usage(str(error)) from None
+            with client:
+                for check in server_checks(client):
+                    _note(check)
     broken = [check.name for check in found if check.is_essential and not check.is_well]
     if as_json:
         print_json({"ok": not broken, "checks": [_as_json(check) for check in found]})

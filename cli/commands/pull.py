@@ -1,5 +1,6 @@
 """`misc pull`: streams or reconstructions from a server into a folder."""
 
+import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Annotated, Any
@@ -7,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from cli.errors import FAILED, as_flag, describe_error, fail_usage, failures, usage_errors
+from cli.local.streams import STANDARD, write_output
 from cli.output import print_json, progress_bar, say, show
 from cli.restore_options import (
     CoarseGuidance,
@@ -26,7 +28,8 @@ _STEM_LIMIT_BYTES = 200
 
 _HELP = """Fetch images from a server: the picture, restored, or the .misc file itself.
 
-A file that is there already is not fetched again. Names are those of the originals, with the end of the id.
+A file that is there already is not fetched again. Names are those of the originals, with the end of the id. -o - \
+writes the file of one image to stdout.
 
 Examples:
 
@@ -95,6 +98,11 @@ def pull(
     with usage_errors():
         parse_options(DecodeOptions, options, as_flag)
     order = None if bitstream else options | {"format": picture_format}
+    if out == STANDARD:
+        if as_json or len(ids or ()) != 1:
+            raise fail_usage("-o - is the file of one image on stdout: name one, without --json.")
+        _to_stdout(ids[0] if ids else "", order, server, key)
+        return
     with connected(server, key) as client:
         wanted: list[dict[str, Any] | str] = list(client.images(state="ready")) if everything else list(ids or ())
         with progress_bar(len(wanted), "Fetching") as bar, ThreadPoolExecutor(4) as pool:
@@ -106,6 +114,16 @@ def pull(
 
             results = list(pool.map(_one, wanted))
     _report(results, as_json)
+
+
+def _to_stdout(image_id: str, order: dict[str, Any] | None, server: str | None, key: str | None) -> None:
+    with tempfile.TemporaryDirectory(prefix="misc-pull-") as folder:
+        with connected(server, key) as client, progress_bar(1, "Fetching"):
+            result = _fetched(client, image_id, Path(folder), order, may_skip=False)
+        if result["error"] is not None:
+            say(f"{image_id}: {result['error']['message']}")
+            raise typer.Exit(FAILED)
+        write_output(STANDARD, Path(result["output"]).read_bytes())
 
 
 def _fetched(
