@@ -46,6 +46,7 @@ docs: ## Say where the documentation is
 	  'docs/bitstream.md        the format, normative' \
 	  'docs/api.md              the HTTP interface' \
 	  'docs/operations.md       running the service' \
+	  'docs/web.md              the pages' \
 	  'docs/locate.md           where in a picture its items are' \
 	  'docs/describer-model.md  describing by a language model: settings, and what follows each failure' \
 	  'docs/lite.md             the networks that come along: how made, how good' \

@@ -1,18 +1,26 @@
 """How long a search takes in an archive of many images: `python -m bench.search --url sqlite:////tmp/search.db`.
 
-Fills an empty database with made-up descriptions in the local describer's wording, and asks for pages of 50.
+Fills an empty database with made-up descriptions in the local describer's wording, and asks for pages of 48 as the
+gallery does: of the database, and of the HTTP interface, where the answer is JSON of all that is known of each image.
 """
 
 import argparse
 import random
 import statistics
+import tempfile
 import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
 
+from fastapi.testclient import TestClient
+
+from api.app import create_app
+from api.services import Services
 from codec.encode.describe.concepts import concepts
 from core.archive import images
 from core.database import Database
 from core.owners.view import EVERYTHING
-from core.settings import DatabaseSettings
+from core.settings import APISettings, BrokerSettings, DatabaseSettings, StorageSettings, WorkerSettings
 from migrations.upgrade import upgrade
 from models.base import new_id
 from models.image import Image, ImageState
@@ -21,6 +29,7 @@ _COLOURS = ("red", "dark grey-blue", "pale yellow", "olive green", "warm grey", 
 _PLACES = ("on the left", "in the centre", "on the right", "across the bottom", "in the upper left")
 _QUERIES = ("macaw", "red macaw right", "mac", "image", "the image shows", "i", "a", "unicorn", "red dog bottom", "42")
 _AT_ONCE = 500
+_PAGE = 48
 
 
 def main() -> None:
@@ -36,18 +45,46 @@ def main() -> None:
     started = time.perf_counter()
     _fill(database, arguments.images)
     print(f"{arguments.images} images in {time.perf_counter() - started:.1f} s")
-    for query in _QUERIES:
-        seconds = []
-        for _ in range(arguments.times):
-            started = time.perf_counter()
-            with database.read() as session:
-                found = images.list_images(session, EVERYTHING, limit=50, words=query)
-            seconds.append(time.perf_counter() - started)
-        print(
-            f"{query!r:20} {len(found.rows):3} on the page, median {statistics.median(seconds) * 1000:6.1f} ms, "
-            f"most {max(seconds) * 1000:6.1f} ms"
-        )
+    with tempfile.TemporaryDirectory() as folder, _open_client(settings, Path(folder)) as client:
+        for query in _QUERIES:
+            of_database = [_seconds(lambda: _list(database, query)) for _ in range(arguments.times)]  # noqa: B023
+            of_interface = [_seconds(lambda: _fetch(client, query)) for _ in range(arguments.times)]  # noqa: B023
+            found = _fetch(client, query)
+            print(f"{query!r:20} {found:3} on the page, database {_words(of_database)}, HTTP {_words(of_interface)}")
     database.close()
+
+
+def _list(database: Database, query: str) -> None:
+    with database.read() as session:
+        images.list_images(session, EVERYTHING, limit=_PAGE, words=query)
+
+
+def _fetch(client: TestClient, query: str) -> int:
+    answer = client.get("/v1/images", params={"q": query, "limit": _PAGE})
+    answer.raise_for_status()
+    return len(answer.json()["items"])
+
+
+def _seconds(act: Callable[[], object]) -> float:
+    started = time.perf_counter()
+    act()
+    return time.perf_counter() - started
+
+
+def _words(seconds: Sequence[float]) -> str:
+    return f"median {statistics.median(seconds) * 1000:6.1f} ms, most {max(seconds) * 1000:6.1f} ms"
+
+
+def _open_client(settings: DatabaseSettings, folder: Path) -> TestClient:
+    """The interface in this process, over the same database, without a broker."""
+    services = Services.open(
+        APISettings(),
+        settings,
+        BrokerSettings(url=f"redis+socket://{folder}/nobody-listens.sock"),
+        StorageSettings(path=folder / "objects"),
+        WorkerSettings(),
+    )
+    return TestClient(create_app(services), base_url="http://localhost")
 
 
 def _fill(database: Database, count: int) -> None:

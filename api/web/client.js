@@ -18,31 +18,61 @@ function authorization() {
   return hasKey() ? { Authorization: `Bearer ${sessionStorage.getItem(KEY)}` } : {};
 }
 
-export async function call(path, { method = "GET", json } = {}) {
+// `keepalive` lets a request outlive the page.
+export async function call(path, { method = "GET", json, key, keepalive = false } = {}) {
   const headers = authorization();
+  if (key !== undefined) headers["Idempotency-Key"] = key;
   if (json !== undefined) headers["Content-Type"] = "application/json";
-  const answer = await fetch(path, { method, headers, body: json === undefined ? undefined : JSON.stringify(json) });
+  const answer = await fetch(path, { method, headers, body: json === undefined ? undefined : JSON.stringify(json), keepalive });
   if (!answer.ok) throw new Refusal(await answer.json().catch(() => ({})), answer.status);
   return answer;
 }
 
+// What may be different in a moment: the service is away, overloaded, or still answers the same request.
+export const isPassing = (error) => !(error instanceof Refusal) || error.status >= 500 || error.status === 429
+  || error.code === "idempotency_in_flight";
+
 export const read = async (path) => (await call(path)).json();
+
+// Shows a picture once it is near the window. With a key it is fetched as a copy, since <img> cannot send one.
+export function showWhenNear(image, path) {
+  image.loading = "lazy";
+  if (!hasKey()) {
+    image.src = path;
+    return;
+  }
+  const watcher = new IntersectionObserver(async ([entry]) => {
+    if (!entry.isIntersecting) return;
+    watcher.disconnect();
+    try {
+      image.src = await address(path);
+      image.addEventListener("load", () => URL.revokeObjectURL(image.src), { once: true });
+    } catch {
+      image.dispatchEvent(new Event("error"));
+    }
+  }, { rootMargin: "300px" });
+  watcher.observe(image);
+}
 
 // An address that an <img> or a link can use. With a key that is a copy in memory, since neither can send a header.
 export async function address(path) {
   return hasKey() ? URL.createObjectURL(await (await call(path)).blob()) : path;
 }
 
-export function upload(file, options, onProgress) {
+// Sends a form; `key` is its Idempotency-Key, so that it may be sent again after anything.
+export function sendForm(path, parts, key, onProgress = () => {}) {
   return new Promise((resolve, reject) => {
     const form = new FormData();
-    form.append("options", JSON.stringify(options));
-    form.append("file", file, file.name);
+    for (const [name, value] of Object.entries(parts)) {
+      if (value instanceof Blob) form.append(name, value, value.name ?? name);
+      else form.append(name, JSON.stringify(value));
+    }
     const request = new XMLHttpRequest();
-    request.open("POST", "v1/images");
+    request.open("POST", path);
+    request.setRequestHeader("Idempotency-Key", key);
     for (const [name, value] of Object.entries(authorization())) request.setRequestHeader(name, value);
     request.upload.onprogress = (event) => onProgress(event.loaded / event.total);
-    request.onerror = () => reject(new Error("The upload was cut off. Is the service still there?"));
+    request.onerror = () => reject(new TypeError("The upload was cut off. Is the service still there?"));
     request.onload = () => {
       let answer = {};
       try { answer = JSON.parse(request.responseText); } catch { /* a proxy's page; the status says enough */ }
@@ -53,7 +83,7 @@ export function upload(file, options, onProgress) {
   });
 }
 
-const isFinal = (state) => ["succeeded", "failed", "cancelled"].includes(state);
+export const isFinal = (state) => ["succeeded", "failed", "cancelled"].includes(state);
 
 // Follows a job to its end, over broken connections too; returns the job as it ended. EventSource cannot send a key,
 // so the stream is read by hand.

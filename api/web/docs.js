@@ -1,6 +1,6 @@
 // Draws the OpenAPI document as a page to read. Sends nothing but the request for that document.
 
-import { make } from "./drawing.js";
+import { make } from "./element.js";
 
 const api = await (await fetch("openapi.json")).json();
 const content = document.getElementById("content");

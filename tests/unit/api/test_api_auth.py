@@ -9,7 +9,7 @@ from core.settings import APISettings
 from tests.unit.api.conftest import Opener
 
 CLOSED = ("/v1/images", "/v1/jobs", "/metrics", "/v1/images/img_00000000000000000000000000/bitstream", "/nowhere")
-OPEN = ("/", "/docs", "/openapi.json", "/healthz", "/web/app.js", "/web/style.css")
+OPEN = ("/", "/docs", "/openapi.json", "/healthz", "/web/main.js", "/web/style.css")
 
 
 @pytest.fixture

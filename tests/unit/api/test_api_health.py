@@ -84,14 +84,19 @@ def test_page_may_load_nothing_from_elsewhere(client: TestClient, path: str) -> 
         assert client.get(f"/{part}").status_code == 200
 
 
-def test_page_sends_no_mode_unless_one_is_chosen(client: TestClient) -> None:
+def test_page_asks_for_no_mode_and_for_a_rate_only_where_one_is_chosen(client: TestClient) -> None:
     page = client.get("/").text
-    modes = re.search(r'<select id="mode">(.*?)</select>', page, re.DOTALL)
-    assert modes is not None
-    assert re.findall(r'value="(\w*)"', modes[1]) == ["", "ref", "net", "pixel"]
-    script = client.get("/web/app.js").text
-    assert 'if (find("mode").value) chosen.mode' in script
-    assert script.count("mode:") == 0
+    assert re.findall(r'name="rate" value="(\w*)"( checked)?', page) == [("1", ""), ("2", ""), ("", " checked")]
+    script = client.get("/web/intake.js").text
+    assert 'if (rate !== "") chosen.rate' in script
+    assert "mode:" not in script
+
+
+def test_every_script_and_style_is_served_and_small(client: TestClient) -> None:
+    paths = [path for path in WEB.iterdir() if path.suffix in (".css", ".js", ".svg")]
+    sizes = [len(client.get(f"/web/{path.name}").content) for path in paths]
+    assert sizes == [path.stat().st_size for path in paths]
+    assert sum(sizes) + len(client.get("/").content) < 120_000
 
 
 def test_scripts_name_no_other_host_and_write_no_markup() -> None:
