@@ -40,17 +40,18 @@ export function controls(schema, names) {
   };
 }
 
-let hints = 0;
+let controlsMade = 0;
 
 // The hint describes the control; it is no part of its name.
 function control(name, part) {
   const fallback = part.default ?? null;
   const input = inputFor(name, part, fallback);
   const isCheck = input.type === "checkbox";
-  const label = make("span", { textContent: words(name) });
-  const element = make("div", { className: "field" }, make("label", { className: isCheck ? "check" : "" }, isCheck ? [input, label] : [label, input]));
+  input.id = `option-${++controlsMade}`;
+  const label = make("label", { htmlFor: input.id, textContent: words(name) });
+  const element = make("div", { className: "field" }, isCheck ? make("div", { className: "check" }, input, label) : [label, input]);
   if (part.description) {
-    const hint = make("small", { id: `hint-${++hints}`, textContent: part.description });
+    const hint = make("small", { id: `${input.id}-hint`, textContent: part.description });
     input.setAttribute("aria-describedby", hint.id);
     element.append(hint);
   }
