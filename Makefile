@@ -8,10 +8,10 @@ DEV := $(VENV)/installed-dev
 DEMO_PATHS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up test check bench migrate docs clean
+.PHONY: help setup demo up test check dependencies bench migrate docs clean
 
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 setup: $(LOCAL) ## Create .venv and install what one machine needs
 
@@ -33,6 +33,9 @@ check: $(DEV) ## Lint, types, layering, deployment files
 	@$(VENV)/bin/mypy
 	@$(VENV)/bin/lint-imports
 	@$(PYTHON) -m pytest tests/unit/deploy tests/unit/layering tests/integration/deploy
+
+dependencies: $(DEV) ## List what is installed as build/sbom.json, and ask which of it has known weaknesses
+	@$(PYTHON) deploy/dependencies.py build
 
 bench: $(DEV) ## Measure jobs per second of the service beside bare Celery
 	@$(PYTHON) -m bench.service

@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager
 from fastapi import FastAPI
 from starlette.middleware import Middleware
 
+from api.audit import AuditMiddleware
 from api.auth import AuthMiddleware
 from api.batches.endpoints import router as batches
 from api.bitstreams.endpoints import router as bitstreams
@@ -55,6 +56,7 @@ def create_app(services: Services) -> FastAPI:
             Middleware(SecurityHeadersMiddleware),
             Middleware(RequestIdMiddleware),
             Middleware(MetricsMiddleware, metrics=metrics),
+            Middleware(AuditMiddleware),
             Middleware(AuthMiddleware, keys=services.settings.keys, book=services.api_keys),
             Middleware(BodyLimitMiddleware, settings=services.settings),
         ],

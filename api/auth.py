@@ -58,7 +58,7 @@ class AuthMiddleware:
     async def _admit(self, scope: Scope) -> Caller:
         """The caller of a request; raises Unauthorized, Forbidden, _ForeignRequest and DatabaseUnavailable."""
         headers = scope["headers"]
-        digest = _digest_in(next(iter(_values(headers, b"authorization")), ""))
+        digest = digest_in(next(iter(_values(headers, b"authorization")), ""))
         if self._is_of_settings(digest):
             return OPERATOR
         if self._digests and digest == _NO_KEY:
@@ -129,7 +129,7 @@ class _ForeignRequest(Exception):
     """A request without a key that is not from this machine's own user."""
 
 
-def _digest_in(authorization: str) -> str:
+def digest_in(authorization: str) -> str:
     scheme, _, key = authorization.partition(" ")
     if scheme.lower() != "bearer" or not key.strip():
         return _NO_KEY

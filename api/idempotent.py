@@ -12,7 +12,9 @@ from fastapi import Request, Response
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel
 from starlette.concurrency import run_in_threadpool
+from starlette.types import Scope
 
+from api.audit import note_objects
 from api.openapi import KEY_PATTERN
 from api.services import Services
 from core import idempotency
@@ -28,8 +30,10 @@ _KEY = re.compile(KEY_PATTERN)
 class IdempotentRun:
     """One request under its key: either its work is still to be done, or it is a repetition with a stored response."""
 
-    def __init__(self, database: Database, held: HeldKey | None, replayed: StoredResponse | None) -> None:
-        self._database, self._held = database, held
+    def __init__(
+        self, scope: Scope, database: Database, held: HeldKey | None = None, replayed: StoredResponse | None = None
+    ) -> None:
+        self._scope, self._database, self._held = scope, database, held
         self._response = replayed
         self.is_new = replayed is None
 
@@ -52,6 +56,7 @@ class IdempotentRun:
     def response(self) -> Response:
         """The response of this request or of the first one with its key."""
         assert self._response is not None, "a run that ended without an error has stored its response"
+        note_objects(self._scope, self._response.body)
         headers = {} if self._response.location is None else {"Location": self._response.location}
         if not self.is_new:
             headers["Idempotency-Replayed"] = "true"
@@ -67,16 +72,16 @@ async def run_idempotent(request: Request, services: Services, payload: dict[str
     """
     key, keeper = _key_of(request), services.key_keeper
     if key is None:
-        yield IdempotentRun(services.database, None, None)
+        yield IdempotentRun(request.scope, services.database)
         return
     caller: Caller = request.scope["misc.caller"]
     lifetime = services.settings.idempotency_lifetime
     taken = await run_in_threadpool(keeper.take, caller.owner, key, fingerprint(request, payload), lifetime)
     if isinstance(taken, StoredResponse):
-        yield IdempotentRun(services.database, None, taken)
+        yield IdempotentRun(request.scope, services.database, replayed=taken)
         return
     try:
-        yield IdempotentRun(services.database, taken, None)
+        yield IdempotentRun(request.scope, services.database, taken)
     except BaseException:
         # Also when the process stops and cuts the request off; the caller has to hear of this error, not of another.
         with CancelScope(shield=True):

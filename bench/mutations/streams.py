@@ -21,8 +21,8 @@ MOST_SECONDS = 1.0
 MOST_PIXELS = 2_000_000
 """Enlarging to a larger size that is within the limits takes as long as it takes, and is no hang."""
 
-_HANG_SECONDS = 120
-"""Whatever takes so long ends its process, and with it the chunk, which is a finding."""
+_HANG_SECONDS = 60
+"""Whatever takes so much processor time ends its process, and with it the chunk, which is a finding."""
 
 _NET_EVERY, _SLOW_EVERY = 40, 60
 """A stream of mode net runs a network, and a large grid or a text is decoded bit by bit; one in so many is one."""
@@ -41,11 +41,11 @@ def examine_chunk(seed: int, number: int, count: int) -> Chunk:
             whole = rng.choice(seeds.slow_streams() if index % _SLOW_EVERY == 2 else seeds.quick_streams())
         body = damaged_stream(rng, seeds.streams(), whole)
         data = sealed(body) if index % 2 == 0 else body + rng.randbytes(4)
-        signal.alarm(_HANG_SECONDS)
+        signal.setitimer(signal.ITIMER_PROF, _HANG_SECONDS)
         started = time.process_time()
         outcome, fault = _examine(data, architecture)
         seconds = time.process_time() - started
-        signal.alarm(0)
+        signal.setitimer(signal.ITIMER_PROF, 0)
         chunk.note(outcome, seconds)
         if fault is None and seconds > MOST_SECONDS:
             fault = f"took {seconds:.2f} s"
