@@ -15,6 +15,7 @@ from celery import Celery, signals
 from celery.apps.worker import Worker
 from celery.platforms import SecurityWarning
 
+from core.archive.retention import Retention
 from core.broker import DECODE, ENCODE, MAINTENANCE, RUN_TASK, make_celery
 from core.database import Database
 from core.errors import DatabaseUnavailable
@@ -28,6 +29,7 @@ from core.settings import (
     LogSettings,
     NetworkSettings,
     ProfileSettings,
+    RetentionSettings,
     TempSettings,
     WorkerSettings,
     load,
@@ -64,6 +66,7 @@ def run_worker(queues: list[str], concurrency: int | None = None) -> int:
     _check_schema(services.database)
     keeper = LeaseKeeper(services.database, settings.lease)
     reconciler = Reconciler(services.database, services.broker, services.storage, settings)
+    retention = Retention(services.database, services.broker, load(RetentionSettings))
     handlers = Handlers(
         services, broker_settings, load(LMMSettings), load(NetworkSettings), load(ProfileSettings).profile
     )
@@ -78,7 +81,7 @@ def run_worker(queues: list[str], concurrency: int | None = None) -> int:
     services.metrics.serve(settings, lambda: keeper.running)
     handlers.warm_up(queues)
     handlers.note_networks()
-    for part in (keeper, reconciler, watchdog):
+    for part in (keeper, reconciler, retention, watchdog):
         part.start()
 
     worker_id = new_id("wrk")
@@ -103,7 +106,7 @@ def run_worker(queues: list[str], concurrency: int | None = None) -> int:
     signals.worker_ready.connect(lambda **_: heartbeat.start(), weak=False)
     worker.start()
     _log.info("worker_stopped", restart=watchdog.wants_restart)
-    for open_part in (heartbeat, watchdog, reconciler, handlers, keeper, services.events):
+    for open_part in (heartbeat, watchdog, retention, reconciler, handlers, keeper, services.events):
         open_part.close()
     return EXIT_RESTART if watchdog.wants_restart else worker.exitcode or 0
 

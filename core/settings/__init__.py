@@ -12,6 +12,7 @@ from core.settings.database import DatabaseSettings, sqlite_url
 from core.settings.llm import LMMSettings, SpendingPeriod
 from core.settings.log import LogSettings
 from core.settings.network import NetworkSettings, ProfileSettings, WeightsSettings
+from core.settings.retention import RetentionSettings
 from core.settings.storage import StorageBackend, StorageSettings
 from core.settings.temp import TempSettings
 from core.settings.worker import WorkerSettings
@@ -25,6 +26,7 @@ __all__ = [
     "LogSettings",
     "NetworkSettings",
     "ProfileSettings",
+    "RetentionSettings",
     "SpendingPeriod",
     "StorageBackend",
     "StorageSettings",
@@ -64,6 +66,7 @@ ALL_SETTINGS: tuple[type[BaseSettings], ...] = (
     TempSettings,
     APISettings,
     WorkerSettings,
+    RetentionSettings,
     LMMSettings,
     WeightsSettings,
     ProfileSettings,

@@ -1,0 +1,122 @@
+"""Deletes what is older than it has to be kept. Streams are never deleted here, nor what is still to be made."""
+
+from collections.abc import Callable
+from datetime import timedelta
+
+from sqlalchemy import Select, delete, exists, select
+from sqlalchemy.orm import Session
+
+from core.archive import object_lifecycle, reconstructions
+from core.background import Periodic
+from core.broker import Broker
+from core.clock import database_now
+from core.database import Database
+from core.errors import NotFound
+from core.logging import get_logger
+from core.owners.view import EVERYTHING
+from core.settings import RetentionSettings
+from models.base import new_id
+from models.image import Image, ImageState
+from models.job import Job, JobState
+from models.reconstruction import Reconstruction, ReconstructionState
+
+_log = get_logger(__name__)
+
+_PASS_SECONDS = 60.0
+_BATCH = 200
+"""Rows of a kind in one pass: as many as a minute's worth of a busy service, and few enough to hold nobody up."""
+
+_ENDED = (JobState.SUCCEEDED, JobState.FAILED, JobState.CANCELLED)
+
+
+class Retention:
+    """One thread a process, of which one process at a time does the work."""
+
+    def __init__(self, database: Database, broker: Broker, settings: RetentionSettings) -> None:
+        self._database, self._broker, self._settings = database, broker, settings
+        self._holder = new_id("ret")
+        self._thread = Periodic("retention", _PASS_SECONDS, self._lead_pass)
+
+    def start(self) -> None:
+        """Begin, where anything is to be deleted at all."""
+        if any((self._settings.reconstructions, self._settings.jobs, self._settings.originals)):
+            self._thread.start()
+
+    def close(self) -> None:
+        """End the thread."""
+        self._thread.close()
+
+    def make_pass(self) -> dict[str, int]:
+        """Delete up to 200 things of each kind that are too old; returns how many of each."""
+        settings, database = self._settings, self._database
+        kinds: tuple[tuple[str, timedelta, Callable[[Database, timedelta], int]], ...] = (
+            ("reconstructions", settings.reconstructions, delete_reconstructions),
+            ("jobs", settings.jobs, delete_jobs),
+            ("originals", settings.originals, delete_originals),
+        )
+        deleted = {name: forget(database, age) for name, age, forget in kinds if age}
+        if any(deleted.values()):
+            _log.info("retention_enforced", **deleted)
+        return deleted
+
+    def _lead_pass(self) -> None:
+        if self._broker.acquire_leadership("retention", self._holder, _PASS_SECONDS * 2.5):
+            self.make_pass()
+
+
+def delete_reconstructions(database: Database, age: timedelta) -> int:
+    """Delete reconstructions that were ordered so long ago and are not being made; returns how many."""
+    query = select(Reconstruction.id).where(
+        Reconstruction.created_at < database_now(-age), Reconstruction.state != ReconstructionState.PENDING
+    )
+    return _each(database, query.order_by(Reconstruction.id).limit(_BATCH), _remove_reconstruction)
+
+
+def delete_jobs(database: Database, age: timedelta) -> int:
+    """Forget jobs that ended so long ago; returns how many. Those of a batch are what its counts are made of, and that
+    of a reconstruction is how the same order is known, so both stay."""
+    query = select(Job.id).where(
+        Job.finished_at < database_now(-age),
+        Job.state.in_(_ENDED),
+        Job.batch_id.is_(None),
+        ~exists().where(Reconstruction.id == Job.reconstruction_id),
+    )
+    with database.read() as session:
+        ids = list(session.scalars(query.order_by(Job.id).limit(_BATCH)))
+    if ids:
+        with database.write() as session:
+            # A job may have been retried since.
+            session.execute(delete(Job).where(Job.id.in_(ids), Job.state.in_(_ENDED)))
+    return len(ids)
+
+
+def delete_originals(database: Database, age: timedelta) -> int:
+    """Delete kept originals of images that came in so long ago and have their stream; returns how many."""
+    query = select(Image.id).where(
+        Image.created_at < database_now(-age), Image.original_key.is_not(None), Image.state == ImageState.READY
+    )
+    return _each(database, query.order_by(Image.id).limit(_BATCH), _drop_original)
+
+
+def _remove_reconstruction(session: Session, reconstruction_id: str) -> None:
+    reconstructions.remove(session, reconstruction_id, EVERYTHING)
+
+
+def _drop_original(session: Session, image_id: str) -> None:
+    image = session.get(Image, image_id, with_for_update={"of": Image})
+    if image is not None and image.original_key is not None and image.state == ImageState.READY:
+        object_lifecycle.drop(session, image.original_key, shared=False)
+        image.original_key = None
+
+
+def _each(database: Database, query: Select[tuple[str]], forget: Callable[[Session, str], None]) -> int:
+    """Delete what the query finds, each in a transaction of its own."""
+    with database.read() as session:
+        ids = list(session.scalars(query))
+    for one in ids:
+        try:
+            with database.write() as session:
+                forget(session, one)
+        except NotFound:
+            continue  # somebody else was faster
+    return len(ids)

@@ -1,0 +1,26 @@
+"""Settings of what is kept for how long."""
+
+from datetime import timedelta
+
+from pydantic import Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from core.settings.duration import Duration
+
+_FOR_EVER = timedelta(0)
+
+
+class RetentionSettings(BaseSettings):
+    """How long things are kept that can be spared; streams are kept until they are deleted. 0 is for ever."""
+
+    model_config = SettingsConfigDict(env_prefix="MISC_RETENTION_")
+
+    reconstructions: Duration = Field(
+        _FOR_EVER, description="Reconstructions are deleted after this; the same order makes them again"
+    )
+    jobs: Duration = Field(
+        _FOR_EVER, description="Jobs that ended so long ago are forgotten, unless they belong to a batch"
+    )
+    originals: Duration = Field(
+        _FOR_EVER, description="Originals kept by keep_original are deleted so long after they came in"
+    )
