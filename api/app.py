@@ -28,6 +28,7 @@ from api.request_id import RequestIdMiddleware
 from api.root_path import RootPathMiddleware
 from api.security_headers import SecurityHeadersMiddleware
 from api.services import Services
+from api.usage.endpoints import router as usage
 from api.web.endpoints import router as web
 from api.workers.endpoints import router as workers
 from core.version import service_version
@@ -51,6 +52,8 @@ def create_app(services: Services) -> FastAPI:
         redoc_url=None,
         redirect_slashes=False,
         responses=PROBLEM_RESPONSES,
+        # Generated clients call their functions by these.
+        generate_unique_id_function=lambda route: route.name,
         middleware=[
             Middleware(RootPathMiddleware, root_path=services.settings.root_path),
             Middleware(SecurityHeadersMiddleware),
@@ -77,6 +80,7 @@ def create_app(services: Services) -> FastAPI:
         reconstructions,
         batches,
         bitstreams,
+        usage,
         workers,
         health,
         web,

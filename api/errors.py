@@ -13,12 +13,14 @@ from starlette.requests import ClientDisconnect
 from starlette.routing import Route
 from starlette.types import Scope
 
+from api.quota import headers_of
 from api.security_headers import secure
 from codec import errors as codec_errors
 from codec.errors import CodecError
 from core import errors as core_errors
 from core.errors import ServiceError
 from core.logging import get_logger
+from core.owners.quotas import QuotaReached
 
 _log = get_logger(__name__)
 
@@ -162,7 +164,7 @@ def problem(
     if status == HTTPStatus.UNAUTHORIZED:
         answer_headers["WWW-Authenticate"] = 'Bearer realm="misc"'
     if status in _TRY_AGAIN:
-        answer_headers["Retry-After"] = _RETRY_AFTER_SECONDS
+        answer_headers.setdefault("Retry-After", _RETRY_AFTER_SECONDS)
     if code == core_errors.IdempotencyInFlight.code:
         answer_headers["Retry-After"] = _KEY_RETRY_AFTER_SECONDS
     response = Response(body, status, answer_headers, MEDIA_TYPE)
@@ -177,6 +179,9 @@ def problem_of(scope: Scope, error: CodecError | ServiceError) -> Response:
     if status == HTTPStatus.INTERNAL_SERVER_ERROR:
         _log.error("request_failed", code=error.code, error=str(error))
         return problem(scope, status, error.code, "The service made a mistake; its log tells more.")
+    if isinstance(error, QuotaReached) and error.standing is not None:
+        headers = headers_of(error.standing) | {"Retry-After": str(error.standing.seconds_left)}
+        return problem(scope, status, error.code, str(error), headers=headers)
     if status == HTTPStatus.SERVICE_UNAVAILABLE:
         _log.warning("request_not_served", code=error.code, error=str(error))
         return problem(scope, status, error.code, _unavailable(scope, error))

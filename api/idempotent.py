@@ -16,12 +16,14 @@ from starlette.types import Scope
 
 from api.audit import note_objects
 from api.openapi import KEY_PATTERN
+from api.quota import headers_of
 from api.services import Services
 from core import idempotency
 from core.database import Database, Session
 from core.errors import RequestInvalid
 from core.idempotency import HeldKey, StoredResponse
 from core.owners.caller import Caller
+from core.owners.quotas import Standing
 
 _MAX_KEY_CHARS = 255
 _KEY = re.compile(KEY_PATTERN)
@@ -35,7 +37,12 @@ class IdempotentRun:
     ) -> None:
         self._scope, self._database, self._held = scope, database, held
         self._response = replayed
+        self._standing: Standing | None = None
         self.is_new = replayed is None
+
+    def note_standing(self, standing: Standing) -> None:
+        """Have the response tell what the owner's quota leaves."""
+        self._standing = standing
 
     def store_response(self, session: Session, status: int, body: BaseModel, location: str | None) -> None:
         """Set the response, and store it in the transaction that does the work: both are there afterwards, or neither.
@@ -57,7 +64,9 @@ class IdempotentRun:
         """The response of this request or of the first one with its key."""
         assert self._response is not None, "a run that ended without an error has stored its response"
         note_objects(self._scope, self._response.body)
-        headers = {} if self._response.location is None else {"Location": self._response.location}
+        headers = {} if self._standing is None else headers_of(self._standing)
+        if self._response.location is not None:
+            headers["Location"] = self._response.location
         if not self.is_new:
             headers["Idempotency-Replayed"] = "true"
         return JSONResponse(self._response.body, self._response.status, headers)

@@ -8,6 +8,7 @@ from fastapi.openapi.utils import get_openapi
 from pydantic import BaseModel
 
 from api.errors import Problem
+from codec.media import BINARY
 
 _DESCRIPTION = """
 An image archive at 0.02 to 0.05 bits per pixel. Hand in a picture with `POST /v1/images`; the answer names a job to
@@ -20,6 +21,17 @@ A generative restorer invents detail, and every reconstruction says so in its me
 **Repeating a request** is safe with an `Idempotency-Key`. **Lists** go on with `cursor`, newest first. Every answer has
 an `X-Request-ID`, which is also taken from the caller.
 """
+
+
+def file_schema(description: str | None = None) -> dict[str, Any]:
+    """A file of a form or a body. JSON Schema has `contentMediaType` for it, generators of clients look at `format`."""
+    schema = {"type": "string", "format": "binary", "contentMediaType": BINARY}
+    return schema if description is None else schema | {"description": description}
+
+
+def file_content(*media_types: str) -> dict[str, Any]:
+    """What an answer or a body that is a file has, also under the type that every generator of clients knows."""
+    return {media_type: {"schema": {"type": "string", "format": "binary"}} for media_type in (*media_types, BINARY)}
 
 
 def inlined_schema(model: type[BaseModel]) -> dict[str, Any]:
@@ -84,8 +96,7 @@ def install_openapi(app: FastAPI, root_path: str) -> None:
             # Not referred to by any endpoint's own model, and still part of every answer.
             components.setdefault("schemas", {})["Problem"] = inlined_schema(Problem)
             components["securitySchemes"] = {"key": {"type": "http", "scheme": "bearer"}}
-            if root_path:
-                document["servers"] = [{"url": root_path}]
+            document["servers"] = [{"url": root_path or "/"}]
             document["security"] = [{"key": []}, {}]
             app.openapi_schema = document
         return app.openapi_schema
@@ -99,6 +110,7 @@ _TAGS = [
     {"name": "batches", "description": "Many pictures followed as one group."},
     {"name": "jobs", "description": "How the work stands, and its news."},
     {"name": "bitstreams", "description": "Streams that were made elsewhere."},
+    {"name": "usage", "description": "What was done for an owner, and what its quotas leave."},
     {"name": "probes", "description": "Jobs that do nothing, to see that a queue is consumed."},
     {"name": "health", "description": "What operators and their tools ask."},
 ]

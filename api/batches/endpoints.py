@@ -11,7 +11,8 @@ from api.idempotent import run_idempotent
 from api.identifiers import BatchCursor, BatchId, BatchName, Limit
 from api.images.captions import CAPTIONS_FIELD
 from api.images.schemas import SubmitOptions
-from api.openapi import IDEMPOTENCY_PARAMETER, form_body, inlined_schema
+from api.openapi import IDEMPOTENCY_PARAMETER, file_schema, form_body, inlined_schema
+from api.quota import check_quota
 from api.services import Services, ServicesDependency
 from api.uploads import is_form, read_json_object, received_form
 from codec.errors import CodecError
@@ -33,7 +34,7 @@ _FORM = form_body(
         "files": {
             "type": "array",
             "minItems": 1,
-            "items": {"type": "string", "contentMediaType": "application/octet-stream"},
+            "items": file_schema(),
             "description": "The pictures: the field is sent once for each.",
         },
         "options": inlined_schema(SubmitOptions),
@@ -68,6 +69,7 @@ async def submit_batch(request: Request, services: ServicesDependency, caller: C
             async with run_idempotent(request, services, incoming.payload) as run:
                 if run.is_new:
                     await run_in_threadpool(services.queue_limit.check, job.queue)
+                    await check_quota(services, caller.owner)
                     checked = await intake.check(services, incoming)
                     await services.storage_threads.run(intake.submit, services, checked, job, run)
         except intake.AllRejected as refusal:

@@ -18,6 +18,7 @@ from core.archive import batches, images
 from core.archive.images import NewImage
 from core.errors import RequestInvalid, UploadTooLarge
 from core.jobs.job import JobSpec
+from core.owners import quotas
 
 
 class AllRejected(Exception):
@@ -97,7 +98,7 @@ async def check(services: Services, incoming: IncomingBatch) -> CheckedBatch:
 def submit(services: Services, checked: CheckedBatch, job: JobSpec, run: IdempotentRun) -> None:
     """Store the pictures, then record them with their batch, their jobs and the response in one transaction.
 
-    Raises LimitReached.
+    Raises LimitReached, and QuotaReached where not all of them fit into what the owner has left.
     """
     services.queue_limit.admit(job.queue, len(checked.accepted))
     with intake.stored(services, checked.accepted), services.database.write() as session:
@@ -108,6 +109,8 @@ def submit(services: Services, checked: CheckedBatch, job: JobSpec, run: Idempot
             members.append(BatchMember(name=image.name, image_id=image.id, job_id=job_id))
         out = to_out(batch, batches.count(session, batch.id))
         body = SubmittedBatch(**dict(out), images=members, rejected=checked.rejected)
+        size_bytes = sum(new.original.size_bytes for _, new in checked.accepted)
+        run.note_standing(quotas.charge(session, job.owner, len(members), size_bytes))
         run.store_response(session, 202, body, out.links.self)
     services.outbox_sender.notify([member.job_id for member in members], job.queue)
 

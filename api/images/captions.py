@@ -5,6 +5,7 @@ from functools import partial
 from starlette.concurrency import run_in_threadpool
 
 from api.images.schemas import SubmitOptions
+from api.openapi import file_schema
 from api.uploads import UploadedFile
 from codec.captions import Captions, load_captions
 from codec.errors import OptionError
@@ -13,11 +14,9 @@ from codec.options import GivenDescription, GivenItem
 _MAX_BYTES = 16 * 1024 * 1024
 """Far above what the descriptions of one request's pictures take; the whole file is parsed in memory."""
 
-CAPTIONS_FIELD = {
-    "type": "string",
-    "contentMediaType": "application/octet-stream",
-    "description": "Descriptions made elsewhere, matched by file name: CSV with the columns name,prompt, or JSON.",
-}
+CAPTIONS_FIELD = file_schema(
+    "Descriptions made elsewhere, matched by file name: CSV with the columns name,prompt, or JSON."
+)
 """The form field as the interface's description shows it."""
 
 

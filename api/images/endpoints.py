@@ -12,7 +12,8 @@ from api.images.captions import CAPTIONS_FIELD
 from api.images.files import original_of, stream_of
 from api.images.schemas import ImageDetail, ImagePage, SubmitOptions, SubmittedImage, reconstructions_to_out, to_out
 from api.jobs.schemas import to_out as job_to_out
-from api.openapi import IDEMPOTENCY_PARAMETER, form_body, inlined_schema
+from api.openapi import IDEMPOTENCY_PARAMETER, file_content, file_schema, form_body, inlined_schema
+from api.quota import check_quota
 from api.services import Services, ServicesDependency
 from api.uploads import received_form
 from codec.media import MISC
@@ -29,14 +30,12 @@ _SHOWN_RECONSTRUCTIONS = 20
 
 _SUBMIT_FORM = form_body(
     {
-        "file": {"type": "string", "contentMediaType": "application/octet-stream", "description": "The picture."},
+        "file": file_schema("The picture."),
         "options": inlined_schema(SubmitOptions),
-        "reference": {
-            "type": "string",
-            "contentMediaType": "application/octet-stream",
-            "description": "A finished picture of an outside codec, for mode `ref` with `reference_bpp`. It is stored "
-            "with the stream, which names it by digest.",
-        },
+        "reference": file_schema(
+            "A finished picture of an outside codec, for mode `ref` with `reference_bpp`. It is stored with the "
+            "stream, which names it by digest."
+        ),
         "captions": CAPTIONS_FIELD,
     },
     ["file"],
@@ -59,6 +58,7 @@ async def submit_image(request: Request, services: ServicesDependency) -> Respon
         async with services.upload_turns.taken(), run_idempotent(request, services, incoming.payload) as run:
             if run.is_new:
                 await run_in_threadpool(services.queue_limit.check, job.queue)
+                await check_quota(services, job.owner)
                 new = await intake.check(services, incoming)
                 await services.storage_threads.run(intake.submit, services, incoming, new, job, run)
         return run.response()
@@ -110,8 +110,8 @@ def delete_image(services: ServicesDependency, caller: CallerDependency, image_i
     summary="Fetch the stream",
     response_class=Response,
     responses={
-        200: {"content": {MISC: {}}, "description": "The `.misc` file."},
-        206: {"content": {MISC: {}}, "description": "The range of the request."},
+        200: {"content": file_content(MISC), "description": "The `.misc` file."},
+        206: {"content": file_content(MISC), "description": "The range of the request."},
         304: {"description": "The caller has it already."},
         307: {"description": "An address at the object store, with `redirect=true`, where there is one."},
     },
@@ -134,7 +134,7 @@ async def fetch_bitstream(
     "/{image_id}/original",
     summary="Fetch the original, where it was kept",
     response_class=Response,
-    responses={200: {"content": {"image/*": {}}, "description": "The file that was handed in."}},
+    responses={200: {"content": file_content("image/*"), "description": "The file that was handed in."}},
 )
 async def fetch_original(
     request: Request, services: ServicesDependency, caller: CallerDependency, image_id: ImageId

@@ -24,6 +24,7 @@ from core.errors import DatabaseUnavailable, ServiceError
 from core.jobs import queries
 from core.jobs.job import JobSpec
 from core.logging import get_logger
+from core.owners import quotas
 from core.owners.view import View
 from core.storage.keys import original_key
 from models.base import new_id
@@ -81,7 +82,10 @@ async def check(services: Services, incoming: IncomingImage) -> NewImage:
 
 
 def submit(services: Services, incoming: IncomingImage, new: NewImage, job: JobSpec, run: IdempotentRun) -> None:
-    """Store the picture, then record it with its job and the response in one transaction; raises LimitReached."""
+    """Store the picture, then record it with its job and the response in one transaction.
+
+    Raises LimitReached, and QuotaReached.
+    """
     services.queue_limit.admit(job.queue)
     with services.database.read() as session:
         if new.batch_id is not None:
@@ -91,6 +95,7 @@ def submit(services: Services, incoming: IncomingImage, new: NewImage, job: JobS
         image, job_id = images.submit(session, new, job)
         job_out = job_to_out(queries.get(session, job_id), position)
         body = SubmittedImage(image=image_to_out(image, job_out), job=job_out)
+        run.note_standing(quotas.charge(session, job.owner, 1, new.original.size_bytes))
         run.store_response(session, 202, body, job_out.links.self)
     services.outbox_sender.notify([job_id], job.queue)
 

@@ -13,6 +13,7 @@ from PIL import Image as Picture
 from api.auth import CallerDependency
 from api.downloads import renamed, send_bytes
 from api.identifiers import ImageId
+from api.openapi import file_content
 from api.services import Services, ServicesDependency
 from codec.bitstream import ExternalCoarse, PixelCoarse, RefCoarse, unpack
 from codec.media import AVIF, WEBP
@@ -47,7 +48,7 @@ class _Source:
     "/{image_id}/thumbnail",
     summary="Fetch a thumbnail",
     response_class=Response,
-    responses={200: {"content": {WEBP: {}}, "description": "A small picture."}},
+    responses={200: {"content": file_content(WEBP), "description": "A small picture."}},
 )
 async def fetch_thumbnail(
     request: Request, services: ServicesDependency, caller: CallerDependency, image_id: ImageId
@@ -68,7 +69,7 @@ async def fetch_thumbnail(
     "/{image_id}/avif",
     summary="Fetch AVIF of the same bytes",
     response_class=Response,
-    responses={200: {"content": {AVIF: {}}, "description": "A whole AVIF file, no larger than the stream."}},
+    responses={200: {"content": file_content(AVIF), "description": "A whole AVIF file, no larger than the stream."}},
 )
 async def fetch_avif(
     request: Request, services: ServicesDependency, caller: CallerDependency, image_id: ImageId

@@ -13,6 +13,7 @@ from api.auth import CallerDependency
 from api.downloads import Download, verified_pieces
 from api.identifiers import check_image_id
 from api.images.files import original_of, picture_of, stream_of
+from api.openapi import file_content
 from api.services import Services, ServicesDependency
 from codec.media import ZIP
 from core.archive import images, reconstructions
@@ -46,7 +47,7 @@ Parts = Annotated[list[Part], Query(alias="part", description="A kind of file; a
     "/images.zip",
     summary="Fetch files of several images",
     response_class=StreamingResponse,
-    responses={200: {"content": {ZIP: {}}, "description": "A ZIP archive."}},
+    responses={200: {"content": file_content(ZIP), "description": "A ZIP archive."}},
 )
 def fetch_zip(
     services: ServicesDependency,

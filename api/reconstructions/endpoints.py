@@ -9,7 +9,7 @@ from api.idempotent import IdempotentRun, run_idempotent
 from api.identifiers import ImageId, ReconstructionId
 from api.images.files import picture_of
 from api.jobs.schemas import to_out as job_to_out
-from api.openapi import IDEMPOTENCY_PARAMETER, json_body
+from api.openapi import IDEMPOTENCY_PARAMETER, file_content, json_body
 from api.reconstructions.schemas import OrderedReconstruction, OrderOptions, ReconstructionOut, Sample, to_out
 from api.services import Services, ServicesDependency
 from api.uploads import read_json_object
@@ -77,7 +77,7 @@ def delete_reconstruction(
     summary="Fetch the picture",
     response_class=Response,
     responses={
-        200: {"content": {kind: {} for kind in (PNG, WEBP, AVIF)}, "description": "The picture."},
+        200: {"content": file_content(PNG, WEBP, AVIF), "description": "The picture."},
         307: {"description": "An address at the object store, with `redirect=true`, where there is one."},
     },
 )

@@ -29,6 +29,9 @@ _BUSY = frozenset({429, 502, 503, 504})
 
 _IN_FLIGHT = "idempotency_in_flight"
 
+_QUOTA_REACHED = "quota_reached"
+"""Ends at midnight: nothing to wait for."""
+
 _PAGE_SIZE = 200
 
 FINAL_STATES = frozenset({"succeeded", "failed", "cancelled"})
@@ -284,7 +287,8 @@ class Client:
                 if response.is_success or any_status:
                     return response
                 problem = _problem_of(response)
-                if is_last or not (response.status_code in _BUSY or problem.code == _IN_FLIGHT):
+                may_pass = response.status_code in _BUSY or problem.code == _IN_FLIGHT
+                if is_last or not may_pass or problem.code == _QUOTA_REACHED:
                     raise problem
                 wait = max(wait, _retry_after(response))
             time.sleep(wait)

@@ -4,6 +4,7 @@ Knows the tables only. What goes over the network does so between these transact
 Locks are taken in one order: requests, then jobs, then waiters, then pending deletions.
 """
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -18,6 +19,7 @@ from core.database import Database, insert_into
 from core.describing.budget import Reservation
 from core.jobs import transitions
 from core.jobs.job import Claim
+from core.owners import quotas
 from core.storage.keys import digest_in
 from models.base import JSONObject, new_id, utc_now
 from models.batch_waiter import BatchWaiter
@@ -282,8 +284,14 @@ def _end_chunk(session: Session, keys: Sequence[str], outcomes: Mapping[str, JSO
             charged[job_id] = usage
         charged_keys.add(key)
     transitions.wake(session, [job_id for _, job_id in rows])
+    spent: Counter[str] = Counter()
     for job_id, usage in sorted(charged.items()):
-        transitions.charge(session, job_id, usage)
+        owner = transitions.charge(session, job_id, usage)
+        if owner is not None:
+            spent[owner] += quotas.billionths(usage["cost"])
+    # In one order, so that two transactions that charge the same owners cannot wait for each other.
+    for owner in sorted(spent):
+        quotas.spend(session, owner, spent[owner])
     for object_key in sorted({object_key for _, object_key in ended if object_key}):
         object_lifecycle.drop(session, object_key, shared=True)
 

@@ -391,9 +391,12 @@ def record_usage(database: Database, claim: Claim, usage: JSONObject) -> None:
     database.execute_alone(statement, _identity(claim) | {"used": usage})
 
 
-def charge(session: Session, job_id: str, usage: JSONObject) -> None:
-    """Note the cost of an answer that came while the job was deferred, unless an attempt has noted its own."""
-    session.execute(update(_JOBS).where(_JOBS.c.id == job_id, _JOBS.c.usage.is_(None)).values(usage=usage))
+def charge(session: Session, job_id: str, usage: JSONObject) -> str | None:
+    """Note the cost of an answer that came while the job was deferred, unless an attempt has noted its own; returns
+    the owner who has to pay, if anybody."""
+    charged = update(_JOBS).where(_JOBS.c.id == job_id, _JOBS.c.usage.is_(None)).values(usage=usage)
+    owner: str | None = session.scalar(charged.returning(_JOBS.c.owner))
+    return owner
 
 
 def delete_of_image(session: Session, image_id: str) -> None:

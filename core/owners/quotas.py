@@ -1,9 +1,10 @@
 """What owners may have done in a day, and what was done for them. Every function works in the caller's transaction."""
 
+import math
 from dataclasses import dataclass
 from datetime import datetime, time, timedelta
 
-from sqlalchemy import and_, select, true
+from sqlalchemy import and_, select, true, update
 from sqlalchemy.orm import Session
 
 from core.database import insert_into
@@ -14,6 +15,9 @@ from models.quota import Quota
 
 BILLION = 1_000_000_000
 """Money is kept in billionths of the currency that the prices are in."""
+
+
+DAY_SECONDS = 86_400
 
 
 @dataclass(frozen=True)
@@ -49,6 +53,7 @@ class QuotaReached(LimitReached):
     """The owner has had done what is allowed in a day; `standing` says what, and when the next one begins."""
 
     code = "quota_reached"
+    transient = False
 
     def __init__(self, message: str, standing: Standing | None = None) -> None:
         super().__init__(message)
@@ -83,6 +88,8 @@ def standing_of(session: Session, owner: str, now: datetime | None = None) -> St
 
 def check(session: Session, owner: str) -> None:
     """Raise QuotaReached for an owner who can have no further picture taken in today, whatever its size."""
+    if limits_of(session, owner) == Limits():
+        return
     standing = standing_of(session, owner)
     limits, usage = standing.limits, standing.usage
     if not _fits(limits.pictures, usage.pictures + 1) or not _fits(limits.bytes, usage.bytes + 1):
@@ -115,6 +122,47 @@ def charge(session: Session, owner: str, pictures: int, size_bytes: int) -> Stan
     if row is None:
         raise _reached(standing_of(session, owner, now))
     return Standing(day_of(now), limits, Usage(*row), _seconds_left(now))
+
+
+def reserve_money(session: Session, owner: str, day: str, amount: int) -> bool:
+    """Set money aside, in billionths; False where the owner's quota leaves no room beside what is spent and set
+    aside."""
+    limit = limits_of(session, owner).money
+    if not _fits(limit, amount):
+        return False
+    new = insert_into(session, DailyUsage).values(owner=owner, day=day, pictures=0, bytes=0, spent=0, reserved=amount)
+    total = DailyUsage.spent + DailyUsage.reserved + new.excluded.reserved
+    row = session.execute(
+        new.on_conflict_do_update(
+            index_elements=[DailyUsage.owner, DailyUsage.day],
+            set_={"reserved": DailyUsage.reserved + new.excluded.reserved},
+            where=true() if limit is None else total <= limit,
+        ).returning(DailyUsage.owner)
+    ).first()
+    return row is not None
+
+
+def settle_money(session: Session, owner: str, day: str, amount: int, spent: int) -> None:
+    """Replace what was set aside by what was spent, both in billionths."""
+    session.execute(
+        update(DailyUsage)
+        .where(DailyUsage.owner == owner, DailyUsage.day == day)
+        .values(reserved=DailyUsage.reserved - amount, spent=DailyUsage.spent + spent)
+    )
+
+
+def spend(session: Session, owner: str, spent: int) -> None:
+    """Note what was spent without having been set aside, in billionths."""
+    new = insert_into(session, DailyUsage).values(
+        owner=owner, day=day_of(utc_now()), pictures=0, bytes=0, spent=spent, reserved=0
+    )
+    sums = {"spent": DailyUsage.spent + new.excluded.spent}
+    session.execute(new.on_conflict_do_update(index_elements=[DailyUsage.owner, DailyUsage.day], set_=sums))
+
+
+def billionths(cost: float) -> int:
+    """A cost as it is kept, rounded up."""
+    return math.ceil(cost * BILLION)
 
 
 def day_of(moment: datetime) -> str:

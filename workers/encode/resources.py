@@ -4,6 +4,7 @@ Made once a process from its settings; knows nothing of jobs.
 """
 
 from collections.abc import Callable
+from dataclasses import replace
 
 from PIL import Image
 
@@ -17,6 +18,7 @@ from codec.weights.store import WeightsStore
 from core.database import Database
 from core.describing.budget import Budget
 from core.describing.cache import DescriptionCache
+from core.describing.purse import OwnerLimiter, Purse, salt_of
 from core.describing.rate_limit import RedisRateLimiter
 from core.logging import get_logger
 from core.picture_reader import ChildPictureReader
@@ -66,7 +68,20 @@ class EncodeResources:
                 # Jobs that need no model go on, and the others end as configured, with this error as their note.
                 _log.error("describer_misconfigured", error=str(error))
                 describer = _Misconfigured(str(error))
+        self._database = database
         self.dependencies = EncodeDependencies(describer=describer, fallback=Fallback(lmm.fallback))
+
+    def dependencies_of(self, owner: str) -> EncodeDependencies:
+        """The dependencies for an owner's picture: the model is paid from its money of the day, and what it said of
+        the same picture of another owner is not known."""
+        if self._client is None or self._limiter is None:
+            return self.dependencies
+        limiter = OwnerLimiter(self._limiter, self.purse_of(owner))
+        return replace(self.dependencies, describer=self._client.apart(salt_of(owner), limiter))
+
+    def purse_of(self, owner: str) -> Purse:
+        """The owner's money of the day."""
+        return Purse(self._database, owner)
 
     def model_view(self, picture: Image.Image) -> Image.Image:
         """The picture as the model gets to see it; describing it is the same as describing the whole picture."""

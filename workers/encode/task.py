@@ -21,7 +21,7 @@ from codec.encode.coarse.external import Reference
 from codec.encode.dependencies import EncodeDependencies, needs_model, resolve
 from codec.encode.describe.choose import ModelOutcome, ask
 from codec.encode.pipeline import Encoded, check_options, encode
-from codec.errors import StreamCorrupt
+from codec.errors import BudgetExhausted, StreamCorrupt
 from codec.language_model import Answer
 from codec.nets.compression.load import find_in
 from codec.options import EncodeOptions, parse_options
@@ -29,6 +29,7 @@ from codec.picture.open import OpenedPicture
 from core.archive import bitstreams, images, object_lifecycle, references
 from core.archive.object_lifecycle import NewObject
 from core.describing import llm_batches
+from core.describing.purse import salt_of
 from core.errors import LeaseLost, ObjectCorrupt
 from core.jobs import queries, transitions
 from core.storage.keys import request_key
@@ -83,7 +84,7 @@ class EncodeTask:
         if image is None or image.original_key is None:
             raise LeaseLost("The image was deleted.")
         options = parse_options(EncodeOptions, image.options)
-        dependencies = resolve(resources.dependencies, options, resources.weights)
+        dependencies = resolve(resources.dependencies_of(image.owner), options, resources.weights)
         check_options(options, dependencies, has_reference=image.reference_key is not None)
         context.progress("fetch", 0.0)
         return cls(context, resources, image, options, dependencies)
@@ -210,9 +211,14 @@ class EncodeTask:
         if key is not None:
             # Whatever is asked by now: what was put to the model when the job was deferred has been paid for.
             return self.resources.cache.get(key)
-        line = batches.request(shown)
+        line = batches.request(shown, salt_of(self.image.owner))
         if (answer := self.resources.cache.get(line.key)) is not None:
             return answer
+        try:
+            self.resources.purse_of(self.image.owner).check(line.cost)
+        except BudgetExhausted:
+            # The job asks for itself and meets the same, where the fallback is known.
+            return None
         sha256 = hashlib.sha256(line.data).hexdigest()
         stored = NewObject(request_key(sha256), sha256, len(line.data))
         object_lifecycle.store(context.database, context.storage, stored, line.data)

@@ -27,6 +27,7 @@ from core.storage.keys import original_key
 from core.storage.local import LocalStorage
 from models import Image, Job, JobKind
 from models.base import new_id
+from models.owner import DEFAULT_OWNER
 from tests.lmm_server.server import LMMTestServer
 from workers.handlers import Handlers
 from workers.runner import Runner
@@ -59,7 +60,7 @@ class Desk:
         self._runner = Runner("test", self.handlers, services, self._keeper)
         self._keeper.start()
 
-    def submit(self, data: bytes, **options: Any) -> str:
+    def submit(self, data: bytes, owner: str = DEFAULT_OWNER, **options: Any) -> str:
         """Hand a picture in; returns the id of its job."""
         image_id, sha256 = new_id("img"), hashlib.sha256(data).hexdigest()
         original = NewObject(original_key(image_id, "png"), sha256, len(data))
@@ -77,7 +78,7 @@ class Desk:
             options=parse_options(EncodeOptions, chosen),
         )
         with self.database.write() as session:
-            _, job_id = images.submit(session, new, JobSpec(JobKind.ENCODE, ENCODE))
+            _, job_id = images.submit(session, new, JobSpec(JobKind.ENCODE, ENCODE, owner=owner))
         return job_id
 
     def run(self, job_id: str) -> tuple[Job, Image]:

@@ -7,6 +7,8 @@ from typing import Any
 import pytest
 
 from core.jobs import transitions
+from core.owners import quotas
+from core.owners.quotas import BILLION, Limits
 from models import ImageState, JobState
 from tests.integration.describe.conftest import OpenDesk, one_database, picture
 from tests.lmm_server.server import LMMTestServer
@@ -206,3 +208,27 @@ def test_reference_of_every_codec_is_verified_whatever_its_wrapper(open_desk: Op
     desk = open_desk()
     job, image = desk.run(desk.submit(picture(1), describe="none", mode="ref", codec=codec))
     assert (job.state, image.mode) == (JobState.SUCCEEDED, "ref"), job.error_message
+
+
+def test_owner_pays_for_its_own_and_learns_nothing_of_others(open_desk: OpenDesk, lmm_server: LMMTestServer) -> None:
+    desk = open_desk(**PRICES, fallback="local")
+    ended = [desk.run(desk.submit(picture(1), owner)) for owner in ("default", "alice", "bob", "alice")]
+    assert [job.usage["cached"] for job, _ in ended if job.usage] == [False, False, False, True]
+    assert len(lmm_server.asked()) == 3
+    spent: dict[str, int] = {}
+    with desk.database.read() as session:
+        for owner in ("default", "alice", "bob"):
+            usage = quotas.standing_of(session, owner).usage
+            assert usage.reserved == 0
+            spent[owner] = usage.spent
+    assert ended[0][0].usage is not None
+    assert set(spent.values()) == {quotas.billionths(ended[0][0].usage["cost"])}
+
+    with desk.database.write() as session:
+        quotas.set_limits(session, "alice", Limits(money=spent["alice"] + BILLION // 1_000_000))
+    job, image = desk.run(desk.submit(picture(2), "alice"))
+    assert job.state == JobState.SUCCEEDED and image.description is not None
+    assert image.description.describer == "local" and "quota of money" in " ".join(image.notes or [])
+    assert len(lmm_server.asked()) == 3
+    job, _ = desk.run(desk.submit(picture(2), "bob"))
+    assert job.usage is not None and len(lmm_server.asked()) == 4

@@ -135,6 +135,7 @@ def test_interface_describes_every_call_with_its_errors(client: TestClient) -> N
         ("post", "/v1/jobs/retry"),
         ("get", "/v1/jobs/{job_id}/events"),
         ("post", "/v1/probes"),
+        ("get", "/v1/usage"),
         ("get", "/v1/workers"),
         ("post", "/v1/workers/{worker_id}/drain"),
         ("post", "/v1/workers/{worker_id}/resume"),

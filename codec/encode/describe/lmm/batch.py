@@ -83,11 +83,11 @@ class OpenAIBatches:
         self._connection = Connection(server)
         self._policy = RetryPolicy(server.attempts, server.longest_wait_seconds)
 
-    def request(self, picture: Image.Image) -> BatchRequest:
-        """The request for one picture. Its key is the one that OpenAIDescriber has for the same picture; a batch must
-        not hold a key twice."""
+    def request(self, picture: Image.Image, salt: str = "") -> BatchRequest:
+        """The request for one picture. Its key is the one that OpenAIDescriber has for the same picture and salt; a
+        batch must not hold a key twice."""
         view = View.of(picture, self._server.longest_edge_px)
-        key, limit = view.key(self._server), self._server.max_output_tokens
+        key, limit = view.key(self._server, salt), self._server.max_output_tokens
         body = request_body(self._server, view.data_url, Dialect.first(self._server), limit)
         request = {"custom_id": key, "method": "POST", "url": _ENDPOINT, "body": body}
         input_tokens = ABOUT_PROMPT_TOKENS + view.about_tokens

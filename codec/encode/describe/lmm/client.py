@@ -1,9 +1,10 @@
 """Buys one description of a picture from a multimodal model: asks, checks, retries, pays. Knows no fallback."""
 
+import copy
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 from PIL import Image
 
@@ -47,6 +48,14 @@ class _Purchase:
     """A description that is good but for its language, kept for when no better one comes."""
 
 
+@dataclass
+class _Learnt:
+    """What is found out on the way about a server. Each is only ever replaced whole, so threads need no lock."""
+
+    dialect: Dialect
+    most_input_tokens: int = 0
+
+
 @dataclass(frozen=True)
 class _Exchange:
     """A request that was answered and whose permit is still open. `used` is what to settle."""
@@ -67,13 +76,18 @@ class OpenAIDescriber:
         self._limiter = limiter
         self._connection = Connection(server)
         self._policy = RetryPolicy(server.attempts, server.longest_wait_seconds)
-        # Both are found out on the way and only ever replaced whole, so threads need no lock for them.
-        self._dialect = Dialect.first(server)
-        self._most_input_tokens = 0
+        self._learnt = _Learnt(Dialect.first(server))
+        self._salt = ""
+
+    def apart(self, salt: str, limiter: RateLimiter) -> Self:
+        """The same describer, over the same connections, with answers of its own in the cache and this limiter."""
+        other = copy.copy(self)
+        other._salt, other._limiter = salt, limiter
+        return other
 
     def key(self, picture: Image.Image) -> str:
         """Key of this picture's answer in the cache: 64 hexadecimal digits."""
-        return View.of(picture, self._server.longest_edge_px).key(self._server)
+        return View.of(picture, self._server.longest_edge_px).key(self._server, self._salt)
 
     def describe(self, picture: Image.Image, cancelled: Callable[[], bool]) -> Answer:
         """A description within the limits, from the cache or bought.
@@ -82,11 +96,11 @@ class OpenAIDescriber:
         and Cancelled, within a fifth of a second of being told to stop as far as the waiting is done here.
         """
         view = View.of(picture, self._server.longest_edge_px)
-        key = view.key(self._server)
+        key = view.key(self._server, self._salt)
         cached = self._cache.claim(key, cancelled)
         if cached is not None:
             return cached
-        purchase = _Purchase(self._dialect, self._server.max_output_tokens)
+        purchase = _Purchase(self._learnt.dialect, self._server.max_output_tokens)
         try:
             return self._policy.run(lambda: self._buy(key, view, purchase, cancelled), cancelled, self._limiter.pause)
         except DescriberError as error:
@@ -113,7 +127,7 @@ class OpenAIDescriber:
                 purchase.dialect = purchase.dialect.after(refusal)
                 continue
             # A server that took this form once has something else to object to when it refuses a later request.
-            self._dialect = replace(purchase.dialect, may_weaken=False)
+            self._learnt.dialect = replace(purchase.dialect, may_weaken=False)
             purchase.spent += exchange.completion.spent or _NOTHING
             purchase.seconds = exchange.seconds
             try:
@@ -160,12 +174,12 @@ class OpenAIDescriber:
             raise
         if completion.spent is not None:
             learnt = min(completion.spent.input_tokens, _MOST_LEARNT_TOKENS)
-            self._most_input_tokens = max(self._most_input_tokens, learnt)
+            self._learnt.most_input_tokens = max(self._learnt.most_input_tokens, learnt)
         return _Exchange(completion, seconds, permit, completion.spent or most)
 
     def _estimate(self, view: View, max_output_tokens: int) -> Spent:
         """The most that a request is expected to use."""
-        input_tokens = max(ABOUT_PROMPT_TOKENS + view.about_tokens, self._most_input_tokens)
+        input_tokens = max(ABOUT_PROMPT_TOKENS + view.about_tokens, self._learnt.most_input_tokens)
         return Spent(input_tokens, max_output_tokens, price(self._server, input_tokens, max_output_tokens))
 
     def _usage(self, spent: Spent, seconds: float) -> Usage:

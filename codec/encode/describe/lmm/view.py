@@ -46,9 +46,11 @@ class View:
         """The view as a picture; describing it is the same as describing the picture it was made of."""
         return Image.frombytes("RGB", (self.width, self.height), self.pixels)
 
-    def key(self, server: LMMServer) -> str:
-        """SHA-256, as 64 hexadecimal digits, over all that decides what a model is asked about this picture."""
-        head = json.dumps([PROMPT_VERSION, server.model, server.detail, self.width, self.height])
+    def key(self, server: LMMServer, salt: str = "") -> str:
+        """SHA-256, as 64 hexadecimal digits, over all that decides what a model is asked about this picture. With a
+        salt it is another one, so that who has the same picture learns nothing of the answer that is there."""
+        parts = [PROMPT_VERSION, server.model, server.detail, self.width, self.height, *([salt] if salt else [])]
+        head = json.dumps(parts)
         return hashlib.sha256(head.encode() + b"\n" + self.pixels).hexdigest()
 
     @cached_property

@@ -1,0 +1,1 @@
+"""What was done for an owner, and what a quota leaves."""
