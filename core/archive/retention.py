@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from datetime import timedelta
+from typing import Any
 
 from sqlalchemy import Select, delete, exists, select
 from sqlalchemy.orm import Session
@@ -109,7 +110,7 @@ def _drop_original(session: Session, image_id: str) -> None:
         image.original_key = None
 
 
-def _each(database: Database, query: Select[tuple[str]], forget: Callable[[Session, str], None]) -> int:
+def _each(database: Database, query: Select[Any], forget: Callable[[Session, str], None]) -> int:
     """Delete what the query finds, each in a transaction of its own."""
     with database.read() as session:
         ids = list(session.scalars(query))
