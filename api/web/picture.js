@@ -22,6 +22,7 @@ export class PicturePage {
   async open(id, parameters) {
     this.close();
     this.id = id;
+    this.isShown = false;
     this.wanted = [parameters.get("left"), parameters.get("right")];
     const view = find("picture-view");
     view.replaceChildren(make("p", { className: "state", textContent: "Reading…" }));
@@ -138,14 +139,14 @@ export class PicturePage {
   async compare() {
     const { left, right } = this.choices;
     const parameters = new URLSearchParams(location.search);
-    if (parameters.get("image") === this.id && this.wanted.join() !== [left.value, right.value].join() && right.value) {
+    // The first pair is what everybody sees without being told.
+    if (this.isShown && parameters.get("image") === this.id && right.value) {
       this.wanted = [left.value, right.value];
       parameters.set("left", left.value);
       parameters.set("right", right.value);
-      // The first pair is what everybody sees without being told.
-      if (this.isShown) history.replaceState(null, "", `?${parameters}`);
+      history.replaceState(null, "", `?${parameters}`);
     }
-    this.isShown = true;
+    this.isShown = this.rows.length > 0;
     const { id } = this;
     const pictures = await Promise.all([left.value, right.value].map((value) => (value ? this.picture(value) : null)));
     if (this.id !== id) return;
