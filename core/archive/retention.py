@@ -4,7 +4,7 @@ from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
-from sqlalchemy import Select, delete, exists, select
+from sqlalchemy import Select, exists, select
 from sqlalchemy.orm import Session
 
 from core.archive import object_lifecycle, reconstructions
@@ -13,6 +13,7 @@ from core.broker import Broker
 from core.clock import database_now
 from core.database import Database
 from core.errors import NotFound
+from core.jobs import transitions
 from core.logging import get_logger
 from core.owners.view import EVERYTHING
 from core.settings import RetentionSettings
@@ -87,7 +88,7 @@ def delete_jobs(database: Database, age: timedelta) -> int:
     if ids:
         with database.write() as session:
             # A job may have been retried since.
-            session.execute(delete(Job).where(Job.id.in_(ids), Job.state.in_(_ENDED)))
+            transitions.delete_ended(session, ids, _ENDED)
     return len(ids)
 
 

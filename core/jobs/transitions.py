@@ -412,6 +412,11 @@ def delete_of_reconstruction(session: Session, reconstruction_id: str) -> None:
     session.execute(delete(_JOBS).where(_JOBS.c.reconstruction_id == reconstruction_id))
 
 
+def delete_ended(session: Session, job_ids: Sequence[str], states: Sequence[JobState]) -> None:
+    """Delete those of the jobs that are still in one of the states."""
+    session.execute(delete(Job).where(Job.id.in_(job_ids), Job.state.in_(states)))
+
+
 def _identity(claim: Claim) -> dict[str, Any]:
     return {"job_id": claim.job_id, "token": claim.token}
 
