@@ -22,9 +22,12 @@ import api.__main__
 from fastapi.testclient import TestClient
 from api.app import create_app
 from api.services import Services
+from models import Base
+from sqlalchemy import create_engine
 from core.settings import APISettings, BrokerSettings, DatabaseSettings, StorageSettings, WorkerSettings
 
 folder = sys.argv[1]
+Base.metadata.create_all(create_engine(f"sqlite:///{folder}/misc.db"))
 services = Services.open(
     APISettings(),
     DatabaseSettings(url=f"sqlite:///{folder}/misc.db"),
@@ -36,7 +39,6 @@ with TestClient(create_app(services), base_url="http://localhost") as client:
     assert client.get("/healthz").status_code == 200
     assert client.get("/").status_code == 200
     assert client.get("/openapi.json").status_code == 200
-    # A picture is opened before the missing tables are found out.
     answer = client.post("/v1/images", files={"file": ("a.png", b"no picture")})
     assert answer.json()["code"] == "picture_unrecognised", answer.text
 loaded = sorted(name for name in sys.modules if name.partition(".")[0] in BLOCKED | {"boto3", "botocore"})

@@ -13,6 +13,7 @@ from api.images.zip import _Names
 from api.services import Services
 from codec.bitstream import NetCoarse, Stream, pack
 from core.archive import images
+from core.owners.view import EVERYTHING
 from tests.unit.api.samples import picture, stream, submit
 
 
@@ -57,7 +58,7 @@ def test_unknown_image_has_neither(client: TestClient) -> None:
 def _ready(services: Services, image_id: str, limit_bytes: int) -> None:
     """Let an image look as if its stream had so many bytes."""
     with services.database.write() as session:
-        image = images.get(session, image_id)
+        image = images.get(session, image_id, EVERYTHING)
         image.bitstream_bytes = limit_bytes
 
 
