@@ -69,6 +69,7 @@ def drive(engine: Engine, one: Request, state: Any, is_cancelled: Any = lambda: 
     return one.restorer.finish(state)
 
 
+@pytest.mark.timeout(900)  # 300 mixes
 def test_request_gets_its_picture_in_any_mix(engine: Engine, requests: Sequence[Request]) -> None:
     """Some of a mix are cancelled on the way, some fail: the others do not notice."""
     worst = finished = ended = 0
