@@ -27,13 +27,14 @@ from codec.decode.diffusion.regions import fuse_regions, level_weights
 from codec.nets.lite.config import FIRST_TIME, LATENT_PX, LiteConfig
 from codec.nets.lite.network import LiteRestorer
 from codec.nets.lite.vocabulary import Vocabulary
+from codec.nets.loading.device_config import multiplies_bfloat16
 from codec.working_size import WorkingSize
 from training.lite_descriptions import Described, read_descriptions
 from training.lite_loss import RestorerLoss
 from training.lite_reference_pictures import ReferencePictures
 from training.lite_vocabulary import keep_vocabulary, vocabulary_from, vocabulary_of
 from training.pictures import Pictures, Window, captions_of, cut
-from training.runs import Run, multiplies_bfloat16, weights_from
+from training.runs import Run, weights_from
 
 _EDGE_PX = 192
 _BATCH = 4

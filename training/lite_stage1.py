@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from codec.metrics.perceptual_weights import load_perceptual_arrays
 from codec.nets.lite.rrdbnet import REDUCTION, RRDBNet
+from codec.nets.loading.device_config import multiplies_bfloat16
 from training.lite_stage1_loss import (
     LEAST_EDGE_PX,
     Discriminator,
@@ -29,7 +30,7 @@ from training.lite_stage1_loss import (
 )
 from training.lite_stage1_pictures import CoarsePairs
 from training.lite_stage1_teacher import network_of_teacher, tail_of, trunk_above
-from training.runs import Run, multiplies_bfloat16, weights_from
+from training.runs import Run, weights_from
 
 _RATE, _TRUNK_RATE, _JUDGE_RATE = 1e-4, 3e-5, 2e-4
 """Of Adam. The trunk knows its matter from the teacher, and forgets it at a higher rate."""

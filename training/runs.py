@@ -29,11 +29,6 @@ def weights_from(path: Path) -> dict[str, torch.Tensor]:
     return from_int8({key: value for key, value in load_file(path).items() if value.dtype != torch.int32})
 
 
-def multiplies_bfloat16(device: torch.device) -> bool:
-    """Whether convolutions on the device gain by bfloat16; a processor that only imitates it takes longer."""
-    return device.type == "cuda" or torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
-
-
 @dataclass
 class Run:
     """One run in a folder: `state.pt` to go on from, `log.jsonl` with a line every `log_every` steps.

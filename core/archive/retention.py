@@ -13,13 +13,13 @@ from core.broker import Broker
 from core.clock import database_now
 from core.database import Database
 from core.errors import NotFound
-from core.jobs import transitions
+from core.jobs import queries, transitions
 from core.logging import get_logger
 from core.owners.view import EVERYTHING
 from core.settings import RetentionSettings
 from models.base import new_id
 from models.image import Image, ImageState
-from models.job import Job, JobState
+from models.job import Job
 from models.reconstruction import Reconstruction, ReconstructionState
 
 _log = get_logger(__name__)
@@ -27,8 +27,6 @@ _log = get_logger(__name__)
 _PASS_SECONDS = 60.0
 _BATCH = 200
 """Rows of a kind in one pass: as many as a minute's worth of a busy service, and few enough to hold nobody up."""
-
-_ENDED = (JobState.SUCCEEDED, JobState.FAILED, JobState.CANCELLED)
 
 
 class Retention:
@@ -79,7 +77,7 @@ def delete_jobs(database: Database, age: timedelta) -> int:
     of a reconstruction is how the same order is known, so both stay."""
     query = select(Job.id).where(
         Job.finished_at < database_now(-age),
-        Job.state.in_(_ENDED),
+        Job.state.in_(queries.ENDED),
         Job.batch_id.is_(None),
         ~exists().where(Reconstruction.id == Job.reconstruction_id),
     )
@@ -87,8 +85,7 @@ def delete_jobs(database: Database, age: timedelta) -> int:
         ids = list(session.scalars(query.order_by(Job.id).limit(_BATCH)))
     if ids:
         with database.write() as session:
-            # A job may have been retried since.
-            transitions.delete_ended(session, ids, _ENDED)
+            transitions.delete_ended(session, ids)
     return len(ids)
 
 

@@ -18,6 +18,8 @@ from models.job import Job, JobKind, JobState
 QUEUED = literal(JobState.QUEUED, Job.state.type, literal_execute=True)
 RUNNING = literal(JobState.RUNNING, Job.state.type, literal_execute=True)
 
+ENDED = [state for state in JobState if state.is_final]
+
 FARTHEST_POSITION = 1000
 """The highest position that is counted: this many jobs, or more, wait before."""
 

@@ -38,7 +38,7 @@ from core.database import Database, announce
 from core.errors import Conflict, LeaseLost, ServiceError
 from core.jobs import outbox
 from core.jobs.job import Claim, JobSpec, Renewal
-from core.jobs.queries import QUEUED, RUNNING, get
+from core.jobs.queries import ENDED, QUEUED, RUNNING, get
 from core.jobs.retry import PausePolicy, RetryPolicy
 from models.base import JSONObject, new_id, utc_now
 from models.image import Image, ImageState
@@ -412,9 +412,9 @@ def delete_of_reconstruction(session: Session, reconstruction_id: str) -> None:
     session.execute(delete(_JOBS).where(_JOBS.c.reconstruction_id == reconstruction_id))
 
 
-def delete_ended(session: Session, job_ids: Sequence[str], states: Sequence[JobState]) -> None:
-    """Delete those of the jobs that are still in one of the states."""
-    session.execute(delete(Job).where(Job.id.in_(job_ids), Job.state.in_(states)))
+def delete_ended(session: Session, job_ids: Sequence[str]) -> None:
+    """Delete those of the jobs that have ended, and were not retried since."""
+    session.execute(delete(_JOBS).where(_JOBS.c.id.in_(job_ids), _JOBS.c.state.in_(ENDED)))
 
 
 def _identity(claim: Claim) -> dict[str, Any]:

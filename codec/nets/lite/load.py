@@ -6,7 +6,7 @@ Importing it costs nothing; PyTorch comes with the first network.
 from typing import TYPE_CHECKING
 
 from codec.errors import WeightsCorrupt
-from codec.nets.loading.device_config import DeviceConfig, library_missing
+from codec.nets.loading.device_config import DeviceConfig, library_missing, multiplies_bfloat16
 from codec.options import Profile
 from codec.weights.index import Record
 from codec.weights.manifest import Part
@@ -68,7 +68,7 @@ def load_stage1(store: WeightsStore, record: Record, device_config: DeviceConfig
         network = RRDBNet.filled(from_int8(read_tensors(store.checked(record))))
     except (KeyError, IndexError, RuntimeError) as error:
         raise WeightsCorrupt(f"{record.name} is no stage 1 of lite: {str(error).splitlines()[-1].strip()}") from None
-    if device_config.dtype == "auto" and device.type == "cpu" and torch.cpu._is_avx512_bf16_supported():
+    if device_config.dtype == "auto" and device.type == "cpu" and multiplies_bfloat16(device):
         # Convolutions alone take half the time so, where the processor multiplies bfloat16 itself.
         dtype = torch.bfloat16
     network.to(device, dtype).to(memory_format=torch.channels_last)

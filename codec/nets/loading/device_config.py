@@ -39,6 +39,13 @@ class DeviceConfig:
         return device, torch.bfloat16 if computes_in_halves else torch.float32
 
 
+def multiplies_bfloat16(device: "torch.device") -> bool:
+    """Whether convolutions on the device gain by bfloat16; a processor that only imitates it takes longer."""
+    import torch
+
+    return device.type == "cuda" or torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
+
+
 def library_missing(error: ImportError) -> FeatureUnavailable:
     """The error to raise where a library that restoring by networks needs is not installed."""
     return FeatureUnavailable(
