@@ -23,12 +23,13 @@ _CONFIG = DiffBIRConfig(
 
 
 def fixed_restorer_networks(dtype: torch.dtype = torch.float32) -> DiffBIRNetworks:
-    """DiffBIR at tiny widths, every parameter hashed from its name here."""
+    """DiffBIR at tiny widths, every parameter hashed from the name that it had when the pixels were fixed."""
     network = DiffBIR(_CONFIG).to(dtype)
     parameters = dict(network.named_parameters())
     with torch.no_grad():
         for name, parameter in parameters.items():
-            parameter.copy_(torch.from_numpy(hashed(name, tuple(parameter.shape))))
+            first_name = f"swinir.{name.removeprefix('stage1.')}" if name.startswith("stage1.") else name
+            parameter.copy_(torch.from_numpy(hashed(first_name, tuple(parameter.shape))))
     return DiffBIRNetworks(network.eval().requires_grad_(False))
 
 

@@ -35,8 +35,9 @@ def tiny_network(prediction: Prediction, zero_terminal_snr: bool) -> DiffBIR:
 
 @cache
 def tiny_networks() -> DiffBIRNetworks:
-    """The restorer's networks, made once."""
-    return DiffBIRNetworks(tiny_network(Prediction.EPS, zero_terminal_snr=False))
+    """The restorer's networks, made once: also for tests that take gradients, whoever asks for them first."""
+    with torch.inference_mode(False):
+        return DiffBIRNetworks(tiny_network(Prediction.EPS, zero_terminal_snr=False))
 
 
 def textured(height: int, width: int, seed: int = 0) -> NDArray[np.uint8]:
