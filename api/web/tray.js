@@ -144,7 +144,11 @@ export class Tray {
     const links = [];
     if (batchId) links.push(make("a", { className: "button", href: `?batch=${batchId}`, textContent: "Show them" }));
     if (streams.length > 0) links.push(make("a", { className: "button", href: `?image=${streams[0]}`, textContent: "Open the stream" }));
-    line.offer(...links, button("Dismiss", () => { onDismiss(); line.remove(); }));
+    line.offer(...links, button("Dismiss", async () => {
+      // A page that is left at once has to know of it when it comes back.
+      await onDismiss();
+      line.remove();
+    }));
   }
 }
 
