@@ -17,11 +17,12 @@ from cli.restore_options import (
     NegativePrompt,
     PositivePrompt,
     RescaleCFG,
+    Samples,
 )
 from cli.server.remote import KeyOption, ServerOption, connected
 
 if TYPE_CHECKING:
-    from cli.server.client import Client
+    from cli.server.client import Client, ClientError
 
 _STEM_LIMIT_BYTES = 200
 """File systems take 255 bytes of name; the id, the suffix and those of a file that is being written come on top."""
@@ -76,6 +77,7 @@ def pull(
         str | None,
         typer.Option(help="Which picture of those on the way: coarse, clean, item-1 to item-3 (staged) or final."),
     ] = None,
+    samples: Samples = 1,
     force: Annotated[bool, typer.Option("--force", help="Fetch again what is there.")] = False,
     server: ServerOption = None,
     key: KeyOption = None,
@@ -97,29 +99,30 @@ def pull(
     options = {name: value for name, value in given.items() if value is not None}
     with usage_errors():
         parse_options(DecodeOptions, options, as_flag)
-    order = None if bitstream else options | {"format": picture_format}
+    more = {"format": picture_format} | ({"samples": samples} if samples > 1 else {})
+    order = None if bitstream else options | more
     if out == STANDARD:
-        if as_json or len(ids or ()) != 1:
-            raise fail_usage("-o - is the file of one image on stdout: name one, without --json.")
+        if as_json or len(ids or ()) != 1 or samples > 1:
+            raise fail_usage("-o - is the file of one image on stdout: name one, without --json and --samples.")
         _to_stdout(ids[0] if ids else "", order, server, key)
         return
     with connected(server, key) as client:
         wanted: list[dict[str, Any] | str] = list(client.images(state="ready")) if everything else list(ids or ())
         with progress_bar(len(wanted), "Fetching") as bar, ThreadPoolExecutor(4) as pool:
 
-            def _one(image: dict[str, Any] | str) -> dict[str, Any]:
-                result = _fetched(client, image, out, order, may_skip=not force)
+            def _one(image: dict[str, Any] | str) -> list[dict[str, Any]]:
+                fetched = _fetched(client, image, out, order, may_skip=not force)
                 bar.advance("")
-                return result
+                return fetched
 
-            results = list(pool.map(_one, wanted))
+            results = [result for fetched in pool.map(_one, wanted) for result in fetched]
     _report(results, as_json)
 
 
 def _to_stdout(image_id: str, order: dict[str, Any] | None, server: str | None, key: str | None) -> None:
     with tempfile.TemporaryDirectory(prefix="misc-pull-") as folder:
         with connected(server, key) as client, progress_bar(1, "Fetching"):
-            result = _fetched(client, image_id, Path(folder), order, may_skip=False)
+            (result,) = _fetched(client, image_id, Path(folder), order, may_skip=False)
         if result["error"] is not None:
             say(f"{image_id}: {result['error']['message']}")
             raise typer.Exit(FAILED)
@@ -128,43 +131,69 @@ def _to_stdout(image_id: str, order: dict[str, Any] | None, server: str | None, 
 
 def _fetched(
     client: "Client", image: dict[str, Any] | str, out: Path, order: dict[str, Any] | None, *, may_skip: bool
-) -> dict[str, Any]:
-    """Fetch one image; an error becomes part of the result."""
+) -> list[dict[str, Any]]:
+    """Fetch one image, or the samples of it that are ordered; an error becomes part of the results."""
     from cli.server.client import ClientError, path_of
 
     image_id = image if isinstance(image, str) else image["id"]
-    result = {"image": image_id, "output": None, "bytes": None, "reconstruction": None, "skipped": False, "error": None}
+    samples = 1 if order is None else order.get("samples", 1)
+    results = [_nothing_yet(image_id) for _ in range(samples)]
     try:
         row = client.image(image) if isinstance(image, str) else image
-        target = out / _file_name(row, "misc" if order is None else order["format"])
-        result["output"] = str(target)
-        if may_skip and _is_there(target, row if order is None else None):
-            result |= {"bytes": target.stat().st_size, "skipped": True}
-        elif order is None:
-            result["bytes"] = client.download(path_of("images", image_id, "bitstream"), target)
-        else:
-            result["reconstruction"] = reconstruction_id = _painted(client, image_id, order)
-            result["bytes"] = client.download(path_of("reconstructions", reconstruction_id, "content"), target)
-    except ClientError as error:
-        result["error"] = {"code": error.code, "message": str(error)}
-    except OSError as error:
-        result["error"] = describe_error(error)
-    return result
+        for sample, result in enumerate(results):
+            ending = f"_{sample}" if samples > 1 else ""
+            target = out / _file_name(row, "misc" if order is None else order["format"], ending)
+            result["output"] = str(target)
+            if may_skip and _is_there(target, row if order is None else None):
+                result |= {"bytes": target.stat().st_size, "skipped": True}
+        if all(result["skipped"] for result in results):
+            return results
+        if order is None:
+            results[0]["bytes"] = client.download(path_of("images", image_id, "bitstream"), Path(results[0]["output"]))
+            return results
+        answer = client.order_reconstruction(image_id, order)
+    except (ClientError, OSError) as error:
+        return [result if result["skipped"] else result | {"error": _error_of(error)} for result in results]
+    for result, ordered in zip(results, answer.get("samples") or [answer], strict=True):
+        if not result["skipped"]:
+            _fetch_painted(client, ordered, result)
+    return results
 
 
-def _painted(client: "Client", image_id: str, order: dict[str, Any]) -> str:
-    """The id of a reconstruction that is ready; raises ClientError with the job's error when it fails."""
-    answer = client.order_reconstruction(image_id, order)
-    client.wait_for_success(answer["job"]["id"])
-    return str(answer["reconstruction"]["id"])
+def _nothing_yet(image_id: str) -> dict[str, Any]:
+    return {
+        "image": image_id,
+        "output": None,
+        "bytes": None,
+        "reconstruction": None,
+        "skipped": False,
+        "error": None,
+    }
 
 
-def _file_name(image: dict[str, Any], extension: str) -> str:
+def _fetch_painted(client: "Client", ordered: dict[str, Any], result: dict[str, Any]) -> None:
+    """Fetch a reconstruction once it is ready; the error of its job becomes part of the result."""
+    from cli.server.client import ClientError, path_of
+
+    result["reconstruction"] = reconstruction_id = str(ordered["reconstruction"]["id"])
+    try:
+        client.wait_for_success(ordered["job"]["id"])
+        content = path_of("reconstructions", reconstruction_id, "content")
+        result["bytes"] = client.download(content, Path(result["output"]))
+    except (ClientError, OSError) as error:
+        result["error"] = _error_of(error)
+
+
+def _error_of(error: "ClientError | OSError") -> dict[str, str]:
+    return describe_error(error) if isinstance(error, OSError) else {"code": error.code, "message": str(error)}
+
+
+def _file_name(image: dict[str, Any], extension: str, ending: str = "") -> str:
     """A name that no other image has, and that stays in the folder whatever the server says."""
     stem = PurePosixPath(image["name"].replace("\\", "/")).stem.strip(". ") or "picture"
     # A character may take four bytes, and a character that was cut in the middle is left out.
     stem = stem.encode(errors="replace")[:_STEM_LIMIT_BYTES].decode(errors="ignore")
-    return f"{stem}-{image['id'][-8:]}.{extension}"
+    return f"{stem}-{image['id'][-8:]}{ending}.{extension}"
 
 
 def _is_there(target: Path, image: dict[str, Any] | None) -> bool:
