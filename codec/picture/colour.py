@@ -30,8 +30,8 @@ PRIMARIES: dict[int, Chromaticities] = {
 _PRIMARY_NAMES = {9: "BT.2020", 11: "DCI-P3", 12: "Display P3"}
 
 _GAMMAS = {4: 2.2, 5: 2.8, 8: 1.0}
-_PQ, _HLG = 16, 18
-_TRANSFER_NAMES = {_PQ: "PQ", _HLG: "HLG", 8: "linear"}
+PQ, HLG = 16, 18
+_TRANSFER_NAMES = {PQ: "PQ", HLG: "HLG", 8: "linear"}
 """All other transfers are those of video and of sRGB, which pictures are shown by alike."""
 
 REFERENCE_WHITE = 203.0
@@ -65,7 +65,7 @@ class ColourSignal:
     @property
     def is_hdr(self) -> bool:
         """Whether samples may be brighter than white."""
-        return self.transfer in (_PQ, _HLG)
+        return self.transfer in (PQ, HLG)
 
     @property
     def needs_depth(self) -> bool:
@@ -141,11 +141,11 @@ def _light_table(signal: ColourSignal, count: int) -> NDArray[np.float32]:
     gamma = signal.gamma if signal.gamma is not None else _GAMMAS.get(signal.transfer or 0)
     if gamma is not None:
         light = sample**gamma
-    elif signal.transfer == _PQ:
+    elif signal.transfer == PQ:
         root = sample ** (1 / 78.84375)
         light = (np.maximum(root - 0.8359375, 0) / (18.8515625 - 18.6875 * root)) ** (1 / 0.1593017578125)
         light = light * 10_000 / REFERENCE_WHITE
-    elif signal.transfer == _HLG:
+    elif signal.transfer == HLG:
         a, b, c = 0.17883277, 0.28466892, 0.55991073
         light = np.where(sample <= 0.5, sample**2 / 3, (np.exp((sample - c) / a) + b) / 12)
     else:
@@ -157,7 +157,7 @@ def _linear(
     band: Pixels, light: NDArray[np.float32], matrix: NDArray[np.float32], signal: ColourSignal
 ) -> NDArray[np.float32]:
     linear = light[band]
-    if signal.transfer == _HLG:
+    if signal.transfer == HLG:
         # The display's part: its brightness grows faster than the scene's (BT.2100, OOTF).
         luma = linear @ _luma_weights(signal.white_and_primaries)
         linear = (

@@ -1,7 +1,8 @@
-"""The colour that an AVIF or HEIC file signals by its `nclx` box (ISO/IEC 23008-12, 14496-12). It decodes nothing."""
+"""Colour and depth that an AVIF or HEIC file tells in its boxes (ISO/IEC 23008-12, 14496-12). It decodes nothing."""
 
 import struct
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import IO
 
 from codec.picture.colour import ColourSignal
@@ -10,23 +11,32 @@ _MAX_META_BYTES = 4 * 1024 * 1024
 _MAX_BOXES = 4096
 
 
-def colour_signal(file: IO[bytes]) -> ColourSignal | None:
-    """What the primary item says, else what any item does; None where nothing is said. An ICC profile outranks it."""
+@dataclass(frozen=True)
+class ItemProperties:
+    """`signal` of an `nclx` box, which an ICC profile outranks; `bits` a channel, as AVIF tells them."""
+
+    signal: ColourSignal | None = None
+    bits: int = 8
+
+
+def properties_of(file: IO[bytes]) -> ItemProperties:
+    """What the primary item says, else what any item does."""
     meta = _meta(file)
     if meta is None:
-        return None
+        return ItemProperties()
     boxes = dict(boxes_in(meta[4:]))
     item_properties = dict(boxes_in(boxes.get(b"iprp", b"")))
     properties = list(boxes_in(item_properties.get(b"ipco", b"")))
-    wanted = _properties_of(
-        _primary(boxes.get(b"pitm", b"")), dict(boxes_in(boxes.get(b"iprp", b""))).get(b"ipma", b"")
-    )
-    chosen = [properties[index - 1] for index in wanted if 0 < index <= len(properties)]
-    for kind, body in [*chosen, *properties]:
-        if kind == b"colr" and body[:4] == b"nclx" and len(body) >= 11:
-            primaries, transfer = struct.unpack(">HH", body[4:8])
-            return ColourSignal(primaries, transfer)
-    return None
+    wanted = _properties_of(_primary(boxes.get(b"pitm", b"")), item_properties.get(b"ipma", b""))
+    found = [properties[index - 1] for index in wanted if 0 < index <= len(properties)] + properties
+    colours = (body for kind, body in found if kind == b"colr" and body[:4] == b"nclx" and len(body) >= 11)
+    signal = next((ColourSignal(*struct.unpack(">HH", body[4:8])) for body in colours), None)
+    depths = (body[2] for kind, body in found if kind == b"av1C" and len(body) > 2)
+    return ItemProperties(signal, next((_AV1_BITS[depth >> 5 & 3] for depth in depths), 8))
+
+
+_AV1_BITS = (8, 8, 10, 12)
+"""By the flags of more than 8 bits, and of 12."""
 
 
 def _meta(file: IO[bytes]) -> bytes | None:

@@ -10,15 +10,14 @@ from dataclasses import dataclass
 from typing import IO
 
 from codec.errors import PictureTruncated
+from codec.picture.jxl_header import CodestreamHeader, parse
 
 _CODESTREAM = b"\xff\x0a"
-_HEAD_BYTES = 16
-"""The codestream's signature and more than the longest SizeHeader."""
+_HEAD_BYTES = 1024
+"""Holds the codestream's header, unless names of channels were made to fill it."""
 
 _MAX_BOXES = 4096
 """A large picture may come in hundreds of parts; files of millions of empty boxes are nobody's picture."""
-
-_RATIOS = {1: (1, 1), 2: (12, 10), 3: (4, 3), 4: (3, 2), 5: (16, 9), 6: (5, 4), 7: (2, 1)}
 
 
 @dataclass(frozen=True)
@@ -31,9 +30,8 @@ class _Box:
     end: int
 
 
-def claimed_size(file: IO[bytes]) -> tuple[int, int] | None:
-    """(width, height) that a JPEG XL file claims; None when no codestream begins in it. Raises PictureTruncated as
-    `without_jpeg` does."""
+def header(file: IO[bytes]) -> CodestreamHeader | None:
+    """What the codestream says; None when none begins in the file. Raises PictureTruncated as `without_jpeg` does."""
     file.seek(0)
     head = file.read(_HEAD_BYTES)
     if not head.startswith(_CODESTREAM):
@@ -46,7 +44,13 @@ def claimed_size(file: IO[bytes]) -> tuple[int, int] | None:
                 head += file.read(max(0, min(_HEAD_BYTES - len(head), box.end - content)))
             if len(head) == _HEAD_BYTES:
                 break
-    return _size_in(head[len(_CODESTREAM) :]) if head.startswith(_CODESTREAM) else None
+    return parse(head[len(_CODESTREAM) :]) if head.startswith(_CODESTREAM) else None
+
+
+def claimed_size(file: IO[bytes]) -> tuple[int, int] | None:
+    """(width, height) that a JPEG XL file claims; else as `header`."""
+    found = header(file)
+    return None if found is None else (found.width, found.height)
 
 
 def without_jpeg(file: IO[bytes]) -> IO[bytes]:
@@ -87,26 +91,3 @@ def _boxes(file: IO[bytes]) -> Iterator[_Box]:
             return
         begin = end
     raise PictureTruncated(f"The JPEG XL file has more than {_MAX_BOXES} boxes. Save it again.")
-
-
-def _size_in(head: bytes) -> tuple[int, int]:
-    """The SizeHeader of ISO/IEC 18181-1 (least significant bit first), which follows the codestream's signature."""
-    bits = int.from_bytes(head, "little")
-    position = 0
-
-    def take(count: int) -> int:
-        nonlocal position
-        value = bits >> position & ((1 << count) - 1)
-        position += count
-        return value
-
-    def dimension(is_small: int) -> int:
-        return (take(5) + 1) * 8 if is_small else take((9, 13, 18, 30)[take(2)]) + 1
-
-    is_small = take(1)
-    height = dimension(is_small)
-    ratio = take(3)
-    if ratio == 0:
-        return dimension(is_small), height
-    numerator, denominator = _RATIOS[ratio]
-    return height * numerator // denominator, height

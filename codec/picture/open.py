@@ -6,19 +6,20 @@ What a header claims is checked before pixels are decoded, and formats that need
 import io
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO
 
+import numpy as np
 from PIL import Image, ImageChops
 
-from codec.errors import PictureEmpty, PictureTooLarge, PictureTruncated, PictureUnrecognised
+from codec.errors import PictureEmpty, PictureTooLarge, PictureTruncated, PictureUnrecognised, PictureUnsupported
 from codec.limits import MAX_PIXELS, MAX_SIDE_PX
-from codec.picture import bmp, heif_boxes, jxl, kinds, png, webp
+from codec.picture import bmp, deep, heif_boxes, icc, jxl, kinds, png, webp
 from codec.picture.colour import ADOBE_RGB, ColourSignal, Pixels, known
 from codec.picture.damage import DAMAGE
-from codec.picture.deep import deep_pixels
 from codec.picture.formats import FORMAT_NAMES, HEAD_BYTES, Format, recognise
+from codec.picture.jxl_header import CodestreamHeader
 from codec.picture.plain import to_plain
 from codec.picture.scans import MAX_SCANS, has_too_many_scans
 from codec.picture.tiff import page_notes
@@ -72,21 +73,21 @@ def read_picture(source: Path | bytes, *, max_pixels: int = MAX_PIXELS) -> Opene
         if opened.drops_alpha and image.mode == "RGBA":
             image = image.convert("RGB")
             notes.append("The PSD file's fourth channel is a mask that was kept with it; it was left out.")
-        profile = opened.profile or image.info.get("icc_profile")
+        profile = opened.profile
         signal = known(opened.signal or _image_signal(image, format_))
-        if isinstance(profile, bytes) and profile and signal is not None and not signal.outranks_icc:
+        if profile and signal is not None and not signal.outranks_icc:
             signal = None
-        deep = None
-        if signal is not None and signal.needs_depth:
-            deep = _deep_pixels(opened)
+        pixels = _deep_pixels(opened) if opened.needs_depth else None
+        if pixels is not None and signal is None:
+            image = Image.fromarray(((pixels.astype(np.uint32) + 128) // 257).astype(np.uint8))
         picture, more = to_plain(
             image,
-            profile=profile if isinstance(profile, bytes) else None,
+            profile=profile,
             signal=signal,
             key=opened.key,
             bits=opened.bits,
             alpha_may_be_unused=format_.name == "BMP" or _has_unnamed_channel(image),
-            deep=deep,
+            deep=pixels,
             full_scale=opened.full_scale,
         )
         notes += page_notes(image) + more
@@ -160,6 +161,8 @@ class _Opened:
     full_scale: int | None = None
     drops_alpha: bool = False
     """The fourth channel is none of transparency."""
+    needs_depth: bool = False
+    """Its colours come out wrong by the reader's 8 bits."""
 
 
 @contextmanager
@@ -176,13 +179,14 @@ def _opened(source: Path | bytes, max_pixels: int) -> Iterator[_Opened]:
                 f"The file is no picture that can be read here, whatever its name says. Known formats: {FORMAT_NAMES}."
             )
         file.seek(0)
+        codestream: CodestreamHeader | None = None
         if format_.name == "WebP":
             if (claim := webp.claimed_size(head)) is not None:
                 _check_size(claim, max_pixels)
         elif format_.name == "JPEG XL":
-            if (claim := jxl.claimed_size(file)) is None:
+            if (codestream := jxl.header(file)) is None:
                 raise PictureTruncated("The JPEG XL file has no picture in it. Send the complete original file.")
-            _check_size(claim, max_pixels)
+            _check_size((codestream.width, codestream.height), max_pixels)
             file = jxl.without_jpeg(file)
             file.seek(0)
         elif format_.name == "JPEG":
@@ -202,7 +206,10 @@ def _opened(source: Path | bytes, max_pixels: int) -> Iterator[_Opened]:
             chunks = png.walk(file)
             file, signal, profile, key, bits = chunks.file, chunks.signal, chunks.profile, chunks.key, chunks.bits
         elif format_.name in ("AVIF", "HEIC"):
-            signal = heif_boxes.colour_signal(file)
+            properties = heif_boxes.properties_of(file)
+            signal, bits = properties.signal, properties.bits
+        elif codestream is not None:
+            signal, bits = _jxl_signal(codestream), codestream.bits
         elif format_.name == "BMP":
             signal, profile = bmp.colour_of(file)
         elif format_.name == "JPEG":
@@ -225,7 +232,30 @@ def _opened(source: Path | bytes, max_pixels: int) -> Iterator[_Opened]:
             ) from None
         with image:
             _check_size(image.size, max_pixels)
-            yield _Opened(image, format_, file, signal, profile, key, bits, full_scale, drops_alpha)
+            profile = profile or _profile_of(image)
+            if profile and (signal is None or not signal.outranks_icc):
+                signal = icc.hdr_signal(profile) or signal
+            counted = known(signal) if not profile or (signal is not None and signal.outranks_icc) else None
+            needs_depth = deep.is_needed(format_, bits, counted, has_profile=bool(profile))
+            yield _Opened(image, format_, file, signal, profile, key, bits, full_scale, drops_alpha, needs_depth)
+
+
+def _profile_of(image: Image.Image) -> bytes | None:
+    profile = image.info.get("icc_profile")
+    return profile if isinstance(profile, bytes) and profile else None
+
+
+def _jxl_signal(codestream: CodestreamHeader) -> ColourSignal | None:
+    """Colours that the profile made by the reader does not bring to sRGB well; raises PictureUnsupported for what it
+    reads wrongly: of an animation it gives the last frame, and of floats only what is no brighter than white."""
+    if codestream.is_animated:
+        raise PictureUnsupported("The JPEG XL file is an animation, which is not read here. Convert a frame to PNG.")
+    if codestream.is_float:
+        raise PictureUnsupported(
+            "The JPEG XL file has floating point samples, which are not read here. Convert it to PNG."
+        )
+    signal = codestream.signal
+    return replace(signal, outranks_icc=True) if signal is not None and signal.needs_depth else None
 
 
 def _check_size(size: tuple[int, int], max_pixels: int) -> None:
@@ -264,9 +294,16 @@ def _has_unnamed_channel(image: Image.Image) -> bool:
 
 def _deep_pixels(opened: _Opened) -> Pixels | None:
     try:
-        return deep_pixels(opened.file, opened.format)
+        pixels = deep.deep_pixels(opened.file, opened.format, opened.bits)
     except DAMAGE:
-        return None  # the picture has been read in 8 bits
+        pixels = None
+    if pixels is not None and pixels.shape[:2] == opened.image.size[::-1]:
+        return pixels
+    if opened.format.name in deep.ONLY_DEEP:
+        raise PictureUnsupported(
+            f"The {opened.format.name} file's samples of {opened.bits} bits are not read here. Convert it to PNG."
+        )
+    return None  # the picture has been read in 8 bits
 
 
 def _frame_notes(image: Image.Image, format_: Format) -> list[str]:

@@ -1,7 +1,10 @@
 """Makes the files of this folder again: `python -m tests.cases.make`. Needs what the tests need."""
 
 import io
+import shutil
 import struct
+import subprocess
+import tempfile
 import zlib
 from pathlib import Path
 
@@ -193,6 +196,25 @@ def files() -> dict[str, bytes]:
     made["composite.psd"] = b"8BPS\0\1" + bytes(6) + struct.pack(">HLLHH", 3, HEIGHT, WIDTH, 8, 3) + bytes(14) + planes
     import imagecodecs
 
+    def avif(samples: np.ndarray, bits: int, *numbers: int) -> bytes:
+        names = dict(zip(("primaries", "transfer", "matrix"), numbers, strict=True))
+        whole = np.round(np.clip(samples, 0, 1) * ((1 << bits) - 1)).astype(np.uint16)
+        return bytes(imagecodecs.avif_encode(whole, level=100, bitspersample=bits, pixelformat=444, **names))
+
+    made["avif_12bit_pq.avif"] = avif(pq(wide * 203), 12, 9, 16, 9)
+    made["avif_12bit_hlg.avif"] = avif(hlg(wide), 12, 9, 18, 9)
+    made["avif_10bit_p3.avif"] = avif(srgb_curve(to_primaries(linear(), "p3")), 10, 12, 13, 1)
+    made["jxl_frames.jxl"] = imagecodecs.jpegxl_encode(np.stack([levels(), 255 - levels()]), lossless=True)
+    made["jxl_16bit_linear.jxl"] = imagecodecs.jpegxl_encode(sixteen(linear()), lossless=True)
+    made["jxl_float.jxl"] = imagecodecs.jpegxl_encode(linear().astype(np.float32), lossless=True)
+    if shutil.which("cjxl"):
+        made["jxl_16bit_pq.jxl"] = jxl(pq(wide * 203), "RGB_D65_202_Rel_PeQ")
+        made["jxl_16bit_hlg.jxl"] = jxl(hlg(wide), "RGB_D65_202_Rel_HLG")
+        made["jxl_16bit_p3.jxl"] = jxl(srgb_curve(to_primaries(linear(), "p3")), "RGB_D65_DCI_Rel_SRG")
+    hdr_profile = pillow_profile(made.get("jxl_16bit_pq.jxl"))
+    if hdr_profile is not None:
+        compressed = chunk(b"iCCP", b"p\0\0" + zlib.compress(hdr_profile))
+        made["png_profile_pq.png"] = png(sixteen(pq(wide * 203)), compressed)
     made["jpeg_12bit.jpg"] = imagecodecs.jpeg8_encode(np.round(shown() * 4095).astype(np.uint16), bitspersample=12)
     return made
 
@@ -233,6 +255,22 @@ def with_nclx(file: bytes, primaries: int, transfer: int) -> bytes:
     """An AVIF file whose colr box says other primaries and another transfer."""
     at = file.index(b"nclx") + 4
     return file[:at] + struct.pack(">HH", primaries, transfer) + file[at + 4 :]
+
+
+def pillow_profile(file: bytes | None) -> bytes | None:
+    """The ICC profile that libjxl makes of a file's colours."""
+    from pillow_jxl.JpegXLImagePlugin import JXLImageFile
+
+    return None if file is None else JXLImageFile(io.BytesIO(file)).info["icc_profile"]
+
+
+def jxl(samples: np.ndarray, colour_space: str) -> bytes:
+    """A JPEG XL file without loss, of 16 bits, whose header says a colour space as cjxl calls it."""
+    with tempfile.TemporaryDirectory() as folder:
+        source, target = Path(folder) / "a.ppm", Path(folder) / "a.jxl"
+        source.write_bytes(b"P6\n%d %d\n65535\n" % samples.shape[1::-1] + sixteen(samples).astype(">u2").tobytes())
+        subprocess.run(["cjxl", source, target, "-d", "0", "-x", f"color_space={colour_space}"], check=True)
+        return target.read_bytes()
 
 
 def main() -> None:

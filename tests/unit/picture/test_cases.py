@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 
 from codec.errors import PictureUnsupported
+from codec.picture import deep, jxl
+from codec.picture.colour import ColourSignal
 from codec.picture.open import check_picture, open_picture, read_picture
 from tests.cases.make import levels, shown
 
@@ -41,6 +43,14 @@ FURTHER = "the others were left out"
         ("avif_p3_nclx.avif", 6, "Display P3"),
         ("jpeg_adobe_rgb_exif.jpg", 6, COLOUR),
         ("heic_10bit_pq.heic", 8, "PQ, BT.2020"),
+        ("avif_12bit_pq.avif", 3, "PQ, BT.2020"),
+        ("avif_12bit_hlg.avif", 3, "HLG, BT.2020"),
+        ("avif_10bit_p3.avif", 3, "Display P3"),
+        ("jxl_16bit_pq.jxl", 1, "PQ, BT.2020"),
+        ("jxl_16bit_hlg.jxl", 1, "HLG, BT.2020"),
+        ("jxl_16bit_p3.jxl", 8, None),  # by its profile and in 8 bits, which are coarse where red is near black
+        ("jxl_16bit_linear.jxl", 1, "linear"),
+        ("png_profile_pq.png", 2, "PQ, BT.2020"),
         ("frames.gif", 30, FURTHER),
         ("frames.png", 0, FURTHER),
         ("frames.webp", 0, FURTHER),
@@ -66,6 +76,8 @@ def test_a_case_opens_to_what_it_shows_and_says_what_was_done(name: str, toleran
         ("grey_int16_negative.tif", "negative samples"),
         ("rgb_jpeg2000.tif", "JPEG 2000"),
         ("jpeg_12bit.jpg", "12 bits"),
+        ("jxl_float.jxl", "floating point"),
+        ("jxl_frames.jxl", "animation"),
     ],
 )
 def test_a_case_that_is_not_read_is_unsupported_and_not_damaged(name: str, what: str) -> None:
@@ -73,6 +85,35 @@ def test_a_case_that_is_not_read_is_unsupported_and_not_damaged(name: str, what:
         with pytest.raises(PictureUnsupported, match=what) as caught:
             read(CASES / name)
         assert "PNG" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "name", ["avif_12bit_pq.avif", "avif_10bit_p3.avif", "jxl_16bit_hlg.jxl", "jxl_16bit_linear.jxl"]
+)
+def test_colours_that_need_more_than_the_reader_has_are_unsupported_without_another(
+    monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.setattr(deep.importlib.util, "find_spec", lambda _: None)
+    for read in (open_picture, check_picture):
+        with pytest.raises(PictureUnsupported, match=r"1[026] bits .*imagecodecs"):
+            read(CASES / name)
+
+
+def test_header_of_jpeg_xl_is_read_whatever_comes_before_the_colours() -> None:
+    read = {path.name: jxl.header(path.open("rb")) for path in CASES.glob("*.jxl")}
+    found = {name: (each.bits, each.is_float, each.is_animated) for name, each in read.items() if each is not None}
+    assert found == {
+        "jxl_16bit_pq.jxl": (16, False, False),
+        "jxl_16bit_hlg.jxl": (16, False, False),
+        "jxl_16bit_p3.jxl": (16, False, False),
+        "jxl_16bit_linear.jxl": (16, False, False),
+        "jxl_float.jxl": (32, True, False),
+        "jxl_frames.jxl": (8, False, True),
+    }
+    signals = {name: each.signal for name, each in read.items() if each is not None}
+    assert signals["jxl_16bit_p3.jxl"] == ColourSignal(12, 13)
+    assert signals["jxl_16bit_hlg.jxl"] == ColourSignal(9, 18)
+    assert signals["jxl_frames.jxl"] is None or signals["jxl_frames.jxl"].is_srgb
 
 
 def test_grey_of_16_bits_keeps_its_transparent_value() -> None:
@@ -102,4 +143,4 @@ def test_brightness_above_white_is_darkened_without_a_change_of_hue_or_order() -
 def test_every_case_has_its_row_in_the_readme() -> None:
     text = (CASES / "README.md").read_text()
     names = {path.name for path in CASES.iterdir() if path.suffix not in (".py", ".md") and path.is_file()}
-    assert {name for name in names if f"| {name} |" not in text} == set()
+    assert {name for name in names if name not in text.replace(",", " ").split()} == set()
