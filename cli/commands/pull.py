@@ -99,7 +99,7 @@ def pull(
     options = {name: value for name, value in given.items() if value is not None}
     with usage_errors():
         parse_options(DecodeOptions, options, as_flag)
-    more = {"format": picture_format} | ({"samples": samples} if samples > 1 else {})
+    more: dict[str, Any] = {"format": picture_format} | ({"samples": samples} if samples > 1 else {})
     order = None if bitstream else options | more
     if out == STANDARD:
         if as_json or len(ids or ()) != 1 or samples > 1:
