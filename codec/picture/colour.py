@@ -68,11 +68,6 @@ class ColourSignal:
         return self.transfer in (PQ, HLG)
 
     @property
-    def needs_depth(self) -> bool:
-        """Whether 8 bits of these colours are too few."""
-        return self.is_hdr or self.transfer == 8 or (self.gamma is not None and self.gamma < 1.6)
-
-    @property
     def is_srgb(self) -> bool:
         """Whether nothing is to be done."""
         difference = np.abs(np.subtract(self.white_and_primaries, SRGB)).max()

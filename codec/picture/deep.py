@@ -1,7 +1,7 @@
-"""All bits of a picture with more than 8, where its colours need them: HDR and linear light show bands in 8.
+"""All bits of a picture with more than 8, where its colours are not sRGB: converted from 8 they are off by many levels.
 
-The readers' own way keeps 8 bits, which is enough for colours that are spaced as eyes see them. Of AVIF and JPEG XL
-only `imagecodecs` gives all.
+The readers' own way keeps 8 bits, which is enough for colours that stay what they are. Of AVIF and JPEG XL only
+`imagecodecs` gives all.
 """
 
 import importlib.util
@@ -31,13 +31,11 @@ def is_needed(format_: Format, bits: int, signal: ColourSignal | None, *, has_pr
         raise PictureUnsupported(
             f"The TIFF file has colours of HDR ({signal.name}), which are read of PNG. Convert it."
         )
+    # In AVIF a profile counts as well: its reader's 8 bits are too dark, which only sRGB hides.
+    has_other_colours = signal is not None or (has_profile and format_.name == "AVIF")
     if format_.name not in ONLY_DEEP:
-        return signal is not None and signal.needs_depth
-    # Colours of AVIF come out of its reader's 8 bits too dark, which only sRGB hides.
-    has_other_colours = has_profile or signal is not None
-    is_wanted = bits > 8 and (
-        has_other_colours if format_.name == "AVIF" else signal is not None and signal.needs_depth
-    )
+        return has_other_colours
+    is_wanted = bits > 8 and has_other_colours
     if is_wanted and importlib.util.find_spec("imagecodecs") is None:
         words = signal.name if signal is not None else "a colour profile of its own"
         raise PictureUnsupported(

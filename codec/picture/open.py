@@ -246,8 +246,11 @@ def _profile_of(image: Image.Image) -> bytes | None:
 
 
 def _jxl_signal(codestream: CodestreamHeader) -> ColourSignal | None:
-    """Colours that the profile made by the reader does not bring to sRGB well; raises PictureUnsupported for what it
-    reads wrongly: of an animation it gives the last frame, and of floats only what is no brighter than white."""
+    """The colours of the header; the profile that the reader makes of them is followed less well.
+
+    Raises PictureUnsupported for what the reader gives wrongly: of an animation the last frame, of floats only what is
+    no brighter than white.
+    """
     if codestream.is_animated:
         raise PictureUnsupported("The JPEG XL file is an animation, which is not read here. Convert a frame to PNG.")
     if codestream.is_float:
@@ -255,7 +258,7 @@ def _jxl_signal(codestream: CodestreamHeader) -> ColourSignal | None:
             "The JPEG XL file has floating point samples, which are not read here. Convert it to PNG."
         )
     signal = codestream.signal
-    return replace(signal, outranks_icc=True) if signal is not None and signal.needs_depth else None
+    return replace(signal, outranks_icc=True) if signal is not None else None
 
 
 def _check_size(size: tuple[int, int], max_pixels: int) -> None:

@@ -157,17 +157,22 @@ def _full_scale(samples: Samples, declared_peak: int | None, *, is_inverted: boo
     ]
 
 
+_GAPS = "The TIFF file has samples that are no numbers; they were taken for black, infinite ones for white."
+
+
 def _float_scale(values: NDArray[Any]) -> tuple[float, list[str]]:
     peak, low = 0.0, 0.0
+    has_gaps = False
     for top in range(0, len(values), _BAND_ROWS):
         band = values[top : top + _BAND_ROWS]
         finite = band[np.isfinite(band)]
+        has_gaps |= finite.size < band.size
         if finite.size:
             peak, low = max(peak, float(finite.max())), min(low, float(finite.min()))
     for least, most, scale in _FLOAT_SCALES:
         if least <= peak <= most and low >= -scale / 10:
             note = f"The TIFF file has floating point samples up to {peak:g}; {scale:g} was taken for white."
-            return scale, [] if scale == 1.0 else [note]
+            return scale, ([] if scale == 1.0 else [note]) + ([_GAPS] if has_gaps else [])
     raise PictureUnsupported(
         f"The TIFF file has floating point samples from {low:g} to {peak:g}; only 0 to 1 says what white is. {REMEDY}"
     )

@@ -144,6 +144,7 @@ def files() -> dict[str, bytes]:
     white, ends_p3 = (31270, 32900), (68000, 32000, 26500, 69000, 15000, 6000)
     made["png_cicp_p3.png"] = png(p3, chunk(b"cICP", bytes([12, 13, 0, 1])))
     made["png_cicp_pq.png"] = png(sixteen(pq(wide * 203)), chunk(b"cICP", bytes([9, 16, 0, 1])))
+    made["png_16bit_bt2020.png"] = png(sixteen(srgb_curve(wide)), chunk(b"cICP", bytes([9, 13, 0, 1])))
     made["png_cicp_hlg.png"] = png(sixteen(hlg(wide)), chunk(b"cICP", bytes([9, 18, 0, 1])))
     made["png_chrm_p3.png"] = png(
         p3, chunk(b"gAMA", struct.pack(">L", 45455)), chunk(b"cHRM", struct.pack(">8L", *white, *ends_p3))

@@ -48,7 +48,8 @@ FURTHER = "the others were left out"
         ("avif_10bit_p3.avif", 3, "Display P3"),
         ("jxl_16bit_pq.jxl", 1, "PQ, BT.2020"),
         ("jxl_16bit_hlg.jxl", 1, "HLG, BT.2020"),
-        ("jxl_16bit_p3.jxl", 8, None),  # by its profile and in 8 bits, which are coarse where red is near black
+        ("jxl_16bit_p3.jxl", 1, "Display P3"),
+        ("png_16bit_bt2020.png", 1, "BT.2020"),
         ("jxl_16bit_linear.jxl", 1, "linear"),
         ("png_profile_pq.png", 2, "PQ, BT.2020"),
         ("frames.gif", 30, FURTHER),

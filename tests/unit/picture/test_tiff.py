@@ -158,3 +158,14 @@ def test_a_fourth_channel_without_a_meaning_that_is_empty_is_no_transparency() -
     assert result.picture.getpixel((3, 3)) == (64, 64, 64) and "unused channel" in result.notes[0]
     declared = read_picture(tiff(entries | {338: (3, [2])}, pixels.tobytes()))
     assert declared.picture.getpixel((3, 3)) == (255, 255, 255) and "single colour" in declared.notes[0]
+
+
+def test_float_samples_that_are_no_numbers_are_black_or_white_and_noted() -> None:
+    tifffile = pytest.importorskip("tifffile")
+    samples = np.full((8, 8, 3), 0.5, np.float32)
+    samples[0, 0], samples[0, 1] = np.nan, np.inf
+    file = io.BytesIO()
+    tifffile.imwrite(file, samples, photometric="rgb", metadata=None)
+    opened = read_picture(file.getvalue())
+    assert np.asarray(opened.picture)[0, :3, 0].tolist() == [0, 255, 128]
+    assert ["no numbers" in note for note in opened.notes] == [True]
