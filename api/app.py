@@ -8,7 +8,9 @@ from starlette.middleware import Middleware
 
 from api.audit import AuditMiddleware
 from api.auth import AuthMiddleware
+from api.batches.contents import router as batch_contents
 from api.batches.endpoints import router as batches
+from api.batches.events import router as batch_events
 from api.bitstreams.endpoints import router as bitstreams
 from api.body_limit import BodyLimitMiddleware
 from api.errors import PROBLEM_RESPONSES, install_error_handlers
@@ -79,6 +81,8 @@ def create_app(services: Services) -> FastAPI:
         views,
         reconstructions,
         batches,
+        batch_contents,
+        batch_events,
         bitstreams,
         usage,
         workers,

@@ -167,7 +167,8 @@ def problem(
         answer_headers.setdefault("Retry-After", _RETRY_AFTER_SECONDS)
     if code == core_errors.IdempotencyInFlight.code:
         answer_headers["Retry-After"] = _KEY_RETRY_AFTER_SECONDS
-    response = Response(body, status, answer_headers, MEDIA_TYPE)
+    # A plain number: logs would have the name of the enumeration's member otherwise.
+    response = Response(body, int(status), answer_headers, MEDIA_TYPE)
     # Here too, because some problems are answered before, or outside of, the application's own layers.
     secure(response.headers)
     return response

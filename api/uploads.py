@@ -23,6 +23,7 @@ from starlette.exceptions import HTTPException
 
 from core.errors import RequestInvalid, UploadTooLarge
 from core.temp_files import UPLOADS, space_errors
+from models.image import FOLDER_LENGTH
 
 _FEED_BYTES = 1024 * 1024
 """Parsed, hashed and written in one go in a worker thread; small against memory, large against the cost of a hop."""
@@ -39,13 +40,20 @@ _DIRECTION_MARKS = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u
 
 @dataclass(frozen=True)
 class UploadedFile:
-    """A file of a form: `name` is a plain file name, `field` the form's own name for it."""
+    """A file of a form: `name` is a plain file name, `field` the form's own name for it, `folder` what a relative path
+    had before the name."""
 
     field: str
     name: str
     path: Path
     size_bytes: int
     sha256: str
+    folder: str = ""
+
+    @property
+    def path_name(self) -> str:
+        """The name with its folders in front."""
+        return f"{self.folder}/{self.name}" if self.folder else self.name
 
 
 @dataclass
@@ -158,6 +166,20 @@ def plain_name(name: str, default: str = "picture") -> str:
     return kept
 
 
+def plain_folder(name: str) -> str:
+    """The folders before a file's name, each as plain as a name, as `2024/may`; empty for a path that is not relative.
+
+    Raises RequestInvalid where they are too long to be kept.
+    """
+    parts = name.replace("\\", "/").split("/")[:-1]
+    if not parts or parts[0] == "" or ":" in parts[0]:
+        return ""  # where it lay on the caller's machine is nobody's business
+    folder = "/".join(plain_name(part, "folder") for part in parts if part not in ("", ".", ".."))
+    if len(folder) > FOLDER_LENGTH:
+        raise RequestInvalid(f"The folders before a file's name have at most {FOLDER_LENGTH} characters.")
+    return folder
+
+
 def is_form(request: Request) -> bool:
     """True when the body is announced as a form with files."""
     return request.headers.get("content-type", "").partition(";")[0].strip().lower() == "multipart/form-data"
@@ -188,6 +210,7 @@ class _Receiver:
         self._disposition = b""
         self._field_name = ""
         self._file_name: str | None = None
+        self._folder_name = ""
         self._value = bytearray()
         self._file: IO[bytes] | None = None
         self._path = folder
@@ -263,7 +286,8 @@ class _Receiver:
             return
         if len(self.form.files) >= self._max_files:
             raise UploadTooLarge(f"The form has more than the {self._max_files} files that are taken at once.")
-        self._file_name = plain_name(parameters[b"filename"].decode("utf-8", "replace"))
+        given = parameters[b"filename"].decode("utf-8", "replace")
+        self._file_name, self._folder_name = plain_name(given), plain_folder(given)
         self._path = self._folder / str(len(self.form.files))
         self._file = self._path.open("xb")
         self._digest, self._size_bytes = hashlib.sha256(), 0
@@ -286,7 +310,14 @@ class _Receiver:
         self.close()
         assert self._file_name is not None
         self.form.files.append(
-            UploadedFile(self._field_name, self._file_name, self._path, self._size_bytes, self._digest.hexdigest())
+            UploadedFile(
+                self._field_name,
+                self._file_name,
+                self._path,
+                self._size_bytes,
+                self._digest.hexdigest(),
+                self._folder_name,
+            )
         )
 
     def _on_end(self) -> None:

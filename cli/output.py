@@ -86,6 +86,40 @@ def step_bar(verb: str, *, is_shown: bool) -> Iterator[StepBar]:
 
 
 @contextmanager
+def group_bar(verb: str) -> Iterator[Callable[[int, int, float | None], None]]:
+    """A bar over a group on stderr, without a terminal a line now and then: called with how many are done, of how many,
+    and the seconds left, where they are known."""
+    if not sys.stderr.isatty():
+        words = f"{verb} ..."
+
+        def _note(done: int, total: int, seconds_left: float | None) -> None:
+            nonlocal words
+            words = f"{verb} ... {done} of {total} done{_left(seconds_left)}"
+
+        with told_now_and_then(lambda: words):
+            yield _note
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+
+    columns = (TextColumn(verb), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[left]}"))
+    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+        task = progress.add_task("", total=None, left="")
+
+        def _show(done: int, total: int, seconds_left: float | None) -> None:
+            progress.update(task, completed=done, total=total, left=_left(seconds_left).removeprefix(", "))
+
+        yield _show
+
+
+def _left(seconds: float | None) -> str:
+    if seconds is None:
+        return ""
+    minutes, rest = divmod(round(seconds), 60)
+    return f", {minutes // 60} h {minutes % 60} min left" if minutes >= 60 else f", {minutes}:{rest:02} left"
+
+
+@contextmanager
 def told_now_and_then(words: Callable[[], str]) -> Iterator[None]:
     """While the block runs, a message every ten seconds."""
     ended = threading.Event()

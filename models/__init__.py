@@ -3,6 +3,7 @@
 from models.api_key import APIKey
 from models.base import Base
 from models.batch import Batch
+from models.batch_rejection import BatchRejection
 from models.batch_waiter import BatchWaiter
 from models.cached_description import CachedDescription
 from models.daily_usage import DailyUsage
@@ -26,6 +27,7 @@ __all__ = [
     "APIKey",
     "Base",
     "Batch",
+    "BatchRejection",
     "BatchWaiter",
     "CachedDescription",
     "DailyUsage",

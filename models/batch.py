@@ -2,7 +2,7 @@
 
 from datetime import datetime
 
-from sqlalchemy import String
+from sqlalchemy import Integer, String
 from sqlalchemy.orm import Mapped, mapped_column
 
 from models.base import ID_LENGTH, Base, new_id, utc_now
@@ -16,6 +16,8 @@ class Batch(Owned, Base):
 
     id: Mapped[str] = mapped_column(String(ID_LENGTH), primary_key=True, default=lambda: new_id("bat"))
     name: Mapped[str | None] = mapped_column(String(255))
+    expected: Mapped[int | None] = mapped_column(Integer)
+    """How many pictures whoever fills it has announced; without, it is done whenever all that came has ended."""
     created_at: Mapped[datetime] = mapped_column(default=utc_now)
 
     __table_args__ = (owner_index("batches"),)

@@ -10,6 +10,8 @@ from models.base import ID_LENGTH, Base, JSONObject, new_id, text_enum, utc_now
 from models.description import DescriptionRecord
 from models.owner import Owned, owner_index
 
+FOLDER_LENGTH = 500
+
 
 class ImageState(StrEnum):
     """Where an image is on its way into the archive."""
@@ -31,6 +33,8 @@ class Image(Owned, Base):
 
     id: Mapped[str] = mapped_column(String(ID_LENGTH), primary_key=True, default=lambda: new_id("img"))
     name: Mapped[str] = mapped_column(String(255))
+    folder: Mapped[str | None] = mapped_column(String(FOLDER_LENGTH))
+    """Where it lay in what was handed in, as `2024/may`."""
     state: Mapped[ImageState] = mapped_column(text_enum(ImageState), default=ImageState.PENDING, index=True)
     batch_id: Mapped[str | None] = mapped_column(ForeignKey("batches.id"), index=True)
     created_at: Mapped[datetime] = mapped_column(default=utc_now)
@@ -59,6 +63,11 @@ class Image(Owned, Base):
     description: Mapped[DescriptionRecord | None] = relationship(lazy="joined", passive_deletes=True)
 
     __table_args__ = (owner_index("images"),)
+
+    @property
+    def path(self) -> str:
+        """The name with its folders in front."""
+        return f"{self.folder}/{self.name}" if self.folder else self.name
 
     @property
     def bpp(self) -> float | None:

@@ -14,4 +14,5 @@ REVISIONS = (
     "b7d2e94a1c58",
     "c2e81f4b7d96",
     "d4e81f6b2c93",
+    "f19b3c7d5e20",
 )

@@ -1,17 +1,29 @@
 """`/v1/batches`: hand in many pictures, look at them as a group, cancel them."""
 
+from typing import Any, TypeVar
+
 from fastapi import APIRouter, Request, Response
+from pydantic import BaseModel, ValidationError
 from starlette.concurrency import run_in_threadpool
 
 from api.auth import CallerDependency
 from api.batches import intake
-from api.batches.schemas import BatchOut, BatchPage, CancelledBatch, NewBatch, RejectedFile, SubmittedBatch, to_out
+from api.batches.schemas import (
+    BatchChange,
+    BatchOut,
+    BatchPage,
+    CancelledBatch,
+    NewBatch,
+    RejectedFile,
+    SubmittedBatch,
+    to_out,
+)
 from api.errors import problem, status_of
 from api.idempotent import run_idempotent
 from api.identifiers import BatchCursor, BatchId, BatchName, Limit
 from api.images.captions import CAPTIONS_FIELD
 from api.images.schemas import SubmitOptions
-from api.openapi import IDEMPOTENCY_PARAMETER, file_schema, form_body, inlined_schema
+from api.openapi import IDEMPOTENCY_PARAMETER, file_schema, form_body, inlined_schema, json_body
 from api.quota import check_quota
 from api.services import Services, ServicesDependency
 from api.uploads import is_form, read_json_object, received_form
@@ -25,6 +37,8 @@ from core.owners.view import View
 from models.job import JobKind, JobState
 
 router = APIRouter(prefix="/v1/batches", tags=["batches"])
+
+BodyT = TypeVar("BodyT", bound=BaseModel)
 
 _CANCELLED_AT_ONCE = 100
 """Jobs in one transaction: a thousand would keep every other writer waiting."""
@@ -59,7 +73,7 @@ async def submit_batch(request: Request, services: ServicesDependency, caller: C
     """A form with one field `files` for each picture; `options` are the same for all, and `captions`
     may be a file with a description of each. A picture that cannot be taken, or has no description there, is listed in
     `rejected` and the rest go on; 422 when there is no other. A JSON body makes a batch without pictures (201), to be
-    filled by uploads whose options name it as `batch_id`."""
+    filled by uploads whose options name it as `batch_id`; `expected` announces how many will come."""
     if not is_form(request):
         return await _create_empty(request, services, caller)
     job = services.job(request, JobKind.ENCODE, ENCODE)
@@ -99,6 +113,14 @@ def get_batch(services: ServicesDependency, caller: CallerDependency, batch_id: 
         return to_out(batches.get(session, batch_id, caller.view), batches.count(session, batch_id))
 
 
+@router.patch("/{batch_id}", summary="Change a batch", openapi_extra=json_body(BatchChange, {}, required=True))
+async def change_batch(
+    request: Request, services: ServicesDependency, caller: CallerDependency, batch_id: BatchId
+) -> BatchOut:
+    """Announces how many pictures it will have in the end, those included that are there."""
+    return await run_in_threadpool(_change, services, caller.view, batch_id, await read_json_object(request))
+
+
 @router.post("/{batch_id}/cancel", summary="Cancel a batch")
 async def cancel_batch(services: ServicesDependency, caller: CallerDependency, batch_id: BatchId) -> CancelledBatch:
     """Waiting jobs end at once, running ones at their next step; what has ended stays as it is."""
@@ -106,15 +128,23 @@ async def cancel_batch(services: ServicesDependency, caller: CallerDependency, b
 
 
 async def _create_empty(request: Request, services: Services, caller: Caller) -> Response:
-    options = await read_json_object(request)
-    given = options.pop("name", None)
-    if options or not (given is None or isinstance(given, str)):
-        raise RequestInvalid('Send pictures as a form, or a JSON object such as {"name": "spring"}.')
-    name = intake.batch_name(given)
-    async with run_idempotent(request, services, {"name": name}) as run:
+    wanted = 'Send pictures as a form, or a JSON object such as {"name": "spring", "expected": 50}'
+    new = _read(NewBatch, await read_json_object(request), wanted)
+    new = new.model_copy(update={"name": intake.batch_name(new.name)})
+    # What is not said is left out: the digest of a request must be the one that it had in earlier versions.
+    async with run_idempotent(request, services, {"name": new.name} | new.model_dump(exclude_none=True)) as run:
         if run.is_new:
-            await run_in_threadpool(intake.create_empty, services, name, caller.owner, run)
+            await run_in_threadpool(intake.create_empty, services, new, caller.owner, run)
     return run.response()
+
+
+def _read(model: type[BodyT], values: dict[str, Any], wanted: str) -> BodyT:
+    try:
+        return model.model_validate(values)
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = ".".join(map(str, first["loc"]))
+        raise RequestInvalid(f"{wanted}; {name}: {first['msg']}.") from None
 
 
 def _all_rejected(request: Request, rejected: list[RejectedFile]) -> Response:
@@ -123,6 +153,14 @@ def _all_rejected(request: Request, rejected: list[RejectedFile]) -> Response:
     detail = "None of the files can be taken. " + " ".join(f"{entry.name}: {entry.message}" for entry in rejected)
     code = codes.pop() if len(codes) == 1 else CodecError.code
     return problem(request.scope, status_of(CodecError()), code, detail, rejected=rejected)
+
+
+def _change(services: Services, view: View, batch_id: str, values: dict[str, Any]) -> BatchOut:
+    with services.database.write() as session:
+        batches.get(session, batch_id, view)
+        change = _read(BatchChange, values, 'Send a JSON object such as {"expected": 50}')
+        batch = batches.expect(session, batch_id, view, change.expected)
+        return to_out(batch, batches.count(session, batch_id))
 
 
 def _cancel(services: Services, view: View, batch_id: str) -> CancelledBatch:

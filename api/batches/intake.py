@@ -3,7 +3,7 @@
 from dataclasses import dataclass, replace
 from typing import Any
 
-from api.batches.schemas import MAX_NAME_CHARS, BatchMember, RejectedFile, SubmittedBatch, to_out
+from api.batches.schemas import MAX_NAME_CHARS, BatchMember, NewBatch, RejectedFile, SubmittedBatch, to_out
 from api.idempotent import IdempotentRun
 from api.images import intake
 from api.images.captions import read_captions, with_caption
@@ -15,6 +15,7 @@ from codec.captions import Captions
 from codec.errors import CodecError
 from codec.options import parse_options
 from core.archive import batches, images
+from core.archive.batches import Rejection
 from core.archive.images import NewImage
 from core.errors import RequestInvalid, UploadTooLarge
 from core.jobs.job import JobSpec
@@ -45,7 +46,7 @@ class IncomingBatch:
         return {
             "options": self.options.model_dump(mode="json"),
             "name": self.name,
-            "files": [[file.name, file.sha256] for file in self.files],
+            "files": [[file.path_name, file.sha256] for file in self.files],
             "captions": self.captions_sha256,
         }
 
@@ -106,7 +107,9 @@ def submit(services: Services, checked: CheckedBatch, job: JobSpec, run: Idempot
         members = []
         for _, new in checked.accepted:
             image, job_id = images.submit(session, replace(new, batch_id=batch.id), job)
-            members.append(BatchMember(name=image.name, image_id=image.id, job_id=job_id))
+            members.append(BatchMember(name=image.path, image_id=image.id, job_id=job_id))
+        refused = [Rejection(entry.name, entry.code, entry.message) for entry in checked.rejected]
+        batches.reject(session, batch.id, refused)
         out = to_out(batch, batches.count(session, batch.id))
         body = SubmittedBatch(**dict(out), images=members, rejected=checked.rejected)
         size_bytes = sum(new.original.size_bytes for _, new in checked.accepted)
@@ -115,10 +118,10 @@ def submit(services: Services, checked: CheckedBatch, job: JobSpec, run: Idempot
     services.outbox_sender.notify([member.job_id for member in members], job.queue)
 
 
-def create_empty(services: Services, name: str | None, owner: str, run: IdempotentRun) -> None:
+def create_empty(services: Services, new: NewBatch, owner: str, run: IdempotentRun) -> None:
     """Record a batch without pictures."""
     with services.database.write() as session:
-        batch = batches.create(session, name, owner)
+        batch = batches.create(session, new.name, owner, new.expected)
         out = to_out(batch, batches.count(session, batch.id))
         run.store_response(session, 201, SubmittedBatch(**dict(out), images=[], rejected=[]), out.links.self)
 
@@ -130,4 +133,4 @@ async def _check_file(
         image = IncomingImage(file, with_caption(incoming.options, incoming.captions, file.name))
         return image, await intake.check(services, image)
     except CodecError as error:
-        return RejectedFile(name=file.name, code=error.code, message=str(error))
+        return RejectedFile(name=file.path_name, code=error.code, message=str(error))

@@ -1,15 +1,28 @@
 """How a batch looks over HTTP."""
 
 from datetime import datetime
+from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from api.jobs.schemas import error_to_out
 from api.root_path import address
+from codec.options import EncodeOptions
+from core.archive.batch_report import Report
 from core.archive.batches import BatchCounts
+from models.base import JSONObject
 from models.batch import Batch
-from models.job import JobState
+from models.batch_rejection import BatchRejection
+from models.image import Image, ImageState
+from models.job import Job, JobState
 
 MAX_NAME_CHARS = 255
+
+MAX_EXPECTED = 10_000_000
+"""Larger than any group that one service could take in within a day."""
+
+
+_DEFAULTS = EncodeOptions().model_dump(mode="json")
 
 
 class NewBatch(BaseModel):
@@ -18,6 +31,22 @@ class NewBatch(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     name: str | None = Field(None, max_length=MAX_NAME_CHARS)
+    expected: int | None = Field(
+        None,
+        ge=0,
+        le=MAX_EXPECTED,
+        description="How many pictures will come. The batch is not done before, and its progress does not go back.",
+    )
+
+
+class BatchChange(BaseModel):
+    """The JSON body that changes a batch."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    expected: int | None = Field(
+        ge=0, le=MAX_EXPECTED, description="How many pictures it will have in the end; null for as many as come."
+    )
 
 
 class BatchLinks(BaseModel):
@@ -27,6 +56,9 @@ class BatchLinks(BaseModel):
     images: str
     jobs: str
     cancel: str
+    events: str
+    report: str
+    manifest: str
 
 
 class BatchOut(BaseModel):
@@ -36,10 +68,14 @@ class BatchOut(BaseModel):
     owner: str = Field(description="Whose it is.", examples=["default"])
     name: str | None
     created_at: datetime
-    total: int
+    total: int = Field(description="Jobs of its pictures.")
+    expected: int | None = Field(description="How many pictures were announced; null where none were.")
+    rejections: int = Field(description="Pictures that were sent and could not be taken.")
     counts: dict[JobState, int]
-    progress: float = Field(ge=0, le=1)
-    is_done: bool = Field(description="Whether every job has ended, in whatever way.")
+    progress: float = Field(ge=0, le=1, description="Of what was announced, else of what came.")
+    is_done: bool = Field(
+        description="Whether every job has ended, in whatever way, and no announced picture is missing."
+    )
     links: BatchLinks
 
 
@@ -80,6 +116,107 @@ class CancelledBatch(BatchOut):
     stopping: int = Field(description="Jobs that run and end at their next step.")
 
 
+class FailureOut(BaseModel):
+    """Pictures that came to nothing for one reason."""
+
+    code: str = Field(examples=["picture_truncated"])
+    count: int
+    names: list[str] = Field(description="The first few, with their folders; the manifest has all.")
+
+
+class BatchReport(BaseModel):
+    """What became of a batch. Bytes, pixels and bits per pixel are those of the pictures that are ready."""
+
+    batch: BatchOut
+    images: dict[ImageState, int]
+    missing: int = Field(description="Announced pictures that have not come.")
+    original_bytes: int
+    bitstream_bytes: int
+    pixels: int
+    bpp: float | None = Field(description="Bits of all streams by pixels of all originals; null while none is ready.")
+    least_bpp: float | None
+    most_bpp: float | None
+    failures: list[FailureOut] = Field(description="Failed and rejected pictures by reason, most frequent first.")
+    seconds: float | None = Field(description="From the batch's beginning to its last end; null until it is done.")
+
+
+class ManifestError(BaseModel):
+    """Why a picture came to nothing."""
+
+    code: str | None
+    message: str | None
+
+
+class ManifestLine(BaseModel):
+    """One picture of a batch, a line of its manifest."""
+
+    name: str = Field(description="With its folders.", examples=["2024/may/harbour.jpg"])
+    image_id: str | None = Field(description="Null for one that could not be taken.")
+    state: ImageState | Literal["rejected"]
+    sha256: str | None = Field(description="Of the stream; null until it is there.")
+    bytes: int | None = Field(description="Of the stream.")
+    bpp: float | None
+    original_sha256: str | None
+    options: JSONObject = Field(description="Those of the upload that are not at their default.")
+    notes: list[str]
+    error: ManifestError | None
+
+
+def report_to_out(batch: Batch, report: Report) -> BatchReport:
+    """The report as it looks over HTTP."""
+    return BatchReport(
+        batch=to_out(batch, report.counts),
+        images=report.images,
+        missing=report.counts.missing,
+        original_bytes=report.original_bytes,
+        bitstream_bytes=report.bitstream_bytes,
+        pixels=report.pixels,
+        bpp=report.bpp,
+        least_bpp=report.least_bpp,
+        most_bpp=report.most_bpp,
+        failures=[FailureOut(code=one.code, count=one.count, names=list(one.names)) for one in report.failures],
+        seconds=None if report.ended_at is None else (report.ended_at - batch.created_at).total_seconds(),
+    )
+
+
+def image_line(image: Image, job: Job | None) -> ManifestLine:
+    """The line of a picture that was taken; `job` is the one that failed."""
+    error = None if job is None else error_to_out(job)
+    return ManifestLine(
+        name=image.path,
+        image_id=image.id,
+        state=image.state,
+        sha256=image.bitstream_sha256,
+        bytes=image.bitstream_bytes,
+        bpp=image.bpp,
+        original_sha256=image.original_sha256,
+        options=_chosen(image),
+        notes=image.notes or [],
+        error=None if error is None else ManifestError(code=error.code, message=error.message),
+    )
+
+
+def _chosen(image: Image) -> JSONObject:
+    kept = {"keep_original": True} if image.keep_original else {}
+    return {name: value for name, value in image.options.items() if value != _DEFAULTS.get(name)} | kept
+
+
+def rejection_line(rejection: BatchRejection) -> ManifestLine:
+    """The line of a picture that was not taken."""
+    return ManifestLine(
+        name=rejection.name,
+        image_id=None,
+        state="rejected",
+        sha256=None,
+        bytes=None,
+        bpp=None,
+        original_sha256=None,
+        options={},
+        notes=[],
+        error=ManifestError(code=rejection.code, message=rejection.message),
+    )
+
+
 def to_out(batch: Batch, counts: BatchCounts) -> BatchOut:
     """The batch as it looks over HTTP."""
     own = address(f"/v1/batches/{batch.id}")
@@ -89,7 +226,9 @@ def to_out(batch: Batch, counts: BatchCounts) -> BatchOut:
         name=batch.name,
         created_at=batch.created_at,
         total=counts.total,
-        counts=counts.by_state,
+        expected=counts.expected,
+        rejections=counts.rejected,
+        counts=dict(counts.by_state),
         progress=min(max(counts.progress, 0.0), 1.0),
         is_done=counts.is_done,
         links=BatchLinks(
@@ -97,5 +236,8 @@ def to_out(batch: Batch, counts: BatchCounts) -> BatchOut:
             images=address(f"/v1/images?batch_id={batch.id}"),
             jobs=address(f"/v1/jobs?batch_id={batch.id}"),
             cancel=f"{own}/cancel",
+            events=f"{own}/events",
+            report=f"{own}/report",
+            manifest=f"{own}/manifest",
         ),
     )

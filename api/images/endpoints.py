@@ -16,9 +16,11 @@ from api.openapi import IDEMPOTENCY_PARAMETER, file_content, file_schema, form_b
 from api.quota import check_quota
 from api.services import Services, ServicesDependency
 from api.uploads import received_form
+from codec.errors import CodecError
 from codec.media import MISC
 from core.archive import images, reconstructions
 from core.broker import ENCODE
+from core.errors import UploadTooLarge
 from core.jobs import queries
 from core.owners.view import View
 from models.image import Image, ImageState
@@ -51,7 +53,8 @@ _SUBMIT_FORM = form_body(
 )
 async def submit_image(request: Request, services: ServicesDependency) -> Response:
     """Takes JPEG, PNG, WebP, AVIF, GIF, TIFF, BMP, HEIC and JPEG XL up to 100 million pixels, as the form field
-    `file`. `options` is a JSON object; everything in it has a default. The answer names the job in `Location`."""
+    `file`; a relative path as its file name is kept as `folder` and `name`. `options` is a JSON object; everything in
+    it has a default. The answer names the job in `Location`."""
     job = services.job(request, JobKind.ENCODE, ENCODE)
     async with received_form(request, max_files=3) as form:
         incoming = await intake.read_form(services, form)
@@ -59,7 +62,11 @@ async def submit_image(request: Request, services: ServicesDependency) -> Respon
             if run.is_new:
                 await run_in_threadpool(services.queue_limit.check, job.queue)
                 await check_quota(services, job.owner)
-                new = await intake.check(services, incoming)
+                try:
+                    new = await intake.check(services, incoming)
+                except (CodecError, UploadTooLarge) as error:
+                    await run_in_threadpool(intake.note_rejection, services, incoming, job.owner, error)
+                    raise
                 await services.storage_threads.run(intake.submit, services, incoming, new, job, run)
         return run.response()
 

@@ -15,12 +15,14 @@ from api.images.schemas import to_out as image_to_out
 from api.jobs.schemas import to_out as job_to_out
 from api.services import Services
 from api.uploads import Form, UploadedFile
+from codec.errors import CodecError
 from codec.media import suffix_of
 from codec.options import parse_options
 from core.archive import batches, images, object_lifecycle
+from core.archive.batches import Rejection
 from core.archive.images import NewImage
 from core.archive.object_lifecycle import NewObject
-from core.errors import DatabaseUnavailable, ServiceError
+from core.errors import DatabaseUnavailable, ServiceError, UploadTooLarge
 from core.jobs import queries
 from core.jobs.job import JobSpec
 from core.logging import get_logger
@@ -46,7 +48,7 @@ class IncomingImage:
         return {
             "options": self.options.model_dump(mode="json"),
             "file": self.file.sha256,
-            "name": self.file.name,
+            "name": self.file.path_name,
             "reference": self.reference and self.reference.sha256,
         }
 
@@ -69,6 +71,7 @@ async def check(services: Services, incoming: IncomingImage) -> NewImage:
     return NewImage(
         id=image_id,
         name=file.name,
+        folder=file.folder or None,
         width=info.width,
         height=info.height,
         media_type=info.media_type,
@@ -98,6 +101,16 @@ def submit(services: Services, incoming: IncomingImage, new: NewImage, job: JobS
         run.note_standing(quotas.charge(session, job.owner, 1, new.original.size_bytes))
         run.store_response(session, 202, body, job_out.links.self)
     services.outbox_sender.notify([job_id], job.queue)
+
+
+def note_rejection(services: Services, incoming: IncomingImage, owner: str, error: CodecError | UploadTooLarge) -> None:
+    """Have the batch that the picture was meant for know that it could not be taken; raises NotFound."""
+    if incoming.options.batch_id is None:
+        return
+    batch_id = check_batch_id(incoming.options.batch_id)
+    with services.database.write() as session:
+        batches.get(session, batch_id, View(owner))
+        batches.reject(session, batch_id, [Rejection(incoming.file.path_name, error.code, str(error))])
 
 
 @contextlib.contextmanager

@@ -93,6 +93,7 @@ class ImageOut(BaseModel):
     id: str = Field(examples=["img_01kb2c9q0r5w3v7x1y8z4t6n2m"])
     owner: str = Field(description="Whose it is.", examples=["default"])
     name: str = Field(examples=["harbour.jpg"])
+    folder: str | None = Field(description="Where it lay in what was handed in.", examples=["2024/may"])
     state: ImageState
     batch_id: str | None
     created_at: datetime
@@ -159,6 +160,7 @@ def to_out(image: Image, job: JobOut | None = None) -> ImageOut:
         id=image.id,
         owner=image.owner,
         name=image.name,
+        folder=image.folder,
         state=image.state,
         batch_id=image.batch_id,
         created_at=image.created_at,

@@ -136,7 +136,7 @@ def to_out(job: Job, queue_position: int | None = None) -> JobOut:
         cancel_requested=job.cancel_requested,
         is_suspect=job.is_suspect,
         pauses=job.pauses,
-        error=_error_to_out(job) if failed else None,
+        error=error_to_out(job) if failed else None,
         seconds=job.seconds,
         usage=usage_to_out(job.usage),
         image_id=job.image_id,
@@ -161,5 +161,6 @@ _OURS = {
 """What callers get to read of our faults, whose own texts name addresses and paths, which are the operator's."""
 
 
-def _error_to_out(job: Job) -> JobError:
+def error_to_out(job: Job) -> JobError:
+    """Why the last attempt failed, in words for callers."""
     return JobError(code=job.error_code, message=_OURS.get(job.error_code or "", job.error_message))

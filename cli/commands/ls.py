@@ -1,18 +1,12 @@
 """`misc ls`: what a server keeps."""
 
-import re
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
 from cli.errors import fail_usage
 from cli.output import print_json, show
-from cli.server.remote import KeyOption, ServerOption, connected
-
-if TYPE_CHECKING:
-    from cli.server.client import Client
-
-_BATCH_ID = re.compile(r"bat_[0-9a-z]{26}")
+from cli.server.remote import KeyOption, ServerOption, connected, find_batch
 
 _HELP = """List the images of a server, newest first.
 
@@ -53,7 +47,7 @@ def ls(
     kind, line = ("batches", _batch_line) if batches else ("images", _line)
     found: list[dict[str, Any]] = []
     with connected(server, key) as client:
-        batch_id = None if batch is None else _batch_id(client, batch)
+        batch_id = None if batch is None else find_batch(client, batch)
         for row in client.batches() if batches else client.images(state=state, batch_id=batch_id, q=search):
             found.append(row)
             if not as_json:
@@ -64,17 +58,6 @@ def ls(
         print_json({kind: found})
     elif not found:
         show(f"There are no such {kind}.")
-
-
-def _batch_id(client: "Client", batch: str) -> str:
-    """The id itself, or that of the newest batch of this name."""
-    from cli.server.client import ClientError
-
-    if _BATCH_ID.fullmatch(batch):
-        return batch
-    for row in client.batches(name=batch):
-        return str(row["id"])
-    raise ClientError("not_found", f"There is no batch called {batch!r}; `misc ls --batches` lists them.")
 
 
 def _batch_line(batch: dict[str, Any]) -> str:

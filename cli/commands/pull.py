@@ -19,7 +19,7 @@ from cli.restore_options import (
     RescaleCFG,
     Samples,
 )
-from cli.server.remote import KeyOption, ServerOption, connected
+from cli.server.remote import KeyOption, ServerOption, connected, find_batch
 
 if TYPE_CHECKING:
     from cli.server.client import Client, ClientError
@@ -29,7 +29,8 @@ _STEM_LIMIT_BYTES = 200
 
 _HELP = """Fetch images from a server: the picture, restored, or the .misc file itself.
 
-A file that is there already is not fetched again. Names are those of the originals, with the end of the id. -o - \
+A file that is there already is not fetched again. Names are those of the originals, with the end of the id; of a \
+batch, in the folders that they were pushed from. -o - \
 writes the file of one image to stdout.
 
 Examples:
@@ -37,6 +38,8 @@ Examples:
   misc pull img_01kb2c9q0r5w3v7x1y8z4t6n2m -o back/
 
   misc pull --all -o archive/ --bitstream
+
+  misc pull --batch holiday -o back/
 """
 
 
@@ -48,6 +51,9 @@ def register(app: typer.Typer) -> None:
 def pull(
     ids: Annotated[list[str] | None, typer.Argument(metavar="[ID...]", help="Images.")] = None,
     everything: Annotated[bool, typer.Option("--all", help="All images that are ready.")] = False,
+    batch: Annotated[
+        str | None, typer.Option(metavar="NAME|ID", help="All of this batch that are ready; of a name the newest.")
+    ] = None,
     out: Annotated[Path, typer.Option("--out", "-o", metavar="DIR", help="Folder to fetch into.")] = Path(),
     bitstream: Annotated[
         bool, typer.Option("--bitstream/--picture", help="The .misc file, or the picture (the default).")
@@ -86,8 +92,8 @@ def pull(
     """Fetch; the help text is `_HELP`."""
     from codec.options import DecodeOptions, parse_options
 
-    if everything == bool(ids):
-        raise fail_usage("Name the images to fetch, or give --all.")
+    if [everything, bool(ids), batch is not None].count(True) != 1:
+        raise fail_usage("Name the images to fetch, or give --all, or --batch NAME.")
     if picture_format not in ("png", "webp", "avif"):
         raise fail_usage(f"--format is png, webp or avif, not {picture_format!r}.")
     given = {
@@ -107,11 +113,13 @@ def pull(
         _to_stdout(ids[0] if ids else "", order, server, key)
         return
     with connected(server, key) as client:
-        wanted: list[dict[str, Any] | str] = list(client.images(state="ready")) if everything else list(ids or ())
+        batch_id = None if batch is None else find_batch(client, batch)
+        wanted: list[dict[str, Any] | str] = list(ids or ()) or list(client.images(state="ready", batch_id=batch_id))
         with progress_bar(len(wanted), "Fetching") as bar, ThreadPoolExecutor(4) as pool:
 
             def _one(image: dict[str, Any] | str) -> list[dict[str, Any]]:
-                fetched = _fetched(client, image, out, order, may_skip=not force)
+                folder = out / _folder_of(image) if batch_id is not None and isinstance(image, dict) else out
+                fetched = _fetched(client, image, folder, order, may_skip=not force)
                 bar.advance("")
                 return fetched
 
@@ -186,6 +194,12 @@ def _fetch_painted(client: "Client", ordered: dict[str, Any], result: dict[str, 
 
 def _error_of(error: "ClientError | OSError") -> dict[str, str]:
     return describe_error(error) if isinstance(error, OSError) else {"code": error.code, "message": str(error)}
+
+
+def _folder_of(image: dict[str, Any]) -> PurePosixPath:
+    """The folders that a picture was pushed from, none of which leads elsewhere whatever the server says."""
+    parts = PurePosixPath((image.get("folder") or "").replace("\\", "/")).parts
+    return PurePosixPath(*(part for part in parts if part.strip(". ") and "/" not in part and ":" not in part))
 
 
 def _file_name(image: dict[str, Any], extension: str, ending: str = "") -> str:

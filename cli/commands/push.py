@@ -1,87 +1,66 @@
 """`misc push`: pictures to a server, in parallel, each once."""
 
-import errno
 import hashlib
 import json
-import os
-import secrets
-import stat
 import tempfile
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field, replace
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from functools import partial
+from os.path import commonpath
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from cli.commands.encode import OnOff
-from cli.errors import FAILED, describe_error, fail_usage, failures, usage_errors
-from cli.local.file_plan import describe_fault
+from cli.errors import FAILED, fail_usage, failures, usage_errors
 from cli.local.file_selection import select_files
 from cli.local.streams import STANDARD, check_streams, read_input
-from cli.output import print_json, progress_bar, say, show
+from cli.output import group_bar, print_json, progress_bar, say, show
 from cli.server.remote import KeyOption, ServerOption, connected
 from codec.media import PICTURE_SUFFIXES
 
 if TYPE_CHECKING:
+    from cli.local.manifest import ManifestEntry
     from cli.server.client import Client
+    from cli.server.group import Group, GroupName
     from cli.server.push_history import PushHistory
+    from cli.server.upload import Outcome, Picture
     from codec.captions import Captions
 
 _HELP = """Send pictures to a server, which encodes and keeps them.
 
-Folders are sent with everything below them. What was sent before, with the same options, is not sent again. - is \
-one picture from stdin.
+Folders are sent with everything below them, as one batch that keeps their structure. What was sent before, with the \
+same options, is not sent again, so the same command goes on after anything that ended it. - is one picture from stdin.
 
 Examples:
 
   misc push photo.jpg
 
   misc push holiday/ --batch holiday --mode ref --max-bpp 0.05
+
+  misc push holiday/ --manifest-out holiday.jsonl
 """
 
 _CONTRARY = "Give {flag} as a flag or in --options, not both."
 
+_SERVERS_OWN = frozenset({"keep_original"})
+"""Options that the codec does not know."""
+
+_PATIENCE_SECONDS = 300.0
+"""For how long a server is waited for that goes away while a group is sent or followed, as when it is restarted."""
+
 
 @dataclass(frozen=True)
-class _Task:
-    """`path` is what is read; `shown` what was named, where that is not a file."""
+class _Source:
+    """Where pictures come from, and who says what is in them."""
 
-    path: Path
-    options: dict[str, Any]
-    fault: Exception | None = None
-    shown: Path | None = None
-
-
-@dataclass
-class _Outcome:
-    """What became of one input; `error` as in every `--json` result."""
-
-    path: Path
-    image: str | None = None
-    job: str | None = None
-    state: str | None = None
-    size_bytes: int | None = None
-    bpp: float | None = None
-    skipped: bool = False
-    notes: list[str] = field(default_factory=list)
-    error: dict[str, str] | None = None
-    key: str = field(default="", repr=False)
-
-    def as_json(self) -> dict[str, Any]:
-        return {
-            "input": str(self.path),
-            "image": self.image,
-            "job": self.job,
-            "state": self.state,
-            "bytes": self.size_bytes,
-            "bpp": self.bpp,
-            "skipped": self.skipped,
-            "notes": self.notes,
-            "error": self.error,
-        }
+    inputs: list[Path]
+    describe: str | None = None
+    exclude: Sequence[str] = ()
+    manifest: Path | None = None
 
 
 def register(app: typer.Typer) -> None:
@@ -112,6 +91,13 @@ def push(
         str | None, typer.Option(metavar="JSON", help="Options as the HTTP interface takes them; flags add to it.")
     ] = None,
     batch: Annotated[str | None, typer.Option(metavar="NAME", help="Put them into one group of this name.")] = None,
+    manifest_in: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help='Send what its JSON lines name: {"name": path below IN, "options": {}}.'),
+    ] = None,
+    manifest_out: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Write what became of each picture as JSON lines.")
+    ] = None,
     exclude: Annotated[
         list[str] | None,
         typer.Option(metavar="PATTERN", help="Leave out of folders what fits it, as *_small.jpg or raw; repeatable."),
@@ -133,10 +119,45 @@ def push(
         with usage_errors(OSError):
             check_streams(inputs, "", as_json=as_json)
             values = _merged(options, {name: value for name, value in flags.items() if value is not None})
-            tasks, left_out = _tasks(inputs, values, describe, exclude or (), Path(spool))
-        with connected(server, key) as client:
-            outcomes = _run(client, tasks, batch, uploads, wait=wait)
-    _report(outcomes, left_out, as_json)
+            source = _Source(inputs, describe, exclude or (), manifest_in)
+            pictures, left_out = _pictures(source, values, Path(spool))
+            name = _group_name(inputs, batch, len(pictures))
+            if manifest_out is not None and name is None:
+                raise fail_usage("--manifest-out is for a folder or a batch: name one, or give --batch NAME.")
+        with connected(server, key) as client, _told_how_to_go_on():
+            if name is None:
+                outcomes, report = _push_alone(client, pictures, uploads, wait=wait), None
+            else:
+                client.patience_seconds = _PATIENCE_SECONDS
+                group = _open_group(client, name, is_shared=batch is not None)
+                outcomes, report = _push_group(client, group, pictures, uploads, wait=wait)
+                if manifest_out is not None:
+                    group.save_manifest(manifest_out)
+    _report(outcomes, left_out, report, as_json)
+
+
+def _group_name(inputs: list[Path], batch: str | None, pictures: int) -> "GroupName | None":
+    """What the batch is called that the pictures go into: as was said, else after the folder that all of them lie in.
+    None for a single picture."""
+    from cli.server.group import GroupName
+
+    if batch is not None:
+        return GroupName(batch, f"batch-{hashlib.sha256(batch.encode()).hexdigest()[:40]}")
+    folders = [path.resolve() if path.is_dir() else path.resolve().parent for path in inputs if path != STANDARD]
+    if not folders or (pictures < 2 and not any(path.is_dir() for path in inputs)):
+        return None
+    common = Path(commonpath(folders))
+    # Elsewhere the same name is another folder's.
+    return GroupName(common.name or "pictures", f"folder-{hashlib.sha256(bytes(common)).hexdigest()[:40]}")
+
+
+@contextmanager
+def _told_how_to_go_on() -> Iterator[None]:
+    try:
+        yield
+    except KeyboardInterrupt:
+        say("misc: Stopped. What the server has goes on; the same command sends what is missing.")
+        raise
 
 
 def _merged(text: str | None, flags: dict[str, Any]) -> dict[str, Any]:
@@ -154,185 +175,157 @@ def _merged(text: str | None, flags: dict[str, Any]) -> dict[str, Any]:
     return values | flags
 
 
-def _tasks(
-    inputs: list[Path], values: dict[str, Any], describe: str | None, exclude: Collection[str], spool: Path
-) -> tuple[list[_Task], Sequence[str]]:
-    """What is to be sent, and sentences on what a folder holds beside. `spool` takes what does not come from a file."""
-    from codec.options import Describer, EncodeOptions, parse_options
+def _open_group(client: "Client", name: "GroupName", *, is_shared: bool) -> "Group":
+    from cli.server.group import Group
 
-    captions: Captions | None = None
-    if describe in list(Describer):
-        values["describe"] = describe
-    elif describe is not None:
-        from codec.captions import load_captions
-
-        captions = load_captions(Path(describe))
-    # Found here, a slip costs no upload; `keep_original` is the server's own.
-    parse_options(EncodeOptions, {name: value for name, value in values.items() if name != "keep_original"})
-    selection = select_files(inputs, PICTURE_SUFFIXES, exclude)
-    tasks = [_spooled(_task(path, values, captions), spool) for path, _ in selection.files]
-    faults = [_Task(Path(fault.filename), values, fault) for fault in selection.faults]
-    return tasks + faults, selection.left_out
+    return Group.open(client, _history(), name, is_shared=is_shared)
 
 
-def _spooled(task: _Task, spool: Path) -> _Task:
-    """The task with a file of its own, where its input can be read only once."""
-    data = read_input(task.path)
-    if isinstance(data, Path):
-        return task
-    copy = spool / ("stdin" if task.path == STANDARD else task.path.name)
-    copy.write_bytes(data)
-    return replace(task, path=copy, shown=task.path)
-
-
-def _task(path: Path, values: dict[str, Any], captions: "Captions | None") -> _Task:
-    from codec.errors import CaptionsError
-
-    if captions is None:
-        return _Task(path, values)
-    try:
-        found = captions.lookup(str(path))
-    except CaptionsError as error:
-        return _Task(path, values, error)
-    items = [{"name": item.name, "detail": item.detail} for item in found.items]
-    return _Task(path, values | {"description": {"items": items, "overall": found.overall}})
-
-
-def _run(client: "Client", tasks: list[_Task], batch: str | None, uploads: int, *, wait: bool) -> list[_Outcome]:
+def _history() -> "PushHistory":
     from cli.server.push_history import PushHistory, default_path
 
-    history = PushHistory(default_path())
-    more = {"batch_id": _batch_id(client, history, batch)} if batch is not None else {}
-    with progress_bar(len(tasks), "Sending") as bar, ThreadPoolExecutor(uploads) as pool:
+    return PushHistory(default_path())
 
-        def _one(task: _Task) -> _Outcome:
-            outcome = _send_one(client, history, task, more)
-            bar.advance("")
-            return outcome
 
-        outcomes = list(pool.map(_one, tasks))
+def _push_alone(client: "Client", pictures: "list[Picture]", uploads: int, *, wait: bool) -> "list[Outcome]":
+    from cli.server.upload import Sender, wait_for
+
+    outcomes = _sent(Sender(client, _history()).send, pictures, uploads)
     if wait:
         with progress_bar(len(outcomes), "Encoding") as bar:
             for outcome in outcomes:
                 if outcome.error is None:
-                    _attempt(outcome, partial(_wait_for, client, outcome))
+                    outcome.attempt(partial(wait_for, client, outcome))
                 bar.advance("")
     return outcomes
 
 
-def _batch_id(client: "Client", history: "PushHistory", name: str) -> str:
-    """The group of this name that was made from here, or a new one."""
-    from cli.server.client import ClientError
+def _push_group(
+    client: "Client", group: "Group", pictures: "list[Picture]", uploads: int, *, wait: bool
+) -> "tuple[list[Outcome], dict[str, Any]]":
+    """Send what the batch has not, and follow all of it; returns the server's report too."""
+    from cli.server.upload import Sender
 
-    key = f"batch-{hashlib.sha256(name.encode()).hexdigest()[:40]}"
-    known_id = history.find(client.server, key)
-    if known_id is not None:
+    sendable = [picture for picture in pictures if picture.fault is None]
+    known = {name for name, _ in group.entries}
+    group.announce({one.name for one in sendable}, sum(one.name not in known for one in sendable))
+    outcomes = _sent(Sender(client, _history(), group).send, pictures, uploads)
+    group.read()
+    # What could not be sent is not waited for.
+    group.announce(set(), 0)
+    if wait:
+        with group_bar("Encoding") as note:
+            group.wait(
+                lambda batch: note(
+                    round(batch["progress"] * (batch["expected"] or 0)), batch["expected"] or 0, batch["seconds_left"]
+                )
+            )
+        group.read()
+        lines = {line["image_id"]: line for line in group.entries.values()}
+        for outcome in outcomes:
+            if outcome.error is None and outcome.image in lines:
+                outcome.note_line(lines[outcome.image])
+    return outcomes, group.report()
+
+
+def _sent(send: "Callable[[Picture], Outcome]", pictures: "list[Picture]", uploads: int) -> "list[Outcome]":
+    """What became of each. Whatever ends the command, no further one is begun."""
+    with progress_bar(len(pictures), "Sending") as bar, ThreadPoolExecutor(uploads) as pool:
+
+        def _one(picture: "Picture") -> "Outcome":
+            outcome = send(picture)
+            bar.advance("")
+            return outcome
+
         try:
-            client.batch(known_id)
-            return known_id
-        except ClientError as error:
-            if error.status != 404:
-                raise
-    batch_id = str(client.create_batch(name)["id"])
-    history.remember(client.server, key, batch_id)
-    return batch_id
+            return list(pool.map(_one, pictures))
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
 
 
-def _send_one(client: "Client", history: "PushHistory", task: _Task, more: dict[str, Any]) -> _Outcome:
-    outcome = _Outcome(task.shown or task.path)
-    if task.fault is not None:
-        fault = task.fault
-        outcome.error = describe_fault(fault) if isinstance(fault, OSError) else describe_error(fault)
-    else:
-        _attempt(outcome, partial(_send, client, history, task, task.options | more, outcome))
-    return outcome
+def _pictures(source: _Source, values: dict[str, Any], spool: Path) -> tuple[list["Picture"], Sequence[str]]:
+    """What is to be sent, and sentences on what a folder holds beside. `spool` takes what does not come from a file."""
+    from cli.server.upload import Picture, name_of
+    from codec.options import Describer
+
+    captions: Captions | None = None
+    if source.describe in list(Describer):
+        values["describe"] = source.describe
+    elif source.describe is not None:
+        from codec.captions import load_captions
+
+        captions = load_captions(Path(source.describe))
+    _check_options(values)
+    if source.manifest is not None:
+        found = [
+            _described(Picture(source.inputs[0] / one.name, one.name, values | one.options), captions)
+            for one in _entries(source)
+        ]
+        return found, []
+    selection = select_files(source.inputs, PICTURE_SUFFIXES, source.exclude)
+    folders = [path for path in source.inputs if path.is_dir()] if len(source.inputs) > 1 else []
+    pictures = [
+        _described(_spooled(Picture(path, _name(path, below, folders), values), spool), captions)
+        for path, below in selection.files
+    ]
+    faults = [Picture(Path(fault.filename), name_of(Path(fault.filename)), values, fault) for fault in selection.faults]
+    return pictures + faults, selection.left_out
 
 
-def _send(client: "Client", history: "PushHistory", task: _Task, options: dict[str, Any], outcome: _Outcome) -> None:
-    from cli.server.client import Upload
+def _entries(source: _Source) -> "list[ManifestEntry]":
+    """The lines of the manifest; raises OptionError also for options that are none, which costs no upload so."""
+    from cli.local.manifest import read_manifest
 
-    _check_regular(task.path)
-    with task.path.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
-    request = json.dumps([digest, task.path.name, options], sort_keys=True)
-    key = f"push-{hashlib.sha256(request.encode()).hexdigest()}"
-    image_id = history.find(client.server, key)
-    image = _find(client, image_id) if image_id is not None else None
-    if image is None:
-        # With the old key, the server would answer with an image that was deleted since.
-        response = client.submit_picture(
-            Upload(task.path, _name_of(task.path), key if image_id is None else _fresh(key)), options
-        )
-        if response["replayed"] and _find(client, response["image"]["id"]) is None:
-            response = client.submit_picture(Upload(task.path, _name_of(task.path), _fresh(key)), options)
-        image = response["image"]
-        history.remember(client.server, key, image["id"])
-    else:
-        outcome.skipped = True
-    _note(outcome, image)
+    assert source.manifest is not None
+    if len(source.inputs) != 1 or not source.inputs[0].is_dir():
+        raise fail_usage("--manifest-in names pictures of one folder: give that folder.")
+    entries = read_manifest(source.manifest)
+    for entry in entries:
+        _check_options(entry.options)
+    return entries
 
 
-def _check_regular(path: Path) -> None:
-    """Raise OSError for a folder or a device that is called like a picture, or a pipe, which would be waited for."""
-    mode = path.stat().st_mode
-    if not stat.S_ISREG(mode):
-        kind = "a folder" if stat.S_ISDIR(mode) else "a pipe, a socket or a device"
-        raise OSError(errno.EINVAL, f"it is {kind}, not a file that can be sent", str(path))
+def _check_options(values: dict[str, Any]) -> None:
+    """Raise OptionError: found here, a slip costs no upload. `keep_original` is the server's own."""
+    from codec.options import EncodeOptions, parse_options
+
+    parse_options(EncodeOptions, {name: value for name, value in values.items() if name not in _SERVERS_OWN})
 
 
-def _name_of(path: Path) -> str:
-    """The file's name as text; what is not UTF-8 in it is replaced."""
-    return os.fsencode(path.name).decode(errors="replace")
+def _name(path: Path, below: Path, folders: Sequence[Path]) -> str:
+    """What a picture is called at the server: its path within the folder, with that one's name where there are several
+    inputs."""
+    from cli.server.upload import name_of
+
+    top = next((folder.resolve().name for folder in folders if folder in path.parents), "")
+    return name_of(Path(top) / below)
 
 
-def _fresh(key: str) -> str:
-    return f"{key}-{secrets.token_hex(4)}"
+def _spooled(picture: "Picture", spool: Path) -> "Picture":
+    """The picture with a file of its own, where its input can be read only once."""
+    data = read_input(picture.path)
+    if isinstance(data, Path):
+        return picture
+    name = "stdin" if picture.path == STANDARD else picture.path.name
+    (spool / name).write_bytes(data)
+    return replace(picture, path=spool / name, shown=picture.path, name=name)
 
 
-def _find(client: "Client", image_id: str) -> dict[str, Any] | None:
-    """The image, unless it is gone or came to nothing, in which case sending it again makes sense."""
-    from cli.server.client import ClientError
+def _described(picture: "Picture", captions: "Captions | None") -> "Picture":
+    from codec.errors import CaptionsError
 
+    if captions is None:
+        return picture
     try:
-        image = client.image(image_id)
-    except ClientError as error:
-        if error.status == 404:
-            return None
-        raise
-    return None if image["state"] in ("failed", "cancelled") else image
+        found = captions.lookup(str(picture.shown or picture.path))
+    except CaptionsError as error:
+        return replace(picture, fault=error)
+    items = [{"name": item.name, "detail": item.detail} for item in found.items]
+    return replace(picture, options=picture.options | {"description": {"items": items, "overall": found.overall}})
 
 
-def _wait_for(client: "Client", outcome: _Outcome) -> None:
-    if outcome.state == "pending" and outcome.job is not None:
-        job = client.wait_for_job(outcome.job)
-        if job["error"] is not None and job["state"] == "failed":
-            outcome.error = {"code": job["error"]["code"], "message": job["error"]["message"]}
-    if outcome.image is not None:
-        _note(outcome, client.image(outcome.image))
-    if outcome.state == "cancelled":
-        outcome.error = {"code": "cancelled", "message": "Its job was cancelled."}
-
-
-def _note(outcome: _Outcome, image: dict[str, Any]) -> None:
-    outcome.image, outcome.state = image["id"], image["state"]
-    outcome.job = image["job"]["id"] if image["job"] is not None else None
-    outcome.size_bytes, outcome.bpp = image["bitstream_bytes"], image["bpp"]
-    outcome.notes = list(image.get("notes") or ())  # servers of before had none
-
-
-def _attempt(outcome: _Outcome, act: Callable[[], None]) -> None:
-    """Do it, and note what went wrong on the input: one bad picture must not stop the rest."""
-    from cli.server.client import ClientError
-
-    try:
-        act()
-    except ClientError as error:
-        outcome.error = {"code": error.code, "message": str(error)}
-    except Exception as error:  # noqa: BLE001 - whatever it is, the others are sent and reported
-        outcome.error = describe_error(error)
-
-
-def _report(outcomes: list[_Outcome], left_out: Sequence[str], as_json: bool) -> None:
+def _report(outcomes: "list[Outcome]", left_out: Sequence[str], report: dict[str, Any] | None, as_json: bool) -> None:
     results = [outcome.as_json() for outcome in outcomes]
     for result in results:
         if result["error"] is not None:
@@ -342,12 +335,31 @@ def _report(outcomes: list[_Outcome], left_out: Sequence[str], as_json: bool) ->
     for sentence in left_out:
         say(sentence)
     if as_json:
-        print_json({"results": results, "left_out": list(left_out)})
+        print_json({"results": results, "left_out": list(left_out), "report": report})
     else:
         for result in results:
             if result["error"] is None:
                 size = f", {result['bytes']} bytes, {result['bpp']:.4f} bpp" if result["bpp"] is not None else ""
                 before = " (sent before)" if result["skipped"] else ""
                 show(f"{result['image']}  {result['input']}: {result['state']}{size}{before}")
+        for line in _report_lines(report) if report is not None else ():
+            show(line)
     if failures(results):
         raise typer.Exit(FAILED)
+
+
+def _report_lines(report: dict[str, Any]) -> Iterator[str]:
+    batch, images = report["batch"], report["images"]
+    states = {state: count for state, count in images.items() if count} | {
+        name: count for name, count in (("rejected", batch["rejections"]), ("missing", report["missing"])) if count
+    }
+    counts = ", ".join(f"{count} {state}" for state, count in states.items()) or "no pictures"
+    yield f"{batch['id']}  {batch['name']}: {counts}"
+    if report["bpp"] is not None:
+        yield (
+            f"  {report['bitstream_bytes']} bytes of {report['original_bytes']}, {report['bpp']:.4f} bpp"
+            f" ({report['least_bpp']:.4f} to {report['most_bpp']:.4f})"
+        )
+    for failure in report["failures"]:
+        names = ", ".join(failure["names"]) + (", ..." if failure["count"] > len(failure["names"]) else "")
+        yield f"  {failure['code']} {failure['count']}: {names}"

@@ -8,7 +8,9 @@ import os
 import secrets
 import time
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
 from typing import Any, Self
 from urllib.parse import quote, urlsplit
@@ -65,13 +67,19 @@ class Upload:
 
 
 class Client:
-    """One server. May be used from many threads; a context manager that gives its connections back."""
+    """One server. May be used from many threads; a context manager that gives its connections back.
+
+    `patience_seconds`: for how long a server that answered before is waited for when it is restarted or busy.
+    """
+
+    patience_seconds = 0.0
 
     def __init__(self, server: str | None = None, key: str | None = None, timeout_seconds: float = 60.0) -> None:
         """`server` falls back to MISC_SERVER, `key` to MISC_API_KEY."""
         self.server = (server or os.environ.get("MISC_SERVER") or DEFAULT_SERVER).rstrip("/")
         key = key or os.environ.get("MISC_API_KEY")
         headers = {"Authorization": f"Bearer {key}"} if key else {}
+        self._has_answered = False
         _check_address(self.server)
         try:
             self._http = httpx.Client(
@@ -154,6 +162,11 @@ class Client:
         """One reconstruction."""
         return dict(self.get(path_of("reconstructions", reconstruction_id)).json())
 
+    def delete_image(self, image_id: str) -> None:
+        """Delete an image; raises ClientError for one that is not there."""
+        path = path_of("images", image_id)
+        self._send(lambda: self._http.delete(path), may_repeat=True)
+
     def download(self, path: str, target: Path) -> int:
         """Fetch a stream or a picture into a file, whole or not at all; returns its bytes."""
 
@@ -179,6 +192,25 @@ class Client:
             return self._http.post("/v1/batches", json={"name": name}, headers={"Idempotency-Key": key})
 
         return dict(self._send(_post, may_repeat=True).json())
+
+    def change_batch(self, batch_id: str, change: Mapping[str, Any]) -> dict[str, Any]:
+        """Change a group; returns it."""
+        path = path_of("batches", batch_id)
+        return dict(self._send(lambda: self._http.patch(path, json=dict(change)), may_repeat=True).json())
+
+    @contextmanager
+    def events(self, path: str, last_id: str) -> Iterator[Iterator[tuple[str, dict[str, Any]]]]:
+        """A stream of server-sent events with their ids, after the one with `last_id`; raises ClientError, also where
+        it breaks off."""
+        headers = {"Last-Event-ID": last_id} if last_id else {}
+        try:
+            with self._http.stream("GET", path, headers=headers) as response:
+                if not response.is_success:
+                    response.read()
+                    raise _problem_of(response)
+                yield _events_of(response.iter_lines())
+        except httpx.TransportError as error:
+            raise ServerUnreachable(self.server, str(error) or type(error).__name__) from None
 
     def batch(self, batch_id: str) -> dict[str, Any]:
         """One group, with its counts."""
@@ -272,19 +304,22 @@ class Client:
         self, send: Callable[[], httpx.Response], *, may_repeat: bool, any_status: bool = False
     ) -> httpx.Response:
         wait = _FIRST_WAIT_SECONDS
-        for attempt in range(1, _ATTEMPTS + 1):
-            is_last = attempt == _ATTEMPTS or not may_repeat
+        give_up_at = time.monotonic() + (self.patience_seconds if self._has_answered else 0.0)
+        for attempt in count(1):
+            is_patient = time.monotonic() < give_up_at
+            is_last = not may_repeat or (attempt >= _ATTEMPTS and not is_patient)
             try:
                 response = send()
             except httpx.ConnectError as error:
                 # Nothing was sent, so whoever waits for a server that is not there waits a shorter time.
-                if attempt >= 3:
+                if attempt >= 3 and not is_patient:
                     raise ServerUnreachable(self.server, str(error)) from None
             except httpx.TransportError as error:
                 if is_last:
                     raise ServerUnreachable(self.server, str(error) or type(error).__name__) from None
             else:
                 if response.is_success or any_status:
+                    self._has_answered = True
                     return response
                 problem = _problem_of(response)
                 may_pass = response.status_code in _BUSY or problem.code == _IN_FLIGHT
@@ -299,6 +334,18 @@ class Client:
 def path_of(*names: str) -> str:
     """The path of something in the interface, whatever characters the names have that a caller gave."""
     return "/v1/" + "/".join(quote(name, safe="", errors="replace") for name in names)
+
+
+def _events_of(lines: Iterator[str]) -> Iterator[tuple[str, dict[str, Any]]]:
+    fields: dict[str, str] = {}
+    for line in lines:
+        name, _, value = line.partition(":")
+        if line:
+            fields[name] = value.removeprefix(" ")
+            continue
+        if "data" in fields:
+            yield fields.get("id", ""), json.loads(fields["data"])
+        fields = {}
 
 
 def _check_address(server: str) -> None:

@@ -1,5 +1,6 @@
 """What the commands that talk to a server share: its options, and how its refusals become an exit status."""
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated
@@ -11,6 +12,8 @@ from cli.output import say
 
 if TYPE_CHECKING:
     from cli.server.client import Client
+
+_BATCH_ID = re.compile(r"bat_[0-9a-z]{26}")
 
 ServerOption = Annotated[
     str | None, typer.Option(envvar="MISC_SERVER", help="Address of the server (http://127.0.0.1:8000).")
@@ -33,3 +36,14 @@ def connected(server: str | None, key: str | None) -> Iterator["Client"]:
         except ClientError as error:
             say(f"misc: {error}")
             raise typer.Exit(FAILED) from None
+
+
+def find_batch(client: "Client", batch: str) -> str:
+    """The id itself, or that of the newest batch of this name; raises ClientError."""
+    from cli.server.client import ClientError
+
+    if _BATCH_ID.fullmatch(batch):
+        return batch
+    for row in client.batches(name=batch):
+        return str(row["id"])
+    raise ClientError("not_found", f"There is no batch called {batch!r}; `misc ls --batches` lists them.")

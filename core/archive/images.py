@@ -8,7 +8,7 @@ from sqlalchemy.orm import Session
 from codec.bitstream import Bits, ExternalCoarse, Stream, Texts
 from codec.media import BINARY
 from codec.options import EncodeOptions
-from core.archive import bitstreams, object_lifecycle, search
+from core.archive import batches, bitstreams, object_lifecycle, search
 from core.archive.object_lifecycle import NewObject
 from core.errors import NotFound
 from core.jobs import queries, transitions
@@ -25,7 +25,7 @@ from models.reconstruction import Reconstruction
 class NewImage:
     """A picture that was checked and is to be encoded; `original` and `reference` are stored before it is submitted.
 
-    `declared_bits` is what an outside codec spent on the reference.
+    `declared_bits` is what an outside codec spent on the reference, `folder` where the picture lay.
     """
 
     id: str
@@ -39,6 +39,7 @@ class NewImage:
     batch_id: str | None = None
     reference: NewObject | None = None
     declared_bits: int | None = None
+    folder: str | None = None
 
 
 @dataclass(frozen=True)
@@ -64,6 +65,7 @@ def submit(session: Session, new: NewImage, job: JobSpec) -> tuple[Image, str]:
         id=new.id,
         owner=job.owner,
         name=new.name,
+        folder=new.folder,
         state=ImageState.PENDING,
         batch_id=new.batch_id,
         width=new.width,
@@ -81,6 +83,8 @@ def submit(session: Session, new: NewImage, job: JobSpec) -> tuple[Image, str]:
     session.add(image)
     session.flush()
     search.index_image(session, image.id, image.name)
+    if new.batch_id is not None:
+        batches.accept(session, new.batch_id, image.path)
     return image, transitions.create(session, replace(job, image_id=new.id, batch_id=new.batch_id))
 
 
@@ -196,6 +200,8 @@ def delete_image(session: Session, image_id: str, view: View) -> None:
     session.execute(delete(Reconstruction).where(Reconstruction.image_id == image_id))
     search.remove_image(session, image_id)
     session.execute(delete(DescriptionRecord).where(DescriptionRecord.image_id == image_id))
+    if image.batch_id is not None:
+        batches.forget_one(session, image.batch_id)
     session.expunge(image)
     session.execute(delete(Image).where(Image.id == image_id))
 

@@ -53,8 +53,9 @@ def test_encode_push_and_eval_choose_the_same_files_of_a_folder(tmp_path: Path) 
     source, out = tmp_path / "in", str(tmp_path / "out")
     planned = [pair.source for pair in plan_outputs([source], out, PICTURE_SUFFIXES, ".misc").pairs]
     assert planned == [source / name for name in names]
-    tasks, left_out = push._tasks([source], {}, None, (), tmp_path)
-    assert [task.path for task in tasks] == planned
+    pictures, left_out = push._pictures(push._Source([source]), {}, tmp_path)
+    assert [picture.path for picture in pictures] == planned
+    assert [picture.name for picture in pictures] == names
     assert [(path, str(name)) for path, name in evaluate._select(source).files] == list(
         zip(planned, names, strict=True)
     )

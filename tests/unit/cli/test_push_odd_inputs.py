@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from cli.commands.push import _attempt, _name_of, _Outcome, _send, _Task
 from cli.local import streams
 from cli.output import print_json, say, show
 from cli.server.client import Client
 from cli.server.push_history import PushHistory
+from cli.server.upload import Outcome, Picture, Sender, name_of
 
 
 class _Server(Client):
@@ -30,17 +30,16 @@ class _Server(Client):
         return {"image": image, "replayed": False}
 
 
-def push(path: Path, folder: Path) -> tuple[_Outcome, list[str]]:
-    outcome = _Outcome(path)
+def push(path: Path, folder: Path) -> tuple[Outcome, list[str]]:
     history = PushHistory(folder / "pushed.txt")
     with _Server() as server:
-        _attempt(outcome, lambda: _send(server, history, _Task(path, {}), {}, outcome))
+        outcome = Sender(server, history).send(Picture(path, name_of(Path(path.name)), {}))
     return outcome, server.names
 
 
 def test_pipe_is_told_at_once_and_not_waited_for(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "x.jpg")
-    outcomes: list[_Outcome] = []
+    outcomes: list[Outcome] = []
     thread = threading.Thread(target=lambda: outcomes.append(push(tmp_path / "x.jpg", tmp_path)[0]), daemon=True)
     thread.start()
     thread.join(10)
@@ -63,16 +62,16 @@ def test_name_that_is_not_utf8_is_sent_as_far_as_it_is_text(tmp_path: Path) -> N
     outcome, names = push(path, tmp_path)
     assert outcome.error is None
     assert names == ["caf\ufffd.jpg"]
-    assert _name_of(Path("ä.jpg")) == "ä.jpg"
+    assert name_of(Path("ä.jpg")) == "ä.jpg"
 
 
 def test_unforeseen_failure_is_that_of_one_input(tmp_path: Path) -> None:
-    outcome = _Outcome(tmp_path)
+    outcome = Outcome(tmp_path)
 
     def fail() -> None:
         raise ValueError("odd")
 
-    _attempt(outcome, fail)
+    outcome.attempt(fail)
     assert outcome.error is not None and outcome.error["code"] == "internal_error"
 
 
