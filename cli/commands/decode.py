@@ -20,6 +20,7 @@ from cli.local.file_plan import (
     plan_outputs,
     run_all,
 )
+from cli.local.stream_files import fits, references_beside
 from cli.local.streams import STANDARD, check_streams, read_input, write_output
 from cli.output import print_json, say, show, step_bar
 from cli.restore_options import (
@@ -38,7 +39,6 @@ if TYPE_CHECKING:
     from codec.picture.save import PictureFormat
 
 _KEYS = ("width", "height", "schedule", "stage", "seed", "seconds")
-_MAX_REFERENCE_BYTES = 1 << 30
 
 _HELP = """Decode .misc files to pictures.
 
@@ -284,14 +284,10 @@ def _read_stream(path: Path) -> bytes:
 
 def _find_reference(source: Path, named: Path | None, digest: bytes) -> bytes | None:
     """The picture that an external stream names: the one given, else the file NAME.ref.* beside it that fits."""
-    import hashlib
-
     if named is not None:
         return named.read_bytes()
-    candidates = [path for path in sorted(source.parent.iterdir()) if path.name.startswith(f"{source.stem}.ref.")]
-    files = [path.read_bytes() for path in candidates if path.stat().st_size <= _MAX_REFERENCE_BYTES]
-    fitting = [data for data in files if hashlib.sha256(data).digest().startswith(digest)]
-    return next(iter(fitting or files), None)
+    files = [path.read_bytes() for path in references_beside(source)]
+    return next((data for data in files if fits(data, digest)), next(iter(files), None))
 
 
 def _result(task: _Task, width: int, height: int, schedule: str, seed: int) -> dict[str, Any]:

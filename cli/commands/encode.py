@@ -1,11 +1,9 @@
 """`misc encode`: pictures to `.misc` files on this machine."""
 
-import json
 import os
 import shlex
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
-from datetime import UTC, datetime
+from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -13,31 +11,20 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from cli.errors import FAILED, as_flag, fail_usage, failures, usage_errors
-from cli.local.declared import declared_of
-from cli.local.file_plan import (
-    Pair,
-    Plan,
-    died_result,
-    error_result,
-    fault_results,
-    is_newer,
-    plan_outputs,
-    run_all,
-)
-from cli.local.source_records import SourceRecords, SourceState
-from cli.local.streams import STANDARD, check_streams, read_input, write_output
+from cli.local.encode_tables import open_tables
+from cli.local.encode_task import RESULT_KEYS, EncodeTask, died, done_before, encode_one, has_stand_in, reference_path
+from cli.local.file_plan import Pair, Plan, fault_results, plan_outputs, run_all
+from cli.local.source_records import SourceRecords
+from cli.local.streams import STANDARD, check_streams
 from cli.output import print_json, say, show
 from codec.media import PICTURE_SUFFIXES
 
 if TYPE_CHECKING:
-    from cli.local.describe_remote import Outcome
-    from codec.bitstream import Stream
     from codec.captions import Captions
     from codec.encode.coarse.external import Reference
+    from codec.encode.dependencies import Fallback
     from codec.errors import CaptionsError
-    from codec.options import EncodeOptions
-
-_KEYS = ("bytes", "bpp", "bits", "seconds", "describer")
+    from core.settings import LMMSettings
 
 _HELP = """Encode pictures to .misc files.
 
@@ -51,6 +38,8 @@ Examples:
   misc encode holiday/ -o archive/ --mode ref --max-bpp 0.05
 
   misc encode photo.png -o photo.misc --describe captions.csv
+
+  misc encode holiday/ -o archive/ --csv archive.csv
 """
 
 
@@ -70,24 +59,6 @@ class OnOff(StrEnum):
     """No."""
 
 
-@dataclass(frozen=True)
-class _Task:
-    pair: Pair
-    options: "EncodeOptions"
-    captions: "Captions | None"
-    """Those of this picture alone."""
-    fault: "CaptionsError | None"
-    reference: "Reference | None"
-    reference_suffix: str
-    may_skip: bool
-    keeps_metadata: bool = False
-    records: SourceRecords | None = None
-    """Of the folder of outputs."""
-    former: SourceState | None = None
-    """Of which file the output that may be there was made."""
-    outcome: "Outcome | None" = None
-
-
 def register(app: typer.Typer) -> None:
     """Add the command."""
     app.command("encode", help=_HELP)(encode)
@@ -105,6 +76,13 @@ def encode(
     batch: Annotated[
         bool, typer.Option("--batch", help="openai: through its Batch API, at half the price and within a day.")
     ] = False,
+    fallback: Annotated[
+        str | None,
+        typer.Option(
+            metavar="fail|local|none",
+            help="openai: what follows where it gives nothing: failure, the built-in describer, or no texts (fail).",
+        ),
+    ] = None,
     text: Annotated[str | None, typer.Option(help="Your own overall description, kept exactly.")] = None,
     maps: Annotated[OnOff, typer.Option(help="Store where each item is; off keeps the overall text only.")] = OnOff.ON,
     blocks: Annotated[int | None, typer.Option(help="pixel: blocks along the long edge (32).")] = None,
@@ -140,6 +118,12 @@ def encode(
         typer.Option(metavar="PATTERN", help="Leave out of folders what fits it, as *_small.jpg or raw; repeatable."),
     ] = None,
     force: Annotated[bool, typer.Option("--force", help=_FORCE_HELP)] = False,
+    csv: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="A table with a row for each picture, written as they end.")
+    ] = None,
+    jsonl: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="The results of --json, one a line, written as they end.")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")] = False,
 ) -> None:
     """Encode pictures; the help text is `_HELP`."""
@@ -166,9 +150,15 @@ def encode(
         tasks = _tasks(plan, values, describe, reference, reference_bpp, may_skip=not force)
         if keep_metadata and STANDARD in (tasks[0].pair.source, tasks[0].pair.target) if tasks else False:
             raise fail_usage("--keep-metadata tells of a file and writes beside one; name both.")
-        tasks = _with_outcomes([replace(task, keeps_metadata=keep_metadata) for task in tasks])
-    results = run_all(encode_one, tasks, jobs, "Encoding", lambda task: died_result(task.pair, _KEYS))
-    _report(results + fault_results(plan.faults, _KEYS), plan.left_out, as_json)
+        tasks = _with_outcomes([replace(task, keeps_metadata=keep_metadata) for task in tasks], fallback)
+        tables = open_tables(csv, jsonl)
+    faults = fault_results(plan.faults, RESULT_KEYS)
+    with tables:
+        for fault in faults:
+            tables.add(fault)
+        results = run_all(encode_one, tasks, jobs, "Encoding", died, tables.add)
+    stand_ins = [task for task, result in zip(tasks, results, strict=False) if has_stand_in(task, result["describer"])]
+    _report(results + faults, plan.left_out, len(stand_ins), as_json)
 
 
 def _tasks(
@@ -179,7 +169,7 @@ def _tasks(
     reference_bpp: float | None,
     *,
     may_skip: bool,
-) -> list[_Task]:
+) -> list[EncodeTask]:
     """Everything that can be wrong with the call as a whole is found here, before any picture is opened."""
     from cli.local.paths import weights_store
     from codec.encode.pipeline import check_options
@@ -204,7 +194,7 @@ def _tasks(
     records = SourceRecords(plan.folder) if plan.folder is not None else None
     former = records.load() if records is not None else {}
     return [
-        _Task(
+        EncodeTask(
             pair,
             options,
             *_captions_of(pair, captions),
@@ -234,12 +224,13 @@ def _captions_of(pair: Pair, captions: "Captions | None") -> "tuple[Captions | N
         return None, error
 
 
-def _with_outcomes(tasks: list[_Task]) -> list[_Task]:
+def _with_outcomes(tasks: list[EncodeTask], fallback: str | None) -> list[EncodeTask]:
     """The same tasks with the language model's descriptions, where they are to come from it."""
-    from codec.encode.dependencies import needs_model
     from codec.encode.describe.choose import no_model
 
-    if not any(needs_model(task.options, has_captions=task.captions is not None) for task in tasks):
+    if not any(task.needs_model for task in tasks):
+        if fallback is not None and tasks:
+            raise fail_usage("--fallback belongs to --describe openai.")
         return tasks
     from cli.local.describe_remote import describe_all
     from cli.local.paths import data_folder, earlier_data_folder
@@ -248,11 +239,24 @@ def _with_outcomes(tasks: list[_Task]) -> list[_Task]:
     lmm = load(LMMSettings)
     if not lmm.is_configured:
         raise no_model()
-    sources = [task.pair.source for task in tasks if not task.may_skip or _done_before(task) is None]
+    follows = _fallback(fallback, lmm)
+    sources = [task.pair.source for task in tasks if not task.may_skip or done_before(task) is None]
     outcomes = describe_all(
-        sources, lmm, data_folder(), earlier=earlier_data_folder(), in_batches=tasks[0].options.batch
+        sources, lmm, data_folder(), follows, earlier=earlier_data_folder(), in_batches=tasks[0].options.batch
     )
     return [replace(task, outcome=outcomes.get(task.pair.source)) for task in tasks]
+
+
+def _fallback(asked: str | None, lmm: "LMMSettings") -> "Fallback":
+    """What was asked for here or, by its variable, for everything on this machine; else failure: a folder of which the
+    built-in describer made half would look done, and not be what was asked for."""
+    from codec.encode.dependencies import Fallback
+
+    if asked is None:
+        return Fallback(lmm.fallback) if "fallback" in lmm.model_fields_set else Fallback.FAIL
+    if asked not in list(Fallback):
+        raise fail_usage(f"--fallback must be fail, local or none, not {asked!r}.")
+    return Fallback(asked)
 
 
 def _load_captions(path: Path) -> "Captions":
@@ -281,118 +285,7 @@ def _load_reference(plan: Plan, path: Path | None, bpp: float | None) -> "Refere
     return Reference(path.read_bytes(), bpp)
 
 
-def encode_one(task: _Task) -> dict[str, Any]:
-    """Encode one picture and write its file; an error becomes part of the result."""
-    try:
-        if task.fault is not None:
-            raise task.fault
-        has_all = not task.keeps_metadata or metadata_path(task.pair.target).is_file()
-        if task.may_skip and has_all and (done := _done_before(task)) is not None:
-            return done
-        return _encode_one(task)
-    except Exception as error:  # noqa: BLE001 - one bad picture must not stop the rest; the result carries the error
-        return error_result(task.pair, _KEYS, error)
-
-
-def _encode_one(task: _Task) -> dict[str, Any]:
-    from cli.local.paths import weights_store
-    from codec.encode.dependencies import EncodeDependencies, resolve
-    from codec.encode.pipeline import encode as encode_picture
-    from codec.picture.open import read_picture
-
-    if isinstance(task.outcome, Exception):
-        raise task.outcome
-    pair = task.pair
-    state = SourceState.of(pair.source) if task.records is not None else None
-    opened = read_picture(read_input(pair.source))
-    encoded = encode_picture(
-        opened.picture,
-        task.options,
-        source_name=pair.source.name,
-        captions=task.captions,
-        reference=task.reference,
-        dependencies=resolve(
-            EncodeDependencies(), task.options, weights_store(), has_captions=task.captions is not None
-        ),
-        outcome=task.outcome,
-        picture_notes=opened.notes,
-    )
-    if encoded.reference is not None:
-        write_output(reference_path(pair.target, task.reference_suffix), encoded.reference)
-    write_output(pair.target, encoded.data)
-    if task.keeps_metadata:
-        write_output(metadata_path(pair.target), _metadata(pair.source))
-    if task.records is not None and state is not None:
-        task.records.add(pair.target, state)
-    result = _result(pair, encoded.data, encoded.stream, encoded.bits)
-    result |= {"seconds": encoded.seconds, "describer": encoded.describer, "notes": list(encoded.notes)}
-    result["usage"] = None if encoded.usage is None else asdict(encoded.usage)
-    return result
-
-
-def metadata_path(target: Path) -> Path:
-    """Where it is kept when and where a picture was taken: NAME.meta.json beside NAME.misc."""
-    return target.with_name(f"{target.stem}.meta.json")
-
-
-def _metadata(source: Path) -> bytes:
-    from codec.picture.capture import capture_of
-
-    modified = datetime.fromtimestamp(source.stat().st_mtime, UTC).isoformat(timespec="seconds")
-    document = {"file": source.name, "modified_at": modified, **asdict(capture_of(source))}
-    return (json.dumps(document, indent=1, ensure_ascii=False) + "\n").encode(errors="replace")
-
-
-def reference_path(target: Path, suffix: str) -> Path:
-    """Where the picture beside an external stream lies: NAME.ref.EXT beside NAME.misc."""
-    return target.with_name(f"{target.stem}.ref{suffix or '.picture'}")
-
-
-def _result(pair: Pair, data: bytes, stream: "Stream", bits: Any) -> dict[str, Any]:
-    return {
-        "input": str(pair.source),
-        "output": str(pair.target),
-        "bytes": len(data),
-        "bpp": 8 * len(data) / (stream.width * stream.height),
-        **declared_of(stream, bits),
-        "bits": {part: getattr(bits, part) for part in ("container", "text", "maps", "coarse")},
-        "seconds": None,
-        "describer": None,
-        "notes": [],
-        "skipped": False,
-        "error": None,
-    }
-
-
-def _done_before(task: _Task) -> dict[str, Any] | None:
-    """The result of an earlier run, if its file was made of this very picture, is whole, and as far as it tells as
-    asked. Of what picture an earlier version made it, only the dates tell."""
-    from cli.local.paths import weights_store
-    from cli.local.up_to_date import is_up_to_date
-    from codec.bitstream import unpack
-    from codec.errors import StreamError
-
-    try:
-        is_same = (
-            is_newer(task.pair.target, task.pair.source)
-            if task.former is None
-            else task.former.is_still(task.pair.source)
-        )
-    except OSError:
-        return None
-    if not is_same:
-        return None
-    try:
-        data = task.pair.target.read_bytes()
-        unpacked = unpack(data)
-    except (OSError, StreamError):
-        return None
-    if not is_up_to_date(unpacked, task.options, task.captions, task.pair.source.name, weights_store()):
-        return None
-    return _result(task.pair, data, unpacked.stream, unpacked.bits) | {"skipped": True}
-
-
-def _report(results: list[dict[str, Any]], left_out: Sequence[str], as_json: bool) -> None:
+def _report(results: list[dict[str, Any]], left_out: Sequence[str], stand_ins: int, as_json: bool) -> None:
     for result in results:
         if result["error"] is not None:
             say(f"{result['input']}: {result['error']['message']}")
@@ -400,6 +293,8 @@ def _report(results: list[dict[str, Any]], left_out: Sequence[str], as_json: boo
             say(f"{result['input']}: {note}")
     for sentence in left_out:
         say(sentence)
+    if stand_ins and len(results) > 1:
+        say(f"misc: {stand_ins} were not described by the model; the same call asks it about them again.")
     if as_json:
         print_json({"results": results, "left_out": list(left_out)})
     else:

@@ -169,8 +169,12 @@ def _show(document: dict[str, Any]) -> None:
 
 def _show_mark(document: dict[str, Any]) -> None:
     show(document["file"])
-    for name, value in document["mark"].items():
+    mark = dict(document["mark"])
+    weights = mark.pop("weights")
+    for name, value in mark.items():
         show(f"  {name.replace('_', ' '):20}{value}")
+    for part, digest in weights.items():
+        show(f"  {'network':20}{part} {digest}")
 
 
 def _show_table(documents: list[dict[str, Any]]) -> None:

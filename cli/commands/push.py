@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from cli.commands.encode import OnOff
-from cli.errors import FAILED, fail_usage, failures, usage_errors
+from cli.errors import FAILED, as_flag, fail_usage, failures, usage_errors
 from cli.local.file_selection import select_files
+from cli.local.stream_files import STREAM_SUFFIX, is_stream, without_companions
 from cli.local.streams import STANDARD, check_streams, read_input
 from cli.output import group_bar, print_json, progress_bar, say, show
 from cli.server.remote import KeyOption, ServerOption, connected
@@ -34,6 +35,7 @@ _HELP = """Send pictures to a server, which encodes and keeps them.
 
 Folders are sent with everything below them, as one batch that keeps their structure. What was sent before, with the \
 same options, is not sent again, so the same command goes on after anything that ended it. - is one picture from stdin.
+.misc files are taken in as they are, in no batch, external ones with the NAME.ref.* beside them.
 
 Examples:
 
@@ -42,6 +44,8 @@ Examples:
   misc push holiday/ --batch holiday --mode ref --max-bpp 0.05
 
   misc push holiday/ --manifest-out holiday.jsonl
+
+  misc push archive/
 """
 
 _CONTRARY = "Give {flag} as a flag or in --options, not both."
@@ -69,7 +73,7 @@ def register(app: typer.Typer) -> None:
 
 
 def push(
-    inputs: Annotated[list[Path], typer.Argument(metavar="IN...", help="Pictures or folders of pictures.")],
+    inputs: Annotated[list[Path], typer.Argument(metavar="IN...", help="Pictures, .misc files or folders of them.")],
     mode: Annotated[
         str | None, typer.Option(help="How the coarse picture is coded: pixel, net or ref (ref; sd21: pixel).")
     ] = None,
@@ -120,8 +124,11 @@ def push(
             check_streams(inputs, "", as_json=as_json)
             values = _merged(options, {name: value for name, value in flags.items() if value is not None})
             source = _Source(inputs, describe, exclude or (), manifest_in)
-            pictures, left_out = _pictures(source, values, Path(spool))
-            name = _group_name(inputs, batch, len(pictures))
+            files, left_out = _pictures(source, values, Path(spool))
+            streams = [file for file in files if is_stream(file.path)]
+            pictures = [file for file in files if not is_stream(file.path)]
+            _check_pictures(pictures, values, batch)
+            name = _group_name(inputs, batch, len(pictures)) if pictures else None
             if manifest_out is not None and name is None:
                 raise fail_usage("--manifest-out is for a folder or a batch: name one, or give --batch NAME.")
         with connected(server, key) as client, _told_how_to_go_on():
@@ -133,7 +140,18 @@ def push(
                 outcomes, report = _push_group(client, group, pictures, uploads, wait=wait)
                 if manifest_out is not None:
                     group.save_manifest(manifest_out)
+            if streams:
+                outcomes += _push_alone(client, streams, uploads, wait=False)
     _report(outcomes, left_out, report, as_json)
+
+
+def _check_pictures(pictures: "list[Picture]", values: dict[str, Any], batch: str | None) -> None:
+    """Raise OptionError for what means nothing to streams, where nothing else is sent."""
+    from codec.errors import OptionError
+
+    if not pictures and (batch is not None or values):
+        flag = "--batch" if batch is not None else as_flag(next(iter(values)))
+        raise OptionError(f"{flag} is for pictures; .misc files are taken in as they are.")
 
 
 def _group_name(inputs: list[Path], batch: str | None, pictures: int) -> "GroupName | None":
@@ -263,14 +281,16 @@ def _pictures(source: _Source, values: dict[str, Any], spool: Path) -> tuple[lis
             for one in _entries(source)
         ]
         return found, []
-    selection = select_files(source.inputs, PICTURE_SUFFIXES, source.exclude)
+    selection = select_files(source.inputs, PICTURE_SUFFIXES | {STREAM_SUFFIX}, source.exclude)
+    taken, doubles = without_companions([path for path, _ in selection.files], source.inputs)
     folders = [path for path in source.inputs if path.is_dir()] if len(source.inputs) > 1 else []
     pictures = [
         _described(_spooled(Picture(path, _name(path, below, folders), values), spool), captions)
         for path, below in selection.files
+        if path in taken
     ]
     faults = [Picture(Path(fault.filename), name_of(Path(fault.filename)), values, fault) for fault in selection.faults]
-    return pictures + faults, selection.left_out
+    return pictures + faults, [*selection.left_out, *doubles]
 
 
 def _entries(source: _Source) -> "list[ManifestEntry]":
@@ -315,7 +335,7 @@ def _spooled(picture: "Picture", spool: Path) -> "Picture":
 def _described(picture: "Picture", captions: "Captions | None") -> "Picture":
     from codec.errors import CaptionsError
 
-    if captions is None:
+    if captions is None or is_stream(picture.path):
         return picture
     try:
         found = captions.lookup(str(picture.shown or picture.path))

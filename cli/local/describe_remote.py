@@ -50,7 +50,13 @@ Outcome = ModelOutcome | CodecError | OSError
 
 
 def describe_all(
-    sources: Sequence[Path], lmm: LMMSettings, folder: Path, *, earlier: Path | None = None, in_batches: bool = False
+    sources: Sequence[Path],
+    lmm: LMMSettings,
+    folder: Path,
+    fallback: Fallback,
+    *,
+    earlier: Path | None = None,
+    in_batches: bool = False,
 ) -> dict[Path, Outcome]:
     """Have each picture described; with `in_batches` through the Batch API first, and directly what that leaves.
 
@@ -67,17 +73,17 @@ def describe_all(
         try:
             if in_batches:
                 _describe_in_batches(sources, lmm, database, cache, budget)
-            return _describe_directly(sources, lmm, cache, budget)
+            return _describe_directly(sources, lmm, cache, budget, fallback)
         finally:
             cache.close()
 
 
 def _describe_directly(
-    sources: Sequence[Path], lmm: LMMSettings, cache: DescriptionCache, budget: Budget | None
+    sources: Sequence[Path], lmm: LMMSettings, cache: DescriptionCache, budget: Budget | None, fallback: Fallback
 ) -> dict[Path, Outcome]:
     limiter = LocalRateLimiter(lmm.requests_per_minute, lmm.tokens_per_minute, budget)
     client = OpenAIDescriber(lmm.server, cache, limiter)
-    dependencies = EncodeDependencies(describer=client, fallback=Fallback(lmm.fallback))
+    dependencies = EncodeDependencies(describer=client, fallback=fallback)
     stop, slots = threading.Event(), threading.Semaphore(_OPENED_AT_ONCE)
 
     def _describe(source: Path) -> Outcome:

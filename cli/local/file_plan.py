@@ -120,17 +120,20 @@ def run_all(
     jobs: int,
     verb: str,
     died: Callable[[TaskT], dict[str, Any]],
+    on_result: Callable[[dict[str, Any]], None] = lambda _: None,
 ) -> list[dict[str, Any]]:
     """Results of all tasks in their order, over `jobs` processes, with a progress bar.
 
     `work` must be importable by name and must not raise for a bad input; `died` gives the result of a task whose
-    process was killed, as the system does when memory runs out. Ctrl-C ends the call with what is done.
+    process was killed, as the system does when memory runs out. `on_result` is called with each as it comes. Ctrl-C
+    ends the call with what is done.
     """
     results: list[dict[str, Any]] = []
     try:
         with progress_bar(len(tasks), verb) as bar:
             for result in _each(work, tasks, min(jobs, len(tasks)), died):
                 results.append(result)
+                on_result(result)
                 bar.advance("")
     except KeyboardInterrupt:
         if len(tasks) > 1:

@@ -40,15 +40,24 @@ class SourceState:
         return status.st_mtime_ns == self.mtime_ns or SourceState.of(path).sha256 == self.sha256
 
 
+@dataclass(frozen=True)
+class SourceRecord:
+    """Of which file an output was made. `is_stand_in`: something described it in place of the language model that was
+    asked for and gave nothing."""
+
+    state: SourceState
+    is_stand_in: bool = False
+
+
 class SourceRecords:
     """The records of one folder of outputs, by the output's path within it."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
 
-    def load(self) -> dict[str, SourceState]:
+    def load(self) -> dict[str, SourceRecord]:
         """All records; lines that are damaged, as by a full disk, are passed over."""
-        records: dict[str, SourceState] = {}
+        records: dict[str, SourceRecord] = {}
         try:
             lines = (self._folder / NAME).read_text(encoding="utf-8", errors="surrogateescape").splitlines()
         except OSError:
@@ -56,27 +65,29 @@ class SourceRecords:
         for line in lines:
             try:
                 entry = json.loads(line)
-                records[entry["output"]] = SourceState(entry["size"], entry["mtime_ns"], entry["sha256"])
+                state = SourceState(entry["size"], entry["mtime_ns"], entry["sha256"])
+                records[entry["output"]] = SourceRecord(state, entry.get("stand_in") is True)
             except (ValueError, KeyError, TypeError):
                 continue
         if len(lines) > 2 * len(records) + 100:
             self._rewrite(records)
         return records
 
-    def add(self, target: Path, state: SourceState) -> None:
+    def add(self, target: Path, record: SourceRecord) -> None:
         """Note one output. Several processes may do so at a time: a line is written in one piece."""
         with (self._folder / NAME).open("a", encoding="utf-8") as file:
-            file.write(self._line(self.key(target), state))
+            file.write(self._line(self.key(target), record))
 
     def key(self, target: Path) -> str:
         """The output's path within the folder."""
         return os.path.relpath(target, self._folder)
 
-    def _rewrite(self, records: dict[str, SourceState]) -> None:
-        lines: Iterable[str] = (self._line(output, state) for output, state in records.items())
+    def _rewrite(self, records: dict[str, SourceRecord]) -> None:
+        lines: Iterable[str] = (self._line(output, record) for output, record in records.items())
         write_atomically(self._folder / NAME, "".join(lines).encode())
 
     @staticmethod
-    def _line(output: str, state: SourceState) -> str:
+    def _line(output: str, record: SourceRecord) -> str:
+        state = record.state
         entry = {"output": output, "size": state.size, "mtime_ns": state.mtime_ns, "sha256": state.sha256}
-        return json.dumps(entry) + "\n"
+        return json.dumps(entry | ({"stand_in": True} if record.is_stand_in else {})) + "\n"

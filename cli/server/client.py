@@ -8,7 +8,7 @@ import os
 import secrets
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
@@ -19,6 +19,7 @@ import httpx
 
 from codec.atomic_files import replacing
 from codec.loopback import is_loopback
+from codec.media import BINARY, MISC
 
 DEFAULT_SERVER = "http://127.0.0.1:8000"
 
@@ -132,6 +133,21 @@ class Client:
 
         response = self._send(_post, may_repeat=True)
         return dict(response.json()) | {"replayed": response.headers.get("idempotency-replayed") == "true"}
+
+    def import_bitstream(self, upload: Upload, reference: Path | None = None) -> dict[str, Any]:
+        """Have a stream taken in, with the picture that an external one names: `image`, and whether it `is_new`."""
+
+        def _post() -> httpx.Response:
+            with ExitStack() as opened:
+                files = {"file": (upload.name, opened.enter_context(upload.path.open("rb")), MISC)}
+                if reference is not None:
+                    files["reference"] = (reference.name, opened.enter_context(reference.open("rb")), BINARY)
+                return self._http.post(
+                    "/v1/bitstreams", files=files, headers={"Idempotency-Key": upload.idempotency_key}
+                )
+
+        response = self._send(_post, may_repeat=True)
+        return dict(response.json()) | {"is_new": response.status_code == 201}
 
     def workers(self) -> list[dict[str, Any]]:
         """The worker processes of the server."""

@@ -14,6 +14,7 @@ from typing import Any
 
 from cli.errors import describe_error
 from cli.local.file_plan import describe_fault
+from cli.local.stream_files import find_reference, is_stream
 from cli.server.client import Client, ClientError, Upload
 from cli.server.group import Group
 from cli.server.push_history import PushHistory
@@ -90,14 +91,21 @@ class Sender:
         self._client, self._history, self._group = client, history, group
 
     def send(self, picture: Picture) -> Outcome:
-        """Send it unless the server has it; errors become part of the outcome."""
+        """Send it unless the server has it; errors become part of the outcome. A `.misc` file is taken in as it is."""
         outcome = Outcome(picture.shown or picture.path)
         if picture.fault is not None:
             fault = picture.fault
             outcome.error = describe_fault(fault) if isinstance(fault, OSError) else describe_error(fault)
         else:
-            outcome.attempt(partial(self._send, picture, outcome))
+            outcome.attempt(partial(self._import if is_stream(picture.path) else self._send, picture, outcome))
         return outcome
+
+    def _import(self, stream: Picture, outcome: Outcome) -> None:
+        _check_regular(stream.path)
+        upload = Upload(stream.path, stream.name, _fresh("push"))
+        answer = self._client.import_bitstream(upload, find_reference(stream.path))
+        outcome.skipped = not answer["is_new"]
+        outcome.note(answer["image"])
 
     def _send(self, picture: Picture, outcome: Outcome) -> None:
         _check_regular(picture.path)

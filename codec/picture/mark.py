@@ -19,7 +19,8 @@ _MAX_XMP_BYTES = 1 << 20
 
 
 def read_mark(path: Path) -> dict[str, Any]:
-    """`statement`, `digital_source_type`, `software`, `restorer`, `settings`, `seed`, `generative`, `stream_sha256`.
+    """`statement`, `digital_source_type`, `software`, `restorer`, `settings`, `seed`, `generative`, `stream_sha256`,
+    and `weights`: the SHA-256 of each network by its part.
 
     Decodes no pixels. Raises PictureUnrecognised for a file that is no picture or has no mark of ours, and OSError.
     """
@@ -37,7 +38,14 @@ def read_mark(path: Path) -> dict[str, Any]:
         "seed": int(description.get(f"{_MISC}Seed", "0")),
         "generative": description.get(f"{_MISC}Generative") == "True",
         "stream_sha256": description.get(f"{_MISC}StreamSHA256", ""),
+        "weights": _weights(description.get(f"{_MISC}Weights", "")),
     }
+
+
+def _weights(words: str) -> dict[str, str]:
+    """Of "part digest, part digest", as `Provenance.weights_in_words` has it."""
+    pairs = (entry.rpartition(" ") for entry in words.split(", "))
+    return {part: digest for part, _, digest in pairs if part}
 
 
 def _packet(path: Path) -> ElementTree.Element | None:

@@ -90,6 +90,19 @@ def test_folder_goes_there_once_and_comes_back(misc: Misc, folder: Path, tmp_pat
         assert unpack(data).stream.width == 64
 
 
+def test_streams_are_taken_in_and_come_back_as_they_were(misc: Misc, folder: Path, tmp_path: Path) -> None:
+    archive = tmp_path / "archive"
+    misc("encode", folder, "-o", archive, *PIXEL, "--describe", "none")
+    streams = sorted(archive.rglob("*.misc"))
+
+    first = misc("push", archive)["results"]
+    assert [(result["state"], result["skipped"]) for result in first] == [("ready", False)] * len(streams)
+    assert all(result["skipped"] for result in misc("push", archive)["results"])
+
+    pulled = misc("pull", *[result["image"] for result in first], "-o", tmp_path / "back", "--bitstream")["results"]
+    assert [Path(result["output"]).read_bytes() for result in pulled] == [path.read_bytes() for path in streams]
+
+
 def test_other_options_are_another_push(misc: Misc, folder: Path) -> None:
     first = misc("push", folder / "a.png", *PIXEL)["results"][0]
 

@@ -64,10 +64,54 @@ def test_refusal_is_told_beside_the_file_that_was_made_without_the_model(
     misc: Misc, server: LMMTestServer, photos: Path, tmp_path: Path
 ) -> None:
     server.play(then="refusal")
-    result = misc("encode", photos / "0.png", "-o", tmp_path / "a.misc", *OPTIONS)
+    result = misc("encode", photos / "0.png", "-o", tmp_path / "a.misc", *OPTIONS, "--fallback", "local")
     (entry,) = json.loads(result.stdout)["results"]
     assert (result.exit_code, entry["describer"], entry["error"]) == (0, "local", None)
     assert "refused" in entry["notes"][0] and "refused" in result.stderr
+
+
+@pytest.mark.parametrize(("status", "code"), [(401, "describer_misconfigured"), (503, "describer_unavailable")])
+def test_model_that_gives_nothing_spoils_no_folder(
+    misc: Misc,
+    server: LMMTestServer,
+    photos: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    status: int,
+    code: str,
+) -> None:
+    monkeypatch.setenv("MISC_LMM_ATTEMPTS", "1")
+    server.play(then={"play": "status", "status": status})
+    call = ("encode", photos, "-o", tmp_path / "out", *OPTIONS)
+    failed = misc(*call)
+    assert failed.exit_code == 1
+    assert [entry["error"]["code"] for entry in json.loads(failed.stdout)["results"]] == [code] * 3
+    assert not list((tmp_path / "out").glob("*.misc"))
+
+    asked_for = misc(*call, "--fallback", "local")
+    assert asked_for.exit_code == 0 and "3 were not described by the model" in asked_for.stderr
+    assert {entry["describer"] for entry in json.loads(asked_for.stdout)["results"]} == {"local"}
+    # Without the model they are what was asked for, and with it they are not.
+    local = json.loads(misc(*call[:4], *OPTIONS[2:]).stdout)["results"]
+    assert [entry["skipped"] for entry in local] == [True] * 3
+
+    server.play()
+    described = json.loads(misc(*call).stdout)["results"]
+    assert [(entry["skipped"], entry["describer"]) for entry in described] == [(False, "openai")] * 3
+    assert [entry["skipped"] for entry in json.loads(misc(*call).stdout)["results"]] == [True] * 3
+
+
+def test_fallback_is_what_the_setting_says_where_it_is_set(
+    misc: Misc, server: LMMTestServer, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MISC_LMM_FALLBACK", "none")
+    server.play(then="refusal")
+    call = ("encode", photos / "0.png", "-o", tmp_path / "a.misc")
+    (entry,) = json.loads(misc(*call, *OPTIONS).stdout)["results"]
+    assert (entry["describer"], entry["error"]) == ("none", None)
+    assert misc(*call, *OPTIONS, "--fallback", "fail").exit_code == 1
+    assert misc(*call, *OPTIONS, "--fallback", "later").exit_code == 2
+    assert misc(*call, "--fallback", "local").exit_code == 2
 
 
 def test_picture_that_cannot_be_opened_costs_nothing(

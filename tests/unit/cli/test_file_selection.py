@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from cli.local.file_selection import select_files
-from cli.local.source_records import NAME, SourceRecords, SourceState
+from cli.local.source_records import NAME, SourceRecord, SourceRecords, SourceState
 from tests.unit.cli.conftest import write_photo
 
 QUICK = ("--mode", "pixel", "--describe", "none", "--blocks", "8", "--jobs", "1")
@@ -98,11 +98,11 @@ def test_records_survive_damaged_lines_and_do_not_grow_without_end(tmp_path: Pat
     file = tmp_path / "a.png"
     file.write_bytes(b"one")
     records, state = SourceRecords(tmp_path), SourceState.of(file)
-    for _ in range(150):
-        records.add(tmp_path / "sub" / "a.misc", state)
+    for number in range(150):
+        records.add(tmp_path / "sub" / "a.misc", SourceRecord(state, is_stand_in=number == 149))
     with (tmp_path / NAME).open("a") as log:
         log.write('{"output": "half')
-    assert records.load() == {"sub/a.misc": state}
+    assert records.load() == {"sub/a.misc": SourceRecord(state, is_stand_in=True)}
     assert len((tmp_path / NAME).read_text().splitlines()) == 1
     assert state.is_still(file)
     file.write_bytes(b"two")

@@ -5,9 +5,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 from click.testing import Result
+from PIL import Image
 
 from codec.bitstream import ExternalCoarse, Maps, PixelCoarse, Stream, Texts
 from codec.bitstream.container import pack
+from codec.picture.save import Provenance, format_for, save_picture
 
 Misc = Callable[..., Result]
 PIXELS = PixelCoarse(4, 3, 3, bytes(range(12)) * 3)
@@ -53,6 +55,20 @@ def test_external_figures_stand_beside_the_files_own(misc: Misc, tmp_path: Path)
     assert document["declared_bits"] == 300 + own["container"] + own["text"] + own["maps"]
     assert document["bpp_declared"] == document["declared_bits"] / 10_000
     assert document["bits"]["coarse"] < 300
+
+
+def test_reconstruction_tells_the_networks_that_made_it(misc: Misc, tmp_path: Path) -> None:
+    weights = {"restorer": "ab" * 32, "stage 1": "cd" * 32}
+    for suffix, weights_of in ((".png", weights), (".webp", weights), (".jpg", {})):
+        mark = Provenance("gan", "ef" * 32, 7, True, weights=weights_of)
+        path = tmp_path / f"back{suffix}"
+        path.write_bytes(save_picture(Image.new("RGB", (8, 8)), format_for(suffix), mark))
+        document = json.loads(misc("inspect", path, "--json").stdout)
+        assert document["mark"]["weights"] == weights_of
+        assert document["mark"]["restorer"] == "gan"
+        shown = misc("inspect", path).stdout
+        assert all(f"{part} {digest}" in shown for part, digest in weights_of.items())
+        assert misc("inspect", path, path).stdout.count("made by gan") == 2
 
 
 def test_text_form_shows_the_same(misc: Misc, tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 from PIL import Image
 
 from cli.commands import encode
+from cli.local.encode_task import EncodeTask
 from codec.picture.capture import Capture, capture_of
 from tests.unit.picture.test_tiff import PICTURE, grey_page, tiff
 
@@ -69,7 +70,7 @@ def test_a_picture_takes_its_own_description_along_and_not_the_table(tmp_path: P
     table = tmp_path / "captions.csv"
     rows = "".join(f"{number}.png,A text of some length that is number {number}.\n" for number in range(20_000))
     table.write_text(f"name,caption\na.png,First.\n{rows}")
-    sent: list[encode._Task] = []
+    sent: list[EncodeTask] = []
     monkeypatch.setattr(encode, "run_all", lambda _work, tasks, *_: sent.extend(tasks) or [])
     monkeypatch.setattr(encode, "_report", lambda *_: None)
     from typer.testing import CliRunner
