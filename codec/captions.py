@@ -24,8 +24,9 @@ from codec.options import GivenDescription
 MAX_CAPTIONS_BYTES = 256 * 1024 * 1024
 """A million descriptions are about this large; a larger file is a mistake."""
 
-_NAME_COLUMNS = ("name", "file", "file_name", "filename", "image", "path")
-_TEXT_COLUMNS = ("prompt", "overall", "caption", "description", "text")
+_NAMES = ("file", "file_name", "filename", "image", "path", "file_path", "filepath", "image_path", "relative_path")
+_NAME_COLUMNS = ("name", *_NAMES)
+_TEXT_COLUMNS = ("prompt", "overall", "caption", "description", "text", "alt_text")
 """Headings, best first, in any case. All but "prompt" hold the overall text alone."""
 
 _DELIMITERS = (",", ";", "\t", "|")
@@ -55,12 +56,27 @@ class Captions:
         for alias in (name, name.casefold(), f"{PurePath(name).stem}."):
             if name and (key := self._by_alias.get(alias)) is not None:
                 return self.by_name[key]
+        if name in self._by_alias and (key := self._nearest(parts)) is not None:
+            return self.by_name[key]
         remedy = "name its folder too" if name in self._by_alias else "add one under that file name"
         examples = ", ".join(list(self.by_name)[:3])
         raise CaptionsError(
             f"{self.path} has no description for {name or 'a picture without a file name'}; {remedy}. "
             f"It has {len(self.by_name)}, e.g. {examples}."
         )
+
+    def _nearest(self, parts: list[str]) -> str | None:
+        """Of several rows of one name the one whose path ends most like this one; None where two are as near."""
+        shared: dict[int, list[str]] = {}
+        for key in self.by_name:
+            folders = key.split("/")
+            if folders[-1] == parts[-1]:
+                pairs = zip(reversed(folders), reversed(parts), strict=False)
+                shared.setdefault(
+                    next((at for at, (a, b) in enumerate(pairs) if a != b), min(len(folders), len(parts))), []
+                ).append(key)
+        nearest = shared[max(shared)] if shared else []
+        return nearest[0] if len(nearest) == 1 and max(shared) > 1 else None
 
     def only(self, source_name: str | None) -> "Captions":
         """The captions of one picture, which are all that has to travel with it. Raises CaptionsError."""
@@ -108,6 +124,8 @@ def load_captions(path: Path, *, name: str | None = None, max_bytes: int = MAX_C
 
 
 def _decoded(data: bytes) -> str:
+    if data.startswith((codecs.BOM_UTF32_LE, codecs.BOM_UTF32_BE)):
+        return data.decode("utf-32")
     if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
         return data.decode("utf-16")
     if data[1:2] == b"\0" or data[:1] == b"\0":  # UTF-16 without its mark: every heading is ASCII
@@ -143,7 +161,7 @@ class _Heading:
     @classmethod
     def of(cls, row: list[str]) -> "_Heading | None":
         """None for a row that is no heading."""
-        words = [cell.strip().lower() for cell in row]
+        words = [cell.strip().lower().replace(" ", "_").replace("-", "_") for cell in row]
         names = [words.index(word) for word in _NAME_COLUMNS if word in words]
         texts = [word for word in _TEXT_COLUMNS if word in words]
         if not names or not texts:
@@ -155,8 +173,8 @@ class _Heading:
 def _from_csv(text: str, path: str) -> Captions:
     first, _, rest = text.partition("\n")
     delimiter = None
-    if first.strip().lower().startswith("sep=") and len(first.strip()) == 5:
-        delimiter, text = first.strip()[4], rest
+    if first.lower().startswith("sep=") and len(first.rstrip("\r\n")) == 5:
+        delimiter, text = first[4], rest
     heading_line = next((line for line in text.splitlines() if line.strip()), "")
     delimiter = delimiter or next(
         (each for each in _DELIMITERS if _Heading.of(heading_line.replace('"', "").split(each)) is not None), ","
@@ -210,13 +228,14 @@ def _from_json(text: str, path: str) -> Captions:
         where = f", line {error.lineno}" if isinstance(error, json.JSONDecodeError) else ""
         raise CaptionsError(f"{path}{where}: this is no valid JSON ({error}).") from None
     by_name: dict[str, Description] = {}
+    content = _collected(content)
     if isinstance(content, dict):
         name, description = _entry(content, path)
         if name is None:
             return Captions(path, by_name, description)
         _add(by_name, name, description, path)
         return Captions(path, by_name)
-    for number, entry in enumerate(content, 1):
+    for number, entry in enumerate(content if isinstance(content, list) else [content], 1):
         place = f"{path}, entry {number}"
         name, description = _entry(entry, place)
         if name is None:
@@ -240,19 +259,40 @@ def _is_unicode(text: str) -> bool:
     return all(not "\ud800" <= char <= "\udfff" for char in text)
 
 
-_NAME_KEYS = ("file", "file_name", "filename", "image")
-_TEXT_KEYS = ("text", "caption", "description")
+_TEXT_KEYS = ("text", "caption", "description", "alt_text")
 """What collections of pictures call them, where there is no "overall"."""
+
+
+def _collected(content: object) -> object:
+    """A list of entries, of an object that has them by file name or as COCO has captions; anything else as it is."""
+    if not isinstance(content, dict) or not content or "overall" in content or "items" in content:
+        return content
+    images, annotations = content.get("images"), content.get("annotations")
+    if isinstance(images, list) and isinstance(annotations, list):
+        names = {each.get("id"): each.get("file_name") for each in images if isinstance(each, dict)}
+        # Of several captions of one picture the first.
+        texts: dict[object, object] = {}
+        for each in annotations:
+            if isinstance(each, dict) and each.get("image_id") in names:
+                texts.setdefault(each["image_id"], each.get("caption"))
+        return [{"file": names[number], "overall": text} for number, text in texts.items()]
+    if all(isinstance(value, dict | str) and PurePath(name).suffix for name, value in content.items()):
+        return [
+            {"file": name, **(value if isinstance(value, dict) else {"overall": value})}
+            for name, value in content.items()
+        ]
+    return content
 
 
 def _entry(entry: object, place: str) -> tuple[str | None, Description]:
     if not isinstance(entry, dict):
         raise CaptionsError(f'{place}: a description is an object with "items" and "overall".')
     values = dict(entry)
-    name = next((values.pop(key) for key in _NAME_KEYS if key in values), None)
+    name = next((values.pop(key) for key in _NAMES if key in values), None)
     if "overall" not in values and "items" not in values:
-        text = next((values.pop(key) for key in _TEXT_KEYS if key in values), None)
-        values |= {} if text is None else {"overall": text}
+        text = next((values[key] for key in _TEXT_KEYS if key in values), None)
+        # A collection says more of its pictures than what is in them.
+        values = values if text is None else {"overall": text}
     if name is not None and not (isinstance(name, str) and name.strip() and _is_unicode(name)):
         raise CaptionsError(f'{place}: "file" must be the picture\'s file name.')
     try:

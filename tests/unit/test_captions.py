@@ -179,3 +179,43 @@ def test_pictures_of_the_same_name_are_parted_by_their_folders() -> None:
 def test_one_picture_takes_its_own_description_along_and_no_other() -> None:
     only = load_captions(CASES / "cap_paths.csv").only("one/a.jpg")
     assert only.lookup("anything") == Description((), "First.") and not only.by_name
+
+
+@pytest.mark.parametrize(
+    ("content", "suffix"),
+    [
+        ("name,prompt\nbarn.jpg,x\n".replace("prompt", "caption").encode("utf-32"), ".csv"),
+        (b"sep=\t\nname\tcaption\nbarn.jpg\tx\n", ".csv"),
+        (b"File Name , Alt-Text\nbarn.jpg,x\n", ".csv"),
+        (b"filepath|caption\npics/barn.jpg|x\n", ".csv"),
+        (b'{"path": "pics/barn.jpg", "text": "x", "url": "http://h/7"}\n{"path": "b.jpg", "text": "y"}\n', ".jsonl"),
+        (b'{"barn.jpg": "x", "b.jpg": "y"}', ".json"),
+        (b'{"barn.jpg": {"items": [], "overall": "x"}}', ".json"),
+        (
+            b'{"images": [{"id": 7, "file_name": "barn.jpg"}], '
+            b'"annotations": [{"image_id": 7, "caption": "x"}, {"image_id": 7, "caption": "y"}]}',
+            ".json",
+        ),
+    ],
+)
+def test_forms_of_other_programs_are_read(tmp_path: Path, content: bytes, suffix: str) -> None:
+    path = tmp_path / f"captions{suffix}"
+    path.write_bytes(content)
+    assert load_captions(path).lookup("pics/barn.jpg").overall == "x"
+
+
+def test_paths_of_another_machine_are_told_apart_by_their_ends(tmp_path: Path) -> None:
+    path = tmp_path / "captions.csv"
+    path.write_text("path,caption\nD:\\data\\one\\a.jpg,First.\n/data/two/a.jpg,Second.\n")
+    captions = load_captions(path)
+    assert captions.lookup("in/one/a.jpg").overall == "First."
+    assert captions.lookup("in/two/a.jpg").overall == "Second."
+    with pytest.raises(CaptionsError, match="folder"):
+        captions.lookup("in/three/a.jpg")
+
+
+def test_slip_in_the_name_of_a_field_is_told_and_loses_no_item(tmp_path: Path) -> None:
+    path = tmp_path / "captions.json"
+    path.write_text('[{"file": "a.jpg", "itmes": [], "overall": "x"}]')
+    with pytest.raises(CaptionsError, match="itmes"):
+        load_captions(path)

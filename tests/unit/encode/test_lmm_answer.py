@@ -1,6 +1,7 @@
 """What becomes of a model's words: cleaned, trimmed, or refused."""
 
 import json
+import time
 import unicodedata
 
 import pytest
@@ -112,7 +113,7 @@ def test_other_languages_are_taken(overall: str) -> None:
         answer(overall="1234567890 " * 6),
         answer(overall="the boat " * 30),
         answer(overall=["a", "b"]),
-        answer(overall={"text": OVERALL}),
+        answer(overall={"text": OVERALL, "more": OVERALL}),
         json.dumps({"overall": "9" * 10, "n": 1})[:-1] + ', "m": ' + "9" * 10_000 + "}",
         OVERALL + "x" * 70_000,
     ],
@@ -186,6 +187,48 @@ def test_json_that_is_there_is_read_however_it_is_wrapped(text: str) -> None:
 
 
 @pytest.mark.parametrize(
+    "text",
+    [
+        repr(json.loads(answer())),
+        repr(json.loads(answer()) | {"note": None}),
+        answer().replace('"overall"', '// all of it\n"overall"'),
+        answer().replace('"', "“", 1).replace('"', "”", 1),
+        answer().replace('"', "&quot;"),
+        json.dumps(answer())[1:-1],
+        answer()[:-1],
+        answer().replace("quiet", r"qu\iet"),
+        answer(overall=[OVERALL[:28], OVERALL[29:]]),
+        answer(overall={"text": OVERALL}),
+        answer().replace('"overall"', '"overall_text"'),
+        answer().replace('"overall"', '"description"'),
+        answer().replace('"detail"', '"details"'),
+        answer(items=["blue boat: small wooden boat moored at the left"]),
+        f"<|channel|>analysis<|message|>Needs {{items: 3}}.<|end|><|channel|>final<|message|>{answer()}",
+    ],
+)
+def test_what_is_almost_json_is_read_with_its_items(text: str) -> None:
+    found = read_description(text)
+    assert found.overall == OVERALL
+    assert found.items == (Item("blue boat", "small wooden boat moored at the left"),)
+
+
+def test_quotes_in_a_text_that_nobody_escaped_stay_in_it() -> None:
+    assert read_description(answer().replace("three boats", 'the "three boats"')).overall == OVERALL.replace(
+        "three boats", 'the "three boats"'
+    )
+
+
+@pytest.mark.parametrize(
+    "text", ['"overall": "' * 5400, '{"a":' * 12_000, "{'" + "[" * 60_000, "no image input " * 4000]
+)
+def test_hostile_answers_take_no_long_time(text: str) -> None:
+    began = time.process_time()
+    with pytest.raises(DescriptionUnusable):
+        read_description(text)
+    assert time.process_time() - began < 10
+
+
+@pytest.mark.parametrize(
     "words",
     [
         "I don't see any image in your message. Could you upload it again?",
@@ -194,6 +237,19 @@ def test_json_that_is_there_is_read_however_it_is_wrapped(text: str) -> None:
         "Please provide the image that you would like me to describe in detail.",
         "It looks like the picture did not load; I am unable to view any attachments.",
         "There is no image attached to this conversation.",
+        "The image is not visible to me, please try to send it once more.",
+        "It looks like the image didn't come through, can you try again?",
+        "There doesn't appear to be an image attached to this message.",
+        "You haven't provided an image, so I can only give a generic description.",
+        "I haven't received any image, so this is a placeholder for one.",
+        "N/A - no visual input was available to the model for this task.",
+        "I only received text; the picture seems to be missing from the request.",
+        "I'm a text-only model and have no access to image content in this chat.",
+        "The user did not attach any image, so that none can be described.",
+        "A placeholder was received but no image data could be decoded from it.",
+        "Kein Bild vorhanden, bitte laden Sie eines hoch, damit ich es beschreiben kann.",
+        "No veo ninguna imagen en el mensaje, por favor vuelva a enviarla.",
+        "没有看到图片，请重新上传图片以便描述其中的内容。",
     ],
 )
 def test_answer_that_sees_no_picture_is_no_description(words: str) -> None:
@@ -208,6 +264,11 @@ def test_answer_that_sees_no_picture_is_no_description(words: str) -> None:
         "A poster on a wall with a large photograph of a ship, and no image beneath it.",
         "A hand holds a photo in front of a wall of pictures.",
         "A phone screen that says no images, on a wooden table beside a cup.",
+        "A phone shows the message that no image was found, in a hand over a table.",
+        "A man holds a camera; he cannot see the picture he takes while the sun blinds him.",
+        "A frame without an image hangs over a white sofa in a bright room.",
+        "A sign that asks visitors to share their photos stands beside a lake.",
+        "Parents who have not seen the picture yet wait before a closed door.",
     ],
 )
 def test_picture_of_pictures_is_described(words: str) -> None:

@@ -1,13 +1,12 @@
 """From a model's words to a description within the limits, or an error; nothing that a server promises is relied on."""
 
-import json
 import re
 import unicodedata
-from collections.abc import Iterator
-from itertools import islice
 
 from codec.captions import parse_prompt
 from codec.description import Description, Item
+from codec.encode.describe.lmm.blindness import sees_nothing
+from codec.encode.describe.lmm.loose_json import find_object, string_field, unquoted
 from codec.errors import CodecError, DescriptionRefused, DescriptionUnusable
 from codec.limits import MAX_DETAIL_WORDS, MAX_ITEMS, MAX_NAME_WORDS
 
@@ -28,22 +27,6 @@ _REFUSAL = re.compile(
     r"i['’]m (unable|not able)|as an ai\b|unfortunately, i\b)",
     re.IGNORECASE,
 )
-_PICTURE = r"(?:images?|pictures?|photos?|photographs?)"
-_SEES_NOTHING = re.compile(
-    r"\b(?:i|we) (?:do not|don['’]t|cannot|can not|can['’]t|could not|couldn['’]t|did not|didn['’]t|am unable to|"
-    r"['’]m unable to|am not able to) (?:actually |currently |directly )?(?:see|view|receive|detect|find|access|open) "
-    rf"(?:any |an |the |a |your |that |this )?(?:\w+ )?(?:{_PICTURE}|attachments?)"
-    rf"|\bno {_PICTURE} (?:was|were|is|has been|have been|appears to be|seems to be) (?:actually )?"
-    r"(?:provided|attached|uploaded|included|supplied|received|given|shared|sent)"
-    rf"|\b(?:please|could you|can you) (?:re-?)?(?:provide|upload|attach|share|send|supply) (?:me )?(?:with )?"
-    rf"(?:the|an|a|your) {_PICTURE}"
-    rf"|\bthere (?:is|was) no {_PICTURE} (?:to |in your|in this (?:message|conversation)|attached|provided)"
-    rf"|\b{_PICTURE} (?:was not|wasn['’]t|has not been) (?:provided|attached|uploaded|received|included)"
-    rf"|\b{_PICTURE} (?:did not|didn['’]t|failed to|could not be) load",
-    re.IGNORECASE,
-)
-"""What models say to a server that dropped the picture on its way; nobody says so of a picture that he sees."""
-
 _ENGLISH = re.compile(
     r"the|and|of|with|is|are|its|this|that|from|by|at|to|under|over|behind|beside|near|while|against|above"
 )
@@ -53,10 +36,12 @@ _FOREIGN = re.compile(
 )
 """Small words of English and of its neighbours, without those that two of them share in another meaning."""
 
-_OVERALL_NAMES = ("overall", "overall_description", "overall description")
-_MOST_BRACES = 200
-_TRAILING_COMMA = re.compile(r",(\s*[}\]])")
-_FENCE = re.compile(r"```[a-zA-Z0-9_-]*\s*\n?(.*?)```", re.DOTALL)
+_OVERALL_NAMES = ("overall", "overalldescription", "overalltext", "overallprompt")
+_OTHER_OVERALL_NAMES = ("description", "summary", "caption")
+"""Where there are items beside, and none of the names that were asked for."""
+
+_NAMES, _DETAILS = ("name", "item", "object", "label"), ("detail", "details", "description")
+_LOOSE_ITEM = re.compile(r'"name"\s*:\s*"([^"{}]*)"\s*,\s*"details?"\s*:\s*"([^"{}]*)"', re.IGNORECASE)
 _SENTENCE_END = re.compile(r"[.!?](?=\s)|[。！？]")
 _LIST_MARK = re.compile(r"^(?:[-*•]|\d{1,2}[.)])\s+")
 
@@ -92,7 +77,7 @@ def is_english(text: str) -> bool:
 
 
 def _check_saw_something(text: str) -> None:
-    if _SEES_NOTHING.search(text):
+    if sees_nothing(text):
         raise DescriptionUnusable(
             "The model says that it sees no picture; its server may have dropped it, or the model reads texts only."
         )
@@ -102,12 +87,13 @@ def _find_object(text: str) -> dict[str, object]:
     """The object with the overall text, wherever it is in the answer."""
     # Models that think aloud put it in front; what comes after the last such mark is the answer.
     text = text.rpartition("</think>")[2].strip().lstrip("\ufeff")
-    found: dict[str, object] | None = None
-    for candidate in _candidates(text):
-        unwrapped = _unwrap(_loads(candidate))
-        if unwrapped is not None and _has_overall(unwrapped):
-            return unwrapped
-        found = found or unwrapped
+    found = find_object(text, _has_overall)
+    if found is not None and _has_overall(found):
+        return found
+    overall = string_field(text, "overall")
+    if overall is not None:
+        pairs = _LOOSE_ITEM.findall(unquoted(text))
+        return {"items": [{"name": name, "detail": detail} for name, detail in pairs], "overall": overall}
     if found is not None:
         return found
     _check_saw_something(text)
@@ -116,74 +102,23 @@ def _find_object(text: str) -> dict[str, object]:
     return _published_form(text)
 
 
-def _candidates(text: str) -> Iterator[str]:
-    """What may be the JSON, the likeliest first: all of it, what is fenced, and from each brace to its partner."""
-    yield text
-    for match in _FENCE.finditer(text):
-        yield match.group(1)
-    first, last = text.find("{"), text.rfind("}")
-    if 0 <= first < last:
-        yield text[first : last + 1]
-    starts = [match.start() for match in islice(re.finditer(r"\{", text), _MOST_BRACES)]
-    reached = -1
-    for start in starts:
-        if start < reached:
-            continue
-        end = _partner(text, start)
-        if end is not None:
-            reached = end
-            yield text[start:end]
-
-
-def _partner(text: str, start: int) -> int | None:
-    """The end of the object that begins here; braces in strings do not count."""
-    depth, in_string, skip = 0, False, False
-    for at in range(start, len(text)):
-        character = text[at]
-        if skip:
-            skip = False
-        elif in_string:
-            skip, in_string = character == "\\", character != '"'
-        elif character == '"':
-            in_string = True
-        elif character in "{}":
-            depth += 1 if character == "{" else -1
-            if not depth:
-                return at + 1
-    return None
-
-
-def _loads(text: str) -> object:
-    """JSON as models write it: with line breaks in strings, and a comma too many; None for anything else."""
-    for attempt in (text, _TRAILING_COMMA.sub(r"\1", text)):
-        try:
-            return json.loads(attempt, strict=False)
-        except (ValueError, RecursionError):
-            continue
-    return None
-
-
-def _unwrap(value: object, depth: int = 3) -> dict[str, object] | None:
-    """The object with the overall text inside of wrappers: another object, a list of one, JSON in a string."""
-    if depth == 0:
-        return None
-    if isinstance(value, str) and "{" in value:
-        return _unwrap(_loads(value), depth - 1)
-    if isinstance(value, list) and len(value) == 1:
-        return _unwrap(value[0], depth - 1)
-    if not isinstance(value, dict):
-        return None
-    if not _has_overall(value):
-        for inner in list(value.values())[:20]:
-            if isinstance(inner, dict | str | list):
-                unwrapped = _unwrap(inner, depth - 1)
-                if unwrapped is not None and _has_overall(unwrapped):
-                    return unwrapped
-    return value
-
-
 def _has_overall(answer: dict[str, object]) -> bool:
-    return any(str(name).casefold() in _OVERALL_NAMES for name in answer)
+    return _find_overall(answer) is not None
+
+
+def _find_overall(answer: dict[str, object]) -> str | None:
+    fields = {re.sub(r"[^a-z]", "", str(name).casefold()): _text_in(value) for name, value in answer.items()}
+    names = _OVERALL_NAMES + (_OTHER_OVERALL_NAMES if "items" in fields else ())
+    return next((fields[name] for name in names if fields.get(name) is not None), None)
+
+
+def _text_in(value: object) -> str | None:
+    """A text, of a list of texts all, of an object the only one."""
+    if isinstance(value, dict):
+        value = list(value.values())[:1] if len(value) == 1 else None
+    if isinstance(value, list) and value and all(isinstance(part, str) for part in value):
+        return " ".join(value)
+    return value if isinstance(value, str) else None
 
 
 def _published_form(text: str) -> dict[str, object]:
@@ -197,10 +132,10 @@ def _published_form(text: str) -> dict[str, object]:
 
 
 def _overall_of(answer: dict[str, object]) -> str:
-    for name, value in answer.items():
-        if str(name).casefold() in _OVERALL_NAMES and isinstance(value, str):
-            return value
-    raise DescriptionUnusable('The model\'s answer has no text as "overall".')
+    overall = _find_overall(answer)
+    if overall is None:
+        raise DescriptionUnusable('The model\'s answer has no text as "overall".')
+    return overall
 
 
 def _items_of(answer: dict[str, object]) -> tuple[Item, ...]:
@@ -210,8 +145,8 @@ def _items_of(answer: dict[str, object]) -> tuple[Item, ...]:
         entries = list(entries.values())
     items: list[Item] = []
     for entry in entries[: 4 * MAX_ITEMS] if isinstance(entries, list) else ():
-        fields = (entry.get("name"), entry.get("detail")) if isinstance(entry, dict) else (None, None)
-        if not (isinstance(fields[0], str) and isinstance(fields[1], str)):
+        fields = _fields_of(entry)
+        if fields is None:
             continue
         name = _cut(_trim_marks(_clean(fields[0])), MAX_NAME_WORDS, _MAX_NAME_CHARS)
         detail = _cut(_trim_marks(_clean(fields[1])), MAX_DETAIL_WORDS, _MAX_DETAIL_CHARS)
@@ -219,6 +154,18 @@ def _items_of(answer: dict[str, object]) -> tuple[Item, ...]:
         if name and detail and is_new and len(items) < MAX_ITEMS:
             items.append(Item(name, detail))
     return tuple(items)
+
+
+def _fields_of(entry: object) -> tuple[str, str] | None:
+    """Name and detail of an item, which some models write as one line with a colon."""
+    if isinstance(entry, str):
+        name, colon, detail = entry.partition(":")
+        return (name, detail) if colon else None
+    if not isinstance(entry, dict):
+        return None
+    texts = {str(name).casefold(): value for name, value in entry.items() if isinstance(value, str)}
+    names, details = ([texts[key] for key in keys if key in texts] for keys in (_NAMES, _DETAILS))
+    return (names[0], details[0]) if names and details else None
 
 
 def _clean(text: str) -> str:
