@@ -32,6 +32,7 @@ from api.security_headers import SecurityHeadersMiddleware
 from api.services import Services
 from api.usage.endpoints import router as usage
 from api.web.endpoints import router as web
+from api.webhooks.endpoints import router as webhooks
 from api.workers.endpoints import router as workers
 from core.version import service_version
 
@@ -85,6 +86,7 @@ def create_app(services: Services) -> FastAPI:
         batch_events,
         bitstreams,
         usage,
+        webhooks,
         workers,
         health,
         web,

@@ -40,6 +40,8 @@ JobId = Annotated[str, Path(examples=["job_01kb2c9q0r5w3v7x1y8z4t6n2m"]), _known
 BatchId = Annotated[str, Path(examples=["bat_01kb2c9q0r5w3v7x1y8z4t6n2m"]), _known("batch", "bat_")]
 ReconstructionId = Annotated[str, Path(examples=["rec_01kb2c9q0r5w3v7x1y8z4t6n2m"]), _known("reconstruction", "rec_")]
 WorkerId = Annotated[str, Path(examples=["wrk_01kb2c9q0r5w3v7x1y8z4t6n2m"]), _known("worker", "wrk_")]
+WebhookId = Annotated[str, Path(examples=["whk_01kb2c9q0r5w3v7x1y8z4t6n2m"]), _known("webhook", "whk_")]
+MessageId = Annotated[str, Path(examples=["msg_01kb2c9q0r5w3v7x1y8z4t6n2m"]), _known("message", "msg_")]
 
 Limit = Annotated[int, Query(ge=1, le=MAX_LIMIT, description="How many at most.")]
 ImageCursor = Annotated[
@@ -56,6 +58,18 @@ BatchCursor = Annotated[
     Query(description="`next_cursor` of the page before."),
     _valid("cursor of batches", "bat_"),
     _form("bat_"),
+]
+WebhookCursor = Annotated[
+    str | None,
+    Query(description="`next_cursor` of the page before."),
+    _valid("cursor of webhooks", "whk_"),
+    _form("whk_"),
+]
+MessageCursor = Annotated[
+    str | None,
+    Query(description="`next_cursor` of the page before."),
+    _valid("cursor of messages", "msg_"),
+    _form("msg_"),
 ]
 ImageFilter = Annotated[
     str | None, Query(description="Only those of this image."), _valid("image id", "img_"), _form("img_")

@@ -110,6 +110,7 @@ _TAGS = [
     {"name": "batches", "description": "Many pictures followed as one group."},
     {"name": "jobs", "description": "How the work stands, and its news."},
     {"name": "bitstreams", "description": "Streams that were made elsewhere."},
+    {"name": "webhooks", "description": "Addresses that are told of what ends."},
     {"name": "usage", "description": "What was done for an owner, and what its quotas leave."},
     {"name": "probes", "description": "Jobs that do nothing, to see that a queue is consumed."},
     {"name": "health", "description": "What operators and their tools ask."},

@@ -23,7 +23,14 @@ from core.logging import get_logger
 from core.owners.caller import Caller
 from core.owners.key_book import KeyBook
 from core.picture_reader import ChildPictureReader, DirectPictureReader, PictureReader
-from core.settings import APISettings, BrokerSettings, DatabaseSettings, StorageSettings, WorkerSettings
+from core.settings import (
+    APISettings,
+    BrokerSettings,
+    DatabaseSettings,
+    StorageSettings,
+    WebhookSettings,
+    WorkerSettings,
+)
 from core.storage import Storage, open_storage
 from core.temp_files import UPLOADS, remove_stale_temp_files
 from models.job import JobKind
@@ -55,6 +62,7 @@ class Services:
     decode_limits: DecodeLimits
     max_attempts: int = 3
     profile: Profile = Profile.LITE
+    webhook_settings: WebhookSettings = field(default_factory=WebhookSettings)
     is_stopping: Callable[[], bool] = lambda: False
     pictures: PictureReader = field(default_factory=DirectPictureReader)
     storage_threads: StorageThreads = field(default_factory=StorageThreads)

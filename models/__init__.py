@@ -21,6 +21,8 @@ from models.reconstruction import Reconstruction, ReconstructionState
 from models.search_word import SearchWord
 from models.spending import Spending
 from models.stored_object import ObjectKind, StoredObject
+from models.webhook import Webhook
+from models.webhook_message import MessageState, WebhookMessage
 from models.worker import Worker
 
 __all__ = [
@@ -40,6 +42,7 @@ __all__ = [
     "JobKind",
     "JobState",
     "LLMBatch",
+    "MessageState",
     "NetworkSet",
     "ObjectKind",
     "OutboxRow",
@@ -51,5 +54,7 @@ __all__ = [
     "SearchWord",
     "Spending",
     "StoredObject",
+    "Webhook",
+    "WebhookMessage",
     "Worker",
 ]

@@ -15,4 +15,5 @@ REVISIONS = (
     "c2e81f4b7d96",
     "d4e81f6b2c93",
     "f19b3c7d5e20",
+    "0a6d4f82c9b1",
 )

@@ -31,11 +31,13 @@ from core.settings import (
     ProfileSettings,
     RetentionSettings,
     TempSettings,
+    WebhookSettings,
     WorkerSettings,
     load,
 )
 from core.temp_files import FETCHED, remove_stale_temp_files, use_temp_folder
 from core.version import service_version
+from core.webhooks.sender import WebhookSender
 from models.base import new_id
 from workers.handlers import Handlers
 from workers.heartbeat import Heartbeat
@@ -67,6 +69,7 @@ def run_worker(queues: list[str], concurrency: int | None = None) -> int:
     keeper = LeaseKeeper(services.database, settings.lease)
     reconciler = Reconciler(services.database, services.broker, services.storage, settings)
     retention = Retention(services.database, services.broker, load(RetentionSettings))
+    sender = WebhookSender(services.database, load(WebhookSettings))
     handlers = Handlers(
         services, broker_settings, load(LMMSettings), load(NetworkSettings), load(ProfileSettings).profile
     )
@@ -83,6 +86,8 @@ def run_worker(queues: list[str], concurrency: int | None = None) -> int:
     handlers.note_networks()
     for part in (keeper, reconciler, retention, watchdog):
         part.start()
+    if MAINTENANCE in queues:
+        sender.start()
 
     worker_id = new_id("wrk")
     worker: Worker = app.Worker(
@@ -106,7 +111,7 @@ def run_worker(queues: list[str], concurrency: int | None = None) -> int:
     signals.worker_ready.connect(lambda **_: heartbeat.start(), weak=False)
     worker.start()
     _log.info("worker_stopped", restart=watchdog.wants_restart)
-    for open_part in (heartbeat, watchdog, retention, reconciler, handlers, keeper, services.events):
+    for open_part in (heartbeat, watchdog, sender, retention, reconciler, handlers, keeper, services.events):
         open_part.close()
     return EXIT_RESTART if watchdog.wants_restart else worker.exitcode or 0
 

@@ -40,6 +40,7 @@ from core.jobs import outbox
 from core.jobs.job import Claim, JobSpec, Renewal
 from core.jobs.queries import ENDED, QUEUED, RUNNING, get
 from core.jobs.retry import PausePolicy, RetryPolicy
+from core.webhooks import messages
 from models.base import JSONObject, new_id, utc_now
 from models.image import Image, ImageState
 from models.job import Job, JobState
@@ -204,11 +205,12 @@ def lock(session: Session, claim: Claim) -> None:
 def succeed(session: Session, claim: Claim, seconds: dict[str, float]) -> None:
     """End the job well, in the transaction that records its result; raises LeaseLost."""
     _execute_claimed(session, _SUCCEED, claim, {"now": utc_now(), "stage_seconds": seconds})
+    messages.note_job_end(session, claim.job_id, JobState.SUCCEEDED)
     announce(session, *_news(claim, JobState.SUCCEEDED))
 
 
 def succeed_alone(database: Database, claim: Claim, seconds: dict[str, float]) -> None:
-    """End a job well that has no result to record; raises LeaseLost."""
+    """End a job well that has no result to record, of which nobody is told but its watchers; raises LeaseLost."""
     if not database.execute_alone(_SUCCEED, _identity(claim) | {"now": utc_now(), "stage_seconds": seconds}):
         raise _lease_lost(claim)
     database.publish(*_news(claim, JobState.SUCCEEDED))
@@ -319,6 +321,7 @@ def cancel(session: Session, job_id: str) -> Job:
     job = get(session, job_id)
     if row is not None and job.state == JobState.CANCELLED:
         _update_owner(session, job, JobState.CANCELLED)
+        messages.note_job_end(session, job_id, JobState.CANCELLED)
         announce(session, job_id, "state", {"state": JobState.CANCELLED.value})
     return job
 
@@ -468,6 +471,7 @@ def _end(session: Session, claim: Claim, state: JobState, **values: Any) -> None
     statement = _CLAIMED.values(_RELEASED | {"state": state, "finished_at": utc_now()} | values)
     _execute_claimed(session, statement.returning(_JOBS.c.id), claim)
     _update_owner(session, claim, state)
+    messages.note_job_end(session, claim.job_id, state)
 
 
 def _update_owner(session: Session, job: Job | Claim, state: JobState) -> None:

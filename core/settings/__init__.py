@@ -15,6 +15,7 @@ from core.settings.network import NetworkSettings, ProfileSettings, WeightsSetti
 from core.settings.retention import RetentionSettings
 from core.settings.storage import StorageBackend, StorageSettings
 from core.settings.temp import TempSettings
+from core.settings.webhook import WebhookSettings
 from core.settings.worker import WorkerSettings
 
 __all__ = [
@@ -31,6 +32,7 @@ __all__ = [
     "StorageBackend",
     "StorageSettings",
     "TempSettings",
+    "WebhookSettings",
     "WeightsSettings",
     "WorkerSettings",
     "load",
@@ -67,6 +69,7 @@ ALL_SETTINGS: tuple[type[BaseSettings], ...] = (
     APISettings,
     WorkerSettings,
     RetentionSettings,
+    WebhookSettings,
     LMMSettings,
     WeightsSettings,
     ProfileSettings,

@@ -26,7 +26,10 @@ from tests.unit.api.conftest import Opener
 from tests.unit.api.samples import picture, stream
 
 _BOTH = frozenset({Scope.READ, Scope.SUBMIT})
-_PREFIXES = {"image_id": "img", "job_id": "job", "batch_id": "bat", "reconstruction_id": "rec"}
+_PREFIXES = {"image_id": "img", "job_id": "job", "batch_id": "bat", "reconstruction_id": "rec"} | {
+    "webhook_id": "whk",
+    "message_id": "msg",
+}
 
 
 @dataclass(frozen=True)
@@ -78,7 +81,13 @@ def of_alice(alice: Person) -> dict[str, str]:
     ordered = alice("POST", f"/v1/images/{image}/reconstructions", json={}).json()
     batch = alice("POST", "/v1/batches", json={"name": "spring"}).json()["id"]
     alice.submit(picture(), batch_id=batch)
+    hook = alice("POST", "/v1/webhooks", json={"url": "https://93.184.215.14/x"}).json()["id"]
+    other = alice.submit(picture(5))["job"]["id"]
+    assert alice("POST", f"/v1/jobs/{other}/cancel").json()["state"] == "cancelled"
+    [message] = alice("GET", f"/v1/webhooks/{hook}/messages").json()["items"]
     return {
+        "webhook_id": hook,
+        "message_id": message["id"],
         "image_id": image,
         "reconstruction_id": ordered["reconstruction"]["id"],
         "job_id": ordered["job"]["id"],
@@ -119,7 +128,7 @@ def test_others_ids_are_unknown_on_every_route(
             of_unknown = json.dumps({k: v for k, v in of_nothing.json().items() if k not in ("request_id", "instance")})
             for name in names:
                 said = said.replace(of_alice[name], "ID")
-            assert said == re.sub(r"(img|job|bat|rec)_[0-9a-z]{26}", "ID", of_unknown)
+            assert said == re.sub(r"(img|job|bat|rec|whk|msg)_[0-9a-z]{26}", "ID", of_unknown)
         walked.add((method, path))
     assert len(walked) >= 17
     # All of it is there, and nothing of it was changed.
@@ -156,7 +165,8 @@ def test_lists_searches_and_counts_are_of_the_caller(alice: Person, bob: Person,
     assert own not in alice.ids("/v1/images")
     assert alice.ids("/v1/images?q=harbour") == []
     assert bob.ids("/v1/jobs") == bob.ids("/v1/batches") == bob.ids("/v1/batches?name=spring") == []
-    assert len(alice.ids("/v1/jobs")) == 2
+    assert len(alice.ids("/v1/jobs")) == 3
+    assert bob.ids("/v1/webhooks") == [] and alice.ids("/v1/webhooks") == [of_alice["webhook_id"]]
     assert alice("GET", f"/v1/batches/{of_alice['batch_id']}").json()["total"] == 1
 
 
