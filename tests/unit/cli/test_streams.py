@@ -52,6 +52,30 @@ def test_a_link_as_output_stays_and_what_it_points_to_is_replaced(tmp_path: Path
     assert [path.name for path in target.parent.iterdir()] == ["real.misc"]
 
 
+def test_a_link_to_itself_stays_and_is_told(tmp_path: Path) -> None:
+    link = tmp_path / "loop.misc"
+    link.symlink_to("loop.misc")
+    with pytest.raises(OSError, match="leads to itself"):
+        write_atomically(link, b"data")
+    assert link.is_symlink()
+
+
+def test_errors_name_the_output_and_not_the_file_beside_it(tmp_path: Path) -> None:
+    (tmp_path / "full").symlink_to("/dev/full")
+    for target in (tmp_path / "full", Path("/proc/none.misc")):
+        with pytest.raises(OSError) as caught:
+            write_atomically(target, b"data")
+        assert str(caught.value.filename) == str(target)
+
+
+def test_who_may_read_an_output_stays_as_it_was(tmp_path: Path) -> None:
+    target = tmp_path / "a.misc"
+    write_atomically(target, b"first")
+    target.chmod(0o600)
+    write_atomically(target, b"second")
+    assert (stat.S_IMODE(target.stat().st_mode), target.read_bytes()) == (0o600, b"second")
+
+
 def test_another_process_open_file_is_written_through(tmp_path: Path) -> None:
     with (tmp_path / "open").open("wb") as file:
         link = tmp_path / "stdout"
