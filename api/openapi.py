@@ -8,6 +8,7 @@ from fastapi.openapi.utils import get_openapi
 from pydantic import BaseModel
 
 from api.errors import Problem
+from api.openapi_links import add_links
 from codec.media import BINARY
 
 _DESCRIPTION = """
@@ -98,6 +99,7 @@ def install_openapi(app: FastAPI, root_path: str) -> None:
             components["securitySchemes"] = {"key": {"type": "http", "scheme": "bearer"}}
             document["servers"] = [{"url": root_path or "/"}]
             document["security"] = [{"key": []}, {}]
+            add_links(document)
             app.openapi_schema = document
         return app.openapi_schema
 

@@ -7,11 +7,12 @@ from collections.abc import Callable, Iterable
 from enum import StrEnum
 from typing import Annotated, Any, ClassVar, Literal, Self, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import ConfigDict, Field, ValidationError, model_validator
 
 from codec.description import Description, Item
 from codec.errors import OptionError
 from codec.limits import MAX_BLOCKS, MAX_ITEMS, MAX_MAP_EDGE, MAX_TEXT_CHARS, MIN_MAP_EDGE
+from codec.strict_json import StrictModel
 
 
 class Mode(StrEnum):
@@ -153,19 +154,19 @@ class DecodeStage(StrEnum):
 Text = Annotated[str, Field(max_length=MAX_TEXT_CHARS)]
 
 
-class GivenItem(BaseModel):
+class GivenItem(StrictModel):
     """An item described by the caller."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(frozen=True)
 
     name: Text = ""
     detail: Text = ""
 
 
-class GivenDescription(BaseModel):
+class GivenDescription(StrictModel):
     """A description made elsewhere, in the form of a description file's JSON."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(frozen=True)
 
     items: tuple[GivenItem, ...] = Field(default=(), max_length=MAX_ITEMS)
     overall: Text = ""
@@ -179,8 +180,8 @@ class GivenDescription(BaseModel):
 _PROFILE = "Set of networks; a service may have another default (MISC_PROFILE)."
 
 
-class _Options(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+class _Options(StrictModel):
+    model_config = ConfigDict(frozen=True)
 
 
 class EncodeOptions(_Options):

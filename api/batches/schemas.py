@@ -3,11 +3,12 @@
 from datetime import datetime
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, Field
 
 from api.jobs.schemas import error_to_out
 from api.root_path import address
 from codec.options import EncodeOptions
+from codec.strict_json import StrictModel
 from core.archive.batch_report import Report
 from core.archive.batches import BatchCounts
 from models.base import JSONObject
@@ -25,10 +26,8 @@ MAX_EXPECTED = 10_000_000
 _DEFAULTS = EncodeOptions().model_dump(mode="json")
 
 
-class NewBatch(BaseModel):
+class NewBatch(StrictModel):
     """The JSON body that makes a batch without pictures, to be filled by uploads that name it."""
-
-    model_config = ConfigDict(extra="forbid")
 
     name: str | None = Field(None, max_length=MAX_NAME_CHARS)
     expected: int | None = Field(
@@ -39,10 +38,8 @@ class NewBatch(BaseModel):
     )
 
 
-class BatchChange(BaseModel):
+class BatchChange(StrictModel):
     """The JSON body that changes a batch."""
-
-    model_config = ConfigDict(extra="forbid")
 
     expected: int | None = Field(
         ge=0, le=MAX_EXPECTED, description="How many pictures it will have in the end; null for as many as come."

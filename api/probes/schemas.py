@@ -2,16 +2,15 @@
 
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, Field
 
 from api.jobs.schemas import JobLinks
+from codec.strict_json import StrictModel
 from models.job import JobKind, JobState
 
 
-class ProbeOptions(BaseModel):
+class ProbeOptions(StrictModel):
     """The body of a probe."""
-
-    model_config = ConfigDict(extra="forbid")
 
     queue: Literal["encode", "decode", "maintenance"] = Field(description="The queue that has to be consumed.")
 

@@ -2,16 +2,15 @@
 
 from datetime import datetime
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, Field
 
+from codec.strict_json import StrictModel
 from models.webhook import URL_LENGTH, Webhook
 from models.webhook_message import MessageState, WebhookMessage
 
 
-class NewWebhook(BaseModel):
+class NewWebhook(StrictModel):
     """An address to be told of what ends."""
-
-    model_config = ConfigDict(extra="forbid")
 
     url: str = Field(max_length=URL_LENGTH, examples=["https://example.com/misc"])
     batch_id: str | None = Field(
