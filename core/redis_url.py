@@ -56,12 +56,13 @@ class RedisURL:
     @classmethod
     def parse(cls, text: str) -> Self:
         """Read a URL; raises ValueError with a sentence, in which no password is."""
-        scheme, separator, _ = text.partition("://")
+        scheme, separator, rest = text.partition("://")
+        scheme = scheme.lower()
         if not separator or scheme not in _PLAIN | _TLS | _SOCKET:
             raise ValueError(
                 "it begins with redis://, rediss:// (TLS), valkey://, valkeys:// or redis+socket://; one server"
             )
-        if {";", ","} & set(text.partition("://")[2].partition("/")[0].rpartition("@")[2]):
+        if {";", ","} & set(rest.partition("/")[0].rpartition("@")[2]):
             raise ValueError("it names several servers; name the one that takes writes")
         try:
             parts = urlsplit(text)

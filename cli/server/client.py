@@ -77,8 +77,9 @@ class Client:
 
     def __init__(self, server: str | None = None, key: str | None = None, timeout_seconds: float = 60.0) -> None:
         """`server` falls back to MISC_SERVER, `key` to MISC_API_KEY."""
-        self.server = (server or os.environ.get("MISC_SERVER") or DEFAULT_SERVER).rstrip("/")
-        key = key or os.environ.get("MISC_API_KEY")
+        self.server = (server or os.environ.get("MISC_SERVER") or DEFAULT_SERVER).strip().rstrip("/")
+        # Secrets in files end with a line break, which no header can have.
+        key = (key or os.environ.get("MISC_API_KEY") or "").strip() or None
         headers = {"Authorization": f"Bearer {key}"} if key else {}
         self._has_answered = False
         _check_address(self.server)

@@ -5,9 +5,10 @@ from datetime import timedelta
 from typing import Annotated
 
 from pydantic import Field, SecretStr, field_validator
-from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from pydantic_settings import NoDecode, SettingsConfigDict
 
 from core.settings.duration import Duration
+from core.settings.environment import EnvironmentSettings
 
 _MIB = 1024 * 1024
 
@@ -16,7 +17,7 @@ _DEFAULT_PORT = 8000
 _ROOT_PATH = re.compile(r"(?:/[A-Za-z0-9._~-]+)*")
 
 
-class APISettings(BaseSettings):
+class APISettings(EnvironmentSettings):
     """The HTTP process."""
 
     model_config = SettingsConfigDict(env_prefix="MISC_API_")
@@ -51,13 +52,6 @@ class APISettings(BaseSettings):
         description="How often an event stream checks the database in case an event was lost",
     )
     idempotency_lifetime: Duration = Field(timedelta(hours=24), description="How long answers are kept for replay")
-
-    @field_validator("port", mode="before")
-    @classmethod
-    def _address_of_a_service_is_unset(cls, value: object) -> object:
-        """Kubernetes sets MISC_API_PORT=tcp://10.0.0.1:8000 in every pod beside a service that is called misc-api."""
-        is_injected = isinstance(value, str) and (value == "" or value.startswith(("tcp://", "udp://", "sctp://")))
-        return _DEFAULT_PORT if is_injected else value
 
     @field_validator("root_path")
     @classmethod

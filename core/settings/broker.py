@@ -3,15 +3,16 @@
 from datetime import timedelta
 
 from pydantic import Field, field_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import SettingsConfigDict
 
 from core.redis_url import RedisURL
 from core.settings.duration import Duration
+from core.settings.environment import EnvironmentSettings
 
 _DEFAULT_URL = "redis://localhost:6379/0"
 
 
-class BrokerSettings(BaseSettings):
+class BrokerSettings(EnvironmentSettings):
     """Redis or Valkey: wake-ups for workers and events for watchers. Holds nothing that cannot be lost."""
 
     model_config = SettingsConfigDict(env_prefix="MISC_BROKER_")
@@ -25,11 +26,6 @@ class BrokerSettings(BaseSettings):
     visibility_timeout: Duration = Field(
         timedelta(hours=6), description="Longer than the longest job; the same in every process"
     )
-
-    @field_validator("url", mode="before")
-    @classmethod
-    def _empty_is_unset(cls, value: object) -> object:
-        return _DEFAULT_URL if value == "" else value
 
     @field_validator("url")
     @classmethod

@@ -5,9 +5,10 @@ from pathlib import Path
 from urllib.parse import quote
 
 from pydantic import Field, field_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import SettingsConfigDict
 
 from core.settings.duration import Duration
+from core.settings.environment import EnvironmentSettings
 
 _DEFAULT_URL = "sqlite:///misc-data/misc.db"
 _POSTGRESQL = "postgresql+psycopg"
@@ -21,7 +22,7 @@ _SCHEMES = {
 """What hosts and other programs call the two databases, and what SQLAlchemy does."""
 
 
-class DatabaseSettings(BaseSettings):
+class DatabaseSettings(EnvironmentSettings):
     """Where the truth lives."""
 
     model_config = SettingsConfigDict(env_prefix="MISC_DATABASE_")
@@ -42,13 +43,12 @@ class DatabaseSettings(BaseSettings):
     def _has_to_be_understood(cls, value: object) -> object:
         if not isinstance(value, str):
             return value
-        if value == "":
-            return _DEFAULT_URL
         # Imported here, because everything reads settings, and little a database.
         from sqlalchemy import make_url
         from sqlalchemy.exc import ArgumentError
 
         scheme, _, rest = value.partition("://")
+        scheme = scheme.lower()
         if scheme not in _SCHEMES:
             raise ValueError("it begins with sqlite:/// or postgresql://; other databases and drivers are not used")
         value = f"{_SCHEMES[scheme]}://{rest}"

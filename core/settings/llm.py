@@ -4,11 +4,12 @@ from datetime import timedelta
 from enum import StrEnum
 from typing import Literal, Self
 
-from pydantic import Field, SecretStr, field_validator, model_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import Field, SecretStr, model_validator
+from pydantic_settings import SettingsConfigDict
 
 from codec.language_model import AnswerForm, LMMServer
 from core.settings.duration import Duration
+from core.settings.environment import EnvironmentSettings
 
 
 class SpendingPeriod(StrEnum):
@@ -22,7 +23,7 @@ class SpendingPeriod(StrEnum):
     """Never."""
 
 
-class LMMSettings(BaseSettings):
+class LMMSettings(EnvironmentSettings):
     """The language model that describes pictures, behind an OpenAI-compatible interface."""
 
     model_config = SettingsConfigDict(env_prefix="MISC_LMM_")
@@ -57,11 +58,6 @@ class LMMSettings(BaseSettings):
     batch_patience: Duration = Field(
         timedelta(hours=26), description="After this a job asks directly; batches are done within 24 hours"
     )
-
-    @field_validator("base_url", "api_key", "spending_cap", mode="before")
-    @classmethod
-    def _empty_is_unset(cls, value: object) -> object:
-        return None if value == "" else value
 
     @model_validator(mode="after")
     def _cap_needs_prices(self) -> Self:

@@ -2,11 +2,13 @@
 
 from typing import Literal
 
-from pydantic import Field
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import Field, field_validator
+from pydantic_settings import SettingsConfigDict
+
+from core.settings.environment import EnvironmentSettings
 
 
-class LogSettings(BaseSettings):
+class LogSettings(EnvironmentSettings):
     """Logging."""
 
     model_config = SettingsConfigDict(env_prefix="MISC_LOG_")
@@ -15,3 +17,8 @@ class LogSettings(BaseSettings):
     format: Literal["auto", "json", "console"] = Field(
         "auto", description="auto prints colour on a terminal and JSON elsewhere"
     )
+
+    @field_validator("level", "format", mode="before")
+    @classmethod
+    def _in_capitals_too(cls, value: object) -> object:
+        return value.lower() if isinstance(value, str) else value

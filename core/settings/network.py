@@ -4,14 +4,15 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field, field_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import Field
+from pydantic_settings import SettingsConfigDict
 
 from codec.options import Profile
 from core.settings.duration import Duration
+from core.settings.environment import EnvironmentSettings
 
 
-class WeightsSettings(BaseSettings):
+class WeightsSettings(EnvironmentSettings):
     """The networks' weights."""
 
     model_config = SettingsConfigDict(env_prefix="MISC_WEIGHTS_")
@@ -19,13 +20,8 @@ class WeightsSettings(BaseSettings):
     path: Path | None = Field(None, description="Folder that keeps weights; empty for the user's data folder")
     offline: bool = Field(False, description="Never fetch weights over a network; folders given by --from still work")
 
-    @field_validator("path", mode="before")
-    @classmethod
-    def _empty_is_unset(cls, value: object) -> object:
-        return None if value == "" else value
 
-
-class ProfileSettings(BaseSettings):
+class ProfileSettings(EnvironmentSettings):
     """The set of networks that serves requests which name none."""
 
     model_config = SettingsConfigDict(env_prefix="MISC_")
@@ -33,7 +29,7 @@ class ProfileSettings(BaseSettings):
     profile: Profile = Field(Profile.LITE, description="lite or sd21; decode workers load its networks when they start")
 
 
-class NetworkSettings(BaseSettings):
+class NetworkSettings(EnvironmentSettings):
     """Where large networks run, and how long they are kept."""
 
     model_config = SettingsConfigDict(env_prefix="MISC_NETWORK_")

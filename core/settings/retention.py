@@ -3,14 +3,15 @@
 from datetime import timedelta
 
 from pydantic import Field
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import SettingsConfigDict
 
 from core.settings.duration import Duration
+from core.settings.environment import EnvironmentSettings
 
 _FOR_EVER = timedelta(0)
 
 
-class RetentionSettings(BaseSettings):
+class RetentionSettings(EnvironmentSettings):
     """How long things are kept that can be spared; streams are kept until they are deleted. 0 is for ever."""
 
     model_config = SettingsConfigDict(env_prefix="MISC_RETENTION_")

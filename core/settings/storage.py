@@ -5,10 +5,11 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field, SecretStr, field_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import Field, SecretStr
+from pydantic_settings import SettingsConfigDict
 
 from core.settings.duration import Duration
+from core.settings.environment import EnvironmentSettings
 
 
 class StorageBackend(StrEnum):
@@ -20,7 +21,7 @@ class StorageBackend(StrEnum):
     """An S3-compatible store."""
 
 
-class StorageSettings(BaseSettings):
+class StorageSettings(EnvironmentSettings):
     """Object storage."""
 
     model_config = SettingsConfigDict(env_prefix="MISC_STORAGE_")
@@ -40,8 +41,3 @@ class StorageSettings(BaseSettings):
         "when_required", description="when_supported sends checksums that some S3-compatible stores refuse"
     )
     presign_expires: Duration = Field(timedelta(minutes=15), description="Life of a presigned URL")
-
-    @field_validator("endpoint_url", "public_endpoint_url", "access_key", "secret_key", mode="before")
-    @classmethod
-    def _empty_is_unset(cls, value: object) -> object:
-        return None if value == "" else value

@@ -2,11 +2,13 @@
 
 from pathlib import Path
 
-from pydantic import Field, field_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import Field
+from pydantic_settings import SettingsConfigDict
+
+from core.settings.environment import EnvironmentSettings
 
 
-class TempSettings(BaseSettings):
+class TempSettings(EnvironmentSettings):
     """Files that live as long as a request or a job: uploads, and originals that a worker fetched."""
 
     model_config = SettingsConfigDict(env_prefix="MISC_TEMP_")
@@ -16,8 +18,3 @@ class TempSettings(BaseSettings):
         description="Folder of uploads that are being received and of fetched originals; empty for the system's "
         "(TMPDIR, /tmp). Where it is full, uploads are answered with 507",
     )
-
-    @field_validator("path", mode="before")
-    @classmethod
-    def _empty_is_unset(cls, value: object) -> object:
-        return None if value == "" else value

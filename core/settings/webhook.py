@@ -3,10 +3,12 @@
 from typing import Annotated
 
 from pydantic import Field, field_validator
-from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from pydantic_settings import NoDecode, SettingsConfigDict
+
+from core.settings.environment import EnvironmentSettings
 
 
-class WebhookSettings(BaseSettings):
+class WebhookSettings(EnvironmentSettings):
     """Where messages may be sent."""
 
     model_config = SettingsConfigDict(env_prefix="MISC_WEBHOOK_")

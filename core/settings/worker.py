@@ -4,15 +4,16 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from pydantic import Field
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import SettingsConfigDict
 
 from core.settings.duration import Duration
+from core.settings.environment import EnvironmentSettings
 
 if TYPE_CHECKING:
     from codec.decode_price import DecodeLimits
 
 
-class WorkerSettings(BaseSettings):
+class WorkerSettings(EnvironmentSettings):
     """The worker processes."""
 
     model_config = SettingsConfigDict(env_prefix="MISC_WORKER_")

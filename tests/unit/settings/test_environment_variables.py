@@ -1,6 +1,7 @@
 """Variables as the places set them where services run: hosts' database URLs, injected addresses, empty values."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 from sqlalchemy import make_url
@@ -8,7 +9,18 @@ from sqlalchemy import make_url
 from cli.local.paths import with_home
 from codec.weights.store import HOMELESS, default_folder
 from core.errors import SettingsInvalid
-from core.settings import APISettings, DatabaseSettings, TempSettings, load, sqlite_url
+from core.settings import (
+    APISettings,
+    BrokerSettings,
+    DatabaseSettings,
+    LMMSettings,
+    LogSettings,
+    StorageSettings,
+    TempSettings,
+    WorkerSettings,
+    load,
+    sqlite_url,
+)
 from core.temp_files import use_temp_folder
 from deploy.healthcheck import port_of
 
@@ -93,3 +105,33 @@ def test_user_without_a_home_gets_a_folder_of_the_system(monkeypatch: pytest.Mon
     monkeypatch.delenv("XDG_DATA_HOME", raising=False)
     monkeypatch.setattr(Path, "home", homeless)
     assert default_folder() == HOMELESS / "weights"
+
+
+@pytest.mark.parametrize(
+    ("kind", "variable", "value", "field", "meant"),
+    [
+        (DatabaseSettings, "MISC_DATABASE_URL", "postgres://u:p@h/d\n", "url", "postgresql+psycopg://u:p@h/d"),
+        (DatabaseSettings, "MISC_DATABASE_URL", "POSTGRESQL://u:p@h/d", "url", "postgresql+psycopg://u:p@h/d"),
+        (BrokerSettings, "MISC_BROKER_URL", " redis://h:6379/1\r\n", "url", "redis://h:6379/1"),
+        (StorageSettings, "MISC_STORAGE_ENDPOINT_URL", "http://h:9000\n", "endpoint_url", "http://h:9000"),
+        (LMMSettings, "MISC_LMM_BASE_URL", "http://h/v1\n", "base_url", "http://h/v1"),
+        (LogSettings, "MISC_LOG_LEVEL", "INFO", "level", "info"),
+        (LogSettings, "MISC_LOG_LEVEL", "", "level", "info"),
+        (WorkerSettings, "MISC_WORKER_METRICS_PORT", "tcp://10.0.0.1:9100", "metrics_port", 0),
+        (WorkerSettings, "MISC_WORKER_METRICS_PORT", "", "metrics_port", 0),
+        (APISettings, "MISC_API_HOST", "", "host", "127.0.0.1"),
+    ],
+)
+def test_value_is_what_was_meant_by_it(
+    monkeypatch: pytest.MonkeyPatch, kind: type[Any], variable: str, value: str, field: str, meant: object
+) -> None:
+    monkeypatch.setenv(variable, value)
+    assert getattr(load(kind), field) == meant
+
+
+def test_secrets_end_before_the_line_break_of_their_file(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MISC_LMM_API_KEY", "sk-key\n")
+    monkeypatch.setenv("MISC_STORAGE_ACCESS_KEY", "access\n")
+    monkeypatch.setenv("MISC_STORAGE_SECRET_KEY", "secret\n")
+    secrets = (load(LMMSettings).api_key, load(StorageSettings).secret_key)
+    assert [secret and secret.get_secret_value() for secret in secrets] == ["sk-key", "secret"]
