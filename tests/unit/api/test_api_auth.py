@@ -96,11 +96,15 @@ def test_no_answer_opens_the_service_to_other_pages(client: TestClient) -> None:
     assert not [name for name in answer.headers if name.startswith("access-control")]
 
 
-@pytest.mark.parametrize("host", ["0.0.0.0", "::", "10.0.0.1", "archive.example", ""])
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "10.0.0.1", "archive.example"])
 def test_listening_for_others_needs_keys(host: str) -> None:
     with pytest.raises(SettingsInvalid, match="MISC_API_KEYS"):
         check_listening(APISettings(host=host))
     check_listening(APISettings(host=host, keys="k"))  # type: ignore[arg-type]
+
+
+def test_address_that_is_empty_is_this_machine_and_not_all_of_them() -> None:
+    assert APISettings(host="").host == "127.0.0.1"
 
 
 def test_loopback_is_recognised() -> None:
