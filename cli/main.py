@@ -8,10 +8,26 @@ from typing import Annotated
 
 import typer
 
-from cli.commands import decode, demo, doctor, encode, eval, inspect, jobs, keys, ls, pull, push, up, weights, workers
+from cli.commands import (
+    admin,
+    decode,
+    demo,
+    doctor,
+    encode,
+    eval,
+    inspect,
+    jobs,
+    keys,
+    ls,
+    pull,
+    push,
+    up,
+    weights,
+    workers,
+)
 from cli.version import software
 
-_COMMANDS = (encode, decode, inspect, up, demo, push, pull, ls, jobs, workers, keys, eval, weights, doctor)
+_COMMANDS = (encode, decode, inspect, up, demo, push, pull, ls, jobs, workers, keys, admin, eval, weights, doctor)
 """In the order of `misc --help`."""
 
 _HELP = """Keep pictures at 0.02 to 0.05 bits per pixel.

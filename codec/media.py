@@ -9,6 +9,7 @@ from pathlib import PurePath
 MISC = "application/vnd.misc-archive"
 """A `.misc` file; see docs/bitstream.md."""
 
+JSON = "application/json"
 JSON_LINES = "application/jsonl"
 ZIP = "application/zip"
 BINARY = "application/octet-stream"
@@ -41,7 +42,7 @@ _PICTURES: Mapping[str, tuple[str, ...]] = {
     TIFF: (".tiff", ".tif"),
     WEBP: (".webp",),
 }
-SUFFIXES: Mapping[str, tuple[str, ...]] = {**_PICTURES, MISC: (".misc",), JSON_LINES: (".jsonl",)}
+SUFFIXES: Mapping[str, tuple[str, ...]] = {**_PICTURES, MISC: (".misc",), JSON: (".json",), JSON_LINES: (".jsonl",)}
 """The suffixes of each media type; the first is the one that is written."""
 
 PICTURE_SUFFIXES = frozenset(suffix for suffixes in _PICTURES.values() for suffix in suffixes)

@@ -23,7 +23,7 @@ def upgrade(settings: DatabaseSettings) -> None:
             revision = revision_of(connection)
             if revision is not None:
                 check_known(revision)
-            config = _config()
+            config = alembic_config()
             config.attributes["connection"] = connection
             command.upgrade(config, "head")
     finally:
@@ -35,14 +35,15 @@ def new_revision(settings: DatabaseSettings, subject: str) -> None:
     database = Database(settings)
     try:
         with database.connection() as connection:
-            config = _config()
+            config = alembic_config()
             config.attributes["connection"] = connection
             command.revision(config, message=subject, autogenerate=True)
     finally:
         database.close()
 
 
-def _config() -> Config:
+def alembic_config() -> Config:
+    """What Alembic needs to find the revisions; a connection goes into its `attributes`."""
     config = Config()
     # Alembic reads its settings as an ini file, where a percent sign begins a reference.
     config.set_main_option("script_location", str(Path(__file__).parent).replace("%", "%%"))

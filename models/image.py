@@ -59,6 +59,10 @@ class Image(Owned, Base):
     seconds: Mapped[JSONObject | None] = mapped_column(JSON)
     notes: Mapped[list[str] | None] = mapped_column(JSON)
     usage: Mapped[JSONObject | None] = mapped_column(JSON(none_as_null=True))
+    networks: Mapped[dict[str, str] | None] = mapped_column(JSON(none_as_null=True))
+    """Digest prefixes of the networks that the stream names, by part; null for streams from before this was noted."""
+    record_sha256: Mapped[str | None] = mapped_column(String(64), index=True)
+    """Of the record that says in storage what this row says; null until it is written, or written anew."""
 
     description: Mapped[DescriptionRecord | None] = relationship(lazy="joined", passive_deletes=True)
 

@@ -16,4 +16,5 @@ REVISIONS = (
     "d4e81f6b2c93",
     "f19b3c7d5e20",
     "0a6d4f82c9b1",
+    "f1a6c27d80be",
 )

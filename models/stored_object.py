@@ -22,6 +22,8 @@ class ObjectKind(StrEnum):
     """A picture of an outside codec that external streams name by digest."""
     REQUEST = "request"
     """A line for a language model's Batch API."""
+    RECORD = "record"
+    """What the database knows of one image, beside its stream."""
 
 
 class StoredObject(Base):

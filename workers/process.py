@@ -15,6 +15,7 @@ from celery import Celery, signals
 from celery.apps.worker import Worker
 from celery.platforms import SecurityWarning
 
+from core.archive.records.writer import RecordWriter
 from core.archive.retention import Retention
 from core.broker import DECODE, ENCODE, MAINTENANCE, RUN_TASK, make_celery
 from core.database import Database
@@ -70,6 +71,7 @@ def run_worker(queues: list[str], concurrency: int | None = None) -> int:
     reconciler = Reconciler(services.database, services.broker, services.storage, settings)
     retention = Retention(services.database, services.broker, load(RetentionSettings))
     sender = WebhookSender(services.database, load(WebhookSettings))
+    records = RecordWriter(services.database, services.broker, services.storage)
     handlers = Handlers(
         services, broker_settings, load(LMMSettings), load(NetworkSettings), load(ProfileSettings).profile
     )
@@ -84,7 +86,7 @@ def run_worker(queues: list[str], concurrency: int | None = None) -> int:
     services.metrics.serve(settings, lambda: keeper.running)
     handlers.warm_up(queues)
     handlers.note_networks()
-    for part in (keeper, reconciler, retention, watchdog):
+    for part in (keeper, reconciler, retention, records, watchdog):
         part.start()
     if MAINTENANCE in queues:
         sender.start()
@@ -111,7 +113,7 @@ def run_worker(queues: list[str], concurrency: int | None = None) -> int:
     signals.worker_ready.connect(lambda **_: heartbeat.start(), weak=False)
     worker.start()
     _log.info("worker_stopped", restart=watchdog.wants_restart)
-    for open_part in (heartbeat, watchdog, sender, retention, reconciler, handlers, keeper, services.events):
+    for open_part in (heartbeat, watchdog, sender, records, retention, reconciler, handlers, keeper, services.events):
         open_part.close()
     return EXIT_RESTART if watchdog.wants_restart else worker.exitcode or 0
 

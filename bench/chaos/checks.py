@@ -20,11 +20,12 @@ from codec.decode.pipeline import decode
 from codec.encode.pipeline import encode
 from codec.options import DecodeOptions, EncodeOptions, parse_options
 from core.archive import object_lifecycle
+from core.archive.records.writer import count_missing
 from core.database import Database
 from core.errors import ObjectNotFound
 from core.settings import DatabaseSettings
 from core.storage import Storage
-from core.storage.keys import BITSTREAMS, ORIGINALS, RECONSTRUCTIONS, REFERENCES, REQUESTS
+from core.storage.keys import BITSTREAMS, FOLDERS, record_key
 from models.base import utc_now
 from models.image import Image
 from models.outbox import OutboxRow
@@ -192,7 +193,7 @@ def _check_objects(stack: FullStack, verdict: Verdict) -> None:
         for _ in range(_SWEEPS):
             object_lifecycle.sweep(database, storage, now=utc_now() + _LATER)
             with database.read() as session:
-                if session.scalar(select(PendingDeletion.key).limit(1)) is None:
+                if count_missing(session) == 0 and session.scalar(select(PendingDeletion.key).limit(1)) is None:
                     break
             time.sleep(0.1)
         with database.read() as session:
@@ -203,6 +204,7 @@ def _check_objects(stack: FullStack, verdict: Verdict) -> None:
                 f"{BITSTREAMS}{digest}.misc" for digest in session.scalars(select(Image.bitstream_sha256)) if digest
             }
             references |= {key for key in session.scalars(select(Reconstruction.object_key)) if key is not None}
+            references |= {record_key(digest) for digest in session.scalars(select(Image.record_sha256)) if digest}
             unsent = session.scalars(select(OutboxRow.job_id)).all()
         stored = set(_listing(storage))
         stored -= {key for key in stored - catalogue if not _is_there(storage, key)}
@@ -221,8 +223,7 @@ def _check_objects(stack: FullStack, verdict: Verdict) -> None:
 
 
 def _listing(storage: Storage) -> list[str]:
-    prefixes = (BITSTREAMS, ORIGINALS, RECONSTRUCTIONS, REFERENCES, REQUESTS)
-    return [entry.key for prefix in prefixes for entry in storage.list(prefix)]
+    return [entry.key for folder in FOLDERS for entry in storage.list(folder)]
 
 
 def _is_there(storage: Storage, key: str) -> bool:

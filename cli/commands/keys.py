@@ -1,6 +1,5 @@
 """`misc keys`: the keys of an archive and what their owners may use up. Works on the database, not through a server."""
 
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
@@ -9,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from cli.errors import fail_usage
+from cli.local.archive import DataOption
 from cli.output import print_json, say, show
 from core.owners.scope import Scope
 
@@ -48,10 +47,6 @@ is limited.
 Example: misc keys quota alice --pictures-a-day 500
 """
 
-DataOption = Annotated[
-    Path | None,
-    typer.Option(metavar="DIR", envvar="MISC_DATA", help="Data folder, where MISC_DATABASE_URL names no database."),
-]
 JSONOption = Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")]
 PicturesOption = Annotated[int | None, typer.Option(min=0, help="Most pictures and streams that are taken in a day.")]
 BytesOption = Annotated[int | None, typer.Option(min=0, help="Most bytes of them in a day.")]
@@ -164,28 +159,10 @@ def set_quota(
 @contextmanager
 def _transaction(data: Path | None) -> Iterator["Session"]:
     """A transaction on the archive's database; what is wrong with it or with the call is said in one sentence."""
-    from cli.local.paths import data_folder
-    from core.database import Database
-    from core.errors import ServiceError
-    from core.settings import DatabaseSettings, load, sqlite_url
+    from cli.local.archive import opened_database
 
-    try:
-        if os.environ.get("MISC_DATABASE_URL"):
-            settings = load(DatabaseSettings)
-        else:
-            path = (data or data_folder()) / "misc.db"
-            if not path.is_file():
-                raise fail_usage(f"There is no archive in {path.parent}. Start `misc up` there once, or name another.")
-            settings = DatabaseSettings(url=sqlite_url(path))
-        database = Database(settings)
-        try:
-            database.check_migrated()
-            with database.write() as session:
-                yield session
-        finally:
-            database.close()
-    except ServiceError as error:
-        raise fail_usage(str(error)) from None
+    with opened_database(data) as database, database.write() as session:
+        yield session
 
 
 def _limits(pictures: int | None, size_bytes: int | None, money: float | None) -> "Limits":

@@ -1,13 +1,16 @@
 """Stored `.misc` files by their digest. No other module knows under which key, or where else, a stream lies."""
 
+from collections.abc import Iterator
+
 from sqlalchemy.orm import Session
 
 from codec.limits import MAX_STREAM_BYTES
 from core.archive import object_lifecycle
+from core.archive.inventory import Entry
 from core.archive.object_lifecycle import NewObject
 from core.database import Database
-from core.storage import ObjectReader, Storage
-from core.storage.keys import bitstream_key
+from core.storage import ObjectInfo, ObjectReader, Storage
+from core.storage.keys import BITSTREAMS, bitstream_key
 
 
 def put(database: Database, storage: Storage, data: bytes, sha256: str, *, replaces: bool = False) -> None:
@@ -56,6 +59,16 @@ def note_damaged(database: Database, sha256: str) -> None:
 def open(storage: Storage, sha256: str, *, fresh: bool = False) -> ObjectReader:
     """Open a whole stream; raises ObjectNotFound. `fresh` as in `Storage.open`."""
     return storage.open(bitstream_key(sha256), fresh=fresh)
+
+
+def stored(storage: Storage) -> Iterator[ObjectInfo]:
+    """All streams that the store has, in no promised order; see `Storage.list`."""
+    return storage.list(BITSTREAMS)
+
+
+def entry_of(sha256: str, size_bytes: int) -> Entry:
+    """What the catalogue has of a stream."""
+    return Entry(bitstream_key(sha256), sha256, size_bytes)
 
 
 def exists(storage: Storage, sha256: str) -> bool:

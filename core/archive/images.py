@@ -10,6 +10,7 @@ from codec.media import BINARY
 from codec.options import EncodeOptions
 from core.archive import batches, bitstreams, object_lifecycle, search
 from core.archive.object_lifecycle import NewObject
+from core.archive.records import outdate
 from core.errors import NotFound
 from core.jobs import queries, transitions
 from core.jobs.job import JobSpec
@@ -109,7 +110,9 @@ def import_bitstream(session: Session, new: NewStream) -> tuple[Image, bool] | N
         image = _insert_imported(session, new)
     if new.reference is not None:
         object_lifecycle.retain(session, new.reference)
-        image.reference_key = new.reference.key
+        if image.reference_key != new.reference.key:
+            image.reference_key = new.reference.key
+            outdate(session, image)
     return image, is_new
 
 
@@ -122,6 +125,11 @@ def record_stream(session: Session, image: Image, stream: Stream, bits: Bits, sh
     image.bits = asdict(bits)
     image.mode = str(stream.coarse.kind)
     image.profile = stream.profile
+    image.networks = {
+        part: prefix.hex()
+        for part, prefix in (("coarse", stream.coarse_network), ("restorer", stream.restorer_network))
+        if prefix is not None
+    }
     if isinstance(stream.coarse, ExternalCoarse):
         image.declared_bits = stream.coarse.declared_bits
     if stream.maps is not None:
@@ -192,6 +200,7 @@ def delete_image(session: Session, image_id: str, view: View) -> None:
         object_lifecycle.drop(session, image.original_key, shared=False)
     if image.bitstream_sha256 is not None:
         bitstreams.drop(session, image.bitstream_sha256)
+    outdate(session, image)
     shared = {row.object_key for row in reconstructions} | {image.reference_key}
     # In one order, so that two transactions that share objects cannot wait for each other.
     for key in sorted(key for key in shared if key is not None):

@@ -1,10 +1,15 @@
-"""What the storage should hold, in sums."""
+"""What the storage should hold: its catalogue, and sums of it."""
 
+from collections.abc import Iterable
 from typing import NamedTuple
 
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
+from core.archive.object_lifecycle import kind_of
+from core.database import insert_into
+from models.base import utc_now
+from models.pending_deletion import PendingDeletion
 from models.stored_object import ObjectKind, StoredObject
 
 
@@ -13,6 +18,31 @@ class Holding(NamedTuple):
 
     objects: int
     size_bytes: int
+
+
+class Entry(NamedTuple):
+    """An object that is stored; the size of a reference may be unknown."""
+
+    key: str
+    sha256: str
+    size_bytes: int | None
+
+
+def enter(session: Session, entries: Iterable[Entry]) -> None:
+    """Note objects that are in storage already, and that rows of this transaction refer to; those noted stay."""
+    rows = [
+        entry._asdict() | {"kind": kind_of(entry.key), "location": entry.key, "created_at": utc_now()}
+        for entry in entries
+    ]
+    if rows:
+        session.execute(insert_into(session, StoredObject).on_conflict_do_nothing(), rows)
+
+
+def known(session: Session, keys: Iterable[str]) -> set[str]:
+    """Those of the objects that are in the catalogue, reserved or to be deleted."""
+    wanted = list(keys)
+    stored = select(StoredObject.key).where(StoredObject.key.in_(wanted))
+    return set(session.scalars(stored.union(select(PendingDeletion.key).where(PendingDeletion.key.in_(wanted)))))
 
 
 def holdings(session: Session) -> dict[ObjectKind, Holding]:

@@ -20,7 +20,7 @@ sweep that was suspended between claim and deletion gives up. An object that com
 
 import contextlib
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -33,7 +33,16 @@ from core.database import Database, insert_into
 from core.errors import ObjectCorrupt, ObjectNotFound, ServiceError, StorageUnavailable
 from core.logging import get_logger
 from core.storage import Storage
-from core.storage.keys import BITSTREAMS, ORIGINALS, RECONSTRUCTIONS, REFERENCES, REQUESTS, check_key, digest_in
+from core.storage.keys import (
+    BITSTREAMS,
+    ORIGINALS,
+    RECONSTRUCTIONS,
+    RECORDS,
+    REFERENCES,
+    REQUESTS,
+    check_key,
+    digest_in,
+)
 from models.base import new_id, utc_now
 from models.description_request import DescriptionRequest
 from models.image import Image
@@ -66,6 +75,7 @@ _KINDS = {
     RECONSTRUCTIONS: ObjectKind.RECONSTRUCTION,
     REFERENCES: ObjectKind.REFERENCE,
     REQUESTS: ObjectKind.REQUEST,
+    RECORDS: ObjectKind.RECORD,
 }
 
 
@@ -94,6 +104,13 @@ def store(database: Database, storage: Storage, new: NewObject, data: bytes | Pa
     Raises what `reserve` and `Storage.put` raise.
     """
     reserve(database, new.key)
+    put_reserved(database, storage, new, data, replaces=replaces)
+
+
+def put_reserved(
+    database: Database, storage: Storage, new: NewObject, data: bytes | Path, *, replaces: bool = False
+) -> None:
+    """Write an object that was reserved, as `store` does."""
     content_type = media_type_of(new.key)
     replaces = replaces or is_damaged(database, new.key)
     try:
@@ -128,6 +145,12 @@ def reserve(database: Database, key: str) -> None:
         time.sleep(_POLL_SECONDS)
 
 
+def reserve_each(database: Database, keys: Iterable[str]) -> list[str]:
+    """Reserve many objects in one transaction; returns those whose key was not blocked by a deletion."""
+    with database.write() as session:
+        return [key for key in sorted(keys) if _postpone(session, key, utc_now() + RESERVATION)]
+
+
 def retain(session: Session, new: NewObject) -> None:
     """Refer to the object from this transaction on; to be called before the row that refers to it is written.
 
@@ -139,7 +162,7 @@ def retain(session: Session, new: NewObject) -> None:
         raise StorageUnavailable("An object was deleted before it was recorded, since storing it took over an hour.")
     statement = insert_into(session, StoredObject).values(
         key=new.key,
-        kind=_kind_of(new.key),
+        kind=kind_of(new.key),
         sha256=new.sha256,
         size_bytes=new.size_bytes,
         location=new.key,
@@ -351,12 +374,18 @@ def _is_claimed_by(deletion: _Deletion) -> ColumnElement[bool]:
     return (PendingDeletion.key == deletion.key) & (PendingDeletion.deletion_token == deletion.token)
 
 
-def _kind_of(key: str) -> ObjectKind:
+def kind_of(key: str) -> ObjectKind:
+    """What the object of this key is to the archive."""
     return _KINDS[check_key(key).partition("/")[0] + "/"]
 
 
+def kind_of_folder(folder: str) -> ObjectKind:
+    """What the objects of a folder (`bitstreams/`) are to the archive."""
+    return _KINDS[folder]
+
+
 def _is_referred_to(key: str) -> ColumnElement[bool]:
-    match _kind_of(key):
+    match kind_of(key):
         case ObjectKind.BITSTREAM:
             return exists().where(Image.bitstream_sha256 == digest_in(key))
         case ObjectKind.RECONSTRUCTION:
@@ -367,3 +396,5 @@ def _is_referred_to(key: str) -> ColumnElement[bool]:
             return exists().where(Image.original_key == key)
         case ObjectKind.REFERENCE:
             return exists().where(Image.reference_key == key)
+        case ObjectKind.RECORD:
+            return exists().where(Image.record_sha256 == digest_in(key))

@@ -8,6 +8,7 @@ from sqlalchemy import Select, exists, select
 from sqlalchemy.orm import Session
 
 from core.archive import object_lifecycle, reconstructions
+from core.archive.records import outdate
 from core.background import Periodic
 from core.broker import Broker
 from core.clock import database_now
@@ -106,6 +107,7 @@ def _drop_original(session: Session, image_id: str) -> None:
     if image is not None and image.original_key is not None and image.state == ImageState.READY:
         object_lifecycle.drop(session, image.original_key, shared=False)
         image.original_key = None
+        outdate(session, image)
 
 
 def _each(database: Database, query: Select[Any], forget: Callable[[Session, str], None]) -> int:

@@ -37,6 +37,17 @@ def index_image(session: Session, image_id: str, name: str, content: JSONObject 
         session.execute(insert(SearchWord), [{"word": word, "image_id": image_id} for word in words])
 
 
+def index_new_images(session: Session, images: Iterable[tuple[str, str, JSONObject | None]]) -> None:
+    """The same for many images that are in the index not at all: their ids, names and descriptions' contents."""
+    rows = [
+        {"word": word, "image_id": image_id}
+        for image_id, name, content in images
+        for word in words_of(name, *_texts_in(content or {}))[:_MOST_WORDS]
+    ]
+    if rows:
+        session.execute(insert(SearchWord), rows)
+
+
 def remove_image(session: Session, image_id: str) -> None:
     """Let an image be found no more."""
     session.execute(delete(SearchWord).where(SearchWord.image_id == image_id))

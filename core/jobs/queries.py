@@ -66,6 +66,16 @@ def latest_by_image(session: Session, image_ids: Sequence[str]) -> dict[str, Job
     return {row.image_id: row for row in rows if row.image_id is not None}
 
 
+def encodes_of(session: Session, image_ids: Sequence[str]) -> dict[str, Job]:
+    """The job that encoded each of these images, where that is known, by the image's id."""
+    rows = session.scalars(
+        select(Job)
+        .where(Job.image_id.in_(image_ids), Job.kind == JobKind.ENCODE, Job.state == JobState.SUCCEEDED)
+        .order_by(Job.id)
+    )
+    return {row.image_id: row for row in rows if row.image_id is not None}
+
+
 def open_ids(
     session: Session,
     *,

@@ -11,7 +11,7 @@ Whoever changes a job and what belongs to it locks the job first, then the image
 in any other order two transactions could wait for each other.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from datetime import timedelta
 from typing import Any, cast
@@ -34,7 +34,7 @@ from sqlalchemy import (
 from sqlalchemy.orm import Session
 
 from core.clock import database_now
-from core.database import Database, announce
+from core.database import Database, announce, insert_into
 from core.errors import Conflict, LeaseLost, ServiceError
 from core.jobs import outbox
 from core.jobs.job import Claim, JobSpec, Renewal
@@ -43,7 +43,7 @@ from core.jobs.retry import PausePolicy, RetryPolicy
 from core.webhooks import messages
 from models.base import JSONObject, new_id, utc_now
 from models.image import Image, ImageState
-from models.job import Job, JobState
+from models.job import Job, JobKind, JobState
 from models.reconstruction import Reconstruction, ReconstructionState
 
 # Statements on the table itself skip the bookkeeping that the mapped class brings; every job passes here three times.
@@ -418,6 +418,15 @@ def delete_of_reconstruction(session: Session, reconstruction_id: str) -> None:
 def delete_ended(session: Session, job_ids: Sequence[str]) -> None:
     """Delete those of the jobs that have ended, and were not retried since."""
     session.execute(delete(_JOBS).where(_JOBS.c.id.in_(job_ids), _JOBS.c.state.in_(ENDED)))
+
+
+def restore_encodes(session: Session, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Insert jobs that encoded pictures before the database was lost, as they ended; those that are there stay."""
+    ended = {"kind": JobKind.ENCODE, "state": JobState.SUCCEEDED, "cancel_requested": False}
+    moments = ({"due_at": row["created_at"], "woken_at": row["created_at"]} for row in rows)
+    values = [dict(row) | ended | due for row, due in zip(rows, moments, strict=True)]
+    if values:
+        session.execute(insert_into(session, Job).on_conflict_do_nothing(), values)
 
 
 def _identity(claim: Claim) -> dict[str, Any]:

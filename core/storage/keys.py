@@ -11,6 +11,10 @@ ORIGINALS = "originals/"
 RECONSTRUCTIONS = "reconstructions/"
 REFERENCES = "references/"
 REQUESTS = "requests/"
+RECORDS = "records/"
+
+FOLDERS = (BITSTREAMS, RECORDS, ORIGINALS, REFERENCES, RECONSTRUCTIONS, REQUESTS)
+"""Everything that a store of ours has."""
 
 # Lower case only: some file systems do not tell cases apart, and two keys must never be one file.
 _DIGEST = r"[0-9a-f]{64}"
@@ -21,8 +25,9 @@ _KEY = re.compile(
     rf"|(?:reconstructions|references)/(?P<picture>{_DIGEST})\.{_EXTENSION}"
     rf"|originals/{_IDENTIFIER}(?:\.{_EXTENSION})?"
     rf"|requests/(?P<request>{_DIGEST})\.jsonl"
+    rf"|records/(?P<record>{_DIGEST})\.json"
 )
-_PREFIX = re.compile(r"(?:bitstreams|originals|reconstructions|references|requests)/[0-9a-z_-]{0,64}")
+_PREFIX = re.compile(r"(?:bitstreams|originals|reconstructions|references|requests|records)/[0-9a-z_-]{0,64}")
 
 
 def bitstream_key(sha256: str) -> str:
@@ -50,6 +55,11 @@ def request_key(sha256: str) -> str:
     return check_key(f"{REQUESTS}{sha256}.jsonl")
 
 
+def record_key(sha256: str) -> str:
+    """Key of the record of an image whose file has this digest."""
+    return check_key(f"{RECORDS}{sha256}.json")
+
+
 def check_key(key: str) -> str:
     """Return the key as it is; raises ValueError for anything that no function of this module makes."""
     if _KEY.fullmatch(key) is None:
@@ -58,7 +68,7 @@ def check_key(key: str) -> str:
 
 
 def check_prefix(prefix: str) -> str:
-    """Return a prefix to list by: one of the five folders, or the beginning of a name in it; raises ValueError."""
+    """Return a prefix to list by: one of the folders, or the beginning of a name in it; raises ValueError."""
     if _PREFIX.fullmatch(prefix) is None:
         raise ValueError(f"{prefix[:100]!r} is no beginning of an object's name")
     return prefix
@@ -67,7 +77,7 @@ def check_prefix(prefix: str) -> str:
 def digest_in(key: str) -> str | None:
     """The SHA-256 that a content-addressed key carries; None for originals, which are named by their image."""
     match = _KEY.fullmatch(key)
-    return match and (match["bitstream"] or match["picture"] or match["request"])
+    return match and (match["bitstream"] or match["picture"] or match["request"] or match["record"])
 
 
 def fan_out(key: str) -> str:

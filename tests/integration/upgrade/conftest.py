@@ -57,8 +57,13 @@ class OldArchive:
 
     @property
     def objects(self) -> list[Path]:
-        """Every file in storage."""
-        return [path for path in (self.folder / "data" / "objects").rglob("*") if path.is_file()]
+        """Every file in storage but records, which that version did not write."""
+        return [path for path in self._files() if "records" not in path.parts]
+
+    @property
+    def records(self) -> list[Path]:
+        """The records of images in storage."""
+        return [path for path in self._files() if "records" in path.parts]
 
     @property
     def environment(self) -> dict[str, str]:
@@ -72,6 +77,9 @@ class OldArchive:
             # Threads of several processes that wait for each other on few cores take ten times as long as one.
             "OMP_NUM_THREADS": "1",
         }
+
+    def _files(self) -> list[Path]:
+        return [path for path in (self.folder / "data" / "objects").rglob("*") if path.is_file()]
 
     @contextlib.contextmanager
     def engine(self) -> Iterator[Engine]:

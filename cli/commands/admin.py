@@ -1,0 +1,140 @@
+"""`misc admin`: looks after an archive's storage and database. Works on both, not through a server."""
+
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from cli.errors import FAILED
+from cli.local.archive import DataOption
+from cli.output import print_json, say, show, told_now_and_then
+
+if TYPE_CHECKING:
+    from core.archive.check import Finding, Report
+
+_HELP = """Look after an archive: rebuild its database from storage, compare both.
+
+Works on the database of MISC_DATABASE_URL and the storage of MISC_STORAGE_*, else on those of the data folder. The \
+service may run meanwhile.
+"""
+
+_REBUILD_HELP = """Make the database again from the records that lie beside the streams.
+
+Makes the tables where there are none, and adds every image that is not there. Keys and quotas are not in storage: \
+make them anew with `misc keys`.
+
+Example: misc admin rebuild --data /srv/archive
+"""
+
+_CHECK_HELP = """Compare what the database says is in storage with what is there, both ways.
+
+Exits with 1 when something is wrong and was not repaired. Contents are not read.
+
+Examples:
+
+  misc admin check
+
+  misc admin check --repair
+"""
+
+_SHOWN = 50
+"""Findings that are shown to people; --json has all."""
+
+JSONOption = Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command and its own."""
+    admin = typer.Typer(help=_HELP, no_args_is_help=True, context_settings={"help_option_names": ["-h", "--help"]})
+    admin.command("rebuild", help=_REBUILD_HELP)(rebuild_database)
+    admin.command("check", help=_CHECK_HELP)(check_archive)
+    app.add_typer(admin, name="admin")
+
+
+def rebuild_database(
+    unrecorded: Annotated[
+        bool, typer.Option("--unrecorded", help="Take in streams without a record too, named by their digests.")
+    ] = False,
+    data: DataOption = None,
+    as_json: JSONOption = False,
+) -> None:
+    """Rebuild; the help text is `_REBUILD_HELP`."""
+    from cli.local.archive import opened_archive
+    from core.archive import rebuild
+
+    with opened_archive(data, makes_tables=True) as archive, _counted("records") as count:
+        rebuilt = rebuild.rebuild(archive.database, archive.storage, count)
+        if unrecorded:
+            taken_in = rebuild.take_in(archive.database, archive.storage, count)
+            rebuilt.streams = taken_in.streams
+            rebuilt.unreadable |= taken_in.unreadable
+    if as_json:
+        print_json({"images": rebuilt.images, "streams": rebuilt.streams, "unreadable": rebuilt.unreadable})
+    else:
+        show(f"{rebuilt.images} images restored, {rebuilt.streams} streams without a record taken in.")
+    for reason in rebuilt.unreadable.values():
+        say(f"misc: {reason}")
+    if rebuilt.unreadable:
+        raise typer.Exit(FAILED)
+
+
+def check_archive(
+    repair: Annotated[bool, typer.Option("--repair", help="Mend what can be mended.")] = False,
+    data: DataOption = None,
+    as_json: JSONOption = False,
+) -> None:
+    """Check; the help text is `_CHECK_HELP`."""
+    from cli.local.archive import opened_archive
+    from core.archive.check import check
+
+    with opened_archive(data) as archive, told_now_and_then(lambda: "comparing ..."):
+        report = check(archive.database, archive.storage, repairs=repair)
+    if as_json:
+        print_json(_to_json(report))
+    else:
+        _show(report)
+    if not report.is_clean:
+        raise typer.Exit(FAILED)
+
+
+def _to_json(report: "Report") -> dict[str, Any]:
+    return {
+        "objects": report.objects,
+        "unrecorded": report.unrecorded,
+        "findings": [
+            {"key": finding.key, "kind": finding.kind, "fault": finding.fault, "repair": finding.repair}
+            for finding in report.findings
+        ],
+    }
+
+
+def _show(report: "Report") -> None:
+    for finding in report.findings[:_SHOWN]:
+        show(_line_of(finding))
+    if len(report.findings) > _SHOWN:
+        show(f"... and {len(report.findings) - _SHOWN} more")
+    faults = Counter(finding.fault for finding in report.findings)
+    found = ", ".join(f"{count} {fault}" for fault, count in sorted(faults.items())) or "nothing wrong"
+    repaired = sum(finding.repair is not None for finding in report.findings)
+    show(f"{report.objects} objects: {found}, {repaired} repaired.")
+    if report.unrecorded:
+        show(f"{report.unrecorded} images have no record yet; a worker writes them, or --repair.")
+
+
+def _line_of(finding: "Finding") -> str:
+    return f"{finding.fault:8} {finding.key}" + (f": {finding.repair}" if finding.repair else "")
+
+
+@contextmanager
+def _counted(what: str) -> Iterator[Callable[[int], None]]:
+    """While the block runs, how many were looked at is told every ten seconds."""
+    done = 0
+
+    def _count(more: int) -> None:
+        nonlocal done
+        done += more
+
+    with told_now_and_then(lambda: f"{done} {what} done"):
+        yield _count
