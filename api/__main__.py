@@ -15,6 +15,7 @@ from core.settings import (
     BrokerSettings,
     DatabaseSettings,
     LogSettings,
+    MirrorSettings,
     ProfileSettings,
     StorageSettings,
     TempSettings,
@@ -45,6 +46,7 @@ def main() -> int:
             load(WorkerSettings),
             load(ProfileSettings).profile,
             is_stopping=lambda: server.should_exit,
+            mirror=load(MirrorSettings),
         )
     except (ServiceError, ValueError) as error:
         get_logger(__name__).error("not_started", error=str(error))

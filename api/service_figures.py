@@ -79,12 +79,16 @@ class ServiceFigures(Collector):
         objects = GaugeMetricFamily("misc_stored_objects", "Objects in storage.", labels=("kind",))
         sizes = GaugeMetricFamily("misc_stored_bytes", "Bytes in storage.", labels=("kind",))
         damaged = GaugeMetricFamily("misc_damaged_objects", "Objects whose bytes are not what they should be.")
+        verified = GaugeMetricFamily(
+            "misc_oldest_verification_seconds", "Time since the object was verified that was verified longest ago."
+        )
         spent = GaugeMetricFamily(
             "misc_spending", "Money spent on descriptions in the latest period of the cap.", labels=("period",)
         )
         with self._database.read() as session:
             held = inventory.holdings(session)
             damaged.add_metric((), inventory.count_damaged(session))
+            verified.add_metric((), inventory.seconds_since_oldest_verification(session))
             for code, count in queries.count_failed(session).items():
                 failed.add_metric((code,), count)
             for period, amount in budget.latest_spending(session):
@@ -93,5 +97,5 @@ class ServiceFigures(Collector):
             holding = held.get(kind, inventory.Holding(0, 0))
             objects.add_metric((kind.value,), holding.objects)
             sizes.add_metric((kind.value,), holding.size_bytes)
-        self._sums, self._summed_at = (failed, objects, sizes, damaged, spent), self._clock()
+        self._sums, self._summed_at = (failed, objects, sizes, damaged, verified, spent), self._clock()
         return self._sums

@@ -27,11 +27,13 @@ from core.settings import (
     APISettings,
     BrokerSettings,
     DatabaseSettings,
+    MirrorSettings,
     StorageSettings,
     WebhookSettings,
     WorkerSettings,
 )
-from core.storage import Storage, open_storage
+from core.storage import Storage
+from core.storage.mirrored import open_copies
 from core.temp_files import UPLOADS, remove_stale_temp_files
 from models.job import JobKind
 
@@ -79,6 +81,7 @@ class Services:
         worker: WorkerSettings,
         profile: Profile = Profile.LITE,
         is_stopping: Callable[[], bool] = lambda: False,
+        mirror: MirrorSettings | None = None,
     ) -> Self:
         """Open everything that the settings name; raises ServiceError when the storage folder cannot be used."""
         events = EventLog(broker_settings)
@@ -87,7 +90,7 @@ class Services:
         return cls(
             settings=settings,
             database=opened,
-            storage=open_storage(storage),
+            storage=open_copies(storage, mirror or MirrorSettings()).as_one(),
             broker=broker,
             outbox_sender=OutboxSender(opened, broker),
             events=events,

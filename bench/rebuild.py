@@ -146,14 +146,7 @@ def fill(database: Database, storage: Storage, count: int) -> None:
 
 def answers(settings: DatabaseSettings, objects: Path) -> dict[str, Any]:
     """What the interface says of everything: listings, batches, searches, SHA-256 of every stream, some pictures."""
-    services = Services.open(
-        APISettings(),
-        settings,
-        BrokerSettings(url=f"redis+socket://{objects.parent}/nobody-listens.sock"),
-        StorageSettings(path=objects),
-        WorkerSettings(),
-    )
-    with TestClient(create_app(services), base_url="http://localhost") as client:
+    with open_client(settings, objects) as client:
         listed = list(_pages(client, "/v1/images"))
         searches = {query: [row["id"] for row in _pages(client, "/v1/images", q=query)] for query in _QUERIES}
         files = {row["id"]: client.get(row["links"]["bitstream"]).raise_for_status().content for row in listed}
@@ -167,6 +160,18 @@ def answers(settings: DatabaseSettings, objects: Path) -> dict[str, Any]:
             "originals": {path: _sha256(client.get(path).raise_for_status().content) for path in kept},
             "decodes": {image_id: _decoded(data) for image_id, data in list(files.items())[:_DECODES]},
         }
+
+
+def open_client(settings: DatabaseSettings, objects: Path) -> TestClient:
+    """The interface in this process, without a broker."""
+    services = Services.open(
+        APISettings(),
+        settings,
+        BrokerSettings(url=f"redis+socket://{objects.parent}/nobody-listens.sock"),
+        StorageSettings(path=objects),
+        WorkerSettings(),
+    )
+    return TestClient(create_app(services), base_url="http://localhost")
 
 
 def _pages(client: TestClient, path: str, **query: str) -> Iterator[dict[str, Any]]:

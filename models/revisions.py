@@ -17,4 +17,5 @@ REVISIONS = (
     "f19b3c7d5e20",
     "0a6d4f82c9b1",
     "f1a6c27d80be",
+    "a7d05b3e9c41",
 )

@@ -31,7 +31,8 @@ class StoredObject(Base):
 
     `location` is the key under which a store has the bytes. `size_bytes` is null for references that are older than
     this table; `last_verified_at` is when the bytes were last read back whole and had this digest, null for never.
-    `damaged_at` is when they were found to have another one; it goes when good bytes are stored in their place.
+    `damaged_at` is when they were found to have another one, or to be missing; it goes
+    when good bytes are stored in their place.
     """
 
     __tablename__ = "stored_objects"
@@ -44,3 +45,5 @@ class StoredObject(Base):
     created_at: Mapped[datetime] = mapped_column(default=utc_now)
     last_verified_at: Mapped[datetime | None] = mapped_column(index=True)
     damaged_at: Mapped[datetime | None] = mapped_column()
+    mirrored_at: Mapped[datetime | None] = mapped_column(index=True)
+    """When the mirror was last known to have the same bytes; null where it need not, or does not yet."""

@@ -63,6 +63,9 @@ class WorkerMetrics:
         self._pixels = Counter(
             "misc_engine_pixels", "Pixels that the decode engine had its networks evaluate.", registry=self.registry
         )
+        self._verifications = Counter(
+            "misc_verifications", "Objects that the scrubber looked at.", ("outcome",), registry=self.registry
+        )
         self._in_progress = Gauge("misc_attempts_in_progress", "Attempts under way.", registry=self.registry)
 
     def serve(self, settings: WorkerSettings, running: Callable[[], float]) -> None:
@@ -93,6 +96,10 @@ class WorkerMetrics:
         self._tokens.labels(usage.model, "input").inc(usage.input_tokens)
         self._tokens.labels(usage.model, "output").inc(usage.output_tokens)
         self._cost.labels(usage.model).inc(usage.cost)
+
+    def count_verification(self, outcome: str) -> None:
+        """Note what came of a look at an object."""
+        self._verifications.labels(outcome).inc()
 
     def count_step(self, requests: int, seconds: float, pixels: float) -> None:
         """Note one step of the decode engine."""

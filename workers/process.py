@@ -17,6 +17,7 @@ from celery.platforms import SecurityWarning
 
 from core.archive.records.writer import RecordWriter
 from core.archive.retention import Retention
+from core.archive.scrubber import Scrubber
 from core.broker import DECODE, ENCODE, MAINTENANCE, RUN_TASK, make_celery
 from core.database import Database
 from core.errors import DatabaseUnavailable
@@ -26,6 +27,7 @@ from core.jobs.workers import NewWorker
 from core.logging import configure_logging, get_logger
 from core.settings import (
     BrokerSettings,
+    FixitySettings,
     LMMSettings,
     LogSettings,
     NetworkSettings,
@@ -72,6 +74,9 @@ def run_worker(queues: list[str], concurrency: int | None = None) -> int:
     retention = Retention(services.database, services.broker, load(RetentionSettings))
     sender = WebhookSender(services.database, load(WebhookSettings))
     records = RecordWriter(services.database, services.broker, services.storage)
+    scrubber = Scrubber(
+        services.database, services.broker, services.copies, load(FixitySettings), services.metrics.count_verification
+    )
     handlers = Handlers(
         services, broker_settings, load(LMMSettings), load(NetworkSettings), load(ProfileSettings).profile
     )
@@ -90,6 +95,7 @@ def run_worker(queues: list[str], concurrency: int | None = None) -> int:
         part.start()
     if MAINTENANCE in queues:
         sender.start()
+        scrubber.start()
 
     worker_id = new_id("wrk")
     worker: Worker = app.Worker(
@@ -113,7 +119,8 @@ def run_worker(queues: list[str], concurrency: int | None = None) -> int:
     signals.worker_ready.connect(lambda **_: heartbeat.start(), weak=False)
     worker.start()
     _log.info("worker_stopped", restart=watchdog.wants_restart)
-    for open_part in (heartbeat, watchdog, sender, records, retention, reconciler, handlers, keeper, services.events):
+    parts = (heartbeat, watchdog, sender, scrubber, records, retention, reconciler, handlers, keeper, services.events)
+    for open_part in parts:
         open_part.close()
     return EXIT_RESTART if watchdog.wants_restart else worker.exitcode or 0
 

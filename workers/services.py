@@ -13,13 +13,15 @@ from core.events import EventLog
 from core.settings import (
     BrokerSettings,
     DatabaseSettings,
+    MirrorSettings,
     StorageSettings,
     WeightsSettings,
     WorkerSettings,
     load,
 )
-from core.storage import Storage, open_storage
+from core.storage import Storage
 from core.storage.guarded import GuardedStorage
+from core.storage.mirrored import Copies, open_copies
 from workers.metrics import WorkerMetrics
 
 
@@ -30,9 +32,11 @@ class WorkerServices:
     settings: WorkerSettings
     database: Database
     storage: Storage
+    """Both copies as one, whose calls the breaker knows of."""
     broker: Broker
     events: EventLog
     weights: WeightsStore
+    copies: Copies
     metrics: WorkerMetrics = field(default_factory=WorkerMetrics)
     storage_breaker: Breaker = field(default_factory=lambda: Breaker("storage"))
 
@@ -45,10 +49,12 @@ class WorkerServices:
         # borrow three times as many for a moment. Two more are for the lease keeper, the reconciler and the watchdog.
         pool_size = min(threads + 2, database_settings.pool_size)
         breaker = Breaker("storage")
+        copies = open_copies(load(StorageSettings), load(MirrorSettings))
         return cls(
             settings=settings,
             database=Database(database_settings.model_copy(update={"pool_size": pool_size}), events.publish),
-            storage=GuardedStorage(open_storage(load(StorageSettings)), breaker),
+            copies=copies,
+            storage=GuardedStorage(copies.as_one(), breaker),
             broker=Broker(broker_settings, app),
             events=events,
             weights=WeightsStore(load(WeightsSettings).path or default_folder()),

@@ -5,7 +5,7 @@ from functools import partial
 from api.downloads import Download, renamed
 from api.services import Services
 from codec.media import MISC, media_type_of
-from core.archive import bitstreams, object_lifecycle
+from core.archive import addresses, bitstreams, object_lifecycle
 from core.errors import NotFound, NotReady
 from models.image import Image
 from models.reconstruction import Reconstruction, ReconstructionState
@@ -18,7 +18,7 @@ def stream_of(services: Services, image: Image) -> Download:
     return Download(
         open=partial(bitstreams.open, services.storage, image.bitstream_sha256),
         note_damaged=partial(bitstreams.note_damaged, services.database, image.bitstream_sha256),
-        presign=partial(bitstreams.presigned_url, services.storage, image.bitstream_sha256),
+        presign=partial(bitstreams.presigned_url, services.database, services.storage, image.bitstream_sha256),
         sha256=image.bitstream_sha256,
         size_bytes=image.bitstream_bytes,
         media_type=MISC,
@@ -33,7 +33,7 @@ def original_of(services: Services, image: Image) -> Download:
     return Download(
         open=partial(services.storage.open, image.original_key),
         note_damaged=partial(object_lifecycle.note_damaged, services.database, image.original_key),
-        presign=partial(services.storage.presigned_url, image.original_key),
+        presign=partial(addresses.presigned_url, services.database, services.storage, image.original_key),
         sha256=image.original_sha256,
         size_bytes=image.original_bytes,
         media_type=image.media_type,
@@ -49,7 +49,7 @@ def picture_of(services: Services, row: Reconstruction, image_name: str) -> Down
     return Download(
         open=partial(services.storage.open, row.object_key),
         note_damaged=partial(object_lifecycle.note_damaged, services.database, row.object_key),
-        presign=partial(services.storage.presigned_url, row.object_key),
+        presign=partial(addresses.presigned_url, services.database, services.storage, row.object_key),
         sha256=row.sha256,
         size_bytes=row.size_bytes or 0,
         media_type=media_type_of(row.object_key),

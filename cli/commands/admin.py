@@ -12,9 +12,10 @@ from cli.local.archive import DataOption
 from cli.output import print_json, say, show, told_now_and_then
 
 if TYPE_CHECKING:
+    from cli.local.archive import Archive
     from core.archive.check import Finding, Report
 
-_HELP = """Look after an archive: rebuild its database from storage, compare both.
+_HELP = """Look after an archive: rebuild its database from storage, compare both, verify what is stored.
 
 Works on the database of MISC_DATABASE_URL and the storage of MISC_STORAGE_*, else on those of the data folder. The \
 service may run meanwhile.
@@ -30,13 +31,27 @@ Example: misc admin rebuild --data /srv/archive
 
 _CHECK_HELP = """Compare what the database says is in storage with what is there, both ways.
 
-Exits with 1 when something is wrong and was not repaired. Contents are not read.
+Exits with 1 when something is wrong and was not repaired. Contents are not read; `misc admin fixity` does \
+that.
 
 Examples:
 
   misc admin check
 
   misc admin check --repair
+"""
+
+_FIXITY_HELP = """Say when the objects in storage were last read and held against their digests, and which are damaged.
+
+Workers read every object once in MISC_FIXITY_PERIOD, and mend what is damaged from the mirror \
+(MISC_STORAGE_MIRROR_*). With --verify all are read now, as fast as they come. Exits with 1 when an \
+object is damaged or missing.
+
+Examples:
+
+  misc admin fixity
+
+  misc admin fixity --verify --json
 """
 
 _SHOWN = 50
@@ -50,6 +65,7 @@ def register(app: typer.Typer) -> None:
     admin = typer.Typer(help=_HELP, no_args_is_help=True, context_settings={"help_option_names": ["-h", "--help"]})
     admin.command("rebuild", help=_REBUILD_HELP)(rebuild_database)
     admin.command("check", help=_CHECK_HELP)(check_archive)
+    admin.command("fixity", help=_FIXITY_HELP)(tell_fixity)
     app.add_typer(admin, name="admin")
 
 
@@ -65,9 +81,9 @@ def rebuild_database(
     from core.archive import rebuild
 
     with opened_archive(data, makes_tables=True) as archive, _counted("records") as count:
-        rebuilt = rebuild.rebuild(archive.database, archive.storage, count)
+        rebuilt = rebuild.rebuild(archive.database, archive.copies.storage, count)
         if unrecorded:
-            taken_in = rebuild.take_in(archive.database, archive.storage, count)
+            taken_in = rebuild.take_in(archive.database, archive.copies.storage, count)
             rebuilt.streams = taken_in.streams
             rebuilt.unreadable |= taken_in.unreadable
     if as_json:
@@ -90,13 +106,71 @@ def check_archive(
     from core.archive.check import check
 
     with opened_archive(data) as archive, told_now_and_then(lambda: "comparing ..."):
-        report = check(archive.database, archive.storage, repairs=repair)
+        report = check(archive.database, archive.copies, mends=repair)
     if as_json:
         print_json(_to_json(report))
     else:
         _show(report)
     if not report.is_clean:
         raise typer.Exit(FAILED)
+
+
+def tell_fixity(
+    verify: Annotated[bool, typer.Option("--verify", help="Read every object now, and mend what can be.")] = False,
+    data: DataOption = None,
+    as_json: JSONOption = False,
+) -> None:
+    """Tell, or verify; the help text is `_FIXITY_HELP`."""
+    from cli.local.archive import opened_archive
+    from core.archive import fixity
+
+    with opened_archive(data) as archive:
+        outcomes = _verify_all(archive) if verify else None
+        with archive.database.read() as session:
+            standing = fixity.standing(session)
+            damaged = fixity.damaged_keys(session, standing.damaged)
+        has_mirror = archive.copies.mirror is not None
+    oldest = standing.oldest_verified_at
+    document = {
+        "objects": standing.objects,
+        "damaged": damaged,
+        "never_verified": standing.never_verified,
+        "oldest_verified_at": oldest and oldest.isoformat(),
+        "unmirrored": standing.unmirrored if has_mirror else None,
+        "outcomes": outcomes,
+    }
+    if as_json:
+        print_json(document)
+    else:
+        _show_fixity(document)
+    if damaged:
+        raise typer.Exit(FAILED)
+
+
+def _verify_all(archive: "Archive") -> dict[str, int]:
+    """How many objects had which outcome."""
+    from core.archive import fixity
+
+    outcomes: Counter[str] = Counter()
+    with _counted("objects") as count:
+        for row in fixity.every(archive.database):
+            outcomes[fixity.verify(archive.database, archive.copies, row).value] += 1
+            count(1)
+    return dict(sorted(outcomes.items()))
+
+
+def _show_fixity(document: dict[str, Any]) -> None:
+    damaged = document["damaged"]
+    for key in damaged[:_SHOWN]:
+        show(f"damaged  {key}")
+    if document["outcomes"] is not None:
+        show(", ".join(f"{count} {outcome}" for outcome, count in document["outcomes"].items()) or "nothing to read")
+    counts = [f"{len(damaged)} damaged", f"{document['never_verified']} never verified"]
+    if document["unmirrored"] is not None:
+        counts.append(f"{document['unmirrored']} not in the mirror yet")
+    if document["oldest_verified_at"] is not None:
+        counts.append(f"all others verified since {document['oldest_verified_at'][:10]}")
+    show(f"{document['objects']} objects: {', '.join(counts)}.")
 
 
 def _to_json(report: "Report") -> dict[str, Any]:

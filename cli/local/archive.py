@@ -14,7 +14,7 @@ from cli.errors import fail_usage
 if TYPE_CHECKING:
     from core.database import Database
     from core.settings import DatabaseSettings, StorageSettings
-    from core.storage import Storage
+    from core.storage.mirrored import Copies
 
 DataOption = Annotated[
     Path | None,
@@ -24,10 +24,10 @@ DataOption = Annotated[
 
 @dataclass(frozen=True)
 class Archive:
-    """A database and the storage that belongs to it."""
+    """A database and the storage that belongs to it, with its mirror."""
 
     database: "Database"
-    storage: "Storage"
+    copies: "Copies"
 
 
 @contextmanager
@@ -48,11 +48,13 @@ def opened_database(data: Path | None) -> Iterator["Database"]:
 def opened_archive(data: Path | None, *, makes_tables: bool = False) -> Iterator[Archive]:
     """The same with its storage; with `makes_tables` a database that is not there is made."""
     from core.logging import log_errors_only
-    from core.storage import open_storage
+    from core.settings import MirrorSettings, load
+    from core.storage.mirrored import open_copies
 
     log_errors_only()
     with _sentences():
-        storage = open_storage(_storage_settings(data))
+        copies = open_copies(_storage_settings(data), load(MirrorSettings))
+        storage = copies.as_one()
         try:
             storage.check()
             if makes_tables:
@@ -60,7 +62,7 @@ def opened_archive(data: Path | None, *, makes_tables: bool = False) -> Iterator
 
                 upgrade(_database_settings(data, may_be_new=True))
             with opened_database(data) as database:
-                yield Archive(database, storage)
+                yield Archive(database, copies)
         finally:
             storage.close()
 

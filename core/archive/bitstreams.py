@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from sqlalchemy.orm import Session
 
 from codec.limits import MAX_STREAM_BYTES
-from core.archive import object_lifecycle
+from core.archive import addresses, object_lifecycle
 from core.archive.inventory import Entry
 from core.archive.object_lifecycle import NewObject
 from core.database import Database
@@ -76,9 +76,9 @@ def exists(storage: Storage, sha256: str) -> bool:
     return object_lifecycle.is_stored(storage, bitstream_key(sha256))
 
 
-def presigned_url(storage: Storage, sha256: str, *, download_name: str) -> str | None:
+def presigned_url(database: Database, storage: Storage, sha256: str, *, download_name: str) -> str | None:
     """An address at the store that the stream can be fetched from for a while; None where it has none."""
-    return storage.presigned_url(bitstream_key(sha256), download_name=download_name)
+    return addresses.presigned_url(database, storage, bitstream_key(sha256), download_name=download_name)
 
 
 def _as_object(sha256: str, size_bytes: int) -> NewObject:

@@ -4,20 +4,20 @@ Nothing that could be the last copy of anything is deleted here. Keys of one kin
 bytes for each object.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
 from sqlalchemy import select
 
-from core.archive import inventory, object_lifecycle, rebuild, reconstructions
+from core.archive import fixity, inventory, object_lifecycle, rebuild, repairs
 from core.archive.records import outdate
 from core.archive.records.writer import count_missing, write_missing
 from core.database import Database
 from core.storage import Storage
-from core.storage.keys import FOLDERS, digest_in
+from core.storage.keys import FOLDERS
+from core.storage.mirrored import Copies
 from models.image import Image, ImageState
-from models.reconstruction import Reconstruction
 from models.stored_object import ObjectKind, StoredObject
 
 _AT_ONCE = 500
@@ -62,19 +62,20 @@ class Report:
         return all(finding.repair is not None for finding in self.findings)
 
 
-def check(database: Database, storage: Storage, *, repairs: bool = False) -> Report:
-    """Compare every object; with `repairs` mend what can be. Raises what the store and the database raise."""
-    report = Report()
+def check(database: Database, copies: Copies, *, mends: bool = False) -> Report:
+    """Compare every object; with `mends` mend what can be. Raises what the store and the database raise."""
+    report, storage = Report(), copies.storage
     for folder in FOLDERS:
         stored = {info.key: info.size_bytes for info in storage.list(folder)}
         report.objects += len(stored)
         report.findings += _unknown(database, storage, stored)
         report.findings += _not_as_catalogued(database, storage, object_lifecycle.kind_of_folder(folder), stored)
-    if repairs:
-        report.findings = [_repaired(database, storage, finding) for finding in report.findings]
-        while write_missing(database, storage):
+    if mends:
+        report.findings = [_repaired(database, copies, finding) for finding in report.findings]
+        both = copies.as_one()
+        while write_missing(database, both):
             pass
-        object_lifecycle.sweep(database, storage)
+        object_lifecycle.sweep(database, both)
     with database.read() as session:
         report.unrecorded = count_missing(session)
     return report
@@ -120,13 +121,30 @@ def _is_missing(database: Database, storage: Storage, key: str) -> bool:
         return session.get(StoredObject, key) is not None
 
 
-def _repaired(database: Database, storage: Storage, finding: Finding) -> Finding:
-    repair = _REPAIRS.get((finding.kind, finding.fault))
-    done = repair(database, storage, finding.key) if repair is not None else None
-    if done is None and finding.fault is Fault.RESIZED:
-        # The next one that is stored under its key takes its place.
-        object_lifecycle.note_damaged(database, finding.key)
-    return Finding(finding.key, finding.kind, finding.fault, done)
+def _repaired(database: Database, copies: Copies, finding: Finding) -> Finding:
+    match finding.fault, finding.kind:
+        case Fault.UNKNOWN, ObjectKind.RECORD:
+            done = _restore_image(database, copies.storage, finding.key)
+        case Fault.UNKNOWN, ObjectKind.RECONSTRUCTION | ObjectKind.REQUEST:
+            done = repairs.delete_spare(database, finding.key)
+        case Fault.UNKNOWN, _:
+            done = None
+        case _:
+            done = _mend(database, copies, finding)
+    return replace(finding, repair=done)
+
+
+def _mend(database: Database, copies: Copies, finding: Finding) -> str | None:
+    """Bring back what is in the catalogue: from the mirror, else in the way of its kind."""
+    # The next one that is stored under its key takes its place.
+    object_lifecycle.note_damaged(database, finding.key)
+    with database.read() as session:
+        row = session.get(StoredObject, finding.key)
+    if row is not None and fixity.restore(database, copies, row):
+        return "it was restored from the mirror"
+    if finding.fault is Fault.MISSING and finding.kind is ObjectKind.ORIGINAL:
+        return _forget_original(database, finding.key)
+    return repairs.repair(database, finding.key)
 
 
 def _restore_image(database: Database, storage: Storage, key: str) -> str | None:
@@ -141,29 +159,7 @@ def _restore_image(database: Database, storage: Storage, key: str) -> str | None
     return "the image was restored from it" if is_restored else "a later record took its place"
 
 
-def _rewrite_record(database: Database, _storage: Storage, key: str) -> str:
-    with database.write() as session:
-        query = select(Image).where(Image.record_sha256 == digest_in(key)).with_for_update(of=Image)
-        for image in session.scalars(query):
-            outdate(session, image)
-    return "the record is written anew"
-
-
-def _delete_spare(database: Database, _storage: Storage, key: str) -> str:
-    with database.write() as session:
-        object_lifecycle.drop(session, key, shared=False)
-    return "it is deleted: it can be made again"
-
-
-def _write_off(database: Database, _storage: Storage, key: str) -> str:
-    with database.write() as session:
-        ids = session.scalars(select(Reconstruction.id).where(Reconstruction.object_key == key)).all()
-        for reconstruction_id in ids:
-            reconstructions.write_off(session, reconstruction_id)
-    return "it can be ordered again"
-
-
-def _forget_original(database: Database, _storage: Storage, key: str) -> str | None:
+def _forget_original(database: Database, key: str) -> str | None:
     """An original that was kept beside its stream is gone; without a stream it is what the image was to be made of."""
     with database.write() as session:
         query = select(Image).where(Image.original_key == key, Image.state == ImageState.READY)
@@ -174,20 +170,6 @@ def _forget_original(database: Database, _storage: Storage, key: str) -> str | N
         image.original_key = None
         outdate(session, image)
     return "the image no longer says that it was kept"
-
-
-_REPAIRS: Mapping[tuple[ObjectKind, Fault], Callable[[Database, Storage, str], str | None]] = {
-    (ObjectKind.RECORD, Fault.UNKNOWN): _restore_image,
-    (ObjectKind.RECORD, Fault.MISSING): _rewrite_record,
-    (ObjectKind.RECORD, Fault.RESIZED): _rewrite_record,
-    (ObjectKind.RECORD, Fault.DAMAGED): _rewrite_record,
-    (ObjectKind.RECONSTRUCTION, Fault.UNKNOWN): _delete_spare,
-    (ObjectKind.RECONSTRUCTION, Fault.MISSING): _write_off,
-    (ObjectKind.RECONSTRUCTION, Fault.RESIZED): _write_off,
-    (ObjectKind.RECONSTRUCTION, Fault.DAMAGED): _write_off,
-    (ObjectKind.REQUEST, Fault.UNKNOWN): _delete_spare,
-    (ObjectKind.ORIGINAL, Fault.MISSING): _forget_original,
-}
 
 
 def _lots(keys: Sequence[str]) -> Iterator[Sequence[str]]:

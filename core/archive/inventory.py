@@ -59,3 +59,9 @@ def count_damaged(session: Session) -> int:
     """Objects that were found to have other bytes than they should."""
     query = select(func.count()).select_from(StoredObject).where(StoredObject.damaged_at.is_not(None))
     return session.scalar(query) or 0
+
+
+def seconds_since_oldest_verification(session: Session) -> float:
+    """For how long the object that was verified longest ago has not been; 0 where none was."""
+    oldest = session.scalar(select(func.min(StoredObject.last_verified_at)))
+    return 0.0 if oldest is None else max(0.0, (utc_now() - oldest).total_seconds())

@@ -9,11 +9,12 @@ from core.errors import SettingsInvalid
 from core.settings.api import APISettings
 from core.settings.broker import BrokerSettings
 from core.settings.database import DatabaseSettings, sqlite_url
+from core.settings.fixity import FixitySettings
 from core.settings.llm import LMMSettings, SpendingPeriod
 from core.settings.log import LogSettings
 from core.settings.network import NetworkSettings, ProfileSettings, WeightsSettings
 from core.settings.retention import RetentionSettings
-from core.settings.storage import StorageBackend, StorageSettings
+from core.settings.storage import MirrorPolicy, MirrorSettings, StorageBackend, StorageSettings
 from core.settings.temp import TempSettings
 from core.settings.webhook import WebhookSettings
 from core.settings.worker import WorkerSettings
@@ -23,8 +24,11 @@ __all__ = [
     "APISettings",
     "BrokerSettings",
     "DatabaseSettings",
+    "FixitySettings",
     "LMMSettings",
     "LogSettings",
+    "MirrorPolicy",
+    "MirrorSettings",
     "NetworkSettings",
     "ProfileSettings",
     "RetentionSettings",
@@ -65,6 +69,8 @@ ALL_SETTINGS: tuple[type[BaseSettings], ...] = (
     DatabaseSettings,
     BrokerSettings,
     StorageSettings,
+    MirrorSettings,
+    FixitySettings,
     TempSettings,
     APISettings,
     WorkerSettings,

@@ -41,3 +41,23 @@ class StorageSettings(EnvironmentSettings):
         "when_required", description="when_supported sends checksums that some S3-compatible stores refuse"
     )
     presign_expires: Duration = Field(timedelta(minutes=15), description="Life of a presigned URL")
+
+
+class MirrorPolicy(StrEnum):
+    """Whether there is a second copy of what cannot be made again, and when it is written."""
+
+    OFF = "off"
+    """There is none."""
+    AT_ONCE = "at_once"
+    """Before a job counts as done: an object is stored when both stores have it."""
+    BEHIND = "behind"
+    """By the scrubber, soon after."""
+
+
+class MirrorSettings(StorageSettings):
+    """The mirror of object storage: another folder or bucket, set like the first."""
+
+    model_config = SettingsConfigDict(env_prefix="MISC_STORAGE_MIRROR_")
+
+    policy: MirrorPolicy = Field(MirrorPolicy.OFF, description="off, at_once (before a job is done) or behind")
+    path: Path = Field(Path("misc-data/mirror"), description="Folder of the local backend")

@@ -16,6 +16,9 @@ RECORDS = "records/"
 FOLDERS = (BITSTREAMS, RECORDS, ORIGINALS, REFERENCES, RECONSTRUCTIONS, REQUESTS)
 """Everything that a store of ours has."""
 
+MIRRORED = (BITSTREAMS, RECORDS, ORIGINALS, REFERENCES)
+"""What cannot be made again, and so has a second copy where there is a mirror."""
+
 # Lower case only: some file systems do not tell cases apart, and two keys must never be one file.
 _DIGEST = r"[0-9a-f]{64}"
 _EXTENSION = r"[a-z0-9]{1,8}"

@@ -25,6 +25,7 @@ from core.owners.view import EVERYTHING
 from core.settings import BrokerSettings, LMMSettings, NetworkSettings, WorkerSettings
 from core.storage.keys import original_key
 from core.storage.local import LocalStorage
+from core.storage.mirrored import Copies
 from models import Image, Job, JobKind
 from models.base import new_id
 from models.owner import DEFAULT_OWNER
@@ -55,7 +56,9 @@ class Desk:
         self._events = EventLog(broker)
         self._broker = Broker(broker)
         weights = WeightsStore(folder / "no-weights")
-        services = WorkerServices(settings, database, self.storage, self._broker, self._events, weights)
+        services = WorkerServices(
+            settings, database, self.storage, self._broker, self._events, weights, Copies(self.storage)
+        )
         self.handlers = Handlers(services, broker, LMMSettings(**lmm), NetworkSettings(), Profile.LITE)
         self._runner = Runner("test", self.handlers, services, self._keeper)
         self._keeper.start()

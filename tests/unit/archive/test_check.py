@@ -13,6 +13,7 @@ from core.archive.records.writer import write_missing
 from core.database import Database
 from core.owners.view import EVERYTHING
 from core.storage.local import LocalStorage
+from core.storage.mirrored import Copies
 from models.image import Image
 from models.stored_object import ObjectKind, StoredObject
 
@@ -33,11 +34,11 @@ def _file(tmp_path: Path, folder: str) -> Path:
 
 
 def _faults(database: Database, storage: LocalStorage, *, repairs: bool = False) -> list[tuple[ObjectKind, Fault]]:
-    return [(finding.kind, finding.fault) for finding in check(database, storage, repairs=repairs).findings]
+    return [(finding.kind, finding.fault) for finding in check(database, Copies(storage), mends=repairs).findings]
 
 
 def test_whole_archive_is_clean(database: Database, storage: LocalStorage, image_id: str) -> None:
-    report = check(database, storage)
+    report = check(database, Copies(storage))
     assert (report.objects, report.findings, report.unrecorded, report.is_clean) == (2, [], 0, True)
 
 
@@ -45,7 +46,7 @@ def test_missing_stream_is_found_and_not_mended_from_nothing(
     database: Database, storage: LocalStorage, image_id: str, tmp_path: Path
 ) -> None:
     _file(tmp_path, "bitstreams").unlink()
-    report = check(database, storage, repairs=True)
+    report = check(database, Copies(storage), mends=True)
     assert [(one.kind, one.fault, one.repair) for one in report.findings] == [
         (ObjectKind.BITSTREAM, Fault.MISSING, None)
     ]
@@ -59,7 +60,7 @@ def test_missing_record_is_written_anew(
     data = path.read_bytes()
     path.unlink()
     assert _faults(database, storage) == [(ObjectKind.RECORD, Fault.MISSING)]
-    assert check(database, storage, repairs=True).is_clean
+    assert check(database, Copies(storage), mends=True).is_clean
     assert path.read_bytes() == data
     assert _faults(database, storage) == []
 
@@ -73,7 +74,7 @@ def test_image_that_the_database_lost_comes_back_from_its_record(
         session.execute(delete(StoredObject))
     found = _faults(database, storage)
     assert found == [(ObjectKind.BITSTREAM, Fault.UNKNOWN), (ObjectKind.RECORD, Fault.UNKNOWN)]
-    check(database, storage, repairs=True)
+    check(database, Copies(storage), mends=True)
     assert _faults(database, storage) == []
     with database.read() as session:
         assert images.get(session, image_id, EVERYTHING).name == "a boat.misc"
@@ -97,7 +98,7 @@ def test_lost_reconstructions_and_unknown_ones_are_no_loss(
     path = tmp_path / "objects" / "reconstructions" / "00" / f"{'0' * 64}.png"
     path.parent.mkdir(parents=True)
     path.write_bytes(b"a picture")
-    assert check(database, storage, repairs=True).is_clean
+    assert check(database, Copies(storage), mends=True).is_clean
     assert not path.exists()
 
 
@@ -115,7 +116,7 @@ def test_rebuilt_archive_is_clean(database: Database, storage: LocalStorage, ima
     with database.write() as session:
         images.delete_image(session, image_id, EVERYTHING)
     rebuild.rebuild(database, storage)
-    assert check(database, storage).is_clean
+    assert check(database, Copies(storage)).is_clean
 
 
 @pytest.mark.parametrize("damage", [lambda data: data[:-2], lambda data: data.replace(b"boat", b"goat")])
@@ -126,6 +127,6 @@ def test_damaged_record_is_written_anew(
     data = path.read_bytes()
     path.write_bytes(damage(data))
     note_damaged(database, f"records/{path.name}")
-    assert check(database, storage, repairs=True).is_clean
+    assert check(database, Copies(storage), mends=True).is_clean
     assert path.read_bytes() == data
     assert _faults(database, storage) == []

@@ -105,3 +105,28 @@ def test_folder_without_an_archive_is_refused_in_a_sentence(misc: Misc, folder: 
     _lose_database(folder)
     refused = misc("admin", "check")
     assert refused.exit_code == 2 and "There is no archive" in refused.stderr
+
+
+def test_fixity_tells_verifies_and_mends_from_the_mirror(
+    misc: Misc, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told = misc("admin", "fixity")
+    assert (told.exit_code, told.stdout) == (0, "2 objects: 0 damaged, 2 never verified.\n")
+    monkeypatch.setenv("MISC_STORAGE_MIRROR_POLICY", "behind")
+    monkeypatch.setenv("MISC_STORAGE_MIRROR_PATH", str(tmp_path / "mirror"))
+    assert "2 mirrored" in misc("admin", "fixity", "--verify").stdout
+    (path,) = (folder / "objects" / "bitstreams").rglob("*.misc")
+    data = path.read_bytes()
+    path.write_bytes(data[:-1] + b"?")
+    document = json.loads(misc("admin", "fixity", "--verify", "--json").stdout)
+    assert document["outcomes"] == {"intact": 1, "restored": 1}
+    assert (document["damaged"], document["unmirrored"]) == ([], 0)
+    assert path.read_bytes() == data
+
+
+def test_fixity_names_what_is_damaged(misc: Misc, folder: Path) -> None:
+    (path,) = (folder / "objects" / "bitstreams").rglob("*.misc")
+    path.write_bytes(b"nothing")
+    told = misc("admin", "fixity", "--verify")
+    assert told.exit_code == 1
+    assert f"damaged  bitstreams/{path.name}" in told.stdout

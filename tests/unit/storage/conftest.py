@@ -9,8 +9,9 @@ import pytest
 from moto import mock_aws
 from pydantic import SecretStr
 
-from core.settings import StorageBackend, StorageSettings
+from core.settings import MirrorPolicy, MirrorSettings, StorageBackend, StorageSettings
 from core.storage import Storage, open_storage
+from core.storage.mirrored import open_copies
 from core.storage.s3 import S3Storage
 
 
@@ -45,11 +46,16 @@ def simulated_s3(simulated_settings: StorageSettings) -> Iterator[S3Storage]:
         storage.close()
 
 
-@pytest.fixture(params=["local", "s3"])
+@pytest.fixture(params=["local", "s3", "mirrored"])
 def storage(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Storage]:
     """Each backend in turn."""
     if request.param == "s3":
         yield request.getfixturevalue("simulated_s3")
+        return
+    if request.param == "mirrored":
+        settings = MirrorSettings(policy=MirrorPolicy.AT_ONCE, path=tmp_path / "mirror")
+        copies = open_copies(StorageSettings(path=tmp_path / "objects"), settings)
+        yield copies.as_one()
         return
     local = open_storage(StorageSettings(path=tmp_path / "objects"))
     yield local

@@ -53,7 +53,7 @@ def decoded(monkeypatch: pytest.MonkeyPatch) -> threading.Event:
 
 
 def handlers_of(profile: Profile, folder: Path) -> Handlers:
-    services = WorkerServices(WorkerSettings(), UNUSED, UNUSED, UNUSED, UNUSED, WeightsStore(folder))
+    services = WorkerServices(WorkerSettings(), UNUSED, UNUSED, UNUSED, UNUSED, WeightsStore(folder), UNUSED)
     return Handlers(services, UNUSED, LMMSettings(), NetworkSettings(), profile)
 
 

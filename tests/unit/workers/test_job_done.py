@@ -41,7 +41,7 @@ class Bench:
     def __init__(self, database: Database, folder: Path) -> None:
         silent: Any = Silent()
         settings = WorkerSettings()
-        self.services = WorkerServices(settings, database, UNUSED, silent, silent, WeightsStore(folder))
+        self.services = WorkerServices(settings, database, UNUSED, silent, silent, WeightsStore(folder), UNUSED)
         self.database, self.work = database, UNUSED
         handlers: Any = self
         self.runner = Runner("encode@host:1", handlers, self.services, LeaseKeeper(database, settings.lease))
