@@ -51,14 +51,14 @@ def check_jpeg2000(file: IO[bytes]) -> bytes | None:
     data = file.read(_MAX_HEADER_BYTES)
     profile = None
     if data[:4] != b"\xff\x4f\xff\x51":
+        spaces: list[bytes] = []
         boxes = dict(boxes_in(data))
         for kind, body in boxes_in(boxes.get(b"jp2h", b"")):
             if kind == b"ihdr" and len(body) > 10 and body[10] != 255 and body[10] & 0x80:
                 raise _unsupported("JPEG 2000 file has signed samples")
-            if kind == b"colr" and body[:1] == b"\2":
-                profile = profile or body[3:]
-            elif kind == b"colr" and body[:1] == b"\1" and body[3:7] not in _ENUMERATED:
-                raise _unsupported("JPEG 2000 file has other colours than grey, sRGB and sYCC")
+            if kind == b"colr":
+                spaces.append(body)
+        profile = _jpeg2000_profile(spaces)
     start = data.find(b"\xff\x4f\xff\x51")
     if start >= 0 and len(data) >= start + 42:
         (count,) = struct.unpack_from(">H", data, start + 40)
@@ -68,6 +68,16 @@ def check_jpeg2000(file: IO[bytes]) -> bytes | None:
         if count > 1 and depths[:1] != b"\7":
             # The reader rounds whatever is white up to 256, which it then takes for 0.
             raise _unsupported(f"JPEG 2000 file has colours of {depths[0] + 1} bits a channel")
+    return profile
+
+
+def _jpeg2000_profile(spaces: list[bytes]) -> bytes | None:
+    """What `colr` boxes hold, each of them known; a kind that is not, beside one that is, may be passed over."""
+    numbers = {body[3:7] for body in spaces if body[:1] == b"\1"}
+    profile = next((body[3:] for body in spaces if body[:1] in (b"\2", b"\3")), None)
+    is_known = numbers <= _ENUMERATED and (profile is None or profile[16:20] in (b"RGB ", b"GRAY"))
+    if spaces and not (is_known and (numbers or profile is not None)):
+        raise _unsupported("JPEG 2000 file has other colours than grey, sRGB and sYCC")
     return profile
 
 

@@ -10,7 +10,7 @@ import pickle
 import pickletools
 import struct
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -22,17 +22,23 @@ from codec.errors import WeightsCorrupt
 from codec.nets.loading.restricted_pickle import Module, RefusedPickle, load
 from codec.weights.digest import Identity
 
-LAYOUTS = ("model", "net", "net_state_dict", "params", "params_ema", "network", "state_dict", "model_state_dict")
+LAYOUTS = (
+    "weights", "generator", "netG", "g_ema", "model", "model_ema", "net", "net_state_dict", "params", "ema",
+    "ema_state_dict", "params_ema", "network", "state_dict", "model_state_dict",
+)  # fmt: skip
 """Keys under which trainers put the tensors. Where a file has several the last one counts, as in the published decoder,
 which knows the last three of these."""
 
 _ALWAYS_TENSORS = 3
 """So many of the last layouts mean tensors whenever they hold names; the others may be settings."""
 
-_WRAPPERS = {"module", "_orig_mod"}
+_WRAPPERS = {"module", "_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_module"}
 """Parts of names that data parallelism and compilation put in, in front or in the middle."""
 
-_PREFIXES = ("model.", "net.", "network.")
+_AVERAGED = "n_averaged"
+"""A count that torch's average of models keeps beside its tensors."""
+
+_PREFIXES = ("model.", "net.", "network.", "generator.", "netG.")
 """What a trainer's own class puts before the names of the network that it holds."""
 
 _MAX_PICKLE_BYTES = 64 * 1024 * 1024
@@ -112,14 +118,20 @@ def unwrap_state(content: Mapping[str, Any]) -> Mapping[str, Any]:
 def plain_names(tensors: Mapping[str, ValueT]) -> dict[str, ValueT]:
     """The same under the names that the network itself gives: without what data parallelism, compilation and a
     trainer's class put in."""
+    tensors = {key: value for key, value in tensors.items() if key != _AVERAGED}
     plain = {".".join(part for part in key.split(".") if part not in _WRAPPERS): key for key in tensors}
     if len(plain) < len(tensors):
         return dict(tensors)
-    for prefix in _PREFIXES:
-        # A text-to-image model has its denoiser under this name, whatever trained it.
-        if all(key.startswith(prefix) for key in plain) and not any("diffusion_model." in key for key in plain):
-            plain = {key.removeprefix(prefix): original for key, original in plain.items()}
+    # A text-to-image model has its denoiser under a name that looks like one of these, whatever trained it.
+    while not any("diffusion_model." in key for key in plain) and (prefix := _prefix_of(plain)) is not None:
+        plain = {key.removeprefix(prefix): original for key, original in plain.items()}
     return {key: tensors[original] for key, original in plain.items()}
+
+
+def _prefix_of(names: Collection[str]) -> str | None:
+    """What stands before all names."""
+    found = (prefix for prefix in _PREFIXES if all(name.startswith(prefix) for name in names))
+    return next(found, None) if names else None
 
 
 def _content_of(path: Path) -> Any:

@@ -333,17 +333,33 @@ def test_many_threads_may_load_at_once(tmp_path: Path) -> None:
     assert "argparse.Namespace" not in left
 
 
-@pytest.mark.parametrize("layout", ["model", "net", "net_state_dict", "params", "params_ema"])
+@pytest.mark.parametrize("layout", ["model", "net", "net_state_dict", "params", "params_ema", "ema", "ema_state_dict"])
 def test_every_key_that_trainers_use_is_taken_apart(tmp_path: Path, layout: str) -> None:
     content = {"epoch": 3, "params": {"lr": 0.1}, layout: STATE}
     assert_same(read_tensors(save(tmp_path / "net.pth", content)))
 
 
 @pytest.mark.parametrize(
-    "before", ["_orig_mod.", "model.", "net.", "module._orig_mod.", "model._orig_mod.", "model.module."]
+    "before",
+    [
+        "_orig_mod.",
+        "model.",
+        "net.",
+        "module._orig_mod.",
+        "model._orig_mod.",
+        "model.module.",
+        "net.model.",
+        "netG.module.",
+        "_fsdp_wrapped_module.model.",
+        "generator.",
+    ],
 )
 def test_names_as_trainers_write_them_are_made_plain(tmp_path: Path, before: str) -> None:
     assert_same(read_tensors(save(tmp_path / "net.pth", {before + key: tensor for key, tensor in STATE.items()})))
+
+
+def test_average_of_models_is_taken_without_its_count() -> None:
+    assert plain_names({"n_averaged": 7, "module.a.weight": 1}) == {"a.weight": 1}
 
 
 def test_parts_that_were_trained_in_parallel_alone_are_made_plain() -> None:

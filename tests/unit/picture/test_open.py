@@ -10,7 +10,14 @@ import numpy as np
 import pytest
 from PIL import Image, ImageCms
 
-from codec.errors import PictureEmpty, PictureError, PictureTooLarge, PictureTruncated, PictureUnrecognised
+from codec.errors import (
+    PictureEmpty,
+    PictureError,
+    PictureTooLarge,
+    PictureTruncated,
+    PictureUnrecognised,
+    PictureUnsupported,
+)
 from codec.picture.open import check_picture, open_picture
 from codec.picture.scans import has_too_many_scans
 
@@ -339,3 +346,29 @@ def test_what_looks_like_scans_in_metadata_and_behind_the_picture_does_not_count
     data = encoded(photo(), "JPEG", progressive=True)
     comment = b"\xff\xfe" + (2 + 2 * 3000).to_bytes(2, "big") + b"\xff\xda" * 3000
     assert difference(open_picture(data[:2] + comment + data[2:] + b"\xff\xda" * 100_000), photo()) < 6
+
+
+@pytest.mark.parametrize(
+    ("body", "is_read"),
+    [
+        (b"\x01\0\0\0\0\0\x10", True),  # sRGB by its number
+        (b"\x01\0\0\0\0\0\x0c", False),  # CMYK by its number
+        (b"\x05\0\0\0\x09\0\x10", False),  # code points, as of HDR
+        (b"\x03\0\0" + bytes(16) + b"CMYK" + bytes(108), False),
+        (b"\x03\0\0" + bytes(16) + b"RGB " + bytes(108), True),  # a profile that is none is passed over
+    ],
+)
+def test_jpeg_2000_of_colours_that_are_not_followed_is_unsupported(body: bytes, is_read: bool) -> None:
+    data = encoded(photo((64, 48)), "JPEG2000")
+    at = data.index(b"colr") - 4
+    length = int.from_bytes(data[at : at + 4], "big")
+    header = data.index(b"jp2h") - 4
+    grown = int.from_bytes(data[header : header + 4], "big") + 8 + len(body) - length
+    changed = (
+        data[:header] + grown.to_bytes(4, "big") + data[header + 4 : at] + boxed(b"colr", body) + data[at + length :]
+    )
+    if is_read:
+        assert open_picture(changed).size == (64, 48)
+    else:
+        with pytest.raises(PictureUnsupported, match="other colours"):
+            open_picture(changed)
