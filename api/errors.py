@@ -21,6 +21,7 @@ from core import errors as core_errors
 from core.errors import ServiceError
 from core.logging import get_logger
 from core.owners.quotas import QuotaReached
+from core.webhooks.addresses import AddressRefused
 
 _log = get_logger(__name__)
 
@@ -48,6 +49,7 @@ _STATUS: Mapping[type[Exception], HTTPStatus] = {
     core_errors.LeaseLost: HTTPStatus.CONFLICT,
     core_errors.IdempotencyMismatch: HTTPStatus.UNPROCESSABLE_ENTITY,
     core_errors.RequestInvalid: HTTPStatus.BAD_REQUEST,
+    AddressRefused: HTTPStatus.UNPROCESSABLE_ENTITY,
     core_errors.UploadTooLarge: HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
     core_errors.Unauthorized: HTTPStatus.UNAUTHORIZED,
     core_errors.Forbidden: HTTPStatus.FORBIDDEN,

@@ -10,7 +10,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
-from core.errors import RequestInvalid
+from core.errors import Fault, ServiceError
 from models.webhook import URL_LENGTH
 
 _NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
@@ -19,10 +19,11 @@ _NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
 IPAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 
-class AddressRefused(RequestInvalid):
+class AddressRefused(ServiceError):
     """Webhooks may not be sent there."""
 
     code = "webhook_address_refused"
+    fault = Fault.JOB
 
 
 @dataclass(frozen=True)
