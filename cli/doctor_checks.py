@@ -12,7 +12,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from pathlib import Path
@@ -271,8 +271,9 @@ def _storage(data: Path) -> Check:
     try:
         settings = load(StorageSettings)
         is_default = settings.backend is StorageBackend.LOCAL and not os.environ.get("MISC_STORAGE_PATH")
-        with _scratch(data) as folder:
-            storage = open_storage(settings.model_copy(update={"path": folder}) if is_default else settings)
+        # Where a store is configured, the folder of data may be one that this user has no right to.
+        with _scratch(data) if is_default else nullcontext(settings.path) as folder:
+            storage = open_storage(settings.model_copy(update={"path": folder}))
             storage.check()
             storage.close()
     except (ServiceError, ValueError, OSError) as error:
