@@ -20,7 +20,7 @@ from codec.decode.pipeline import decode
 from codec.encode.pipeline import encode
 from codec.options import DecodeOptions, EncodeOptions, parse_options
 from core.archive import object_lifecycle
-from core.archive.records.writer import count_missing
+from core.archive.records.writer import count_missing, write_missing
 from core.database import Database
 from core.errors import ObjectNotFound
 from core.settings import DatabaseSettings
@@ -190,6 +190,8 @@ def _check_objects(stack: FullStack, verdict: Verdict) -> None:
     database = Database(DatabaseSettings(url=stack.database.url))
     storage = stack.storage()
     try:
+        while write_missing(database, storage):  # before sweeps that take reservations to be over
+            pass
         for _ in range(_SWEEPS):
             object_lifecycle.sweep(database, storage, now=utc_now() + _LATER)
             with database.read() as session:

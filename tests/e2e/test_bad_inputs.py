@@ -220,15 +220,17 @@ def test_name_like_a_path_becomes_a_plain_name(
 
 
 def _wait_until_settled(stack: EmbeddedStack) -> None:
-    """Until the picture is encoded and its original swept away, so that the next test finds nothing moving."""
+    """Until the picture is encoded, its record written and its original swept, so that the next test finds nothing
+    moving."""
     deadline = time.monotonic() + 60
     while True:
         with sqlite3.connect(stack.data / "misc.db") as database:
             states = {state for (state,) in database.execute("SELECT state FROM jobs")}
             (loose,) = database.execute("SELECT count(*) FROM loose_objects").fetchone()
-        if states == {"succeeded"} and not loose:
+            (unrecorded,) = database.execute("SELECT count(*) FROM images WHERE record_sha256 IS NULL").fetchone()
+        if states == {"succeeded"} and not loose and not unrecorded:
             return
-        assert time.monotonic() < deadline, (states, loose)
+        assert time.monotonic() < deadline, (states, loose, unrecorded)
         time.sleep(0.1)
 
 
