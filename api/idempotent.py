@@ -60,6 +60,12 @@ class IdempotentRun:
             with self._database.write() as session:
                 idempotency.complete(session, self._held, self._response)
 
+    @property
+    def body(self) -> dict[str, Any]:
+        """What is answered."""
+        assert self._response is not None, "a run that ended without an error has stored its response"
+        return self._response.body
+
     def response(self) -> Response:
         """The response of this request or of the first one with its key."""
         assert self._response is not None, "a run that ended without an error has stored its response"

@@ -85,6 +85,16 @@ IDEMPOTENCY_PARAMETER: dict[str, Any] = {
 }
 
 
+PREFER_PARAMETER = {
+    "name": "Prefer",
+    "in": "header",
+    "required": False,
+    "schema": {"type": "string", "maxLength": 100},
+    "description": "`wait=30` has the answer wait up to so many seconds, at most 60, for what is ordered: 200 with it "
+    "when it has ended, else 202 as ever. `Preference-Applied` says that it waited.",
+}
+
+
 def install_openapi(app: FastAPI, root_path: str) -> None:
     """Have the application describe itself with its errors and keys, and the path below which it is."""
 

@@ -7,7 +7,7 @@ import asyncio
 import contextlib
 import json
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from dataclasses import dataclass
 from typing import Any
 
@@ -113,7 +113,7 @@ class EventReader:
             return "0-0"
         return str(newest[0][0]) if newest else "0-0"
 
-    async def follow(self, job_id: str, after: str, wait_seconds: float) -> AsyncIterator[JobEvent]:
+    async def follow(self, job_id: str, after: str, wait_seconds: float) -> AsyncGenerator[JobEvent, None]:
         """Yield the events after the id `after` ("0" for all that are kept); end when none came for `wait_seconds`."""
         key = _stream_key(job_id)
         stream = self._streams.setdefault(key, _WatchedStream(after))

@@ -1,5 +1,7 @@
 """`/v1/images`: hand in, list, look, fetch, delete."""
 
+from functools import partial
+
 from fastapi import APIRouter, Request, Response
 from starlette.concurrency import run_in_threadpool
 
@@ -12,7 +14,8 @@ from api.images.captions import CAPTIONS_FIELD
 from api.images.files import original_of, stream_of
 from api.images.schemas import ImageDetail, ImagePage, SubmitOptions, SubmittedImage, reconstructions_to_out, to_out
 from api.jobs.schemas import to_out as job_to_out
-from api.openapi import IDEMPOTENCY_PARAMETER, file_content, file_schema, form_body, inlined_schema
+from api.openapi import IDEMPOTENCY_PARAMETER, PREFER_PARAMETER, file_content, file_schema, form_body, inlined_schema
+from api.prefer import answer_after_wait
 from api.quota import check_quota
 from api.services import Services, ServicesDependency
 from api.uploads import received_form
@@ -49,9 +52,10 @@ _SUBMIT_FORM = form_body(
     status_code=202,
     summary="Hand in a picture",
     response_model=SubmittedImage,
-    openapi_extra=_SUBMIT_FORM | {"parameters": [IDEMPOTENCY_PARAMETER]},
+    responses={200: {"model": SubmittedImage, "description": "The job ended while the answer waited (`Prefer`)."}},
+    openapi_extra=_SUBMIT_FORM | {"parameters": [IDEMPOTENCY_PARAMETER, PREFER_PARAMETER]},
 )
-async def submit_image(request: Request, services: ServicesDependency) -> Response:
+async def submit_image(request: Request, services: ServicesDependency, caller: CallerDependency) -> Response:
     """Takes JPEG, PNG, WebP, AVIF, GIF, TIFF, BMP, HEIC and JPEG XL up to 100 million pixels, as the form field
     `file`; a relative path as its file name is kept as `folder` and `name`. `options` is a JSON object; everything in
     it has a default. The answer names the job in `Location`."""
@@ -68,7 +72,10 @@ async def submit_image(request: Request, services: ServicesDependency) -> Respon
                     await run_in_threadpool(intake.note_rejection, services, incoming, job.owner, error)
                     raise
                 await services.storage_threads.run(intake.submit, services, incoming, new, job, run)
-        return run.response()
+    # The upload's files are gone and its turn is over: a wait holds up nobody.
+    image_id, job_id = run.body["image"]["id"], run.body["job"]["id"]
+    read = partial(_read_submitted, services, caller.view, image_id, job_id)
+    return await answer_after_wait(request, services, run, [job_id], read)
 
 
 @router.get("", summary="List images, newest first")
@@ -150,6 +157,12 @@ async def fetch_original(
     stream was made of it."""
     image = await run_in_threadpool(_read_image, services, caller.view, image_id)
     return await send_object(request, services.storage_threads, original_of(services, image))
+
+
+def _read_submitted(services: Services, view: View, image_id: str, job_id: str) -> SubmittedImage:
+    with services.database.read() as session:
+        job = job_to_out(queries.get(session, job_id, view))
+        return SubmittedImage(image=to_out(images.get(session, image_id, view), job), job=job)
 
 
 def _read_image(services: Services, view: View, image_id: str) -> Image:

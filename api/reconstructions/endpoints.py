@@ -1,5 +1,8 @@
 """Ordering a reconstruction of an image, looking at it, fetching it."""
 
+from collections.abc import Sequence
+from functools import partial
+
 from fastapi import APIRouter, Request, Response
 from starlette.concurrency import run_in_threadpool
 
@@ -9,7 +12,8 @@ from api.idempotent import IdempotentRun, run_idempotent
 from api.identifiers import ImageId, ReconstructionId
 from api.images.files import picture_of
 from api.jobs.schemas import to_out as job_to_out
-from api.openapi import IDEMPOTENCY_PARAMETER, file_content, json_body
+from api.openapi import IDEMPOTENCY_PARAMETER, PREFER_PARAMETER, file_content, json_body
+from api.prefer import answer_after_wait
 from api.reconstructions.schemas import OrderedReconstruction, OrderOptions, ReconstructionOut, Sample, to_out
 from api.services import Services, ServicesDependency
 from api.uploads import read_json_object
@@ -32,9 +36,14 @@ router = APIRouter(prefix="/v1", tags=["reconstructions"])
     status_code=202,
     summary="Order a reconstruction",
     response_model=OrderedReconstruction,
-    responses={200: {"model": OrderedReconstruction, "description": "The same was made before and is ready."}},
+    responses={
+        200: {
+            "model": OrderedReconstruction,
+            "description": "The same was made before and is ready, or its end came while the answer waited.",
+        }
+    },
     openapi_extra=json_body(OrderOptions, {"defaults": {}, "smaller file": {"format": "webp"}})
-    | {"parameters": [IDEMPOTENCY_PARAMETER]},
+    | {"parameters": [IDEMPOTENCY_PARAMETER, PREFER_PARAMETER]},
 )
 async def order_reconstruction(
     request: Request, services: ServicesDependency, caller: CallerDependency, image_id: ImageId
@@ -48,7 +57,9 @@ async def order_reconstruction(
     async with run_idempotent(request, services, {"options": options.choices()}) as run:
         if run.is_new:
             await run_in_threadpool(_order, services, caller.view, image_id, new, options.samples, job, run)
-    return run.response()
+    ids = [(one["reconstruction"]["id"], one["job"]["id"]) for one in run.body.get("samples") or [run.body]]
+    read = partial(_read_ordered, services, caller.view, ids)
+    return await answer_after_wait(request, services, run, [job_id for _, job_id in ids], read)
 
 
 @router.get("/reconstructions/{reconstruction_id}", summary="Look at a reconstruction")
@@ -92,6 +103,22 @@ async def fetch_content(
     stream. 409 `not_ready` until its job has succeeded."""
     row, name = await run_in_threadpool(_read, services, caller.view, reconstruction_id)
     return await send_object(request, services.storage_threads, picture_of(services, row, name), redirect=redirect)
+
+
+def _read_ordered(services: Services, view: View, ids: Sequence[tuple[str, str]]) -> OrderedReconstruction:
+    """What was ordered, by reconstruction and job, as it is now; the first stands for all."""
+    with services.database.read() as session:
+        ordered = [
+            Sample(
+                reconstruction=to_out(reconstructions.get(session, reconstruction_id, view)),
+                job=job_to_out(queries.get(session, job_id, view)),
+            )
+            for reconstruction_id, job_id in ids
+        ]
+    first = ordered[0]
+    return OrderedReconstruction(
+        reconstruction=first.reconstruction, job=first.job, samples=ordered if len(ordered) > 1 else []
+    )
 
 
 def _read(services: Services, view: View, reconstruction_id: str) -> tuple[Reconstruction, str]:
