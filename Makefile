@@ -5,6 +5,7 @@ PYTHON := $(VENV)/bin/python
 # A stamp lies inside the environment, so that deleting the environment also forgets what was installed in it.
 LOCAL := $(VENV)/installed-local
 DEV := $(VENV)/installed-dev
+DOCS := $(VENV)/installed-docs
 DEMO_PATHS ?=
 
 .DEFAULT_GOAL := help
@@ -43,21 +44,9 @@ bench: $(DEV) ## Measure jobs per second of the service beside bare Celery
 migrate: $(LOCAL) ## Bring the database of MISC_DATABASE_URL up to date
 	@$(PYTHON) -m migrations
 
-docs: ## Say where the documentation is
-	@printf '%s\n' 'README.md                what it is and how to start' \
-	  'docs/architecture.md     parts, the life of a job, faults' \
-	  'docs/bitstream.md        the format, normative' \
-	  'docs/api.md              the HTTP interface' \
-	  'docs/operations.md       running the service' \
-	  'docs/web.md              the pages' \
-	  'docs/locate.md           where in a picture its items are' \
-	  'docs/describer-model.md  describing by a language model: settings, and what follows each failure' \
-	  'docs/lite.md             the networks that come along: how made, how good' \
-	  'docs/evaluation.md       comparing codecs' \
-	  'docs/weights.md          networks: where they come from, how they are checked' \
-	  'docs/decoder.md          the diffusion decoder' \
-	  'docs/decisions/          why it is as it is' \
-	  'http://127.0.0.1:8000/docs  the HTTP interface, while the service runs'
+docs: $(DOCS) ## Build the documentation as a site in build/site
+	@$(VENV)/bin/mkdocs build --quiet --strict
+	@echo 'build/site/index.html'
 
 clean: ## Remove caches, build output and what the demo left; .venv stays
 	@rm -rf .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis build dist *.egg-info demo-out
@@ -80,7 +69,12 @@ $(LOCAL): pyproject.toml | $(PYTHON)
 	@$(PYTHON) -m pip install --quiet --disable-pip-version-check --no-input --editable '.[local]'
 	@touch $@
 
+$(DOCS): pyproject.toml | $(PYTHON)
+	@echo 'Installing what makes the documentation'
+	@$(PYTHON) -m pip install --quiet --disable-pip-version-check --no-input --editable '.[docs]'
+	@touch $@
+
 $(DEV): pyproject.toml | $(PYTHON)
 	@echo 'Installing what the tests need'
 	@$(PYTHON) -m pip install --quiet --disable-pip-version-check --no-input --editable '.[dev]'
-	@touch $@ $(LOCAL)
+	@touch $@ $(LOCAL) $(DOCS)
