@@ -188,7 +188,8 @@ def _restorer() -> Check:
 
 
 def _redis() -> Check:
-    from cli.up.stack import StackError, redis_binary
+    from cli.up.data_folder import StackError
+    from cli.up.stack import redis_binary
 
     if os.environ.get("MISC_BROKER_URL"):
         from core.broker import Broker

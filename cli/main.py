@@ -10,6 +10,7 @@ import typer
 
 from cli.commands import (
     admin,
+    backup,
     decode,
     demo,
     doctor,
@@ -27,7 +28,24 @@ from cli.commands import (
 )
 from cli.version import software
 
-_COMMANDS = (encode, decode, inspect, up, demo, push, pull, ls, jobs, workers, keys, admin, eval, weights, doctor)
+_COMMANDS = (
+    encode,
+    decode,
+    inspect,
+    up,
+    backup,
+    demo,
+    push,
+    pull,
+    ls,
+    jobs,
+    workers,
+    keys,
+    admin,
+    eval,
+    weights,
+    doctor,
+)
 """In the order of `misc --help`."""
 
 _HELP = """Keep pictures at 0.02 to 0.05 bits per pixel.

@@ -72,7 +72,7 @@ def demo(
     """Run the whole of it; the help text is `_HELP`."""
     from cli.local.file_selection import select_files
     from cli.server.client import ClientError
-    from cli.up.stack import StackError
+    from cli.up.data_folder import StackError
     from codec.media import PICTURE_SUFFIXES
 
     with usage_errors():

@@ -45,7 +45,8 @@ def up(
     """Run until a signal; the help text is `_HELP`."""
     from cli.local.networks import takes_minutes_to_load
     from cli.server.client import ClientError
-    from cli.up.stack import EmbeddedStack, StackError
+    from cli.up.data_folder import StackError
+    from cli.up.stack import EmbeddedStack
 
     started = time.monotonic()
     try:

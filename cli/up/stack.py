@@ -1,7 +1,6 @@
 """The whole service on one machine: a Redis from a Python package, the database's schema, the API and its workers, as
 child processes of this one. Does no work of its own and keeps nothing that the data folder does not hold."""
 
-import fcntl
 import os
 import secrets
 import shutil
@@ -15,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from cli.server.client import FINAL_STATES, Client
+from cli.up.data_folder import DataFolder, StackError
 from cli.up.supervisor import Child, Supervisor, last_lines
 from core.redis_url import socket_url
 
@@ -31,25 +31,10 @@ QUEUES = ("encode", "decode", "maintenance")
 # Encode workers wait for model answers most of the time; a machine needs no third worker for the housekeeping.
 _CONSUMES = {"encode": ("encode", "maintenance"), "decode": ("decode",)}
 
-_DATA_MODE = 0o700
-"""Of the data folder: pictures and descriptions are for who runs the service."""
-
 _TELL_SECONDS = 10.0
 
 _HOPELESS_DEATHS = 3
 """A child that ended this often before it was ready once will not become ready by being started again."""
-
-
-class StackError(Exception):
-    """The service cannot be run here; the message says why and what to do."""
-
-    code = "stack_failed"
-
-
-class DataFolderInUse(StackError):
-    """Another `misc up` or `misc demo` works on this data folder."""
-
-    code = "data_folder_in_use"
 
 
 class PortInUse(StackError):
@@ -78,6 +63,7 @@ class EmbeddedStack:
         """`port` 0 takes a free one. `environment` replaces this process's own; `on_event` is told
         ("restarted", name) when a part had to be started again."""
         self.data = data.resolve()
+        self._folder = DataFolder(self.data)
         _check_name(self.data)
         self._workers = {"encode": encode_workers, "decode": decode_workers}
         self._outside = dict(os.environ if environment is None else environment)
@@ -118,7 +104,7 @@ class EmbeddedStack:
 
     def start(self) -> None:
         """Start every process; returns before they are ready. Raises StackError, with nothing left running."""
-        self._lock_data_folder()
+        self._lock_fd = self._folder.lock()
         try:
             self.port = _choose_port(self._outside.get("MISC_API_HOST", "127.0.0.1"), self._wanted_port)
             self.environment = self._make_environment()
@@ -222,36 +208,14 @@ class EmbeddedStack:
         assert self._lock_fd is not None
         return self._lock_fd
 
-    def _lock_data_folder(self) -> None:
-        try:
-            self.data.mkdir(mode=_DATA_MODE, parents=True, exist_ok=True)
-            if self.data.stat().st_uid == os.geteuid():
-                # Pictures lie there, and a folder of an earlier version was everybody's to read.
-                self.data.chmod(_DATA_MODE)
-            lock_fd = os.open(self.data / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        except OSError as error:
-            raise StackError(f"The data folder {self.data} cannot be used: {error.strerror}. Name another.") from error
-        try:
-            fcntl.flock(lock_fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            holder = os.read(lock_fd, 100).decode(errors="replace").strip() or "unknown"
-            os.close(lock_fd)
-            raise DataFolderInUse(
-                f"The data folder {self.data} is in use by another running service (process {holder}). "
-                "Stop that one, or name another folder with --data."
-            ) from None
-        os.truncate(lock_fd, 0)
-        os.write(lock_fd, f"{os.getpid()}\n".encode())
-        self._lock_fd = lock_fd
-
     def _make_environment(self) -> dict[str, str]:
         from core.settings import sqlite_url
 
         # Compose files set what they leave out to nothing, which means the same as not setting it.
         environment = {name: value for name, value in self._outside.items() if value or not name.startswith("MISC_")}
         defaults = {
-            "MISC_DATABASE_URL": sqlite_url(self.data / "misc.db"),
-            "MISC_STORAGE_PATH": str(self.data / "objects"),
+            "MISC_DATABASE_URL": sqlite_url(self._folder.database),
+            "MISC_STORAGE_PATH": str(self._folder.objects),
             "MISC_API_HOST": "127.0.0.1",
             "MISC_LOG_FORMAT": "json",
             # Under the 8 s after which a child is killed, so that a worker still hands its jobs back by itself.

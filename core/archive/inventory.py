@@ -1,6 +1,6 @@
 """What the storage should hold: its catalogue, and sums of it."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 from sqlalchemy import func, select
@@ -65,3 +65,19 @@ def seconds_since_oldest_verification(session: Session) -> float:
     """For how long the object that was verified longest ago has not been; 0 where none was."""
     oldest = session.scalar(select(func.min(StoredObject.last_verified_at)))
     return 0.0 if oldest is None else max(0.0, (utc_now() - oldest).total_seconds())
+
+
+class CatalogueEntry(NamedTuple):
+    """An object that should be there: its key, where its bytes lie, and their SHA-256."""
+
+    key: str
+    location: str
+    sha256: str
+
+
+def catalogue(session: Session, *, key: str | None = None) -> Iterator[CatalogueEntry]:
+    """Every object that should be there, or the one of this key."""
+    query = select(StoredObject.key, StoredObject.location, StoredObject.sha256).order_by(StoredObject.key)
+    if key is not None:
+        query = query.where(StoredObject.key == key)
+    return (CatalogueEntry(*row) for row in session.execute(query.execution_options(yield_per=1000)))

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from cli.commands.demo import isolated_environment
-from cli.up.stack import EmbeddedStack, StackError
+from cli.up.data_folder import StackError
+from cli.up.stack import EmbeddedStack
 
 
 def test_database_that_is_none_is_told_and_nothing_is_left(tmp_path: Path) -> None:

@@ -8,7 +8,8 @@ import pytest
 from click.testing import Result
 
 from cli.server.client import ClientError
-from cli.up.stack import EmbeddedStack, StackError
+from cli.up.data_folder import StackError
+from cli.up.stack import EmbeddedStack
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
