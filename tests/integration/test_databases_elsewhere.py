@@ -34,9 +34,9 @@ def is_one_sentence(error: BaseException) -> bool:
 def test_revisions_that_the_code_knows_are_alembics() -> None:
     from alembic.script import ScriptDirectory
 
-    from migrations.upgrade import _config
+    from migrations.upgrade import alembic_config
 
-    scripts = ScriptDirectory.from_config(_config()).walk_revisions()
+    scripts = ScriptDirectory.from_config(alembic_config()).walk_revisions()
     assert tuple(reversed([script.revision for script in scripts])) == REVISIONS
 
 
