@@ -115,6 +115,8 @@ ROWS: dict[str, tuple[Panel, ...]] = {
         Panel("Bytes in storage", "bytes", (("{{kind}}", "max by (kind) (misc_stored_bytes)"),)),
         Panel("Objects in storage", "short", (("{{kind}}", "max by (kind) (misc_stored_objects)"),)),
         Panel("Damaged objects", "short", (("damaged", "max(misc_damaged_objects)"),)),
+        Panel("Objects verified", "ops", (("{{outcome}}", "sum by (outcome) (rate(misc_verifications_total[1h]))"),)),
+        Panel("Longest not verified", "s", (("oldest", "max(misc_oldest_verification_seconds)"),)),
         Panel("Database answers", "short", (("{{instance}}", "misc_database_up"),)),
     ),
     "API": (
