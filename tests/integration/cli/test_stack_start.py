@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from cli.commands.demo import isolated_environment
-from cli.up.data_folder import StackError
+from cli.up.data_folder import DataFolder, StackError
 from cli.up.stack import EmbeddedStack
 
 
@@ -29,7 +29,6 @@ def test_data_folder_is_for_its_user_only(tmp_path: Path, is_old: bool) -> None:
     data = tmp_path / "data"
     if is_old:
         data.mkdir(mode=0o755)
-    stack = EmbeddedStack(data, 0, environment=isolated_environment(os.environ))
-    stack._lock_data_folder()
+    lock = DataFolder(data).lock()
     assert stat.S_IMODE(data.stat().st_mode) == 0o700
-    os.close(stack._held_lock)
+    os.close(lock)

@@ -59,7 +59,7 @@ def test_encode_push_and_eval_choose_the_same_files_of_a_folder(tmp_path: Path) 
     assert [(path, str(name)) for path, name in evaluate._select(source).files] == list(
         zip(planned, names, strict=True)
     )
-    assert left_out == (
+    assert left_out == [
         f"2 left out as hidden: {source}/.trash, {source}/.hidden.png.",
         "1 left out by the ends of their names: .txt 1.",
-    )
+    ]

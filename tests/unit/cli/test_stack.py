@@ -9,11 +9,10 @@ from pathlib import Path
 import pytest
 
 from cli.commands.demo import isolated_environment
+from cli.up.data_folder import DataFolderInUse, StackError
 from cli.up.stack import (
-    DataFolderInUse,
     EmbeddedStack,
     PortInUse,
-    StackError,
     check_settings,
     redis_answers,
     redis_binary,

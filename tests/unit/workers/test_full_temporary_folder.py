@@ -18,6 +18,7 @@ from core.jobs.job import JobSpec
 from core.jobs.lease import LeaseKeeper
 from core.settings import DatabaseSettings, WorkerSettings
 from core.storage.local import LocalStorage
+from core.storage.mirrored import Copies
 from migrations.upgrade import upgrade
 from models import Job, JobState
 from models.job import JobKind
@@ -43,7 +44,8 @@ class Fetching:
         settings = WorkerSettings()
         self.storage = LocalStorage(folder / "objects")
         self.storage.put(ORIGINAL, DATA, content_type="image/png", sha256=hashlib.sha256(DATA).hexdigest())
-        services = WorkerServices(settings, database, self.storage, silent, silent, WeightsStore(folder))
+        weights, copies = WeightsStore(folder), Copies(self.storage)
+        services = WorkerServices(settings, database, self.storage, silent, silent, weights, copies)
         handlers: Any = self
         self.database, self.fetched = database, b""
         self.runner = Runner("encode@host:1", handlers, services, LeaseKeeper(database, settings.lease))
