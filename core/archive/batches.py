@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 from core.database import insert_into
 from core.errors import NotFound
 from core.owners.view import View
-from core.paging import Page
+from core.paging import Page, newest_page
 from models.base import new_id, utc_now
 from models.batch import Batch
 from models.batch_rejection import MESSAGE_CHARS, BatchRejection
@@ -86,12 +86,9 @@ def list_batches(
 ) -> Page[Batch]:
     """Batches, newest first; `before` is the id that the last page ended with, `name` the whole name of one."""
     query = select(Batch).where(*view.conditions(Batch))
-    if before is not None:
-        query = query.where(Batch.id < before)
     if name is not None:
         query = query.where(Batch.name == name)
-    rows = list(session.scalars(query.order_by(Batch.id.desc()).limit(limit + 1)))
-    return Page(rows[:limit], rows[limit - 1].id if len(rows) > limit else None)
+    return newest_page(session, query, Batch.id, limit=limit, before=before)
 
 
 def expect(session: Session, batch_id: str, view: View, expected: int | None) -> Batch:

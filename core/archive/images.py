@@ -15,7 +15,7 @@ from core.errors import NotFound
 from core.jobs import queries, transitions
 from core.jobs.job import JobSpec
 from core.owners.view import View
-from core.paging import Page
+from core.paging import Page, newest_page
 from models.base import JSONObject, new_id
 from models.description import DescriptionRecord
 from models.image import Image, ImageState
@@ -173,16 +173,13 @@ def list_images(
     RequestInvalid for `words` without any, or too many.
     """
     query = select(Image).where(*view.conditions(Image))
-    if before is not None:
-        query = query.where(Image.id < before)
     if state is not None:
         query = query.where(Image.state == state)
     if batch_id is not None:
         query = query.where(Image.batch_id == batch_id)
     if words is not None:
         query = query.where(*search.conditions(words))
-    rows = list(session.scalars(query.order_by(Image.id.desc()).limit(limit + 1)))
-    return Page(rows[:limit], rows[limit - 1].id if len(rows) > limit else None)
+    return newest_page(session, query, Image.id, limit=limit, before=before)
 
 
 def delete_image(session: Session, image_id: str, view: View) -> None:

@@ -7,7 +7,7 @@ from sqlalchemy.orm import Session
 
 from core.errors import Conflict, NotFound
 from core.owners.view import View
-from core.paging import Page
+from core.paging import Page, newest_page
 from core.webhooks import addresses
 from core.webhooks.signature import new_secret
 from models.base import new_id
@@ -45,10 +45,7 @@ def get(session: Session, webhook_id: str, view: View) -> Webhook:
 def list_webhooks(session: Session, view: View, *, limit: int, before: str | None = None) -> Page[Webhook]:
     """Webhooks, newest first; `before` is the id that the last page ended with."""
     query = select(Webhook).where(*view.conditions(Webhook))
-    if before is not None:
-        query = query.where(Webhook.id < before)
-    rows = list(session.scalars(query.order_by(Webhook.id.desc()).limit(limit + 1)))
-    return Page(rows[:limit], rows[limit - 1].id if len(rows) > limit else None)
+    return newest_page(session, query, Webhook.id, limit=limit, before=before)
 
 
 def remove(session: Session, webhook_id: str, view: View) -> None:

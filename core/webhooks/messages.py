@@ -16,7 +16,7 @@ from core.clock import database_now
 from core.database import Database
 from core.errors import NotFound
 from core.owners.view import EVERYTHING
-from core.paging import Page
+from core.paging import Page, newest_page
 from models.base import new_id, utc_now
 from models.job import Job, JobKind, JobState
 from models.webhook import Webhook
@@ -159,10 +159,7 @@ def record_gone(database: Database, message: ClaimedMessage, status: int) -> Non
 def list_messages(session: Session, webhook_id: str, *, limit: int, before: str | None = None) -> Page[WebhookMessage]:
     """Messages of a webhook, newest first; `before` is the id that the last page ended with."""
     query = select(WebhookMessage).where(WebhookMessage.webhook_id == webhook_id)
-    if before is not None:
-        query = query.where(WebhookMessage.id < before)
-    rows = list(session.scalars(query.order_by(WebhookMessage.id.desc()).limit(limit + 1)))
-    return Page(rows[:limit], rows[limit - 1].id if len(rows) > limit else None)
+    return newest_page(session, query, WebhookMessage.id, limit=limit, before=before)
 
 
 def replay(session: Session, webhook_id: str, message_id: str) -> WebhookMessage:

@@ -3,10 +3,13 @@
 import multiprocessing.process
 import os
 import subprocess
-from pathlib import PurePath
+from pathlib import Path, PurePath
 from typing import Any
 
 import pytest
+
+from core.settings import DatabaseSettings
+from migrations.upgrade import upgrade
 
 _OF_LIBRARIES = {"uname", "lscpu", "ldconfig", "gcc", "cc"}
 """Programs by which libraries look, once, at the machine that they run on."""
@@ -27,3 +30,11 @@ def _no_processes(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(subprocess.Popen, "__init__", _start_of_libraries)
     monkeypatch.setattr(multiprocessing.process.BaseProcess, "start", _refuse)
+
+
+@pytest.fixture(scope="session")
+def migrated_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A database file that Alembic made once; tests work on copies."""
+    path = tmp_path_factory.mktemp("migrated") / "misc.db"
+    upgrade(DatabaseSettings(url=f"sqlite:///{path}"))
+    return path

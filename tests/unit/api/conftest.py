@@ -15,16 +15,7 @@ from api.services import Services
 from core.database import Database
 from core.picture_reader import DirectPictureReader
 from core.settings import APISettings, BrokerSettings, DatabaseSettings, StorageSettings, WorkerSettings
-from migrations.upgrade import upgrade
 from models import Base
-
-
-@pytest.fixture(scope="session")
-def migrated_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A database file that Alembic made once; tests work on copies."""
-    path = tmp_path_factory.mktemp("migrated") / "misc.db"
-    upgrade(DatabaseSettings(url=f"sqlite:///{path}"))
-    return path
 
 
 @pytest.fixture

@@ -14,15 +14,6 @@ from core.archive.images import NewStream
 from core.database import Database
 from core.settings import DatabaseSettings
 from core.storage.local import LocalStorage
-from migrations.upgrade import upgrade
-
-
-@pytest.fixture(scope="session")
-def migrated_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A database file that Alembic made once; tests work on copies."""
-    path = tmp_path_factory.mktemp("migrated") / "misc.db"
-    upgrade(DatabaseSettings(url=f"sqlite:///{path}"))
-    return path
 
 
 @pytest.fixture

@@ -13,16 +13,8 @@ from core.owners.key_book import KeyBook
 from core.owners.keys import digest_of
 from core.owners.scope import Scope
 from core.settings import DatabaseSettings
-from migrations.upgrade import upgrade
 
 Misc = Callable[..., Result]
-
-
-@pytest.fixture(scope="module")
-def migrated_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("migrated") / "misc.db"
-    upgrade(DatabaseSettings(url=f"sqlite:///{path}"))
-    return path
 
 
 @pytest.fixture

@@ -14,14 +14,6 @@ from core.describing.purse import OwnerLimiter, Purse
 from core.owners import quotas
 from core.owners.quotas import BILLION, Limits, QuotaReached, Usage
 from core.settings import DatabaseSettings
-from migrations.upgrade import upgrade
-
-
-@pytest.fixture(scope="module")
-def migrated_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("migrated") / "misc.db"
-    upgrade(DatabaseSettings(url=f"sqlite:///{path}"))
-    return path
 
 
 @pytest.fixture

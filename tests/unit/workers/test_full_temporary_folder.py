@@ -22,18 +22,12 @@ from core.storage.mirrored import Copies
 from migrations.upgrade import upgrade
 from models import Job, JobState
 from models.job import JobKind
+from tests.unit.workers.silent import Silent
 from workers.context import Record, WorkContext, temporary_copy
 from workers.runner import Runner
 from workers.services import WorkerServices
 
 ORIGINAL, DATA = "originals/a", b"an original"
-
-
-class Silent:
-    """Events that nobody watches, and a broker that takes nothing."""
-
-    def publish(self, *_: object) -> None: ...
-    def notify(self, *_: object) -> None: ...
 
 
 class Fetching:

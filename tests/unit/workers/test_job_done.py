@@ -20,19 +20,13 @@ from core.jobs.lease import LeaseKeeper
 from core.settings import DatabaseSettings, WorkerSettings
 from migrations.upgrade import upgrade
 from models.job import JobKind
+from tests.unit.workers.silent import Silent
 from workers.context import Record, WorkContext
 from workers.runner import Runner
 from workers.services import WorkerServices
 
 UNUSED: Any = None
 Work = Callable[[WorkContext], Record | None]
-
-
-class Silent:
-    """Events that nobody watches, and a broker that takes nothing."""
-
-    def publish(self, *_: object) -> None: ...
-    def notify(self, *_: object) -> None: ...
 
 
 class Bench:
