@@ -12,10 +12,12 @@ import sys
 import threading
 import time
 from contextlib import suppress
+from dataclasses import asdict
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 from codec.errors import CodecError, PictureTooCostly
+from codec.picture.capture import capture_of
 from codec.picture.formats import FORMATS
 from codec.picture.open import check_picture, claimed_size, read_picture
 
@@ -48,11 +50,14 @@ def _answer(request: dict[str, object], cpu_seconds: int, answers: BinaryIO) -> 
     """One JSON line; after it, for an opened picture, its RGB samples."""
     path, max_pixels = Path(str(request["path"])), int(str(request["max_pixels"]))
     pixels = b""
+    answer: dict[str, Any]
     try:
         _bound(cpu_seconds, _ROOM_BYTES)
         width, height = claimed_size(path, max_pixels=max_pixels)
         _bound(cpu_seconds, _ROOM_BYTES + _BYTES_PER_PIXEL * width * height)
-        if request["task"] == "check":
+        if request["task"] == "capture":
+            answer = asdict(capture_of(path, max_pixels=max_pixels))
+        elif request["task"] == "check":
             info = check_picture(path, max_pixels=max_pixels)
             answer = {"width": info.width, "height": info.height, "media_type": info.media_type}
         else:

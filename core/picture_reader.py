@@ -22,6 +22,7 @@ from PIL import Image
 from codec import errors as codec_errors
 from codec.errors import Cancelled, CodecError, PictureTooCostly
 from codec.limits import MAX_PIXELS
+from codec.picture.capture import Capture, capture_of
 from codec.picture.open import OpenedPicture, PictureInfo, check_picture, read_picture
 from core.logging import get_logger
 
@@ -57,6 +58,9 @@ class PictureReader(Protocol):
     ) -> OpenedPicture:
         """Return the picture as upright 8-bit sRGB, with notes of what was left out or assumed."""
 
+    def capture(self, path: Path, *, max_pixels: int = MAX_PIXELS, cancelled: Callable[[], bool] = _never) -> Capture:
+        """Return when and where the picture was taken, as far as its file says."""
+
     def close(self) -> None:
         """End what was started for it."""
 
@@ -73,6 +77,10 @@ class DirectPictureReader:
     ) -> OpenedPicture:
         """See PictureReader."""
         return read_picture(path, max_pixels=max_pixels)
+
+    def capture(self, path: Path, *, max_pixels: int = MAX_PIXELS, cancelled: Callable[[], bool] = _never) -> Capture:
+        """See PictureReader."""
+        return capture_of(path, max_pixels=max_pixels)
 
     def close(self) -> None:
         """Nothing was started."""
@@ -103,6 +111,11 @@ class ChildPictureReader:
         answer, pixels = self._ask("open", path, max_pixels, cancelled)
         size = (answer["width"], answer["height"])
         return OpenedPicture(Image.frombuffer("RGB", size, pixels, "raw", "RGB", 0, 1), tuple(answer["notes"]))
+
+    def capture(self, path: Path, *, max_pixels: int = MAX_PIXELS, cancelled: Callable[[], bool] = _never) -> Capture:
+        """See PictureReader."""
+        answer, _ = self._ask("capture", path, max_pixels, cancelled)
+        return Capture(**answer)
 
     def close(self) -> None:
         """End the children that are idle; others end with their request."""

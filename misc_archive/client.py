@@ -15,6 +15,7 @@ from PIL import Image
 
 from cli.server.client import Client as HTTPClient
 from cli.server.client import Upload
+from cli.server.upload import with_file_date
 from misc_archive.sources import PictureSource, name_of, picture_of
 
 OnChange = Callable[[dict[str, Any]], None]
@@ -55,13 +56,16 @@ class Client:
     def upload(
         self, picture: PictureSource, *, name: str | None = None, on_change: OnChange | None = None, **options: Any
     ) -> StoredImage:
-        """Send a picture and wait until it is encoded; `options` are those of `misc push`.
+        """Send a picture and wait until it is encoded; `options` are those of `misc push`,
+        `keep_metadata` among them, with which a file's date goes along.
 
         Raises ClientError with the server's code, or that of the job that failed.
         """
         with TemporaryDirectory(prefix="misc-upload-") as folder:
             path = _file_of(picture, Path(folder))
             upload = Upload(path, name or name_of(picture) or path.name, f"python-{secrets.token_hex(16)}")
+            if isinstance(picture, str | os.PathLike):
+                options = with_file_date(options, path)
             answer = self._http.submit_picture(upload, options)
         self._http.wait_for_success(answer["job"]["id"], on_change=on_change)
         return self.image(answer["image"]["id"])

@@ -61,6 +61,8 @@ class Image(Owned, Base):
     usage: Mapped[JSONObject | None] = mapped_column(JSON(none_as_null=True))
     networks: Mapped[dict[str, str] | None] = mapped_column(JSON(none_as_null=True))
     """Digest prefixes of the networks that the stream names, by part; null for streams from before this was noted."""
+    kept_metadata: Mapped[JSONObject | None] = mapped_column(JSON(none_as_null=True))
+    """When and where it was taken and its file's date, where the upload asked to keep that; null else."""
     record_sha256: Mapped[str | None] = mapped_column(String(64), index=True)
     """Of the record that says in storage what this row says; null until it is written, or written anew."""
 

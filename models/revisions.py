@@ -18,4 +18,5 @@ REVISIONS = (
     "0a6d4f82c9b1",
     "f1a6c27d80be",
     "a7d05b3e9c41",
+    "5d83c6f0e17a",
 )

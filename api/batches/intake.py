@@ -79,6 +79,8 @@ async def read_form(services: Services, form: Form) -> IncomingBatch:
     options = parse_options(SubmitOptions, services.default_options | form.json_object("options"))
     if options.batch_id is not None:
         raise RequestInvalid("A batch cannot be part of another one; leave batch_id out, or use POST /v1/images.")
+    if options.modified_at is not None:
+        raise RequestInvalid("modified_at is the date of one file; hand pictures in singly with it, or leave it out.")
     captions_file = form.optional_file("captions")
     captions = await read_captions(captions_file, options)
     name = batch_name(form.fields.get("name"))

@@ -194,8 +194,9 @@ def image_line(image: Image, job: Job | None) -> ManifestLine:
 
 
 def _chosen(image: Image) -> JSONObject:
-    kept = {"keep_original": True} if image.keep_original else {}
-    return {name: value for name, value in image.options.items() if value != _DEFAULTS.get(name)} | kept
+    chosen = {name: value for name, value in image.options.items() if value != _DEFAULTS.get(name)}
+    kept = {"keep_original": image.keep_original, "keep_metadata": image.kept_metadata is not None}
+    return chosen | {name: True for name, is_kept in kept.items() if is_kept}
 
 
 def rejection_line(rejection: BatchRejection) -> ManifestLine:

@@ -2,14 +2,14 @@
 
 import contextlib
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from api.idempotent import IdempotentRun
 from api.identifiers import check_batch_id
 from api.images import references
 from api.images.captions import read_captions, with_caption
-from api.images.pictures import read_picture_info
+from api.images.pictures import read_capture, read_picture_info
 from api.images.schemas import SubmitOptions, SubmittedImage
 from api.images.schemas import to_out as image_to_out
 from api.jobs.schemas import to_out as job_to_out
@@ -46,7 +46,8 @@ class IncomingImage:
     def payload(self) -> dict[str, Any]:
         """All that the upload says, digests in place of files."""
         return {
-            "options": self.options.model_dump(mode="json"),
+            # A file that was only touched since is the same picture.
+            "options": self.options.model_dump(mode="json", exclude={"modified_at"}),
             "file": self.file.sha256,
             "name": self.file.path_name,
             "reference": self.reference and self.reference.sha256,
@@ -67,6 +68,7 @@ async def check(services: Services, incoming: IncomingImage) -> NewImage:
     """Read the pictures to their end; raises PictureError children, OptionError, UploadTooLarge and NotFound."""
     file, options = incoming.file, incoming.options
     info = await read_picture_info(services, file)
+    capture = await read_capture(services, file) if options.keep_metadata else None
     image_id = new_id("img")
     return NewImage(
         id=image_id,
@@ -81,6 +83,9 @@ async def check(services: Services, incoming: IncomingImage) -> NewImage:
         declared_bits=None if incoming.reference is None else references.declared_bits(options, info),
         reference=await references.check_reference(services, incoming.reference),
         batch_id=options.batch_id and check_batch_id(options.batch_id),
+        kept_metadata=None
+        if capture is None
+        else asdict(capture) | options.model_dump(mode="json", include={"modified_at"}),
     )
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from datetime import datetime
 
-from pydantic import BaseModel, Field
+from pydantic import AwareDatetime, BaseModel, Field
 
 from api.jobs.schemas import JobOut, UsageOut, usage_to_out
 from api.root_path import address
@@ -22,6 +22,12 @@ class SubmitOptions(EncodeOptions):
     """The form field `options` of an upload."""
 
     keep_original: bool = Field(False, description="Keep the original after its stream was verified.")
+    keep_metadata: bool = Field(
+        False, description="Keep when and where the picture was taken, as its EXIF says, and `modified_at`."
+    )
+    modified_at: AwareDatetime | None = Field(
+        None, description="When the picture's file was last changed, for `keep_metadata`."
+    )
     batch_id: str | None = Field(None, description="Make the picture part of this batch.")
     reference_bpp: float | None = Field(
         None,
@@ -67,6 +73,18 @@ class OriginalOut(BaseModel):
     is_kept: bool = Field(description="Whether it can be fetched now.")
 
 
+class MetadataOut(BaseModel):
+    """When and where a picture was taken; null for what its file does not say."""
+
+    taken_at: str | None = Field(
+        description="ISO 8601, with an offset where the camera noted one.", examples=["2026-05-03T10:20:30+02:00"]
+    )
+    latitude: float | None = Field(description="Degrees north.")
+    longitude: float | None = Field(description="Degrees east.")
+    altitude_m: float | None = Field(description="Metres above the sea.")
+    modified_at: datetime | None = Field(description="When its file was last changed, as the upload said.")
+
+
 class ReconstructionSummary(BaseModel):
     """A reconstruction of the image, in brief."""
 
@@ -102,6 +120,7 @@ class ImageOut(BaseModel):
     media_type: str = Field(description="Of what was handed in.")
     original: OriginalOut | None
     keep_original: bool
+    metadata: MetadataOut | None = Field(description="Null unless the upload asked to keep it.")
     options: JSONObject = Field(description="The options of the upload, with the defaults.")
     bitstream_bytes: int | None
     bitstream_sha256: str | None
@@ -169,6 +188,7 @@ def to_out(image: Image, job: JobOut | None = None) -> ImageOut:
         media_type=image.media_type,
         original=original,
         keep_original=image.keep_original,
+        metadata=MetadataOut.model_validate(image.kept_metadata) if image.kept_metadata is not None else None,
         options=image.options,
         bitstream_bytes=image.bitstream_bytes,
         bitstream_sha256=image.bitstream_sha256,

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from cli.errors import FAILED, as_flag, describe_error, fail_usage, failures, usage_errors
+from cli.local.kept_metadata import metadata_document, metadata_path
 from cli.local.streams import STANDARD, write_output
 from cli.output import print_json, progress_bar, say, show
 from cli.restore_options import (
@@ -84,6 +85,10 @@ def pull(
         typer.Option(help="Which picture of those on the way: coarse, clean, item-1 to item-3 (staged) or final."),
     ] = None,
     samples: Samples = 1,
+    keep_metadata: Annotated[
+        bool,
+        typer.Option("--keep-metadata", help="Write to NAME.meta.json what the server kept of when and where."),
+    ] = False,
     force: Annotated[bool, typer.Option("--force", help="Fetch again what is there.")] = False,
     server: ServerOption = None,
     key: KeyOption = None,
@@ -108,8 +113,10 @@ def pull(
     more: dict[str, Any] = {"format": picture_format} | ({"samples": samples} if samples > 1 else {})
     order = None if bitstream else options | more
     if out == STANDARD:
-        if as_json or len(ids or ()) != 1 or samples > 1:
-            raise fail_usage("-o - is the file of one image on stdout: name one, without --json and --samples.")
+        if as_json or len(ids or ()) != 1 or samples > 1 or keep_metadata:
+            raise fail_usage(
+                "-o - is the file of one image on stdout: name one, without --json, --samples and --keep-metadata."
+            )
         _to_stdout(ids[0] if ids else "", order, server, key)
         return
     with connected(server, key) as client:
@@ -120,6 +127,8 @@ def pull(
             def _one(image: dict[str, Any] | str) -> list[dict[str, Any]]:
                 folder = out / _folder_of(image) if batch_id is not None and isinstance(image, dict) else out
                 fetched = _fetched(client, image, folder, order, may_skip=not force)
+                if keep_metadata:
+                    _write_metadata(client, image, fetched)
                 bar.advance("")
                 return fetched
 
@@ -190,6 +199,23 @@ def _fetch_painted(client: "Client", ordered: dict[str, Any], result: dict[str, 
         result["bytes"] = client.download(content, Path(result["output"]))
     except (ClientError, OSError) as error:
         result["error"] = _error_of(error)
+
+
+def _write_metadata(client: "Client", image: dict[str, Any] | str, results: list[dict[str, Any]]) -> None:
+    """Write beside each file what the server kept of the picture, where it kept anything."""
+    from cli.server.client import ClientError
+
+    for result in results:
+        if result["error"] is not None:
+            continue
+        try:
+            row = client.image(image) if isinstance(image, str) else image
+            if (kept := row.get("metadata")) is not None:  # servers of before had none
+                capture = {name: value for name, value in kept.items() if name != "modified_at"}
+                document = metadata_document(row["name"], kept["modified_at"], capture)
+                write_output(metadata_path(Path(result["output"])), document)
+        except (ClientError, OSError) as error:
+            result["error"] = _error_of(error)
 
 
 def _error_of(error: "ClientError | OSError") -> dict[str, str]:

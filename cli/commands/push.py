@@ -50,7 +50,7 @@ Examples:
 
 _CONTRARY = "Give {flag} as a flag or in --options, not both."
 
-_SERVERS_OWN = frozenset({"keep_original"})
+_SERVERS_OWN = frozenset({"keep_original", "keep_metadata"})
 """Options that the codec does not know."""
 
 _PATIENCE_SECONDS = 300.0
@@ -107,6 +107,10 @@ def push(
         typer.Option(metavar="PATTERN", help="Leave out of folders what fits it, as *_small.jpg or raw; repeatable."),
     ] = None,
     keep_original: Annotated[bool, typer.Option("--keep-original", help="Let the server keep the originals.")] = False,
+    keep_metadata: Annotated[
+        bool,
+        typer.Option("--keep-metadata", help="Let the server keep when and where they were taken, and files' dates."),
+    ] = False,
     wait: Annotated[bool, typer.Option("--wait/--no-wait", help="Wait until they are encoded.")] = True,
     uploads: Annotated[int, typer.Option(min=1, max=32, help="Uploads at a time.")] = 4,
     server: ServerOption = None,
@@ -118,6 +122,7 @@ def push(
         "mode": mode, "text": text, "maps": None if maps is None else maps is OnOff.ON, "blocks": blocks,
         "level": level, "published_grid": published_grid, "rate": rate, "codec": codec, "max_bpp": max_bpp,
         "profile": profile, "keep_original": keep_original or None,
+        "keep_metadata": keep_metadata or None,
     }  # fmt: skip
     with tempfile.TemporaryDirectory(prefix="misc-push-") as spool:
         with usage_errors(OSError):
@@ -307,7 +312,7 @@ def _entries(source: _Source) -> "list[ManifestEntry]":
 
 
 def _check_options(values: dict[str, Any]) -> None:
-    """Raise OptionError: found here, a slip costs no upload. `keep_original` is the server's own."""
+    """Raise OptionError: found here, a slip costs no upload. those of `_SERVERS_OWN` it checks itself."""
     from codec.options import EncodeOptions, parse_options
 
     parse_options(EncodeOptions, {name: value for name, value in values.items() if name not in _SERVERS_OWN})

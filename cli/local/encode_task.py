@@ -1,13 +1,12 @@
 """One picture of `misc encode`: what is asked of it, the file it becomes, and whether an earlier run made that."""
 
-import json
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cli.local.declared import declared_of
 from cli.local.file_plan import Pair, died_result, error_result, is_newer
+from cli.local.kept_metadata import file_date, metadata_document, metadata_path
 from cli.local.source_records import SourceRecord, SourceRecords, SourceState
 from cli.local.streams import read_input, write_output
 
@@ -111,17 +110,10 @@ def died(task: EncodeTask) -> dict[str, Any]:
     return died_result(task.pair, RESULT_KEYS)
 
 
-def metadata_path(target: Path) -> Path:
-    """Where it is kept when and where a picture was taken: NAME.meta.json beside NAME.misc."""
-    return target.with_name(f"{target.stem}.meta.json")
-
-
 def _metadata(source: Path) -> bytes:
     from codec.picture.capture import capture_of
 
-    modified = datetime.fromtimestamp(source.stat().st_mtime, UTC).isoformat(timespec="seconds")
-    document = {"file": source.name, "modified_at": modified, **asdict(capture_of(source))}
-    return (json.dumps(document, indent=1, ensure_ascii=False) + "\n").encode(errors="replace")
+    return metadata_document(source.name, file_date(source), asdict(capture_of(source)))
 
 
 def reference_path(target: Path, suffix: str) -> Path:

@@ -14,6 +14,7 @@ from typing import Any
 
 from cli.errors import describe_error
 from cli.local.file_plan import describe_fault
+from cli.local.kept_metadata import file_date
 from cli.local.stream_files import find_reference, is_stream
 from cli.server.client import Client, ClientError, Upload
 from cli.server.group import Group
@@ -139,6 +140,8 @@ class Sender:
         outcome.note(self._submit(picture, options, _fresh(key) if was_there else key))
 
     def _submit(self, picture: Picture, options: dict[str, Any], key: str) -> dict[str, Any]:
+        if picture.shown is None:
+            options = with_file_date(options, picture.path)
         response = self._client.submit_picture(Upload(picture.path, picture.name, key), options)
         if response["replayed"] and self._find(response["image"]["id"]) is None:
             response = self._client.submit_picture(Upload(picture.path, picture.name, _fresh(key)), options)
@@ -165,6 +168,11 @@ def wait_for(client: Client, outcome: Outcome) -> None:
         outcome.note(client.image(outcome.image))
     if outcome.state == "cancelled":
         outcome.error = {"code": "cancelled", "message": "Its job was cancelled."}
+
+
+def with_file_date(options: dict[str, Any], path: Path) -> dict[str, Any]:
+    """The options of an upload with the date of its file, where they ask to keep that."""
+    return ({"modified_at": file_date(path)} if options.get("keep_metadata") is True else {}) | options
 
 
 def name_of(path: Path) -> str:

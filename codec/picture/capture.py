@@ -2,16 +2,25 @@
 
 import math
 import re
+import struct
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from PIL import Image, TiffImagePlugin
 
+from codec.limits import MAX_PIXELS
 from codec.picture.open import opened_header
 
 _DATE, _OFFSET, _PLAIN_DATE, _EXIF, _GPS = 36867, 36881, 306, 0x8769, 0x8825
 _LATITUDE_SIDE, _LATITUDE, _LONGITUDE_SIDE, _LONGITUDE, _HEIGHT_SIDE, _HEIGHT = 1, 2, 3, 4, 5, 6
+
+_UNREADABLE = (
+    OSError, SyntaxError, ValueError, TypeError, LookupError, RuntimeError, ArithmeticError, AttributeError, EOFError,
+    struct.error,
+)  # fmt: skip
+"""What the library raises at directories of tags that are damaged."""
 
 
 @dataclass(frozen=True)
@@ -24,14 +33,14 @@ class Capture:
     altitude_m: float | None = None
 
 
-def capture_of(source: Path | bytes) -> Capture:
+def capture_of(source: Path | bytes, *, max_pixels: int = MAX_PIXELS) -> Capture:
     """What the file says; None for all that it does not, or not in a form that can be read. Errors as those of
     `codec.picture.open`."""
-    with opened_header(source) as image:
+    with opened_header(source, max_pixels=max_pixels) as image:
         try:
             exif = _exif_of(image, source)
             details, gps = exif.get_ifd(_EXIF), exif.get_ifd(_GPS)
-        except (OSError, SyntaxError, ValueError, TypeError, KeyError, IndexError, RuntimeError):
+        except _UNREADABLE:
             return Capture()
     return Capture(
         _moment(details.get(_DATE) or exif.get(_PLAIN_DATE), details.get(_OFFSET)),
@@ -54,11 +63,21 @@ def _exif_of(image: Image.Image, source: Path | bytes) -> Image.Exif:
 
 def _moment(date: object, offset: object) -> str | None:
     found = re.fullmatch(r"(\d{4}):(\d\d):(\d\d) (\d\d:\d\d:\d\d)", str(date).strip("\0 "))
-    if found is None or found[1] == "0000":
+    if found is None:
         return None
-    zone = str(offset).strip("\0 ") if offset is not None else ""
     year, month, day, time = found.groups()
-    return f"{year}-{month}-{day}T{time}" + (zone if re.fullmatch(r"[+-]\d\d:\d\d", zone) else "")
+    moment = f"{year}-{month}-{day}T{time}"
+    zone = str(offset).strip("\0 ") if offset is not None else ""
+    return next(filter(_is_moment, (moment + zone, moment)), None)
+
+
+def _is_moment(text: str) -> bool:
+    """Whether there is such a moment: cameras whose clock was never set write zeros."""
+    try:
+        datetime.fromisoformat(text)
+    except ValueError:
+        return False
+    return True
 
 
 def _degrees(values: Any, side: object, negative: str, most: float) -> float | None:

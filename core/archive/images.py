@@ -26,7 +26,8 @@ from models.reconstruction import Reconstruction
 class NewImage:
     """A picture that was checked and is to be encoded; `original` and `reference` are stored before it is submitted.
 
-    `declared_bits` is what an outside codec spent on the reference, `folder` where the picture lay.
+    `declared_bits` is what an outside codec spent on the reference, `folder` where the picture lay,
+    `kept_metadata` when and where it was taken, where that is to be kept.
     """
 
     id: str
@@ -41,6 +42,7 @@ class NewImage:
     reference: NewObject | None = None
     declared_bits: int | None = None
     folder: str | None = None
+    kept_metadata: JSONObject | None = None
 
 
 @dataclass(frozen=True)
@@ -79,6 +81,7 @@ def submit(session: Session, new: NewImage, job: JobSpec) -> tuple[Image, str]:
         reference_key=None if new.reference is None else new.reference.key,
         declared_bits=new.declared_bits,
         options=new.options.model_dump(mode="json"),
+        kept_metadata=new.kept_metadata,
         description=None,
     )
     session.add(image)

@@ -22,8 +22,10 @@ from codec.errors import (
     PictureTooCostly,
     PictureTooLarge,
     PictureTruncated,
+    PictureUnrecognised,
     PictureUnsupported,
 )
+from codec.picture.capture import Capture
 from codec.picture.open import PictureInfo, check_picture, open_picture, read_picture
 from core.picture_reader import ChildPictureReader
 
@@ -209,3 +211,15 @@ def test_cases_come_out_of_a_child_as_they_do_here_with_their_notes(shared: Chil
     there = shared.open(CASES / name)
     assert there.picture.tobytes() == here.picture.tobytes() and there.notes == here.notes
     assert shared.check(CASES / name).width == here.picture.width
+
+
+def test_when_and_where_is_read_in_the_child_too(shared: ChildPictureReader, tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif.get_ifd(0x8769).update({36867: "2026:11:29 12:34:56"})
+    path = tmp_path / "a.jpg"
+    Image.new("RGB", (9, 9)).save(path, exif=exif)
+    assert shared.capture(path) == Capture("2026-11-29T12:34:56")
+    path.write_bytes(b"no picture")
+    with pytest.raises(PictureUnrecognised):
+        shared.capture(path)
+    assert shared.check(CASES / "picture.ppm") == check_picture(CASES / "picture.ppm")

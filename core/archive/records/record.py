@@ -91,6 +91,8 @@ class ImagePart(_Part):
     seconds: JSONObject | None
     notes: list[str] | None
     usage: JSONObject | None
+    kept_metadata: JSONObject | None = None
+    """Not in the first records."""
 
 
 class ImageRecord(_Part):

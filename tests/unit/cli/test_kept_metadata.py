@@ -33,6 +33,25 @@ def test_date_and_place_are_read_from_every_format_that_has_them(tmp_path: Path)
     assert capture_of(tmp_path / "none.png") == Capture()
 
 
+def test_moment_that_never_was_is_none(tmp_path: Path) -> None:
+    for date in ("0000:00:00 00:00:00", "2026:13:45 12:00:00", "2026:11:29 99:00:00", "    :  :     :  :  ", "today"):
+        exif = Image.Exif()
+        exif.get_ifd(0x8769).update({36867: date})
+        Image.new("RGB", (9, 9)).save(tmp_path / "a.jpg", exif=exif)
+        assert capture_of(tmp_path / "a.jpg") == Capture(), date
+
+
+def test_damaged_directories_of_tags_are_passed_over(tmp_path: Path) -> None:
+    path = tmp_path / "a.jpg"
+    taken(path)
+    whole = path.read_bytes()
+    start, size = whole.index(b"Exif"), struct.unpack(">H", whole[4:6])[0]
+    for at in range(start + 6, start + size - 2, 3):
+        for value in (0, 255):
+            path.write_bytes(whole[:at] + bytes([value]) + whole[at + 1 :])
+            assert isinstance(capture_of(path), Capture)
+
+
 def test_date_is_read_from_a_tiff_file_too(tmp_path: Path) -> None:
     date = b"2026:11:29 12:34:56\0"
 
