@@ -285,12 +285,14 @@ def _storage(data: Path) -> Check:
 
 def _settings() -> Check:
     from core.errors import SettingsInvalid
-    from core.settings import ALL_SETTINGS, load
+    from core.settings import ALL_SETTINGS, MarkSettings, load
 
     faults = []
     for kind in ALL_SETTINGS:
         try:
-            load(kind)
+            settings = load(kind)
+            if isinstance(settings, MarkSettings):
+                settings.signer()
         except SettingsInvalid as error:
             faults.append(str(error))
     if faults:

@@ -54,6 +54,12 @@ class PictureTooCostly(PictureError):
     code = "picture_too_costly"
 
 
+class SignerUnusable(CodecError):
+    """The certificate and key that reconstructions are signed with cannot be used."""
+
+    code = "signer_unusable"
+
+
 class StreamError(CodecError):
     """A `.misc` stream cannot be read."""
 

@@ -14,7 +14,12 @@ from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).resolve().parents[1]
 FOLDER = Path(__file__).with_name("requirements")
-TARGETS = {"api": ("api",), "encode": ("encode",), "encode-nets": ("encode", "nets"), "decode": ("decode", "nets")}
+TARGETS = {
+    "api": ("api",),
+    "encode": ("encode",),
+    "encode-nets": ("encode", "nets"),
+    "decode": ("decode", "nets", "c2pa"),
+}
 """Images and the extras that each installs. PyTorch is in those that restore, and in an encode image on request."""
 
 OLDER_PYTHON = {"async-timeout": 'async-timeout==5.0.1; python_full_version < "3.11.3"'}

@@ -9,9 +9,9 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from cli.commands.inspect import contents
+from cli.commands.inspect import contents, is_picture_name, mark_of
 from cli.local.networks import default_profile, restorers
-from cli.local.paths import find_network, weights_store
+from cli.local.paths import find_network, mark_signer, weights_store
 from codec.atomic_files import write_atomically
 from codec.bitstream import unpack
 from codec.description import Description
@@ -74,11 +74,12 @@ class Reconstruction:
         return np.asarray(self.picture)
 
     def save(self, path: str | Path) -> None:
-        """Write a PNG, WebP, AVIF or JPEG by the name's suffix, with how it was made in its metadata."""
+        """Write a PNG, WebP, AVIF or JPEG by the name's suffix, with how it was made in its metadata; signed where
+        MISC_MARK_CERTIFICATE names a certificate."""
         target = Path(path)
         picture_format = format_for(target.suffix)
         require_format(picture_format, *self.picture.size)
-        write_atomically(target, save_picture(self.picture, picture_format, self.provenance))
+        write_atomically(target, save_picture(self.picture, picture_format, self.provenance, mark_signer()))
 
     def _repr_png_(self) -> bytes:
         file = io.BytesIO()
@@ -129,8 +130,13 @@ def decode(stream: "StreamSource | Encoded", *, reference: bytes | None = None, 
 
 
 def inspect(stream: "StreamSource | Encoded") -> dict[str, Any]:
-    """What is in a `.misc` file, as `misc inspect --json` shows it; decodes no picture. Raises CodecError children."""
+    """What is in a `.misc` file, or the mark of a reconstruction, as `misc inspect --json` shows it.
+
+    Decodes no picture. Raises CodecError children, and OSError for a file that cannot be read.
+    """
     if isinstance(stream, Encoded):
         stream = stream.data
     name = "" if isinstance(stream, bytes) else str(stream)
+    if name and is_picture_name(Path(name)):
+        return mark_of(Path(name))
     return contents(name, stream_of(stream))

@@ -14,7 +14,7 @@ from core.background import Periodic
 from core.broker import DECODE, ENCODE
 from core.errors import KindUnknown, ServiceError
 from core.logging import get_logger
-from core.settings import BrokerSettings, LMMSettings, NetworkSettings
+from core.settings import BrokerSettings, LMMSettings, MarkSettings, NetworkSettings, load
 from models.job import JobKind
 from workers.context import Handler, Record, WorkContext
 from workers.services import WorkerServices
@@ -120,7 +120,12 @@ class Handlers:
         preview_seconds = settings.preview_interval.total_seconds()
         return self._after_warm_up(
             DecodeHandler(
-                self._services.weights, self._restorers, self._engine, preview_seconds, settings.decode_limits
+                self._services.weights,
+                self._restorers,
+                self._engine,
+                preview_seconds,
+                settings.decode_limits,
+                load(MarkSettings).signer(),
             )
         )
 

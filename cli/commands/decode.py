@@ -150,6 +150,7 @@ def _tasks(
 ) -> tuple[Plan, list[_Task]]:
     """Everything that can be wrong with the call as a whole is found here, before any file is opened."""
     from cli.local.networks import default_profile
+    from cli.local.paths import mark_signer
     from codec.decode.restore import NEEDS_NETWORKS
     from codec.options import DecodeOptions, parse_options
     from codec.picture.save import MEDIA_TYPES, format_for
@@ -160,6 +161,7 @@ def _tasks(
     plan = plan_outputs(inputs, out, {".misc"}, ".jpg" if format == "jpeg" else f".{format}")
     if reference is not None and len(plan.pairs) != 1:
         raise fail_usage("--reference is the reference of one stream; decode one at a time with it.")
+    mark_signer()  # A certificate that cannot sign is told of before an hour of work.
     may_skip = may_skip and not plan.is_single
     formats = [
         cast("PictureFormat", format)
@@ -226,7 +228,7 @@ def decode_one(task: _Task) -> dict[str, Any]:
 
 def _decode_one(task: _Task) -> dict[str, Any]:
     from cli.local.networks import restorers
-    from cli.local.paths import find_network
+    from cli.local.paths import find_network, mark_signer
     from cli.version import software
     from codec.bitstream import ExternalCoarse, unpack
     from codec.decode.pipeline import decode as decode_stream
@@ -250,7 +252,8 @@ def _decode_one(task: _Task) -> dict[str, Any]:
             find_network=find_network,
             on_step=lambda state: bar.stand(state.steps_done, state.steps_total),
         )
-    write_output(task.pair.target, save_picture(decoded.picture, task.format, decoded.provenance(software())))
+    file = save_picture(decoded.picture, task.format, decoded.provenance(software()), mark_signer())
+    write_output(task.pair.target, file)
     result = _result(task, *decoded.picture.size, decoded.schedule, decoded.seed)
     return result | {
         "restorer": decoded.restorer,
@@ -311,9 +314,11 @@ def _done_before(task: _Task, data: bytes) -> dict[str, Any] | None:
     from xml.sax.saxutils import quoteattr
 
     from cli.local.networks import restorers
+    from cli.local.paths import mark_signer
     from codec.bitstream import unpack
     from codec.decode.pipeline import seed_from, settings_of, weights_with
     from codec.errors import PictureError
+    from codec.picture.credentials import has_credentials
     from codec.picture.open import check_picture
     from codec.picture.save import Provenance
 
@@ -332,7 +337,7 @@ def _done_before(task: _Task, data: bytes) -> dict[str, Any] | None:
         f'misc:Weights="{provenance.weights_in_words}"',
         f'misc:Seed="{seed}"',
     )
-    if not all(mark.encode() in written for mark in marks):
+    if not all(mark.encode() in written for mark in marks) or (mark_signer() and not has_credentials(written)):
         return None
     try:
         info = check_picture(task.pair.target)

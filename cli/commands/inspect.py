@@ -65,25 +65,33 @@ def _document(path: Path) -> dict[str, Any]:
     """What is in one file, or its `error`."""
     from codec.errors import CodecError
     from codec.limits import MAX_STREAM_BYTES
-    from codec.media import PICTURE_SUFFIXES
+    from core.errors import SettingsInvalid
 
     try:
-        if path.suffix.lower() in PICTURE_SUFFIXES:
-            return _mark(path)
+        if is_picture_name(path):
+            return mark_of(path)
         source = read_input(path)
         if isinstance(source, Path):
             with source.open("rb") as opened:
                 source = opened.read(MAX_STREAM_BYTES + 1)
         return contents(str(path), source[: MAX_STREAM_BYTES + 1])
-    except (CodecError, OSError) as error:
+    except (CodecError, SettingsInvalid, OSError) as error:
         return {"file": str(path), "error": describe_error(error)}
 
 
-def _mark(path: Path) -> dict[str, Any]:
-    """How a picture says that it was made. Raises MarkMissing for one that does not say."""
-    from codec.picture.mark import read_mark
+def is_picture_name(path: Path) -> bool:
+    """Whether a file is called as pictures are, and not as streams."""
+    from codec.media import PICTURE_SUFFIXES
 
-    return {"file": str(path), "mark": read_mark(path)}
+    return path.suffix.lower() in PICTURE_SUFFIXES
+
+
+def mark_of(path: Path) -> dict[str, Any]:
+    """How a picture says it was made, and who signed that. Raises PictureUnrecognised for one that says nothing."""
+    from codec.picture.mark import read_mark
+    from core.settings import MarkSettings, load
+
+    return {"file": str(path), "mark": read_mark(path, load(MarkSettings).authorities())}
 
 
 def contents(name: str, data: bytes) -> dict[str, Any]:
@@ -170,11 +178,25 @@ def _show(document: dict[str, Any]) -> None:
 def _show_mark(document: dict[str, Any]) -> None:
     show(document["file"])
     mark = dict(document["mark"])
-    weights = mark.pop("weights")
+    weights, signature = mark.pop("weights"), mark.pop("signature")
     for name, value in mark.items():
         show(f"  {name.replace('_', ' '):20}{value}")
+    show(f"  {'signature':20}{_signature_in_words(signature)}")
     for part, digest in weights.items():
         show(f"  {'network':20}{part} {digest}")
+
+
+def _signature_in_words(signature: dict[str, str] | None) -> str:
+    if signature is None:
+        return "none; anybody may have written these words"
+    by = f", by {signature['signer']} ({signature['organisation']})" if signature["signer"] else ""
+    words = {
+        "trusted": "valid",
+        "valid": "valid, but no authority that is trusted here vouches for the name",
+        "invalid": f"INVALID: {signature['reason']}",
+        "unread": f"not read: {signature['reason']}",
+    }
+    return words[signature["state"]] + by
 
 
 def _show_table(documents: list[dict[str, Any]]) -> None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from codec.nets.interface import CoarseNetwork
+    from codec.picture.credentials import Signer
     from codec.weights.store import WeightsStore
 
 
@@ -43,6 +44,13 @@ def weights_store() -> "WeightsStore":
     from core.settings import WeightsSettings, load
 
     return WeightsStore(load(WeightsSettings).path or default_folder())
+
+
+def mark_signer() -> "Signer | None":
+    """Who signs reconstructions that are made here: MISC_MARK_CERTIFICATE. Raises SettingsInvalid."""
+    from core.settings import MarkSettings, load
+
+    return load(MarkSettings).signer()
 
 
 def find_network(prefix: bytes) -> "CoarseNetwork":

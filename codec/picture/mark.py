@@ -1,6 +1,8 @@
-"""Reads the mark that every reconstruction carries: what made it, and of which stream."""
+"""Reads the mark that every reconstruction carries: what made it, of which stream, and who signed that."""
 
+import io
 import re
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -8,6 +10,7 @@ from xml.etree import ElementTree
 from PIL import Image, UnidentifiedImageError
 
 from codec.errors import PictureUnrecognised
+from codec.picture.credentials import has_credentials, read_credentials
 
 _MISC = "{urn:misc-archive:provenance:1.0/}"
 _SOURCE_TYPE = "{http://iptc.org/std/Iptc4xmpExt/2008-02-29/}DigitalSourceType"
@@ -18,16 +21,32 @@ _LINE = "{http://www.w3.org/1999/02/22-rdf-syntax-ns#}li"
 _MAX_XMP_BYTES = 1 << 20
 
 
-def read_mark(path: Path) -> dict[str, Any]:
+def read_mark(source: Path | bytes, trusted: bytes | None = None) -> dict[str, Any]:
     """`statement`, `digital_source_type`, `software`, `restorer`, `settings`, `seed`, `generative`, `stream_sha256`,
-    and `weights`: the SHA-256 of each network by its part.
+    `weights`: the SHA-256 of each network by its part, and `signature`: None for a file without content credentials,
+    else its `state`, `signer`, `organisation` and `reason`.
 
-    Decodes no pixels. Raises PictureUnrecognised for a file that is no picture or has no mark of ours, and OSError.
+    Of a signed file it says what was signed. `trusted`: certificates of authorities, PEM. Decodes no pixels. Raises
+    PictureUnrecognised for a file that is no picture or has no mark of ours, and OSError.
     """
-    packet = _packet(path)
+    name = source.name if isinstance(source, Path) else "This file"
+    file = source if isinstance(source, bytes) else source.read_bytes()
+    media_type, xmp = _head(file, name)
+    statements, signature = _statements(xmp), None
+    if has_credentials(file):
+        signature, signed = read_credentials(io.BytesIO(file), media_type, trusted)
+        statements = signed or statements
+    if statements is None:
+        raise PictureUnrecognised(f"{name} does not say that misc decode made it: its metadata have no such mark.")
+    return statements | {"signature": None if signature is None else asdict(signature)}
+
+
+def _statements(xmp: str | bytes) -> dict[str, Any] | None:
+    """What an XMP packet of ours says."""
+    packet = _packet(xmp)
     description = None if packet is None else packet.find(f".//{_DESCRIPTION}")
     if description is None or f"{_MISC}StreamSHA256" not in description.attrib:
-        raise PictureUnrecognised(f"{path.name} does not say that misc decode made it: its metadata have no such mark.")
+        return None
     line = description.find(f".//{_LINE}")
     return {
         "statement": "" if line is None else line.text or "",
@@ -48,13 +67,18 @@ def _weights(words: str) -> dict[str, str]:
     return {part: digest for part, _, digest in pairs if part}
 
 
-def _packet(path: Path) -> ElementTree.Element | None:
-    """The XMP packet of a picture file, if it has one that can be read."""
+def _head(file: bytes, name: str) -> tuple[str, str | bytes]:
+    """The media type of a picture file, and its XMP packet as it stands."""
     try:
-        with Image.open(path) as image:
+        with Image.open(io.BytesIO(file)) as image:
             xmp = image.info.get("xmp") or image.info.get("XML:com.adobe.xmp") or b""
+            return image.get_format_mimetype() or "", xmp
     except (UnidentifiedImageError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise PictureUnrecognised(f"{path.name} is no picture that can be opened.") from error
+        raise PictureUnrecognised(f"{name} is no picture that can be opened.") from error
+
+
+def _packet(xmp: str | bytes) -> ElementTree.Element | None:
+    """The packet, if it can be read."""
     text = xmp.decode("utf-8", "replace") if isinstance(xmp, bytes) else str(xmp)
     # Entities could unfold without bounds, and ours has none.
     if len(text) > _MAX_XMP_BYTES or "<!" in text:

@@ -1,18 +1,19 @@
 """Write a reconstruction as PNG, WebP, AVIF or JPEG, with metadata that says a decoder made it. Opens nothing.
 
-Bytes are deterministic: no dates, no machine names, no thread-dependent tiling.
+Bytes are deterministic until they are signed: no dates, no machine names, no thread-dependent tiling.
 """
 
 import io
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 from xml.sax.saxutils import quoteattr
 
 from PIL import Image, PngImagePlugin, features
 
 from codec import media
 from codec.errors import FeatureUnavailable, OptionError
+from codec.picture.credentials import Signer, manifest_of
 
 PictureFormat = Literal["png", "webp", "avif", "jpeg"]
 
@@ -63,6 +64,25 @@ class Provenance:
     def weights_in_words(self) -> str:
         """Part and digest of each network, in the order of the parts' names."""
         return ", ".join(f"{part} {digest}" for part, digest in sorted(self.weights.items()))
+
+    @property
+    def statements(self) -> dict[str, Any]:
+        """All that the mark says, whichever way it is carried; its keys are those of `misc inspect`."""
+        return {
+            "statement": self.statement,
+            "digital_source_type": self.digital_source_type,
+            "software": self.software,
+            "restorer": self.restorer,
+            "settings": self.settings,
+            "seed": self.seed,
+            "generative": self.generative,
+            "stream_sha256": self.stream_sha256,
+            "weights": dict(self.weights),
+        }
+
+    def as_manifest(self) -> dict[str, Any]:
+        """A C2PA manifest that says the same as the XMP packet."""
+        return manifest_of(self.statements, self.digital_source_type, self.statement)
 
     def as_xmp(self) -> str:
         """An XMP packet with the IPTC digital source type, the statement and this project's own fields."""
@@ -117,11 +137,15 @@ def require_format(format: PictureFormat, width: int, height: int) -> None:
         raise FeatureUnavailable(f"The imaging library here cannot write {format}; write PNG instead.")
 
 
-def save_picture(picture: Image.Image, format: PictureFormat, provenance: Provenance) -> bytes:
-    """The picture (mode RGB) as a complete file that carries its provenance as XMP, in PNG also as text chunks.
+def save_picture(
+    picture: Image.Image, format: PictureFormat, provenance: Provenance, signer: Signer | None = None
+) -> bytes:
+    """The picture (mode RGB) as a complete file that carries its provenance as XMP, in PNG also as text chunks, and
+    with a `signer` as a signed C2PA manifest, which covers the rest.
 
     PNG is lossless; WebP, AVIF and JPEG are written at high quality. Raises OptionError for an unknown format or a
-    picture larger than the format can hold, FeatureUnavailable when the imaging library was built without it.
+    picture larger than the format can hold, FeatureUnavailable when the imaging library was built without it, and
+    SignerUnusable for a certificate that expired meanwhile.
     """
     require_format(format, *picture.size)
     xmp = provenance.as_xmp()
@@ -135,7 +159,9 @@ def save_picture(picture: Image.Image, format: PictureFormat, provenance: Proven
         picture.save(out, "AVIF", quality=_QUALITY["avif"], speed=_AVIF_SPEED, autotiling=False, xmp=xmp.encode())
     else:
         picture.save(out, "JPEG", quality=_QUALITY["jpeg"], subsampling=0, xmp=xmp.encode())
-    return out.getvalue()
+    if signer is None:
+        return out.getvalue()
+    return signer.sign(out.getvalue(), MEDIA_TYPES[format], provenance.as_manifest())
 
 
 def _png_texts(provenance: Provenance, xmp: str) -> PngImagePlugin.PngInfo:

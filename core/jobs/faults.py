@@ -10,6 +10,7 @@ from core.errors import Fault, ObjectCorrupt, ObjectNotFound, ServiceError
 _OF_THE_CODEC: dict[type[CodecError], Fault] = {
     codec_errors.OutOfMemory: Fault.SERVICE,
     codec_errors.DescriberUnavailable: Fault.SURROUNDINGS,
+    codec_errors.SignerUnusable: Fault.SURROUNDINGS,
 }
 
 _SOON_BELIEVED = timedelta(minutes=10)

@@ -12,6 +12,7 @@ from core.settings.database import DatabaseSettings, sqlite_url
 from core.settings.fixity import FixitySettings
 from core.settings.llm import LMMSettings, SpendingPeriod
 from core.settings.log import LogSettings
+from core.settings.mark import MarkSettings
 from core.settings.network import NetworkSettings, ProfileSettings, WeightsSettings
 from core.settings.retention import RetentionSettings
 from core.settings.storage import MirrorPolicy, MirrorSettings, StorageBackend, StorageSettings
@@ -27,6 +28,7 @@ __all__ = [
     "FixitySettings",
     "LMMSettings",
     "LogSettings",
+    "MarkSettings",
     "MirrorPolicy",
     "MirrorSettings",
     "NetworkSettings",
@@ -75,6 +77,7 @@ ALL_SETTINGS: tuple[type[BaseSettings], ...] = (
     APISettings,
     WorkerSettings,
     RetentionSettings,
+    MarkSettings,
     WebhookSettings,
     LMMSettings,
     WeightsSettings,

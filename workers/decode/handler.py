@@ -3,6 +3,7 @@
 from codec.decode.engine.engine import Engine
 from codec.decode.restorers import Restorers
 from codec.decode_price import DecodeLimits
+from codec.picture.credentials import Signer
 from codec.weights.store import WeightsStore
 from workers.context import Record, WorkContext
 from workers.decode.task import DecodeTask
@@ -18,10 +19,12 @@ class DecodeHandler:
         engine: Engine,
         preview_seconds: float,
         limits: DecodeLimits,
+        signer: Signer | None,
     ) -> None:
-        """`preview_seconds`: at least so much time lies between two preview pictures of a job."""
+        """`preview_seconds`: at least so much time lies between two preview pictures of a job; `signer`: who signs what
+        is made here, if anybody does."""
         self._weights, self._restorers, self._engine = weights, restorers, engine
-        self._preview_seconds, self._limits = preview_seconds, limits
+        self._preview_seconds, self._limits, self._signer = preview_seconds, limits, signer
 
     def __call__(self, context: WorkContext) -> Record:
         """Load the stream, restore the picture, store it with its provenance."""
@@ -31,5 +34,5 @@ class DecodeHandler:
             context.progress("load", 0.02)
             with self._restorers.use(task.options, context.check_cancelled) as restorer:
                 decoded = task.decode(restorer, self._weights, self._preview_seconds, self._engine.drive)
-        stored = task.store(decoded)
+        stored = task.store(decoded, self._signer)
         return lambda session: task.record(session, decoded, stored)

@@ -11,6 +11,7 @@ from codec.decode.restore import Restorer, RestoreState
 from codec.decode_price import DecodeLimits
 from codec.nets.compression.load import find_in
 from codec.options import DecodeOptions, parse_options
+from codec.picture.credentials import Signer
 from codec.picture.save import PictureFormat, require_format, save_picture
 from codec.weights.store import WeightsStore
 from core.archive import bitstreams, object_lifecycle, references
@@ -79,10 +80,10 @@ class DecodeTask:
             drive=drive,
         )
 
-    def store(self, decoded: Decoded) -> NewObject:
+    def store(self, decoded: Decoded, signer: Signer | None) -> NewObject:
         """Put the picture with its provenance into storage."""
         self.context.progress("store", 0.9)
-        file = save_picture(decoded.picture, self.format, decoded.provenance())
+        file = save_picture(decoded.picture, self.format, decoded.provenance(), signer)
         sha256 = hashlib.sha256(file).hexdigest()
         stored = NewObject(reconstruction_key(sha256, self.format), sha256, len(file))
         object_lifecycle.store(self.context.database, self.context.storage, stored, file)

@@ -15,6 +15,8 @@ from codec.decode.pipeline import decode
 from codec.decode_price import DecodeLimits
 from codec.errors import Cancelled, DecodeTooCostly
 from codec.options import DecodeOptions, RestorerName, Schedule
+from codec.picture.credentials import Signer
+from codec.picture.mark import read_mark
 from core.database import Database
 from core.errors import LeaseLost
 from core.events import EventLog
@@ -28,6 +30,7 @@ from models.image import Image as ImageRow
 from models.image import ImageState
 from models.job import JobKind
 from models.reconstruction import Reconstruction
+from tests.certificates import archive_under, authority, written
 from workers.context import WorkContext
 from workers.decode.task import DecodeTask
 from workers.occupancy import Occupancy
@@ -118,3 +121,18 @@ def test_order_that_a_wider_api_took_is_refused_before_its_stream_is_fetched(con
     ordered = WorkContext(LeasedJob(claim), context.database, context.storage, context._events, context._occupancy)
     with pytest.raises(DecodeTooCostly, match="megapixels"):
         DecodeTask.load(ordered, DecodeLimits(pixels=10**8, evaluated_pixels=10**8))
+
+
+@pytest.mark.parametrize("is_signed", [False, True])
+def test_reconstruction_of_a_job_is_signed_where_the_archive_has_a_certificate(
+    context: WorkContext, tmp_path: Path, is_signed: bool
+) -> None:
+    above = authority()
+    signer = Signer.load(*written(tmp_path, archive_under(above), above)) if is_signed else None
+    options = DecodeOptions(restorer=RestorerName.SMOOTH)
+    decoded = decode(DATA, options)
+    task = DecodeTask(context, "rec_unused", "webp", options, 64 * 48, DATA, None)
+    stored = task.store(decoded, signer)
+    mark = read_mark(context.storage.get(stored.key, max_bytes=1 << 20), above.pem)
+    assert (mark["stream_sha256"], mark["restorer"]) == (decoded.stream_sha256, "smooth")
+    assert (mark["signature"] or {}).get("state") == ("trusted" if is_signed else None)

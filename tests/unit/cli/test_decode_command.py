@@ -9,6 +9,8 @@ import pytest
 from click.testing import Result
 from PIL import Image
 
+from codec.picture.mark import read_mark
+from tests.certificates import archive_under, authority, written
 from tests.unit.cli.conftest import write_photo
 
 Misc = Callable[..., Result]
@@ -170,3 +172,32 @@ def test_samples_and_stages_that_cannot_be_are_refused(
 ) -> None:
     result = misc("decode", stream, "-o", tmp_path / "x.png", *SMOOTH, *words)
     assert result.exit_code == 2 and message in result.stderr
+
+
+def test_pictures_are_signed_where_a_certificate_is_configured(
+    misc: Misc, stream: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source, out = tmp_path / "in", tmp_path / "out"
+    source.mkdir()
+    (source / "a.misc").write_bytes(stream.read_bytes())
+    call = ("decode", source, "-o", out, *SMOOTH, "--jobs", "1", "--json")
+    assert misc(*call).exit_code == 0
+    assert read_mark(out / "a.png")["signature"] is None
+    above = authority()
+    certificate, key = written(tmp_path, archive_under(above), above)
+    monkeypatch.setenv("MISC_MARK_CERTIFICATE", str(certificate))
+    one_alone = misc(*call)
+    assert one_alone.exit_code == 2 and "belong together" in one_alone.stderr
+    monkeypatch.setenv("MISC_MARK_KEY", str(key))
+    # What was decoded before is decoded again, to be signed; then it is done.
+    for is_skipped in (False, True):
+        (entry,) = json.loads(misc(*call).stdout)["results"]
+        assert entry["skipped"] is is_skipped
+        mark = read_mark(out / "a.png")
+        assert (mark["signature"]["state"], mark["signature"]["signer"]) == ("valid", "archive.example")
+        assert mark["digital_source_type"].endswith("/algorithmicallyEnhanced")
+    key.write_bytes(archive_under(above).key_pem())
+    monkeypatch.setenv("MISC_MARK_KEY", str(key.rename(tmp_path / "other.pem")))
+    refused = misc(*call)
+    assert refused.exit_code == 2 and len(refused.stderr.splitlines()) == 1
+    assert "MISC_MARK_CERTIFICATE: The certificate and key cannot sign" in refused.stderr

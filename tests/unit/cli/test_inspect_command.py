@@ -4,12 +4,17 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
 from click.testing import Result
 from PIL import Image
 
 from codec.bitstream import ExternalCoarse, Maps, PixelCoarse, Stream, Texts
 from codec.bitstream.container import pack
+from codec.picture.credentials import Signer
 from codec.picture.save import Provenance, format_for, save_picture
+from misc_archive import inspect
+from tests.certificates import archive_under, authority
+from tests.certificates import written as written_pem
 
 Misc = Callable[..., Result]
 PIXELS = PixelCoarse(4, 3, 3, bytes(range(12)) * 3)
@@ -69,6 +74,29 @@ def test_reconstruction_tells_the_networks_that_made_it(misc: Misc, tmp_path: Pa
         shown = misc("inspect", path).stdout
         assert all(f"{part} {digest}" in shown for part, digest in weights_of.items())
         assert misc("inspect", path, path).stdout.count("made by gan") == 2
+
+
+def test_signature_is_told_with_its_name(misc: Misc, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    above = authority()
+    signer = Signer.load(*written_pem(tmp_path, archive_under(above), above))
+    path = tmp_path / "back.jpg"
+    path.write_bytes(save_picture(Image.new("RGB", (8, 8)), "jpeg", Provenance("gan", "ef" * 32, 7, True), signer))
+    assert "valid, but no authority" in misc("inspect", path).stdout
+    (tmp_path / "trusted.pem").write_bytes(above.pem)
+    monkeypatch.setenv("MISC_MARK_TRUSTED", str(tmp_path / "trusted.pem"))
+    assert "signature           valid, by archive.example (Test Archive)" in misc("inspect", path).stdout
+    assert inspect(path)["mark"]["signature"]["state"] == "trusted"
+    changed = bytearray(path.read_bytes())
+    changed[-20] ^= 1
+    path.write_bytes(changed)
+    shown = misc("inspect", path)
+    assert shown.exit_code == 0 and "signature           INVALID: " in shown.stdout
+    (tmp_path / "plain.png").write_bytes(
+        save_picture(Image.new("RGB", (8, 8)), "png", Provenance("smooth", "ef" * 32, 7, False))
+    )
+    assert "signature           none" in misc("inspect", tmp_path / "plain.png").stdout
+    monkeypatch.setenv("MISC_MARK_TRUSTED", str(tmp_path / "none.pem"))
+    assert "MISC_MARK_TRUSTED" in misc("inspect", path).stderr
 
 
 def test_text_form_shows_the_same(misc: Misc, tmp_path: Path) -> None:

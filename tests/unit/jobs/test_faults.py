@@ -26,6 +26,7 @@ DAY = timedelta(hours=24)
         errors.SpaceExhausted,
         errors.KindUnknown,
         codec_errors.DescriberUnavailable,
+        codec_errors.SignerUnusable,
     ],
 )
 def test_what_the_service_stands_on_is_no_fault_of_the_job(kind: type[ServiceError | CodecError]) -> None:
