@@ -44,6 +44,7 @@ from core.webhooks.sender import WebhookSender
 from models.base import new_id
 from workers.handlers import Handlers
 from workers.heartbeat import Heartbeat
+from workers.niceness import stand_back
 from workers.runner import Runner
 from workers.services import WorkerServices
 from workers.stall_watchdog import StallWatchdog
@@ -60,7 +61,7 @@ def run_worker(queues: list[str], concurrency: int | None = None) -> int:
     broker_settings = load(BrokerSettings)
     configure_logging(load(LogSettings), f"worker-{queues[0]}")
     use_temp_folder(load(TempSettings))
-    os.nice(settings.niceness)
+    stand_back(settings.niceness)
     # A receiver of this signal keeps Celery from setting up logging its own way.
     signals.setup_logging.connect(lambda **_: None, weak=False)
     # Messages carry an id as JSON and are never unpickled, which is what Celery warns of; containers run as root.
