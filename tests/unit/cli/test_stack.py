@@ -10,13 +10,9 @@ import pytest
 
 from cli.commands.demo import isolated_environment
 from cli.up.data_folder import DataFolderInUse, StackError
-from cli.up.stack import (
-    EmbeddedStack,
-    PortInUse,
-    check_settings,
-    redis_answers,
-    redis_binary,
-)
+from cli.up.embedded_redis import redis_answers, redis_binary
+from cli.up.settings import check_settings
+from cli.up.stack import EmbeddedStack, PortInUse
 
 
 @pytest.fixture
