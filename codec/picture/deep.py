@@ -23,7 +23,8 @@ ONLY_DEEP = ("AVIF", "JPEG XL")
 
 
 def is_needed(format_: Format, bits: int, signal: ColourSignal | None, *, has_profile: bool) -> bool:
-    """Whether a picture of `bits` a channel comes out wrong by the reader's 8.
+    """Whether a picture of `bits` a channel comes out wrong by the reader's 8; `has_profile` of other colours
+    than sRGB.
 
     Raises PictureUnsupported where that is so and nothing here gives more.
     """
@@ -31,8 +32,7 @@ def is_needed(format_: Format, bits: int, signal: ColourSignal | None, *, has_pr
         raise PictureUnsupported(
             f"The TIFF file has colours of HDR ({signal.name}), which are read of PNG. Convert it."
         )
-    # In AVIF a profile counts as well: its reader's 8 bits are too dark, which only sRGB hides.
-    has_other_colours = signal is not None or (has_profile and format_.name == "AVIF")
+    has_other_colours = signal is not None or has_profile
     if format_.name not in ONLY_DEEP:
         return has_other_colours
     is_wanted = bits > 8 and has_other_colours

@@ -6,14 +6,16 @@ from dataclasses import dataclass
 from typing import IO
 
 from codec.picture.colour import ColourSignal
+from codec.picture.video_headers import av1_signal, hevc_signal
 
 _MAX_META_BYTES = 4 * 1024 * 1024
 _MAX_BOXES = 4096
+_SEQUENCE_HEADER_BYTES = 256
 
 
 @dataclass(frozen=True)
 class ItemProperties:
-    """`signal` of an `nclx` box, which an ICC profile outranks; `bits` a channel, as AVIF tells them."""
+    """`signal` of an `nclx` box, else of the coded video, which an ICC profile outranks; `bits` a channel of AVIF."""
 
     signal: ColourSignal | None = None
     bits: int = 8
@@ -31,6 +33,12 @@ def properties_of(file: IO[bytes]) -> ItemProperties:
     found = [properties[index - 1] for index in wanted if 0 < index <= len(properties)] + properties
     colours = (body for kind, body in found if kind == b"colr" and body[:4] == b"nclx" and len(body) >= 11)
     signal = next((ColourSignal(*struct.unpack(">HH", body[4:8])) for body in colours), None)
+    if signal is None:
+        signal = next(filter(None, (hevc_signal(body) for kind, body in found if kind == b"hvcC")), None)
+    if signal is None and any(kind == b"av1C" for kind, _ in found):
+        # The first that says anything: the picture, a tile of it, or what is beside it.
+        begins = _beginnings(file, boxes.get(b"iloc", b""), _primary(boxes.get(b"pitm", b"")))
+        signal = next(filter(None, map(av1_signal, begins)), None)
     depths = (body[2] for kind, body in found if kind == b"av1C" and len(body) > 2)
     return ItemProperties(signal, next((_AV1_BITS[depth >> 5 & 3] for depth in depths), 8))
 
@@ -68,6 +76,50 @@ def boxes_in(data: bytes) -> Iterator[tuple[bytes, bytes]]:
             return
         yield kind, data[begin + 8 : begin + length]
         begin += length
+
+
+def _beginnings(file: IO[bytes], iloc: bytes, first: int) -> Iterator[bytes]:
+    """The first bytes of each item that lies in the file by itself, those of the item `first` before others."""
+    yield from (_bytes_at(file, place) for _, place in sorted(_places(iloc), key=lambda entry: entry[0] != first))
+
+
+def _bytes_at(file: IO[bytes], place: int) -> bytes:
+    file.seek(place)
+    return file.read(_SEQUENCE_HEADER_BYTES)
+
+
+def _places(iloc: bytes) -> Iterator[tuple[int, int]]:
+    """Number and place in the file of items, as `iloc` has them."""
+    if len(iloc) < 8:
+        return
+    version = iloc[0]
+    offset_bytes, length_bytes, base_bytes, index_bytes = iloc[4] >> 4, iloc[4] & 15, iloc[5] >> 4, iloc[5] & 15
+    number_bytes = 4 if version == 2 else 2
+    fields = _Fields(iloc, 6)
+    for _ in range(min(fields.take(number_bytes), _MAX_BOXES)):
+        item = fields.take(number_bytes)
+        is_elsewhere = bool(fields.take(2) & 15) if version else False
+        fields.take(2)
+        base = fields.take(base_bytes)
+        places = []
+        for _ in range(min(fields.take(2), _MAX_BOXES)):
+            if version:
+                fields.take(index_bytes)
+            places.append(base + fields.take(offset_bytes))
+            fields.take(length_bytes)
+        if places and not is_elsewhere:
+            yield item, places[0]
+
+
+class _Fields:
+    """Numbers one after the other; beyond the end there are zeros."""
+
+    def __init__(self, data: bytes, at: int) -> None:
+        self._data, self._at = data, at
+
+    def take(self, count: int) -> int:
+        self._at += count
+        return int.from_bytes(self._data[self._at - count : self._at], "big")
 
 
 def _primary(pitm: bytes) -> int:

@@ -22,7 +22,7 @@ from codec.picture.formats import FORMAT_NAMES, HEAD_BYTES, Format, recognise
 from codec.picture.jxl_header import CodestreamHeader
 from codec.picture.plain import to_plain
 from codec.picture.scans import MAX_SCANS, has_too_many_scans
-from codec.picture.tiff import page_notes
+from codec.picture.tiff import SampledTIFF, page_notes
 from codec.picture.tiff_header import EXTRA_SAMPLES, PRIMARIES, WHITE_POINT, Directory
 
 _TRANSPOSED = (5, 6, 7, 8)
@@ -78,7 +78,7 @@ def read_picture(source: Path | bytes, *, max_pixels: int = MAX_PIXELS) -> Opene
         if profile and signal is not None and not signal.outranks_icc:
             signal = None
         pixels = _deep_pixels(opened) if opened.needs_depth else None
-        if pixels is not None and signal is None:
+        if pixels is not None and signal is None and format_.name in deep.ONLY_DEEP:
             image = Image.fromarray(((pixels.astype(np.uint32) + 128) // 257).astype(np.uint8))
         picture, more = to_plain(
             image,
@@ -236,7 +236,8 @@ def _opened(source: Path | bytes, max_pixels: int) -> Iterator[_Opened]:
             if profile and (signal is None or not signal.outranks_icc):
                 signal = icc.hdr_signal(profile) or signal
             counted = known(signal) if not profile or (signal is not None and signal.outranks_icc) else None
-            needs_depth = deep.is_needed(format_, bits, counted, has_profile=bool(profile))
+            has_profile = bool(profile) and not icc.is_srgb(profile or b"")
+            needs_depth = deep.is_needed(format_, bits, counted, has_profile=has_profile)
             yield _Opened(image, format_, file, signal, profile, key, bits, full_scale, drops_alpha, needs_depth)
 
 
@@ -296,6 +297,10 @@ def _has_unnamed_channel(image: Image.Image) -> bool:
 
 
 def _deep_pixels(opened: _Opened) -> Pixels | None:
+    if isinstance(opened.image, SampledTIFF):
+        return opened.image.deep
+    if opened.image.mode.startswith("I;16"):
+        return np.asarray(opened.image).astype(np.uint16)[..., None]
     try:
         pixels = deep.deep_pixels(opened.file, opened.format, opened.bits)
     except DAMAGE:

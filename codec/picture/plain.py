@@ -1,12 +1,10 @@
 """Brings an opened image to 8-bit sRGB on white: bits, colour, transparency. What it had to assume becomes notes."""
 
-import io
-
 import numpy as np
 from PIL import Image, ImageCms, ImageFile
 
+from codec.picture import icc
 from codec.picture.colour import ColourSignal, Pixels, to_srgb
-from codec.picture.damage import DAMAGE
 
 NOTHING_SEEN = "Transparent parts were put on white, which leaves a single colour; nothing of a picture is seen."
 ALPHA_IGNORED = "Every pixel of the file says that it is transparent; that was taken for an unused channel."
@@ -35,6 +33,8 @@ def to_plain(
         image = image.convert("RGB")
         notes.append(ALPHA_IGNORED)
     is_transparent = image.has_transparency_data
+    if signal is None and profile is not None:
+        image, profile = _by_profile(image, profile, deep)
     if signal is not None:
         colours = _colours_of(image)
         is_deep = deep is not None and deep.shape == (*colours.size[::-1], len(colours.getbands()))
@@ -45,6 +45,21 @@ def to_plain(
     if is_transparent and _is_one_colour(picture):
         notes.append(NOTHING_SEEN)
     return picture, notes
+
+
+def _by_profile(image: Image.Image, profile: bytes, deep: Pixels | None) -> tuple[Image.Image, bytes | None]:
+    """The image in sRGB where its 8 bits on white do not do, and the profile that is left to be applied: what has more
+    bits, and grey beside transparency."""
+    if deep is not None and deep.shape[:2] == image.size[::-1]:
+        converted = icc.convert_deep(deep, profile)
+        if converted is not None:
+            if converted.mode == "RGB" and image.has_transparency_data:
+                converted.putalpha(_colours_of(image).getchannel("A"))
+            return converted, None
+    if image.mode == "LA" and (converted := icc.convert(image.getchannel("L"), profile)) is not None:
+        converted.putalpha(image.getchannel("A"))
+        return converted, None
+    return image, profile
 
 
 def _is_one_colour(picture: Image.Image) -> bool:
@@ -120,7 +135,7 @@ def _flatten(image: Image.Image) -> Image.Image:
 def _to_srgb(image: Image.Image, profile: object) -> Image.Image:
     """RGB in sRGB, through the embedded ICC profile where it is usable."""
     if isinstance(profile, bytes) and profile and image.mode in ("L", "RGB", "CMYK"):
-        converted = _convert_profile(image, profile)
+        converted = icc.convert(image, profile)
         if converted is not None:
             return converted
     if image.mode == "LAB":
@@ -132,15 +147,3 @@ def _to_srgb(image: Image.Image, profile: object) -> Image.Image:
         return image.convert("RGB")
     # A reader's own object would carry its file's name and metadata into later encoders; a copy carries nothing.
     return image.copy() if isinstance(image, ImageFile.ImageFile) else image
-
-
-def _convert_profile(image: Image.Image, profile: bytes) -> Image.Image | None:
-    """The picture in sRGB; None when it is already, or when the profile is broken or made for other channels."""
-    try:
-        source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
-        if image.mode == "RGB" and "srgb" in (source.profile.profile_description or "").lower():
-            return None
-        target = ImageCms.createProfile("sRGB")
-        return ImageCms.profileToProfile(image, source, target, outputMode="RGB")
-    except (ImageCms.PyCMSError, *DAMAGE):
-        return None

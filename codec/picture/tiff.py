@@ -18,7 +18,7 @@ from PIL import Image, ImageFile, TiffImagePlugin
 from codec.errors import PictureTooLarge, PictureTruncated, PictureUnsupported
 from codec.picture import tiff_header as tags
 from codec.picture.tiff_header import REMEDY, Directory, Page, read_directory
-from codec.picture.tiff_samples import FLOAT, SIGNED, UNSIGNED, Samples, to_picture, unpack
+from codec.picture.tiff_samples import FLOAT, SIGNED, UNSIGNED, Samples, to_deep, to_picture, unpack
 
 _NONE, _JPEG = 1, 7
 _PACKED = {5, 8, 32773, 32946}
@@ -53,6 +53,9 @@ _MODES = {
     _YCBCR: "YCbCr",
     _LAB: "LAB",
 }
+_DEEP_MODES = ("L", "LA", "RGB", "RGBA")
+"""Colours multiplied by their transparency are divided in 8 bits alone."""
+
 _PHOTOMETRICS = {
     4: "a transparency mask",
     9: "ICC Lab",
@@ -111,6 +114,8 @@ class SampledTIFF(ImageFile.ImageFile):
         self._size = (self._layout.width, self._layout.height)
         self._mode = self._layout.mode
         self.notes: list[str] = []
+        self.deep: NDArray[np.uint16] | None = None
+        """(height, width, channels) from 0 to 65535 once loaded, where colours of their own need more than 8 bits."""
         self.info["pages"] = directory
         if profile := directory.page.data(tags.ICC_PROFILE):
             self.info["icc_profile"] = profile
@@ -129,10 +134,21 @@ class SampledTIFF(ImageFile.ImageFile):
                 declared_peak=self._layout.declared_peak,
                 palette=self._layout.palette,
             )
+            if self._has_own_colours:
+                self.deep = to_deep(
+                    samples,
+                    is_inverted=self._layout.photometric == _WHITE_IS_ZERO,
+                    declared_peak=self._layout.declared_peak,
+                )
             if self._layout.dropped_samples:
                 self.notes.append("The TIFF file has channels beside colour and transparency; they were left out.")
             self.im = picture.im
         return Image.Image.load(self)
+
+    @property
+    def _has_own_colours(self) -> bool:
+        has_colours = "icc_profile" in self.info or bool(self._layout.page.fractions(tags.PRIMARIES))
+        return has_colours and self._layout.bits > 8 and self._layout.mode in _DEEP_MODES
 
 
 @dataclass(frozen=True)

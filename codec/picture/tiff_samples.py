@@ -116,6 +116,19 @@ def to_picture(
     return Image.frombytes(mode, (width, height), eight.tobytes()), notes
 
 
+def to_deep(samples: Samples, *, is_inverted: bool, declared_peak: int | None) -> NDArray[np.uint16]:
+    """(height, width, channels) from 0 to 65535 of what `to_picture` makes a picture of; errors as there."""
+    scale, _ = _full_scale(samples, declared_peak, is_inverted=is_inverted)
+    deep = np.empty(samples.values.shape, np.uint16)
+    for top in range(0, len(deep), _BAND_ROWS):
+        numbers = samples.values[top : top + _BAND_ROWS].astype(np.float64)
+        np.nan_to_num(numbers, copy=False, nan=0.0, posinf=scale, neginf=0.0)
+        deep[top : top + _BAND_ROWS] = np.clip(numbers * (65535 / scale) + 0.5, 0, 65535).astype(np.uint16)
+    if is_inverted:
+        deep[..., 0] = 65535 - deep[..., 0]
+    return deep
+
+
 def _scaled(values: NDArray[Any], scale: float) -> NDArray[np.uint8]:
     if values.dtype in (np.uint8, np.uint16):
         # A table takes a fifth of the time.

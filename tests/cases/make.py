@@ -191,6 +191,12 @@ def files() -> dict[str, bytes]:
     )
     made["heic_10bit_pq.heic"] = out.getvalue()
 
+    made["heic_pq_without_colr.heic"] = without_colr(made["heic_10bit_pq.heic"])
+    made["avif_p3_without_colr.avif"] = without_colr(
+        with_coded_colours(saved(Image.fromarray(p3), "AVIF", quality=100, subsampling="4:4:4"), 12, 13)
+    )
+    made["rgb16_linear_profile.tif"] = with_profile(sixteen(linear()), linear_profile())
+
     made["picture.jp2"] = saved(picture, "JPEG2000")
     made["picture.ppm"] = b"P6\n# 16 bits\n64 48\n65535\n" + sixteen(shown()).astype(">u2").tobytes()
     planes = b"".join(levels()[..., channel].tobytes() for channel in range(3))
@@ -256,6 +262,53 @@ def with_nclx(file: bytes, primaries: int, transfer: int) -> bytes:
     """An AVIF file whose colr box says other primaries and another transfer."""
     at = file.index(b"nclx") + 4
     return file[:at] + struct.pack(">HH", primaries, transfer) + file[at + 4 :]
+
+
+def without_colr(file: bytes) -> bytes:
+    """An AVIF or HEIC file whose colr box is none that anybody knows."""
+    return file.replace(b"colr", b"free")
+
+
+def with_coded_colours(file: bytes, primaries: int, transfer: int) -> bytes:
+    """A file of Pillow's libaom whose sequence header says other colours than those of sRGB (1, 13, 6)."""
+    start = file.index(b"mdat") + 4
+    bits = "".join(f"{byte:08b}" for byte in file[start : start + 32])
+    at = bits.index(f"{1:08b}{13:08b}{6:08b}")
+    changed = bits[:at] + f"{primaries:08b}{transfer:08b}" + bits[at + 16 :]
+    return file[:start] + int(changed, 2).to_bytes(32, "big") + file[start + 32 :]
+
+
+def linear_profile() -> bytes:
+    """An ICC profile (version 2) of linear light in the primaries of sRGB, which names sRGB as such profiles do."""
+
+    def fixed(*values: float) -> bytes:
+        return b"".join(struct.pack(">i", round(value * 65536)) for value in values)
+
+    text = b"Linear sRGB\0"
+    # The primaries, adapted to D50 after Bradford.
+    ends = ((0.4360747, 0.2225045, 0.0139322), (0.3850649, 0.7168786, 0.0971045), (0.1430804, 0.0606169, 0.7141733))
+    tags = {
+        b"desc": b"desc" + bytes(4) + struct.pack(">I", len(text)) + text + bytes(12 + 67 + 1),
+        b"cprt": b"text" + bytes(4) + b"none\0\0\0\0",
+        b"wtpt": b"XYZ " + bytes(4) + fixed(0.9642, 1, 0.8249),
+        **{name + b"XYZ": b"XYZ " + bytes(4) + fixed(*end) for name, end in zip((b"r", b"g", b"b"), ends, strict=True)},
+        **{name + b"TRC": b"curv" + bytes(4) + struct.pack(">IHH", 1, 256, 0) for name in (b"r", b"g", b"b")},
+    }
+    table, body, start = b"", b"", 128 + 4 + 12 * len(tags)
+    for name, content in tags.items():
+        table += name + struct.pack(">II", start + len(body), len(content))
+        body += content + bytes(-len(content) % 4)
+    head = struct.pack(">I4xI", start + len(body), 0x02400000) + b"mntrRGB XYZ " + bytes(12) + b"acsp" + bytes(28)
+    return (head + fixed(0.9642, 1, 0.8249)).ljust(128, b"\0") + struct.pack(">I", len(tags)) + table + body
+
+
+def with_profile(samples: np.ndarray, profile: bytes) -> bytes:
+    """A TIFF file of these samples with an ICC profile."""
+    import tifffile
+
+    out = io.BytesIO()
+    tifffile.imwrite(out, samples, photometric="rgb", iccprofile=profile)
+    return out.getvalue()
 
 
 def pillow_profile(file: bytes | None) -> bytes | None:
