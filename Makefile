@@ -25,6 +25,7 @@ up: $(LOCAL) ## Run the whole service on this machine until Ctrl-C
 # The process tests measure seconds, so they come after the others have left the cores alone.
 test: $(DEV) ## Run every test: real Redis, PostgreSQL, S3 server and worker processes
 	@$(PYTHON) -m tests.s3_server.install
+	@$(PYTHON) -m tests.ocfl_validator.install
 	@$(PYTHON) -m pytest -n 2 tests --ignore tests/e2e
 	@$(PYTHON) -m pytest tests/e2e
 

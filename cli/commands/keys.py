@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from cli.commands import signing
 from cli.local.archive import DataOption
 from cli.output import print_json, say, show
 from core.owners.scope import Scope
@@ -63,6 +64,7 @@ def register(app: typer.Typer) -> None:
     keys.command("list", help="List the keys that are not revoked, or all.")(list_keys)
     keys.command("revoke", help="Revoke keys by name or id. They stop within a second.")(revoke_keys)
     keys.command("quota", help=_QUOTA_HELP)(set_quota)
+    signing.register(keys)
     app.add_typer(keys, name="keys")
 
 

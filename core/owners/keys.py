@@ -35,14 +35,20 @@ class NewKey:
     lifetime: timedelta | None = None
 
 
+def check_name(name: str) -> str:
+    """Return the name of a key or an owner as it is; raises RequestInvalid for what is none."""
+    if _NAME.fullmatch(name) is None:
+        raise RequestInvalid(f"{name[:80]!r} is no name: 1 to 64 letters, digits and . _ @ + -, no sign in front.")
+    return name
+
+
 def create(session: Session, new: NewKey) -> tuple[APIKey, str]:
     """Make a key; returns its row, and the key itself, which cannot be read again.
 
     Raises RequestInvalid for names that are none, and Conflict where a key of this name is in use.
     """
     for name in (new.name, new.owner):
-        if _NAME.fullmatch(name) is None:
-            raise RequestInvalid(f"{name[:80]!r} is no name: 1 to 64 letters, digits and . _ @ + -, no sign in front.")
+        check_name(name)
     if not new.scopes:
         raise RequestInvalid(f"A key needs one scope or more of {', '.join(Scope)}.")
     key = _PREFIX + secrets.token_urlsafe(_SECRET_BYTES)

@@ -15,6 +15,7 @@ from core.settings.log import LogSettings
 from core.settings.mark import MarkSettings
 from core.settings.network import NetworkSettings, ProfileSettings, WeightsSettings
 from core.settings.retention import RetentionSettings
+from core.settings.signing import SigningSettings
 from core.settings.storage import MirrorPolicy, MirrorSettings, StorageBackend, StorageSettings
 from core.settings.temp import TempSettings
 from core.settings.webhook import WebhookSettings
@@ -34,6 +35,7 @@ __all__ = [
     "NetworkSettings",
     "ProfileSettings",
     "RetentionSettings",
+    "SigningSettings",
     "SpendingPeriod",
     "StorageBackend",
     "StorageSettings",
@@ -73,6 +75,7 @@ ALL_SETTINGS: tuple[type[BaseSettings], ...] = (
     StorageSettings,
     MirrorSettings,
     FixitySettings,
+    SigningSettings,
     TempSettings,
     APISettings,
     WorkerSettings,

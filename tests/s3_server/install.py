@@ -24,18 +24,23 @@ class InstallFailed(Exception):
 
 def ensure_installed() -> Path:
     """Return the environment's Python, making the environment first where needed; raises InstallFailed."""
-    python = ENVIRONMENT / "bin" / "python"
-    stamp = ENVIRONMENT / "installed.sha256"
-    with REQUIREMENTS.open("rb") as pins:
+    # Wheels only: a compiler at work for minutes would look like a hanging test.
+    return ensure_environment(ENVIRONMENT, REQUIREMENTS, "--only-binary", ":all:", "--no-deps")
+
+
+def ensure_environment(environment: Path, requirements: Path, *options: str) -> Path:
+    """The same for an environment of these requirements, which pip installs with these options."""
+    python = environment / "bin" / "python"
+    stamp = environment / "installed.sha256"
+    with requirements.open("rb") as pins:
         fcntl.flock(pins, fcntl.LOCK_EX)
         wanted = hashlib.sha256(pins.read()).hexdigest()
         if stamp.exists() and stamp.read_text() == wanted and python.exists():
             return python
-        shutil.rmtree(ENVIRONMENT, ignore_errors=True)
-        _run(sys.executable, "-m", "venv", str(ENVIRONMENT))
-        # Wheels only: a compiler at work for minutes would look like a hanging test.
+        shutil.rmtree(environment, ignore_errors=True)
+        _run(sys.executable, "-m", "venv", str(environment))
         _run(str(python), "-m", "pip", "install", "--quiet", "--no-input", "--disable-pip-version-check",
-             "--only-binary", ":all:", "--no-deps", "--requirement", str(REQUIREMENTS))  # fmt: skip
+             *options, "--requirement", str(requirements))  # fmt: skip
         stamp.write_text(wanted)
     return python
 

@@ -1,0 +1,1 @@
+"""The OCFL validator of the tests."""
