@@ -3,7 +3,7 @@
 import io
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, overload
 
 import numpy as np
 import numpy.typing as npt
@@ -15,8 +15,10 @@ from cli.local.paths import find_network, mark_signer, weights_store
 from codec.atomic_files import write_atomically
 from codec.bitstream import unpack
 from codec.description import Description
-from codec.options import DecodeOptions, EncodeOptions, parse_options
+from codec.errors import OptionError
+from codec.options import DecodeOptions, EncodeOptions, RestorerName, parse_options
 from codec.picture.save import Provenance, format_for, require_format, save_picture
+from codec.seed import sample_seed
 from misc_archive.sources import PictureSource, StreamSource, name_of, picture_of, stream_of
 
 
@@ -39,7 +41,7 @@ class Encoded:
         write_atomically(Path(path), self.data)
 
     def decode(self, **options: Any) -> "Reconstruction":
-        """The picture that comes back; `options` as in `decode`."""
+        """The picture that comes back; `options` as in `decode`, `samples` apart."""
         return decode(self.data, reference=self.reference, **options)
 
     def __len__(self) -> int:
@@ -110,22 +112,55 @@ def encode(picture: PictureSource, *, reference: tuple[bytes, float] | None = No
     return Encoded(encoded.data, encoded.bpp, encoded.description, encoded.notes, encoded.reference)
 
 
-def decode(stream: "StreamSource | Encoded", *, reference: bytes | None = None, **options: Any) -> Reconstruction:
+@overload
+def decode(
+    stream: "StreamSource | Encoded", *, reference: bytes | None = None, samples: None = None, **options: Any
+) -> Reconstruction: ...
+
+
+@overload
+def decode(
+    stream: "StreamSource | Encoded", *, reference: bytes | None = None, samples: int, **options: Any
+) -> list[Reconstruction]: ...
+
+
+def decode(
+    stream: "StreamSource | Encoded", *, reference: bytes | None = None, samples: int | None = None, **options: Any
+) -> Reconstruction | list[Reconstruction]:
     """Decode a `.misc` file; `options` are those of `misc decode` (restorer, profile, seed, steps, ...).
 
-    `reference`: the picture beside an external stream. Networks are loaded at the first call and kept. Raises
-    CodecError children and OSError.
+    `reference`: the picture beside an external stream; `samples`: so many pictures in a list, which differ by their
+    noise, with seeds that follow each other. Networks are loaded at the first call and kept. Raises CodecError children
+    and OSError.
     """
-    from codec.decode.pipeline import decode as decode_stream
-
     if isinstance(stream, Encoded):
         reference = reference or stream.reference
         stream = stream.data
     parsed = parse_options(DecodeOptions, {"profile": default_profile()} | options)
     data = stream_of(stream)
     unpack(data)  # A file that is none should not wait for networks.
-    with restorers().use(parsed) as restorer:
-        decoded = decode_stream(data, parsed, reference=reference, restorer=restorer, find_network=find_network)
+    if samples is None:
+        return _decode(data, reference, parsed)
+    if samples < 1:
+        raise OptionError(f"samples: {samples} are none; take 1 or more.")
+    if samples > 1 and parsed.restorer_name is not RestorerName.DIFFUSION:
+        raise OptionError(
+            f'samples: the restorer {parsed.restorer_name} has no noise to differ by; add restorer="diffusion".'
+        )
+    from codec.decode.pipeline import seed_from
+
+    first = parsed.seed if parsed.seed is not None else seed_from(data)
+    return [
+        _decode(data, reference, parsed.model_copy(update={"seed": sample_seed(first, number)}))
+        for number in range(samples)
+    ]
+
+
+def _decode(data: bytes, reference: bytes | None, options: DecodeOptions) -> Reconstruction:
+    from codec.decode.pipeline import decode as decode_stream
+
+    with restorers().use(options) as restorer:
+        decoded = decode_stream(data, options, reference=reference, restorer=restorer, find_network=find_network)
     return Reconstruction(decoded.picture, decoded.provenance(), decoded.seconds)
 
 

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from PIL import Image, ImageCms
 
-from misc_archive import CodecError, Encoded, decode, encode, inspect
+from codec.errors import OptionError
+from misc_archive import CodecError, Encoded, decode, encode, inspect, local
 from misc_archive.sources import picture_of
 from tests.unit.cli.conftest import write_photo
 
@@ -36,6 +37,23 @@ def test_two_lines_bring_a_picture_back(photo: Path, tmp_path: Path) -> None:
     assert np.abs(original - back.array).mean() < 25
     assert len(encoded) == len(encoded.data) and encoded.bpp == 8 * len(encoded) / 5400
     assert Image.open(io.BytesIO(back._repr_png_())).size == (90, 60)
+
+
+def test_samples_are_a_list_and_differ_only_where_there_is_noise(photo: Path) -> None:
+    encoded = encode(photo, **QUICK)
+    (only,) = decode(encoded, samples=1, restorer="smooth")
+    assert only.array.tobytes() == decode(encoded, restorer="smooth").array.tobytes()
+    for count, word in ((2, "no noise"), (0, "none")):
+        with pytest.raises(OptionError, match=word):
+            decode(encoded, samples=count, restorer="smooth")
+
+
+def test_seeds_of_samples_follow_each_other(photo: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(local, "_decode", lambda _data, _reference, options: options.seed)
+    encoded = encode(photo, **QUICK)
+    assert decode(encoded, samples=3, restorer="diffusion", seed=7) == [7, 8, 9]
+    first, second = decode(encoded.data, samples=2, restorer="diffusion")
+    assert second == first + 1
 
 
 def test_path_bytes_image_and_array_are_one_picture(photo: Path) -> None:
