@@ -42,7 +42,7 @@ class Encoded:
 
     def decode(self, **options: Any) -> "Reconstruction":
         """The picture that comes back; `options` as in `decode`, `samples` apart."""
-        return decode(self.data, reference=self.reference, **options)
+        return decode(self.data, reference=self.reference, samples=None, **options)
 
     def __len__(self) -> int:
         """Bytes of the file."""
