@@ -7,6 +7,7 @@ from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
 from core.archive import inventory
+from core.archive.packs import members as pack_members
 from core.broker import QUEUES
 from core.database import Database
 from core.describing import budget
@@ -78,6 +79,8 @@ class ServiceFigures(Collector):
         failed = GaugeMetricFamily("misc_jobs_failed", "Jobs that stand as failed, by code.", labels=("code",))
         objects = GaugeMetricFamily("misc_stored_objects", "Objects in storage.", labels=("kind",))
         sizes = GaugeMetricFamily("misc_stored_bytes", "Bytes in storage.", labels=("kind",))
+        members = GaugeMetricFamily("misc_pack_members", "Streams and records in packs.", labels=("state",))
+        packed = GaugeMetricFamily("misc_pack_bytes", "Bytes of streams and records in packs.", labels=("state",))
         damaged = GaugeMetricFamily("misc_damaged_objects", "Objects whose bytes are not what they should be.")
         verified = GaugeMetricFamily(
             "misc_oldest_verification_seconds", "Time since the object was verified that was verified longest ago."
@@ -87,6 +90,7 @@ class ServiceFigures(Collector):
         )
         with self._database.read() as session:
             held = inventory.holdings(session)
+            in_packs = pack_members.sums(session)
             damaged.add_metric((), inventory.count_damaged(session))
             verified.add_metric((), inventory.seconds_since_oldest_verification(session))
             for code, count in queries.count_failed(session).items():
@@ -97,5 +101,12 @@ class ServiceFigures(Collector):
             holding = held.get(kind, inventory.Holding(0, 0))
             objects.add_metric((kind.value,), holding.objects)
             sizes.add_metric((kind.value,), holding.size_bytes)
-        self._sums, self._summed_at = (failed, objects, sizes, damaged, verified, spent), self._clock()
+        for state, count, size_bytes in (
+            ("live", in_packs.live, in_packs.live_bytes),
+            ("dead", in_packs.dead, in_packs.dead_bytes),
+        ):
+            members.add_metric((state,), count)
+            packed.add_metric((state,), size_bytes)
+        self._sums = (failed, objects, sizes, members, packed, damaged, verified, spent)
+        self._summed_at = self._clock()
         return self._sums

@@ -139,7 +139,7 @@ def _ask(client: TestClient, database: Database, storage: Storage, path: Path) -
     """Whether the bytes of an object are given to anybody: a caller, or a rebuild for a record."""
     folder = path.parts[-3]
     if folder == "records":
-        return not isinstance(rebuild.read_record(storage, f"records/{path.name}"), str)
+        return not isinstance(rebuild.read_record(database, storage, f"records/{path.name}"), str)
     is_named = Image.bitstream_sha256 == path.stem if folder == "bitstreams" else Image.id == path.stem
     with database.read() as session:
         image_id = session.scalar(select(Image.id).where(is_named).limit(1))

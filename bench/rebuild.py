@@ -30,7 +30,7 @@ from codec.decode.pipeline import decode
 from codec.encode.describe.concepts import concepts
 from codec.media import MISC
 from codec.options import DecodeOptions, RestorerName
-from core.archive import batches, bitstreams, images, inventory, object_lifecycle, rebuild
+from core.archive import batches, bitstreams, images, inventory, object_kinds, object_lifecycle, rebuild
 from core.archive.object_lifecycle import NewObject
 from core.archive.records.writer import write_missing
 from core.database import Database
@@ -93,7 +93,7 @@ def measure(settings: DatabaseSettings, objects: Path, count: int) -> Figures:
         pass
     recorded = time.perf_counter()
     with database.read() as session:
-        records = inventory.holdings(session)[object_lifecycle.kind_of_folder("records/")]
+        records = inventory.holdings(session)[object_kinds.kind_of_folder("records/")]
     before = answers(settings, objects)
     drop(database)
     begun = time.perf_counter()

@@ -114,6 +114,8 @@ ROWS: dict[str, tuple[Panel, ...]] = {
         ),
         Panel("Bytes in storage", "bytes", (("{{kind}}", "max by (kind) (misc_stored_bytes)"),)),
         Panel("Objects in storage", "short", (("{{kind}}", "max by (kind) (misc_stored_objects)"),)),
+        Panel("Streams and records in packs", "short", (("{{state}}", "max by (state) (misc_pack_members)"),)),
+        Panel("Bytes in packs", "bytes", (("{{state}}", "max by (state) (misc_pack_bytes)"),)),
         Panel("Damaged objects", "short", (("damaged", "max(misc_damaged_objects)"),)),
         Panel("Objects verified", "ops", (("{{outcome}}", "sum by (outcome) (rate(misc_verifications_total[1h]))"),)),
         Panel("Longest not verified", "s", (("oldest", "max(misc_oldest_verification_seconds)"),)),

@@ -15,6 +15,7 @@ from models.job import Job, JobKind, JobState
 from models.llm_batch import LLMBatch
 from models.network_set import NetworkSet
 from models.outbox import OutboxRow
+from models.pack_member import PackMember
 from models.pending_deletion import PendingDeletion
 from models.quota import Quota
 from models.reconstruction import Reconstruction, ReconstructionState
@@ -46,6 +47,7 @@ __all__ = [
     "NetworkSet",
     "ObjectKind",
     "OutboxRow",
+    "PackMember",
     "PendingDeletion",
     "Quota",
     "Reconstruction",

@@ -19,4 +19,5 @@ REVISIONS = (
     "f1a6c27d80be",
     "a7d05b3e9c41",
     "5d83c6f0e17a",
+    "d83b6f0a4e17",
 )

@@ -24,6 +24,8 @@ class ObjectKind(StrEnum):
     """A line for a language model's Batch API."""
     RECORD = "record"
     """What the database knows of one image, beside its stream."""
+    PACK = "pack"
+    """Many streams and records in one object; see `models.pack_member`."""
 
 
 class StoredObject(Base):
@@ -42,7 +44,7 @@ class StoredObject(Base):
     sha256: Mapped[str] = mapped_column(String(64), index=True)
     size_bytes: Mapped[int | None] = mapped_column(BigInteger)
     location: Mapped[str] = mapped_column(String(200))
-    created_at: Mapped[datetime] = mapped_column(default=utc_now)
+    created_at: Mapped[datetime] = mapped_column(default=utc_now, index=True)
     last_verified_at: Mapped[datetime | None] = mapped_column(index=True)
     damaged_at: Mapped[datetime | None] = mapped_column()
     mirrored_at: Mapped[datetime | None] = mapped_column(index=True)

@@ -15,6 +15,7 @@ from celery import Celery, signals
 from celery.apps.worker import Worker
 from celery.platforms import SecurityWarning
 
+from core.archive.packs.packer import Packer
 from core.archive.records.writer import RecordWriter
 from core.archive.retention import Retention
 from core.archive.scrubber import Scrubber
@@ -31,8 +32,10 @@ from core.settings import (
     LMMSettings,
     LogSettings,
     NetworkSettings,
+    PackSettings,
     ProfileSettings,
     RetentionSettings,
+    StorageSettings,
     TempSettings,
     WebhookSettings,
     WorkerSettings,
@@ -78,6 +81,9 @@ def run_worker(queues: list[str], concurrency: int | None = None) -> int:
     scrubber = Scrubber(
         services.database, services.broker, services.copies, load(FixitySettings), services.metrics.count_verification
     )
+    packer = Packer(
+        services.database, services.broker, services.copies, load(PackSettings), load(StorageSettings).backend
+    )
     handlers = Handlers(
         services, broker_settings, load(LMMSettings), load(NetworkSettings), load(ProfileSettings).profile
     )
@@ -97,6 +103,7 @@ def run_worker(queues: list[str], concurrency: int | None = None) -> int:
     if MAINTENANCE in queues:
         sender.start()
         scrubber.start()
+        packer.start()
 
     worker_id = new_id("wrk")
     worker: Worker = app.Worker(
@@ -120,8 +127,8 @@ def run_worker(queues: list[str], concurrency: int | None = None) -> int:
     signals.worker_ready.connect(lambda **_: heartbeat.start(), weak=False)
     worker.start()
     _log.info("worker_stopped", restart=watchdog.wants_restart)
-    parts = (heartbeat, watchdog, sender, scrubber, records, retention, reconciler, handlers, keeper, services.events)
-    for open_part in parts:
+    passes = (heartbeat, watchdog, sender, packer, scrubber, records, retention, reconciler)
+    for open_part in (*passes, handlers, keeper, services.events):
         open_part.close()
     return EXIT_RESTART if watchdog.wants_restart else worker.exitcode or 0
 

@@ -16,7 +16,7 @@ def stream_of(services: Services, image: Image) -> Download:
     if image.bitstream_sha256 is None or image.bitstream_bytes is None:
         raise NotReady(f"Image {image.id} is {image.state}; it has no stream yet.")
     return Download(
-        open=partial(bitstreams.open, services.storage, image.bitstream_sha256),
+        open=partial(bitstreams.open, services.database, services.storage, image.bitstream_sha256),
         note_damaged=partial(bitstreams.note_damaged, services.database, image.bitstream_sha256),
         presign=partial(bitstreams.presigned_url, services.database, services.storage, image.bitstream_sha256),
         sha256=image.bitstream_sha256,

@@ -20,6 +20,7 @@ from codec.decode.pipeline import decode
 from codec.encode.pipeline import encode
 from codec.options import DecodeOptions, EncodeOptions, parse_options
 from core.archive import object_lifecycle
+from core.archive.packs import members
 from core.archive.records.writer import count_missing, write_missing
 from core.database import Database
 from core.errors import ObjectNotFound
@@ -207,6 +208,9 @@ def _check_objects(stack: FullStack, verdict: Verdict) -> None:
             }
             references |= {key for key in session.scalars(select(Reconstruction.object_key)) if key is not None}
             references |= {record_key(digest) for digest in session.scalars(select(Image.record_sha256)) if digest}
+            # Members of packs are no objects of their own; a pack is referred to by what lives in it.
+            packed = members.living(session, references)
+            references |= {state.key for state in members.packs(session) if state.live}
             unsent = session.scalars(select(OutboxRow.job_id)).all()
         stored = set(_listing(storage))
         stored -= {key for key in stored - catalogue if not _is_there(storage, key)}
@@ -220,7 +224,9 @@ def _check_objects(stack: FullStack, verdict: Verdict) -> None:
     ]
     verdict.orphans += [f"the deletion of {key} never ends" for key in pending]
     verdict.lost += [f"{key} is in the catalogue, and not stored" for key in sorted(catalogue - stored)]
-    verdict.lost += [f"{key} is referred to, and not in the catalogue" for key in sorted(references - catalogue)]
+    verdict.lost += [
+        f"{key} is referred to, and not in the catalogue" for key in sorted(references - catalogue - packed)
+    ]
     verdict.stuck += [f"the notification of {job_id} was never sent" for job_id in unsent]
 
 

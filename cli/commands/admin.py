@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from cli.commands.admin_packs import PACKS_HELP, tell_packs
 from cli.errors import FAILED
 from cli.local.archive import DataOption
 from cli.output import print_json, say, show, told_now_and_then
@@ -65,6 +66,7 @@ def register(app: typer.Typer) -> None:
     admin = typer.Typer(help=_HELP, no_args_is_help=True, context_settings={"help_option_names": ["-h", "--help"]})
     admin.command("rebuild", help=_REBUILD_HELP)(rebuild_database)
     admin.command("check", help=_CHECK_HELP)(check_archive)
+    admin.command("packs", help=PACKS_HELP)(tell_packs)
     admin.command("fixity", help=_FIXITY_HELP)(tell_fixity)
     app.add_typer(admin, name="admin")
 

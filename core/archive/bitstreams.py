@@ -1,4 +1,4 @@
-"""Stored `.misc` files by their digest. No other module knows under which key, or where else, a stream lies."""
+"""Stored `.misc` files by their digest, wherever they lie. No other module knows the key of a stream."""
 
 from collections.abc import Iterator
 
@@ -8,7 +8,9 @@ from codec.limits import MAX_STREAM_BYTES
 from core.archive import addresses, object_lifecycle
 from core.archive.inventory import Entry
 from core.archive.object_lifecycle import NewObject
+from core.archive.packs import places
 from core.database import Database
+from core.errors import ObjectCorrupt
 from core.storage import ObjectInfo, ObjectReader, Storage
 from core.storage.keys import BITSTREAMS, bitstream_key
 
@@ -46,23 +48,26 @@ def drop(session: Session, sha256: str) -> None:
 
 def get(database: Database, storage: Storage, sha256: str) -> bytes:
     """A whole stream; raises ObjectNotFound, and ObjectCorrupt, which is noted, when its bytes have another digest."""
-    key = bitstream_key(sha256)
-    with object_lifecycle.damage_noted(database, key):
-        return storage.get(key, max_bytes=MAX_STREAM_BYTES, sha256=sha256)
+    try:
+        return places.get(database, storage, bitstream_key(sha256), MAX_STREAM_BYTES)
+    except ObjectCorrupt:
+        note_damaged(database, sha256)
+        raise
 
 
 def note_damaged(database: Database, sha256: str) -> None:
-    """Record that the stream was read and does not have its digest."""
+    """Record that the stream was read and does not have its digest; of a packed one, that its pack is damaged. Raises
+    nothing."""
     object_lifecycle.note_damaged(database, bitstream_key(sha256))
 
 
-def open(storage: Storage, sha256: str, *, fresh: bool = False) -> ObjectReader:
+def open(database: Database, storage: Storage, sha256: str, *, fresh: bool = False) -> ObjectReader:
     """Open a whole stream; raises ObjectNotFound. `fresh` as in `Storage.open`."""
-    return storage.open(bitstream_key(sha256), fresh=fresh)
+    return places.open_key(database, storage, bitstream_key(sha256), fresh=fresh)
 
 
 def stored(storage: Storage) -> Iterator[ObjectInfo]:
-    """All streams that the store has, in no promised order; see `Storage.list`."""
+    """All streams that are objects of their own, in no promised order; see `Storage.list`."""
     return storage.list(BITSTREAMS)
 
 
@@ -72,12 +77,13 @@ def entry_of(sha256: str, size_bytes: int) -> Entry:
 
 
 def exists(storage: Storage, sha256: str) -> bool:
-    """Whether the store has the stream."""
+    """Whether the store has the stream as an object of its own."""
     return object_lifecycle.is_stored(storage, bitstream_key(sha256))
 
 
 def presigned_url(database: Database, storage: Storage, sha256: str, *, download_name: str) -> str | None:
-    """An address at the store that the stream can be fetched from for a while; None where it has none."""
+    """An address at the store that the stream can be fetched from for a while; None where it has none, or the stream
+    lies in a pack."""
     return addresses.presigned_url(database, storage, bitstream_key(sha256), download_name=download_name)
 
 

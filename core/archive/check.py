@@ -11,11 +11,13 @@ from enum import StrEnum
 from sqlalchemy import select
 
 from core.archive import fixity, inventory, object_lifecycle, rebuild, repairs
+from core.archive.object_kinds import kind_of, kind_of_folder
+from core.archive.packs import recovery
 from core.archive.records import outdate
 from core.archive.records.writer import count_missing, write_missing
 from core.database import Database
 from core.storage import Storage
-from core.storage.keys import FOLDERS
+from core.storage.keys import FOLDERS, PACKS
 from core.storage.mirrored import Copies
 from models.image import Image, ImageState
 from models.stored_object import ObjectKind, StoredObject
@@ -34,6 +36,8 @@ class Fault(StrEnum):
     """It is in storage with another size than it was stored with."""
     DAMAGED = "damaged"
     """Somebody read it, and it does not have its digest."""
+    UNLISTED = "unlisted"
+    """It is a pack, and the database does not know all that lies in it."""
 
 
 @dataclass(frozen=True)
@@ -65,11 +69,19 @@ class Report:
 def check(database: Database, copies: Copies, *, mends: bool = False) -> Report:
     """Compare every object; with `mends` mend what can be. Raises what the store and the database raise."""
     report, storage = Report(), copies.storage
+    packs = list(_packs_amiss(database, storage))
+    if mends and any(finding.fault is not Fault.DAMAGED for finding in packs):
+        # First of all: what lies in packs is not missing.
+        unreadable = rebuild.rebuild_packs(database, storage).unreadable
+        packs = [_known_again(finding, unreadable) for finding in packs]
     for folder in FOLDERS:
         stored = {info.key: info.size_bytes for info in storage.list(folder)}
         report.objects += len(stored)
-        report.findings += _unknown(database, storage, stored)
-        report.findings += _not_as_catalogued(database, storage, object_lifecycle.kind_of_folder(folder), stored)
+        if folder != PACKS:
+            report.findings += _unknown(database, storage, stored)
+        report.findings += _not_as_catalogued(database, storage, kind_of_folder(folder), stored)
+    told = {finding.key for finding in report.findings}
+    report.findings += [finding for finding in packs if finding.key not in told]
     if mends:
         report.findings = [_repaired(database, copies, finding) for finding in report.findings]
         both = copies.as_one()
@@ -81,6 +93,23 @@ def check(database: Database, copies: Copies, *, mends: bool = False) -> Report:
     return report
 
 
+def _packs_amiss(database: Database, storage: Storage) -> Iterator[Finding]:
+    """Packs whose index does not fit what the database knows; the catalogue's word on them is compared as of others."""
+    for found in recovery.compare(database, storage):
+        if found.is_damaged:
+            yield Finding(found.key, ObjectKind.PACK, Fault.DAMAGED)
+        elif not found.is_known:
+            yield Finding(found.key, ObjectKind.PACK, Fault.UNKNOWN)
+        elif found.unlisted:
+            yield Finding(found.key, ObjectKind.PACK, Fault.UNLISTED)
+
+
+def _known_again(finding: Finding, unreadable: Mapping[str, str]) -> Finding:
+    if finding.key in unreadable or finding.fault is Fault.DAMAGED:
+        return finding
+    return replace(finding, repair="what lies in it is known again")
+
+
 def _unknown(database: Database, storage: Storage, stored: Mapping[str, int]) -> Iterator[Finding]:
     for lot in _lots(list(stored)):
         with database.read() as session:
@@ -88,7 +117,7 @@ def _unknown(database: Database, storage: Storage, stored: Mapping[str, int]) ->
         for key in sorted(unknown):
             # What was listed may have been deleted since.
             if object_lifecycle.is_stored(storage, key):
-                yield Finding(key, object_lifecycle.kind_of(key), Fault.UNKNOWN)
+                yield Finding(key, kind_of(key), Fault.UNKNOWN)
 
 
 def _not_as_catalogued(
@@ -122,12 +151,14 @@ def _is_missing(database: Database, storage: Storage, key: str) -> bool:
 
 
 def _repaired(database: Database, copies: Copies, finding: Finding) -> Finding:
+    if finding.repair is not None:
+        return finding
     match finding.fault, finding.kind:
         case Fault.UNKNOWN, ObjectKind.RECORD:
             done = _restore_image(database, copies.storage, finding.key)
         case Fault.UNKNOWN, ObjectKind.RECONSTRUCTION | ObjectKind.REQUEST:
             done = repairs.delete_spare(database, finding.key)
-        case Fault.UNKNOWN, _:
+        case Fault.UNKNOWN | Fault.UNLISTED, _:
             done = None
         case _:
             done = _mend(database, copies, finding)
@@ -148,7 +179,7 @@ def _mend(database: Database, copies: Copies, finding: Finding) -> str | None:
 
 
 def _restore_image(database: Database, storage: Storage, key: str) -> str | None:
-    found = rebuild.read_record(storage, key)
+    found = rebuild.read_record(database, storage, key)
     if isinstance(found, str):
         return None
     with database.write() as session:

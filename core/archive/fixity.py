@@ -17,6 +17,7 @@ from sqlalchemy.orm import Session
 
 from codec.media import media_type_of
 from core.archive import object_lifecycle, repairs
+from core.archive.object_kinds import kind_of_folder
 from core.archive.object_lifecycle import NewObject
 from core.clock import database_now
 from core.database import Database
@@ -37,7 +38,7 @@ _SETTLED = timedelta(hours=1)
 
 _NO_ROOM = "The temporary folder has no room for a copy of an object; make some, or set MISC_TEMP_PATH."
 
-_IS_MIRRORED = [object_lifecycle.kind_of_folder(folder) for folder in MIRRORED]
+_IS_MIRRORED = [kind_of_folder(folder) for folder in MIRRORED]
 
 
 class Outcome(StrEnum):

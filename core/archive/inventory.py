@@ -6,7 +6,8 @@ from typing import NamedTuple
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from core.archive.object_lifecycle import kind_of
+from core.archive.object_kinds import kind_of
+from core.archive.packs import members
 from core.database import insert_into
 from models.base import utc_now
 from models.pending_deletion import PendingDeletion
@@ -29,20 +30,34 @@ class Entry(NamedTuple):
 
 
 def enter(session: Session, entries: Iterable[Entry]) -> None:
-    """Note objects that are in storage already, and that rows of this transaction refer to; those noted stay."""
+    """Note objects that are in storage already, and that rows of this transaction refer to; those noted stay, and
+    those in packs."""
+    new = list(entries)
+    packed = members.living(session, (entry.key for entry in new))
     rows = [
         entry._asdict() | {"kind": kind_of(entry.key), "location": entry.key, "created_at": utc_now()}
-        for entry in entries
+        for entry in new
+        if entry.key not in packed
     ]
     if rows:
         session.execute(insert_into(session, StoredObject).on_conflict_do_nothing(), rows)
 
 
 def known(session: Session, keys: Iterable[str]) -> set[str]:
-    """Those of the objects that are in the catalogue, reserved or to be deleted."""
+    """Those of the objects that are in the catalogue or in a pack, reserved or to be deleted."""
     wanted = list(keys)
     stored = select(StoredObject.key).where(StoredObject.key.in_(wanted))
-    return set(session.scalars(stored.union(select(PendingDeletion.key).where(PendingDeletion.key.in_(wanted)))))
+    pending = select(PendingDeletion.key).where(PendingDeletion.key.in_(wanted))
+    return set(session.scalars(stored.union(pending))) | members.living(session, wanted)
+
+
+def intact_sizes(session: Session, keys: Iterable[str]) -> dict[str, int | None]:
+    """Sizes of those that should be there, as objects or in packs, and were not found damaged, by key."""
+    wanted = list(keys)
+    query = select(StoredObject.key, StoredObject.size_bytes)
+    query = query.where(StoredObject.key.in_(wanted), StoredObject.damaged_at.is_(None))
+    sizes: dict[str, int | None] = {row.key: row.size_bytes for row in session.execute(query)}
+    return sizes | members.sizes(session, wanted)
 
 
 def holdings(session: Session) -> dict[ObjectKind, Holding]:

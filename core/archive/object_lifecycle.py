@@ -20,35 +20,24 @@ sweep that was suspended between claim and deletion gives up. An object that com
 
 import contextlib
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 
-from sqlalchemy import ColumnElement, case, delete, exists, or_, select, update
+from sqlalchemy import ColumnElement, case, delete, or_, select, update
 from sqlalchemy.orm import Session
 
 from codec.media import media_type_of
+from core.archive.object_kinds import is_referred_to, kind_of
+from core.archive.packs import members
 from core.database import Database, insert_into
 from core.errors import ObjectCorrupt, ObjectNotFound, ServiceError, StorageUnavailable
 from core.logging import get_logger
 from core.storage import Storage
-from core.storage.keys import (
-    BITSTREAMS,
-    ORIGINALS,
-    RECONSTRUCTIONS,
-    RECORDS,
-    REFERENCES,
-    REQUESTS,
-    check_key,
-    digest_in,
-)
 from models.base import new_id, utc_now
-from models.description_request import DescriptionRequest
-from models.image import Image
 from models.pending_deletion import PendingDeletion
-from models.reconstruction import Reconstruction
-from models.stored_object import ObjectKind, StoredObject
+from models.stored_object import StoredObject
 
 _log = get_logger(__name__)
 
@@ -68,15 +57,6 @@ _WAIT_SECONDS = 20.0
 """Longer than a store takes to answer a deletion, or not to."""
 
 _POLL_SECONDS = 0.1
-
-_KINDS = {
-    BITSTREAMS: ObjectKind.BITSTREAM,
-    ORIGINALS: ObjectKind.ORIGINAL,
-    RECONSTRUCTIONS: ObjectKind.RECONSTRUCTION,
-    REFERENCES: ObjectKind.REFERENCE,
-    REQUESTS: ObjectKind.REQUEST,
-    RECORDS: ObjectKind.RECORD,
-}
 
 
 @dataclass(frozen=True)
@@ -110,9 +90,13 @@ def store(database: Database, storage: Storage, new: NewObject, data: bytes | Pa
 def put_reserved(
     database: Database, storage: Storage, new: NewObject, data: bytes | Path, *, replaces: bool = False
 ) -> None:
-    """Write an object that was reserved, as `store` does."""
+    """Write an object that was reserved, as `store` does. What lies in a pack already is not written again."""
     content_type = media_type_of(new.key)
-    replaces = replaces or is_damaged(database, new.key)
+    with database.read() as session:
+        holder = members.holder_of(session, new.key)
+    replaces = replaces or is_damaged(database, holder)
+    if holder != new.key and not replaces:
+        return
     try:
         storage.put(new.key, data, content_type=content_type, sha256=new.sha256, replaces=replaces)
     except ObjectCorrupt:
@@ -123,7 +107,25 @@ def put_reserved(
         storage.put(new.key, data, content_type=content_type, sha256=new.sha256, replaces=True)
     if replaces:
         _log.warning("damaged_object_replaced", key=new.key)
-        database.execute_alone(update(StoredObject).where(StoredObject.key == new.key).values(damaged_at=None))
+        with database.write() as session:
+            session.execute(update(StoredObject).where(StoredObject.key == new.key).values(damaged_at=None))
+            _take_out(session, new)
+
+
+def take_out(database: Database, storage: Storage, new: NewObject, data: bytes) -> bool:
+    """Store what lies in a pack as an object of its own; False when it does not lie there any more."""
+    reserve(database, new.key)
+    storage.put(new.key, data, content_type=media_type_of(new.key), sha256=new.sha256, replaces=True)
+    with database.write() as session:
+        return _take_out(session, new)
+
+
+def _take_out(session: Session, new: NewObject) -> bool:
+    """Have the object, just written, take the place of what lies in a pack, unless a sweep is about to delete it."""
+    is_there = lock_reservation(session, new.key) and bool(members.bury(session, [new.key]))
+    if is_there:
+        _catalogue(session, new)
+    return is_there
 
 
 def reserve(database: Database, key: str) -> None:
@@ -157,9 +159,18 @@ def retain(session: Session, new: NewObject) -> None:
     Raises StorageUnavailable when nothing protected the object until now: the reservation was over (a suspended
     machine, a slow line), and a sweep may have deleted it. Whoever stored it stores it again.
     """
-    is_retained = _cancel_reservation(session, new.key) or session.scalar(select(_is_referred_to(new.key)))
+    is_retained = _cancel_reservation(session, new.key) or session.scalar(select(is_referred_to(new.key)))
     if not is_retained:
         raise StorageUnavailable("An object was deleted before it was recorded, since storing it took over an hour.")
+    if members.holder_of(session, new.key) != new.key:
+        # It lies in a pack. Should it have been written once more meanwhile, that object goes.
+        _postpone(session, new.key, utc_now())
+        return
+    _catalogue(session, new)
+
+
+def _catalogue(session: Session, new: NewObject) -> None:
+    """Note the object among those that are stored."""
     statement = insert_into(session, StoredObject).values(
         key=new.key,
         kind=kind_of(new.key),
@@ -189,6 +200,19 @@ def drop(session: Session, key: str, *, shared: bool) -> None:
     _postpone(session, key, utc_now() + (RESERVATION if shared else timedelta(0)))
 
 
+def release(session: Session, keys: Sequence[str]) -> set[str]:
+    """Give up objects whose bytes lie in a pack now, in this transaction; returns those that were still there."""
+    released: set[str] = set()
+    for lot in members.lots(sorted(keys)):
+        unblocked = _postpone_each(session, lot, utc_now())
+        rows = session.execute(
+            delete(StoredObject).where(StoredObject.key.in_(unblocked)).returning(StoredObject.key),
+            execution_options={"synchronize_session": False},
+        )
+        released.update(rows.scalars())
+    return released
+
+
 def note_verified(session: Session, key: str) -> None:
     """Record that the object was read back whole and had its digest."""
     session.execute(
@@ -198,13 +222,16 @@ def note_verified(session: Session, key: str) -> None:
 
 
 def note_damaged(database: Database, key: str) -> None:
-    """Record that the object was read and does not have its digest: the next one to be stored replaces it.
+    """Record that the object, or what lies in a pack under this key, was read and does not have its digest: the next
+    one to be stored replaces it.
 
     Raises nothing: whoever found it has an error of their own to tell.
     """
     _log.error("object_damaged", key=key)
-    statement = update(StoredObject).where(StoredObject.key == key, StoredObject.damaged_at.is_(None))
     try:
+        with database.read() as session:
+            holder = members.holder_of(session, key)
+        statement = update(StoredObject).where(StoredObject.key == holder, StoredObject.damaged_at.is_(None))
         database.execute_alone(statement.values(damaged_at=utc_now()))
     except ServiceError as error:
         _log.warning("damage_not_noted", key=key, code=error.code, error=str(error))
@@ -307,9 +334,12 @@ def _claim(database: Database, key: str, moment: datetime, due_by: datetime) -> 
         ).one_or_none()
         if row is None:
             return None
-        if session.scalar(select(_is_referred_to(key))):
+        is_needed = session.scalar(select(is_referred_to(key)))
+        if is_needed and members.holder_of(session, key) == key:
             session.delete(row)
             return None
+        if not is_needed:
+            members.forget(session, key)
         is_uncertain = row.blocked_until is not None and row.blocked_until > moment
         deletion = _Deletion(key, new_id("del"), claimed_at, row.blocked_until if is_uncertain else None)
         row.deletion_token, row.blocked_until = deletion.token, moment + LONGEST_DELAY
@@ -342,7 +372,12 @@ def _end(database: Database, deletion: _Deletion) -> None:
 
 def _postpone(session: Session, key: str, due_at: datetime) -> bool:
     """Insert the pending deletion, or move it to a later time; False, and nothing done, while the key is blocked."""
-    statement = insert_into(session, PendingDeletion).values(key=key, due_at=due_at)
+    return bool(_postpone_each(session, [key], due_at))
+
+
+def _postpone_each(session: Session, keys: Sequence[str], due_at: datetime) -> list[str]:
+    """The same for many; returns the keys that are not blocked."""
+    statement = insert_into(session, PendingDeletion).values([{"key": key, "due_at": due_at} for key in keys])
     later = case(
         (PendingDeletion.due_at < statement.excluded.due_at, statement.excluded.due_at), else_=PendingDeletion.due_at
     )
@@ -353,7 +388,7 @@ def _postpone(session: Session, key: str, due_at: datetime) -> bool:
             where=or_(PendingDeletion.blocked_until.is_(None), PendingDeletion.blocked_until <= utc_now()),
         ).returning(PendingDeletion.key)
     )
-    return changed.first() is not None
+    return list(changed.scalars())
 
 
 def _cancel_reservation(session: Session, key: str) -> bool:
@@ -372,29 +407,3 @@ def _is_unclaimed(moment: datetime) -> ColumnElement[bool]:
 
 def _is_claimed_by(deletion: _Deletion) -> ColumnElement[bool]:
     return (PendingDeletion.key == deletion.key) & (PendingDeletion.deletion_token == deletion.token)
-
-
-def kind_of(key: str) -> ObjectKind:
-    """What the object of this key is to the archive."""
-    return _KINDS[check_key(key).partition("/")[0] + "/"]
-
-
-def kind_of_folder(folder: str) -> ObjectKind:
-    """What the objects of a folder (`bitstreams/`) are to the archive."""
-    return _KINDS[folder]
-
-
-def _is_referred_to(key: str) -> ColumnElement[bool]:
-    match kind_of(key):
-        case ObjectKind.BITSTREAM:
-            return exists().where(Image.bitstream_sha256 == digest_in(key))
-        case ObjectKind.RECONSTRUCTION:
-            return exists().where(Reconstruction.object_key == key)
-        case ObjectKind.REQUEST:
-            return exists().where(DescriptionRequest.object_key == key)
-        case ObjectKind.ORIGINAL:
-            return exists().where(Image.original_key == key)
-        case ObjectKind.REFERENCE:
-            return exists().where(Image.reference_key == key)
-        case ObjectKind.RECORD:
-            return exists().where(Image.record_sha256 == digest_in(key))

@@ -7,6 +7,7 @@ money and reconstructions are not in storage; see docs/records.md.
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from itertools import islice
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
@@ -17,6 +18,8 @@ from core.archive import bitstreams, images, inventory, object_lifecycle, search
 from core.archive.images import NewStream
 from core.archive.inventory import Entry
 from core.archive.object_lifecycle import NewObject
+from core.archive.packs import members, pack_file, places, recovery
+from core.archive.packs.pack_file import Member
 from core.archive.records.record import MAX_RECORD_BYTES, ImageRecord
 from core.database import Database, insert_into
 from core.errors import ObjectCorrupt, ObjectNotFound
@@ -57,32 +60,89 @@ class StoredRecord:
 
 
 def rebuild(database: Database, storage: Storage, on_progress: OnProgress = lambda _count: None) -> Rebuilt:
-    """Restore every image that has a record in storage and is not in the database.
+    """Restore every image that has a record in storage and is not in the database, and note what lies in packs.
 
-    Raises what the store and the database raise; a record that cannot be read is passed over and told.
+    Raises what the store and the database raise; a record or pack that cannot be read is passed over and told.
     """
+    rebuilt = Rebuilt()
+    # What lies in a pack has to be known first: it is not entered as an object of its own then.
+    packs = _enter_packs(database, storage, rebuilt)
     # Of an image that changed there may be two for a moment. The later is restored, the other is then unknown.
     infos = sorted(storage.list(RECORDS), key=lambda info: info.modified_at, reverse=True)
-    rebuilt = Rebuilt()
     with ThreadPoolExecutor(_READS_AT_ONCE) as pool:
         for lot in _lots([info.key for info in infos]):
-            found = list(pool.map(lambda key: read_record(storage, key), lot))
+            found = list(pool.map(lambda key: read_record(database, storage, key), lot))
             for key, outcome in zip(lot, found, strict=True):
                 if isinstance(outcome, str):
                     rebuilt.unreadable[key] = outcome
             with database.write() as session:
                 rebuilt.images += restore(session, [one for one in found if isinstance(one, StoredRecord)])
             on_progress(len(lot))
+    # A record that was packed is older than one that lies loose.
+    for pack in packs:
+        _restore_packed(database, storage, pack, rebuilt, on_progress)
     return rebuilt
 
 
-def read_record(storage: Storage, key: str) -> StoredRecord | str:
+def rebuild_packs(database: Database, storage: Storage) -> Rebuilt:
+    """The same for what lies in packs alone."""
+    rebuilt = Rebuilt()
+    for pack in _enter_packs(database, storage, rebuilt):
+        _restore_packed(database, storage, pack, rebuilt, lambda _count: None)
+    return rebuilt
+
+
+def _enter_packs(database: Database, storage: Storage, rebuilt: Rebuilt) -> list[str]:
+    """Make the rows of all stored packs that have none; returns the keys of packs, those written last first."""
+    keys: list[str] = []
+    loose: set[str] | None = None
+    for found in recovery.compare(database, storage):
+        if found.is_damaged:
+            rebuilt.unreadable[found.key] = found.reason
+            continue
+        if found.unlisted:
+            loose = recovery.loose_keys(storage) if loose is None else loose
+            with database.write() as session:
+                recovery.enter(session, found, loose)
+        keys.append(found.key)
+    return keys
+
+
+def _restore_packed(database: Database, storage: Storage, pack: str, rebuilt: Rebuilt, on_progress: OnProgress) -> None:
+    """Restore the images whose records live in a pack, which is read once."""
+    with database.read() as session:
+        living = [Member(*row) for row in members.living_in(session, pack)]
+        records = _unnamed(session, [member for member in living if member.key.startswith(RECORDS)])
+    unread = {member.key for member in records}
+    found = pack_file.read_members(storage, pack, records)
+    while lot := list(islice(found, _AT_ONCE)):
+        restorable: list[StoredRecord] = []
+        for member, data in lot:
+            try:
+                record = ImageRecord.from_bytes(data, member.key)
+                restorable.append(StoredRecord(record, Entry(member.key, member.sha256, len(data))))
+            except ObjectCorrupt as error:
+                rebuilt.unreadable[member.key] = str(error)
+            unread.discard(member.key)
+        with database.write() as session:
+            rebuilt.images += restore(session, restorable)
+        on_progress(len(lot))
+    rebuilt.unreadable |= {key: f"{key} does not have its digest in {pack}" for key in sorted(unread)}
+
+
+def _unnamed(session: Session, records: Sequence[Member]) -> list[Member]:
+    """Those of the records that no image names."""
+    named: set[str | None] = set()
+    for lot in members.lots([record.sha256 for record in records]):
+        named.update(session.scalars(select(Image.record_sha256).where(Image.record_sha256.in_(lot))))
+    return [record for record in records if record.sha256 not in named]
+
+
+def read_record(database: Database, storage: Storage, key: str) -> StoredRecord | str:
     """The record under a key, verified; or why there is none."""
-    sha256 = digest_in(key)
-    assert sha256 is not None
     try:
-        data = storage.get(key, max_bytes=MAX_RECORD_BYTES, sha256=sha256)
-        return StoredRecord(ImageRecord.from_bytes(data, key), Entry(key, sha256, len(data)))
+        data = places.get(database, storage, key, MAX_RECORD_BYTES)
+        return StoredRecord(ImageRecord.from_bytes(data, key), Entry(key, digest_in(key) or "", len(data)))
     except (ObjectCorrupt, ObjectNotFound) as error:
         return str(error)
 
@@ -127,13 +187,22 @@ def take_in(database: Database, storage: Storage, on_progress: OnProgress = lamb
         with database.read() as session:
             is_known = bool(inventory.known(session, [info.key]))
         if not is_known:
-            try:
-                _take_in(database, storage, info.sha256)
-                rebuilt.streams += 1
-            except (CodecError, ObjectCorrupt) as error:
-                rebuilt.unreadable[info.key] = str(error)
+            _try_to_take_in(database, storage, info.sha256, rebuilt)
+        on_progress(1)
+    with database.read() as session:
+        unreferred = members.streams_without_image(session)
+    for sha256 in unreferred:
+        _try_to_take_in(database, storage, sha256, rebuilt)
         on_progress(1)
     return rebuilt
+
+
+def _try_to_take_in(database: Database, storage: Storage, sha256: str, rebuilt: Rebuilt) -> None:
+    try:
+        _take_in(database, storage, sha256)
+        rebuilt.streams += 1
+    except (CodecError, ObjectCorrupt) as error:
+        rebuilt.unreadable[bitstreams.entry_of(sha256, 0).key] = str(error)
 
 
 def _take_in(database: Database, storage: Storage, sha256: str) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from sqlalchemy import select
 
 from core.archive import object_lifecycle, reconstructions
+from core.archive.object_kinds import kind_of
 from core.archive.records import outdate
 from core.database import Database
 from core.storage.keys import digest_in
@@ -16,7 +17,7 @@ from models.stored_object import ObjectKind
 
 def repair(database: Database, key: str) -> str | None:
     """Do what can be done for an object of this kind."""
-    mend = _MENDS.get(object_lifecycle.kind_of(key))
+    mend = _MENDS.get(kind_of(key))
     return mend(database, key) if mend is not None else None
 
 

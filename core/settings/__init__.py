@@ -14,6 +14,7 @@ from core.settings.llm import LMMSettings, SpendingPeriod
 from core.settings.log import LogSettings
 from core.settings.mark import MarkSettings
 from core.settings.network import NetworkSettings, ProfileSettings, WeightsSettings
+from core.settings.packs import PackPolicy, PackSettings
 from core.settings.retention import RetentionSettings
 from core.settings.signing import SigningSettings
 from core.settings.storage import MirrorPolicy, MirrorSettings, StorageBackend, StorageSettings
@@ -33,6 +34,8 @@ __all__ = [
     "MirrorPolicy",
     "MirrorSettings",
     "NetworkSettings",
+    "PackPolicy",
+    "PackSettings",
     "ProfileSettings",
     "RetentionSettings",
     "SigningSettings",
@@ -76,6 +79,7 @@ ALL_SETTINGS: tuple[type[BaseSettings], ...] = (
     MirrorSettings,
     FixitySettings,
     SigningSettings,
+    PackSettings,
     TempSettings,
     APISettings,
     WorkerSettings,

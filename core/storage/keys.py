@@ -12,12 +12,16 @@ RECONSTRUCTIONS = "reconstructions/"
 REFERENCES = "references/"
 REQUESTS = "requests/"
 RECORDS = "records/"
+PACKS = "packs/"
 
-FOLDERS = (BITSTREAMS, RECORDS, ORIGINALS, REFERENCES, RECONSTRUCTIONS, REQUESTS)
+FOLDERS = (BITSTREAMS, RECORDS, PACKS, ORIGINALS, REFERENCES, RECONSTRUCTIONS, REQUESTS)
 """Everything that a store of ours has."""
 
-MIRRORED = (BITSTREAMS, RECORDS, ORIGINALS, REFERENCES)
+MIRRORED = (BITSTREAMS, RECORDS, PACKS, ORIGINALS, REFERENCES)
 """What cannot be made again, and so has a second copy where there is a mirror."""
+
+PACKED = (BITSTREAMS, RECORDS)
+"""What may lie in a pack."""
 
 # Lower case only: some file systems do not tell cases apart, and two keys must never be one file.
 _DIGEST = r"[0-9a-f]{64}"
@@ -29,8 +33,9 @@ _KEY = re.compile(
     rf"|originals/{_IDENTIFIER}(?:\.{_EXTENSION})?"
     rf"|requests/(?P<request>{_DIGEST})\.jsonl"
     rf"|records/(?P<record>{_DIGEST})\.json"
+    rf"|packs/(?P<pack>{_DIGEST})\.pack"
 )
-_PREFIX = re.compile(r"(?:bitstreams|originals|reconstructions|references|requests|records)/[0-9a-z_-]{0,64}")
+_PREFIX = re.compile(r"(?:bitstreams|originals|reconstructions|references|requests|records|packs)/[0-9a-z_-]{0,64}")
 
 
 def bitstream_key(sha256: str) -> str:
@@ -63,6 +68,11 @@ def record_key(sha256: str) -> str:
     return check_key(f"{RECORDS}{sha256}.json")
 
 
+def pack_key(sha256: str) -> str:
+    """Key of the pack with this digest."""
+    return check_key(f"{PACKS}{sha256}.pack")
+
+
 def check_key(key: str) -> str:
     """Return the key as it is; raises ValueError for anything that no function of this module makes."""
     if _KEY.fullmatch(key) is None:
@@ -80,7 +90,7 @@ def check_prefix(prefix: str) -> str:
 def digest_in(key: str) -> str | None:
     """The SHA-256 that a content-addressed key carries; None for originals, which are named by their image."""
     match = _KEY.fullmatch(key)
-    return match and (match["bitstream"] or match["picture"] or match["request"] or match["record"])
+    return match and (match["bitstream"] or match["picture"] or match["request"] or match["record"] or match["pack"])
 
 
 def fan_out(key: str) -> str:

@@ -4,26 +4,26 @@ import contextlib
 import hashlib
 import io
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import IO
 
-from sqlalchemy import select
-
-from core.archive import bitstreams, object_lifecycle, rebuild
+from core.archive import bitstreams, inventory, object_lifecycle, rebuild
 from core.archive.exchange.layouts import Group
 from core.archive.exchange.ledger import File
 from core.archive.inventory import Entry
+from core.archive.object_kinds import kind_of
+from core.archive.packs import places
 from core.archive.records.record import ImageRecord
 from core.database import Database
 from core.errors import ObjectCorrupt, ObjectNotFound
 from core.storage import Storage
-from core.storage.keys import digest_in, record_key
+from core.storage.keys import PACKED, digest_in, record_key
 from core.storage.verified import fetch_file
 from core.temp_files import FETCHED
 from models.image import Image
-from models.stored_object import ObjectKind, StoredObject
+from models.stored_object import ObjectKind
 
 _IN_MEMORY_BYTES = 16 * 1024 * 1024
 """Larger objects go through a file on their way."""
@@ -39,18 +39,20 @@ def groups_of(
     Without originals the record says that none was kept, so that what is exported is whole.
     """
     entries = {image.id: list(_entries_of(image, with_originals=with_originals)) for image in images}
-    catalogue = _catalogue(database, [entry.key for found in entries.values() for entry in found])
+    with database.read() as session:
+        sizes = inventory.intact_sizes(session, [entry.key for found in entries.values() for entry in found])
     for image in images:
         files = []
         for entry in entries[image.id]:
-            row = catalogue.get(entry.key)
-            if row is None or row.damaged_at is not None:
+            if entry.key not in sizes:
                 break
-            size_bytes = row.size_bytes if row.size_bytes is not None else storage.head(entry.key).size_bytes
+            size_bytes = sizes[entry.key]
+            size_bytes = storage.head(entry.key).size_bytes if size_bytes is None else size_bytes
             files.append(File("", size_bytes, entry.sha256, entry.key, int(image.created_at.timestamp())))
         else:
             is_bare = image.original_key is not None and not with_originals
-            files = [_without_original(storage, file) if is_bare and _is_record(file) else file for file in files]
+            if is_bare:
+                files = [_without_original(database, storage, file) if _is_record(file) else file for file in files]
             if image.record_sha256 is not None:
                 yield Group(image.id, image.created_at, files)
                 continue
@@ -68,12 +70,12 @@ def opened(database: Database, storage: Storage, file: File) -> Iterator[IO[byte
             yield source
         return
     assert file.key is not None
-    if object_lifecycle.kind_of(file.key) is ObjectKind.BITSTREAM:
+    if kind_of(file.key) is ObjectKind.BITSTREAM:
         yield io.BytesIO(bitstreams.get(database, storage, file.sha256))
         return
     with object_lifecycle.damage_noted(database, file.key):
         if file.size_bytes <= _IN_MEMORY_BYTES:
-            data = storage.get(file.key, max_bytes=_IN_MEMORY_BYTES, sha256=file.sha256)
+            data = _read(database, storage, file.key, file.sha256)
             if len(data) != file.size_bytes:
                 raise ObjectCorrupt(f"{file.key} has {len(data)} bytes, not {file.size_bytes}")
             yield io.BytesIO(data)
@@ -83,6 +85,12 @@ def opened(database: Database, storage: Storage, file: File) -> Iterator[IO[byte
             fetch_file(storage, file.key, path, file.sha256, _NO_ROOM)
             with path.open("rb") as source:
                 yield source
+
+
+def _read(database: Database, storage: Storage, key: str, sha256: str) -> bytes:
+    if key.startswith(PACKED):
+        return places.get(database, storage, key, _IN_MEMORY_BYTES)
+    return storage.get(key, max_bytes=_IN_MEMORY_BYTES, sha256=sha256)
 
 
 def _entries_of(image: Image, *, with_originals: bool) -> Iterator[Entry]:
@@ -96,19 +104,14 @@ def _entries_of(image: Image, *, with_originals: bool) -> Iterator[Entry]:
         yield Entry(image.reference_key, sha256, None)
 
 
-def _catalogue(database: Database, keys: Sequence[str]) -> Mapping[str, StoredObject]:
-    with database.read() as session:
-        return {row.key: row for row in session.scalars(select(StoredObject).where(StoredObject.key.in_(keys)))}
-
-
 def _is_record(file: File) -> bool:
     assert file.key is not None
-    return object_lifecycle.kind_of(file.key) is ObjectKind.RECORD
+    return kind_of(file.key) is ObjectKind.RECORD
 
 
-def _without_original(storage: Storage, file: File) -> File:
+def _without_original(database: Database, storage: Storage, file: File) -> File:
     assert file.key is not None
-    found = rebuild.read_record(storage, file.key)
+    found = rebuild.read_record(database, storage, file.key)
     if isinstance(found, str):
         raise ObjectNotFound(found)
     data = revised(found.record, original_key=None).to_bytes()

@@ -4,16 +4,23 @@ import hashlib
 import random
 import shutil
 from collections.abc import Callable, Iterator
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from sqlalchemy import update
 
 from codec.bitstream import PixelCoarse, Stream, pack
 from core.archive import bitstreams, images
 from core.archive.images import NewStream
+from core.archive.records.writer import write_missing
 from core.database import Database
 from core.settings import DatabaseSettings
+from core.storage.keys import FOLDERS
 from core.storage.local import LocalStorage
+from core.storage.mirrored import Copies
+from models.base import utc_now
+from models.stored_object import StoredObject
 
 
 @pytest.fixture
@@ -48,3 +55,20 @@ def add_image(database: Database, storage: LocalStorage) -> Callable[..., str]:
             return imported[0].id
 
     return _add
+
+
+@pytest.fixture
+def copies(storage: LocalStorage) -> Copies:
+    """The folder without a mirror."""
+    return Copies(storage)
+
+
+@pytest.fixture
+def filled(database: Database, storage: LocalStorage, add_image: Callable[..., str]) -> dict[str, bytes]:
+    """Eight images with their records, two hours old; all bytes by key."""
+    for seed in range(8):
+        add_image(seed)
+    write_missing(database, storage)
+    with database.write() as session:
+        session.execute(update(StoredObject).values(created_at=utc_now() - timedelta(hours=2)))
+    return {info.key: storage.get(info.key, max_bytes=10**6) for folder in FOLDERS for info in storage.list(folder)}

@@ -130,3 +130,21 @@ def test_fixity_names_what_is_damaged(misc: Misc, folder: Path) -> None:
     told = misc("admin", "fixity", "--verify")
     assert told.exit_code == 1
     assert f"damaged  bitstreams/{path.name}" in told.stdout
+
+
+def test_packs_are_made_told_and_taken_apart(misc: Misc, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MISC_PACK_AGE", "0")
+    assert misc("admin", "packs").stdout == "0 packs: 0 streams and records (0 bytes), 0 dead (0 bytes).\n"
+    packed = misc("admin", "packs", "--pack", "--json")
+    (pack,) = json.loads(packed.stdout)["packs"]
+    assert (pack["live"], pack["dead"], pack["is_damaged"]) == (2, 0, False)
+    files = [path for path in (folder / "objects").rglob("*.*") if path.is_file()]
+    assert [path.suffix for path in files] == [".pack"]
+    _lose_database(folder)
+    assert misc("admin", "rebuild").stdout == "1 images restored, 0 streams without a record taken in.\n"
+    assert misc("admin", "check").exit_code == 0
+    apart = misc("admin", "packs", "--unpack")
+    assert apart.stdout == "0 packs: 0 streams and records (0 bytes), 0 dead (0 bytes).\n", apart.output
+    files = [path for path in (folder / "objects").rglob("*.*") if path.is_file()]
+    assert sorted(path.suffix for path in files) == [".json", ".misc"]
+    assert misc("admin", "packs", "--pack", "--unpack").exit_code == 2
