@@ -71,11 +71,12 @@ def load_stage1(store: WeightsStore, record: Record, device_config: DeviceConfig
     if device_config.dtype == "auto" and device.type == "cpu" and multiplies_bfloat16(device):
         # Convolutions alone take half the time so, where the processor multiplies bfloat16 itself.
         dtype = torch.bfloat16
+    if device.type == "cpu" and dtype == torch.float32:
+        # Where they are not halved by bfloat16, the trunk's multiplications are worth saving. The kernels that are
+        # transformed here need not be laid out for convolutions before.
+        network.register_module("blocks", WinogradTrunk(network.blocks))
     network.to(device, dtype).to(memory_format=torch.channels_last)
     network.last.float()
-    if device.type == "cpu" and dtype == torch.float32:
-        # Where they are not halved by bfloat16, the trunk's multiplications are worth saving.
-        network.register_module("blocks", WinogradTrunk(network.blocks))
     if device_config.is_compiled:
         network.compile(dynamic=True)
     return network
