@@ -12,6 +12,11 @@ NegativePrompt = Annotated[
 RescaleCFG = Annotated[
     bool, typer.Option("--rescale-cfg", help="diffusion: guidance grows from 1 to one more than itself.")
 ]
+GuidanceFrom = Annotated[
+    int | None,
+    typer.Option(help="diffusion: the noisiest of 1000 levels that has guidance; others take half the time."),
+]
+GuidanceTo = Annotated[int | None, typer.Option(help="diffusion: the cleanest level that has guidance (0).")]
 CoarseGuidance = Annotated[
     float | None,
     typer.Option(help="diffusion: how strongly each step is drawn to the cleaned coarse picture, as 0.5 (0)."),

@@ -264,7 +264,7 @@ class DecodeOptions(_Options):
     later_fields: ClassVar[frozenset[str]] = frozenset(
         {
             "network_set", "positive_prompt", "negative_prompt", "rescale_cfg", "coarse_guidance", "colour_fix",
-            "mask_edges", "stage",
+            "mask_edges", "stage", "guidance_from", "guidance_to",
         }
     )  # fmt: skip
     """Those that came after the first pictures were made."""
@@ -296,6 +296,14 @@ class DecodeOptions(_Options):
     rescale_cfg: bool = Field(
         default=False, description="Diffusion: guidance grows from 1 to one more than itself, as in DiffBIR v2.1."
     )
+    guidance_from: int = Field(
+        default=1000,
+        ge=0,
+        le=1000,
+        description="Diffusion: the noisiest of training's 1000 noise levels that has guidance; steps at noisier ones "
+        "have none and take half the time.",
+    )
+    guidance_to: int = Field(default=0, ge=0, le=1000, description="Diffusion: the cleanest one that has guidance.")
     coarse_guidance: float = Field(
         default=0.0,
         ge=0,

@@ -112,7 +112,8 @@ class Handlers:
         from codec.decode.restorers import Restorers
         from workers.decode.handler import DecodeHandler
 
-        device_config = DeviceConfig(self._network.device, self._network.dtype, self._network.compile)
+        network = self._network
+        device_config = DeviceConfig(network.device, network.dtype, network.compile, network.graphs)
         self._restorers = Restorers(self._services.weights, device_config)
         self._engine = Engine(on_step=self._services.metrics.count_step)
         self._engine.start()

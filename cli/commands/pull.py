@@ -14,6 +14,8 @@ from cli.output import print_json, progress_bar, say, show
 from cli.restore_options import (
     CoarseGuidance,
     ColourFix,
+    GuidanceFrom,
+    GuidanceTo,
     MaskEdges,
     NegativePrompt,
     PositivePrompt,
@@ -77,6 +79,8 @@ def pull(
     positive_prompt: PositivePrompt = None,
     negative_prompt: NegativePrompt = None,
     rescale_cfg: RescaleCFG = False,
+    guidance_from: GuidanceFrom = None,
+    guidance_to: GuidanceTo = None,
     coarse_guidance: CoarseGuidance = None,
     colour_fix: ColourFix = None,
     mask_edges: MaskEdges = None,
@@ -105,6 +109,7 @@ def pull(
         "restorer": restorer, "schedule": schedule, "steps": steps, "guidance": guidance, "solver": solver,
         "strength": strength, "res": res, "network_set": network_set, "seed": seed, "profile": profile,
         "positive_prompt": positive_prompt, "negative_prompt": negative_prompt, "rescale_cfg": rescale_cfg or None,
+        "guidance_from": guidance_from, "guidance_to": guidance_to,
         "coarse_guidance": coarse_guidance, "colour_fix": colour_fix, "mask_edges": mask_edges, "stage": stage,
     }  # fmt: skip
     options = {name: value for name, value in given.items() if value is not None}

@@ -32,7 +32,9 @@ def restorers() -> "Restorers":
     from core.settings import NetworkSettings, load
 
     settings = load(NetworkSettings)
-    return _restorers_of(weights_store().path, DeviceConfig(settings.device, settings.dtype, settings.compile))
+    return _restorers_of(
+        weights_store().path, DeviceConfig(settings.device, settings.dtype, settings.compile, settings.graphs)
+    )
 
 
 @lru_cache(maxsize=1)

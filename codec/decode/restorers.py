@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 
@@ -28,6 +28,10 @@ if TYPE_CHECKING:
     from codec.nets.lite.rrdbnet import RRDBNet
 
 _WARM_UP_PX = 64
+
+_WARM_UP_TOGETHER = (1, 2, 4, 8)
+_GRAPHED_AFTER = 2
+"""Steps after which a shape's graph has been made."""
 
 
 @dataclass(frozen=True)
@@ -89,6 +93,8 @@ class Restorers:
             for maps in ((), (np.ones((8, 8), np.uint8),)):
                 texts = Texts(("a thing",) * len(maps), "a picture")
                 restorer.finish(restorer.begin(RestoreRequest(coarse, texts, maps, options, seed=0)))
+            if profile is Profile.SD21 and (self._device_config.is_compiled or self._device_config.is_graphed):
+                _warm_up_together(restorer, DecodeOptions(profile=profile, steps=_GRAPHED_AFTER))
 
     def release_idle(self, seconds: float) -> int:
         """Evict the networks that nobody wanted for `seconds`; return the count."""
@@ -123,7 +129,12 @@ class Restorers:
         network = load_diffbir(self._store, files, self._device_config)
         from codec.decode.diffusion.diffbir import DiffBIRNetworks
 
-        return DiffBIRNetworks(network)
+        networks = DiffBIRNetworks(network)
+        if not self._device_config.is_graphed or networks.device.type != "cuda":
+            return networks
+        from codec.decode.diffusion.graphs import GraphedNetworks
+
+        return cast("Networks", GraphedNetworks(networks))
 
     def _free_memory(self) -> None:
         # Modules refer to each other in circles, which only the collector takes apart.
@@ -133,3 +144,14 @@ class Restorers:
             torch.compiler.reset()
         if torch.cuda.is_initialized():
             torch.cuda.empty_cache()
+
+
+def _warm_up_together(restorer: Restorer, options: DecodeOptions) -> None:
+    """Have the calls compiled or captured that requests of the usual size share, one of them alone first."""
+    coarse = np.full((_WARM_UP_PX, _WARM_UP_PX, 3), 128, np.uint8)
+    mask = np.ones((8, 8), np.uint8)
+    request = RestoreRequest(coarse, Texts(("a thing",) * 3, "a picture"), (mask,) * 3, options, seed=0)
+    for together in _WARM_UP_TOGETHER:
+        states = [restorer.begin(request) for _ in range(together)]
+        while not all(state.is_done or state.failure is not None for state in states):
+            restorer.step(states)

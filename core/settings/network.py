@@ -43,4 +43,7 @@ class NetworkSettings(EnvironmentSettings):
     idle: Duration = Field(
         timedelta(minutes=30), description="Networks unused for this long give their memory back; 0 keeps them"
     )
+    graphs: bool = Field(
+        False, description="Replay steps of sd21 on a GPU as CUDA graphs: more of its memory, less waiting for launches"
+    )
     compile: bool = Field(False, description="Compile networks: minutes for each new size of tile, then faster steps")

@@ -3,6 +3,7 @@ never worse than a typed error when memory is short. Run by `python -m pytest te
 
 from collections.abc import Iterator
 from functools import cache
+from typing import cast
 
 import numpy as np
 import pytest
@@ -10,7 +11,8 @@ import torch
 from numpy.typing import NDArray
 
 from codec.decode.diffusion.diffbir import DiffBIRNetworks
-from codec.decode.diffusion.networks import Stage
+from codec.decode.diffusion.graphs import GraphedNetworks
+from codec.decode.diffusion.networks import Networks, Stage
 from codec.decode.diffusion.restorer import DiffusionRestorer
 from codec.decode.restore import RestoreRequest
 from codec.errors import OutOfMemory
@@ -103,3 +105,30 @@ def test_auto_takes_the_gpu_in_bfloat16_where_it_has_that() -> None:
     device, dtype = DeviceConfig().resolve()
     assert device.type == "cuda"
     assert dtype == (torch.bfloat16 if torch.cuda.is_bf16_supported(including_emulation=False) else torch.float32)
+
+
+def test_graphs_give_the_pictures_of_plain_calls_for_requests_that_share_them() -> None:
+    network = tiny_network(Prediction.EPS, zero_terminal_snr=False).to("cuda")
+    plain, graphed = DiffBIRNetworks(network), GraphedNetworks(DiffBIRNetworks(network))
+    expected = painted(DiffusionRestorer(plain, tile_px=256), request("fast")).astype(int)
+    by = DiffusionRestorer(cast(Networks, graphed), tile_px=256)
+    together = [by.begin(request("fast")) for _ in range(3)]
+    while not all(state.is_done for state in together):
+        by.step([state for state in together if not state.is_done])
+    for state in together:
+        assert np.abs(np.asarray(state.picture) - expected).mean() < NEAR[torch.float32]
+
+
+@pytest.mark.parametrize("solver", ["ddpm", "dpmpp-2m", "unipc"])
+def test_denoising_never_waits_for_the_device(solver: str) -> None:
+    by = restorer("cuda", torch.bfloat16)
+    state = by.begin(ask(textured(128, 128), maps=quarter_maps(), res=128, steps=6, solver=solver))
+    while state.stage is not Stage.DIFFUSE or state.steps_done < 5:
+        by.step([state])
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        while state.stage is Stage.DIFFUSE and state.steps_total - state.steps_done > 2:
+            by.step([state])
+            assert state.failure is None
+    finally:
+        torch.cuda.set_sync_debug_mode("default")

@@ -35,7 +35,9 @@ class Pass:
 
     `texts`: the first holds everywhere, the others inside the map at the same place of `regions`. `blend`: the map
     inside which the result replaces the picture; None for all of it. `pads_with_zeros`: or by repeating the edge.
-    `negative_text`: what guidance leads away from. `ends_cleaned`: the result is what stage 1 makes of the picture.
+    `negative_text`: what guidance leads away from. `ends_cleaned`: the result is what stage 1 makes of the
+    picture. `guided_from`, `guided_to`: the noisiest and the cleanest timestep with guidance (Kynkäänniemi et al.,
+    arXiv 2404.07724).
     """
 
     texts: tuple[str, ...]
@@ -47,10 +49,17 @@ class Pass:
     pads_with_zeros: bool = True
     negative_text: str = NEGATIVE_TEXT
     rescales_guidance: bool = False
+    guided_from: int = _NOISIEST
+    guided_to: int = 0
     ends_cleaned: bool = False
 
     def guidance_at(self, time: int) -> float:
-        """The guidance at a timestep of training; with `rescales_guidance` 1 in pure noise, and 1 more at the end."""
+        """The guidance at a timestep of training; with `rescales_guidance` 1 in pure noise, and 1 more at the end.
+
+        1 is none: the unguided half cancels out, and need not be evaluated.
+        """
+        if not self.guided_to <= time <= self.guided_from:
+            return 1.0
         if not self.rescales_guidance or self.guidance <= 1:
             return self.guidance
         grown = (1 - math.cos(math.pi * ((_NOISIEST - time) / _NOISIEST) ** _CFG_POWER)) / 2
@@ -114,6 +123,8 @@ def _prompted(planned: Pass, options: DecodeOptions) -> Pass:
         texts=tuple(", ".join(filter(None, (text, added))) for text in planned.texts),
         negative_text=NEGATIVE_TEXT if options.negative_prompt is None else options.negative_prompt,
         rescales_guidance=options.rescale_cfg,
+        guided_from=options.guidance_from,
+        guided_to=options.guidance_to,
     )
 
 

@@ -97,9 +97,14 @@ class DiffusionRestorer:
                 self._advance(batch)
 
     def finish(self, state: DiffusionState) -> Image.Image:
-        """The restored picture; takes the steps that have not been taken."""
+        """The restored picture; takes the steps that have not been taken. Raises OutOfMemory, and what ended a step."""
         run_to_end(self, state)
-        return state.picture
+        try:
+            return state.picture
+        except Exception as error:
+            if is_exhaustion(error):
+                raise _too_small(Stage.DECODE) from None
+            raise
 
     def _max_tile_pixels(self, stage: Stage, samples: int) -> int:
         if self._tile_px is not None:

@@ -228,4 +228,8 @@ def _noised(clean: torch.Tensor, noise: torch.Tensor, signal: float) -> torch.Te
 
 def _draw(like: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
     """Standard normal noise, drawn on the CPU so that it does not depend on the device or on who shares a batch."""
-    return torch.randn(like.shape, generator=generator, dtype=torch.float32).to(like.device)
+    noise = torch.randn(like.shape, generator=generator, dtype=torch.float32)
+    if like.device.type == "cuda":
+        # Only from pinned memory does a copy not wait for the device.
+        noise = noise.pin_memory()
+    return noise.to(like.device, non_blocking=True)

@@ -1,8 +1,9 @@
 """One request on its way through its passes, tile by tile, as a state machine: it yields the next network call and
 consumes its output. It evaluates no network itself, so that many requests can be served by one call."""
 
-from collections.abc import Hashable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
@@ -11,7 +12,7 @@ from PIL import Image
 from codec.decode.diffusion.coarse_guidance import step_of
 from codec.decode.diffusion.networks import Networks, Stage
 from codec.decode.diffusion.passes import Pass, region_weights
-from codec.decode.diffusion.picture import blended, lowered, raised
+from codec.decode.diffusion.picture import Bytes, blended, lowered, raised
 from codec.decode.diffusion.preview import LatentColours
 from codec.decode.diffusion.solvers import Trajectory, start
 from codec.decode.diffusion.tiles import Sweep, Tiling, smallest_tile_pixels
@@ -83,6 +84,7 @@ class DiffusionState:
         # On the CPU, so that noise is the same whatever the device and whoever shares a call.
         self._generator = torch.Generator().manual_seed(request.seed)
         self._picture = request.coarse
+        self._last_end: Callable[[], Bytes] | None = None
         said = [text for each in passes for text in each.texts]
         self._texts = tuple(dict.fromkeys((*said, *(each.negative_text for each in passes))))
         self._vectors: dict[str, torch.Tensor] = {}
@@ -109,7 +111,9 @@ class DiffusionState:
 
     @property
     def picture(self) -> Image.Image:
-        """The picture after the passes so far, at its own size."""
+        """The picture after the passes so far, at its own size. Works out the end of the last pass, once."""
+        if self._last_end is not None:
+            self._picture, self._last_end = self._last_end(), None
         return Image.fromarray(self._picture)
 
     @property
@@ -135,7 +139,9 @@ class DiffusionState:
         noisy = tile.of(self._trajectory.latents, latent_px)
         if self._stage is Stage.DECODE:
             return NetworkCall(Stage.DECODE, values=noisy)
-        samples = self._guidance_vectors.shape[0]
+        is_guided = self._pass.guidance_at(self._trajectory.time) != 1
+        vectors = self._guidance_vectors if is_guided else self._guidance_vectors[:1]
+        samples = vectors.shape[0]
         regions = None
         if self._regions is not None:
             regions = tile.of(self._regions, latent_px).expand(samples, -1, -1, -1)
@@ -143,7 +149,7 @@ class DiffusionState:
             Stage.DIFFUSE,
             values=noisy.expand(samples, -1, -1, -1),
             times=torch.full((samples,), self._trajectory.time, device=noisy.device),
-            vectors=self._guidance_vectors,
+            vectors=vectors,
             condition=tile.of(self._condition, latent_px).expand(samples, -1, -1, -1),
             regions=regions,
             strength=self._request.options.strength,
@@ -298,16 +304,24 @@ class DiffusionState:
         self._regions = None if weights is None else torch.from_numpy(weights)[None].to(networks.device)
 
     def _end_pass(self, decoded: torch.Tensor) -> None:
-        height, width = self._picture.shape[:2]
-        options, mask = self._request.options, self._pass.blend
-        if self._pass.ends_cleaned:
-            self._picture = lowered(decoded, decoded, self._size, width, height, ColourFix.NONE)
-        else:
-            restored = lowered(decoded, self._cleaned, self._size, width, height, options.colour_fix)
-            self._picture = restored if mask is None else blended(self._picture, restored, mask, options.mask_edges)
+        """The picture of the last pass is worked out by whoever asks for it, and not by the thread of all steps."""
+        end = partial(self._ended, decoded, self._cleaned, self._pass)
+        if not self._pass.ends_cleaned:
             del self._condition
         del self._cleaned, self._sweep
         self._trajectory = None
         self._pass_index += 1
-        if not self.is_done:
+        if self.is_done:
+            self._last_end = end
+        else:
+            self._picture = end()
             self._begin_pass()
+
+    def _ended(self, decoded: torch.Tensor, cleaned: torch.Tensor, ended: Pass) -> Bytes:
+        """The picture after a pass."""
+        height, width = self._picture.shape[:2]
+        options = self._request.options
+        if ended.ends_cleaned:
+            return lowered(decoded, decoded, self._size, width, height, ColourFix.NONE)
+        restored = lowered(decoded, cleaned, self._size, width, height, options.colour_fix)
+        return restored if ended.blend is None else blended(self._picture, restored, ended.blend, options.mask_edges)

@@ -5,6 +5,7 @@ All places are in pixels of the picture, also where the tiles are of latents, so
 
 import math
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
@@ -123,6 +124,14 @@ def _whole(length: int, multiple: int) -> int:
     return length // multiple * multiple
 
 
+@lru_cache(maxsize=64)
+def _windows_on(axis: Axis, unit: int, device: torch.device) -> tuple[torch.Tensor, ...]:
+    """The windows of an axis as tensors: a copy to a device waits for it, so none is made at every step."""
+    # Made outside of inference mode, so that whoever takes gradients may use them too.
+    with torch.inference_mode(False):
+        return tuple(torch.from_numpy(window).float().to(device) for window in axis.windows(unit))
+
+
 class Sweep:
     """One stage on its way over all tiles: what is done, and what came out of it so far.
 
@@ -133,7 +142,8 @@ class Sweep:
         self.tiling = tiling
         self.tiles_done = 0
         self._unit = unit_px
-        self._rows, self._columns = tiling.rows.windows(unit_px), tiling.columns.windows(unit_px)
+        self._rows = _windows_on(tiling.rows, unit_px, device)
+        self._columns = _windows_on(tiling.columns, unit_px, device)
         shape = (1, channels, tiling.rows.length // unit_px, tiling.columns.length // unit_px)
         self.result = torch.zeros(shape, dtype=torch.float32, device=device)
         """Complete when `is_done`."""
@@ -152,7 +162,5 @@ class Sweep:
         """Blend the network's output for `tile` into the result. A single tile becomes the result as it is."""
         row, column = divmod(self.tiles_done, len(self._columns))
         part = self.tile.of(self.result, self._unit)
-        down = torch.from_numpy(self._rows[row]).float().to(part.device)
-        across = torch.from_numpy(self._columns[column]).float().to(part.device)
-        part += output.to(part.device) * (down[:, None] * across)
+        part += output.to(part.device) * (self._rows[row][:, None] * self._columns[column])
         self.tiles_done += 1

@@ -15,12 +15,13 @@ class DeviceConfig:
 
     "auto" takes a GPU where there is one, and bfloat16 on a GPU that computes in it; on a CPU it is slower than
     float32 and less exact. `is_compiled` compiles the denoising networks: minutes for every new
-    size of tile, then faster steps.
+    size of tile, then faster steps. `is_graphed`: a GPU replays denoising calls as graphs, one for each size.
     """
 
     device: str = "auto"
     dtype: str = "auto"
     is_compiled: bool = False
+    is_graphed: bool = False
 
     def resolve(self) -> "tuple[torch.device, torch.dtype]":
         """The same for PyTorch; raises FeatureUnavailable for a GPU that is not there."""
