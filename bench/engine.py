@@ -12,16 +12,16 @@ import json
 import queue
 import threading
 import time
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
 from rich.console import Console
 from rich.table import Table
 
+from bench.arrivals import Arrival, at_once, measure, poisson, serve_by_engine, serve_in_batches, serve_serially
 from cli.local.paths import weights_store
 from codec.bitstream.stream import Texts
 from codec.decode.engine.engine import Engine
@@ -34,17 +34,6 @@ _SIZES = ((48, 64), (64, 64), (64, 64), (96, 64), (90, 120), (96, 128), (128, 12
 """Width and height: thumbnails and small pictures, a few larger ones."""
 
 _OVERHEAD_STEPS, _OVERHEAD_REQUESTS = 20_000, 16
-
-
-class Arrival(NamedTuple):
-    """A request and when it comes, in seconds from the start."""
-
-    at: float
-    request: RestoreRequest
-
-
-Run = Callable[[Restorer, Sequence[Arrival]], list[float]]
-"""Serves arrivals; returns the seconds that each waited for its picture, in order."""
 
 
 def main() -> None:
@@ -61,12 +50,11 @@ def main() -> None:
     requests = [_request(*_SIZES[index % len(_SIZES)], rng) for index in rng.permutation(arguments.requests)]
     rows: list[dict[str, Any]] = []
     with Restorers(weights_store()).use(requests[0].options) as restorer:
-        serve_serially(restorer, [Arrival(0.0, request) for request in requests[: len(_SIZES)]])  # warms everything up
-        rows += _measured("closed", restorer, [Arrival(0.0, request) for request in requests])
+        serve_serially(restorer, at_once(requests[: len(_SIZES)]))  # warms everything up
+        rows += _measured("closed", restorer, at_once(requests))
         capacity = rows[0]["pictures_per_second"]
         for load in arguments.load:
-            times = np.cumsum(rng.exponential(1 / (load * capacity), len(requests)))
-            rows += _measured(f"load {load:g}", restorer, [*map(Arrival, map(float, times), requests)])
+            rows += _measured(f"load {load:g}", restorer, poisson(requests, load * capacity, rng))
         if arguments.large != "0":
             width, height = map(int, arguments.large.split("x"))
             large = Arrival(0.0, _request(width, height, rng))
@@ -76,52 +64,6 @@ def main() -> None:
     _print(rows, steps)
     if arguments.json:
         arguments.json.write_text(json.dumps({"rows": rows, "steps_per_second": steps}, indent=2) + "\n")
-
-
-def serve_serially(restorer: Restorer, arrivals: Sequence[Arrival]) -> list[float]:
-    """One after the other, as they come."""
-    begun, waits = time.perf_counter(), []
-    for arrival in arrivals:
-        time.sleep(max(0.0, begun + arrival.at - time.perf_counter()))
-        restorer.finish(restorer.begin(arrival.request))
-        waits.append(time.perf_counter() - begun - arrival.at)
-    return waits
-
-
-def serve_in_batches(restorer: Restorer, arrivals: Sequence[Arrival]) -> list[float]:
-    """Static batches: whatever waits when the device is free, up to 16, is advanced to the end of its last."""
-    begun, waits, left = time.perf_counter(), [0.0] * len(arrivals), list(enumerate(arrivals))
-    while left:
-        time.sleep(max(0.0, begun + left[0][1].at - time.perf_counter()))
-        now = time.perf_counter() - begun
-        batch = [each for each in left[:16] if each[1].at <= now]
-        left = left[len(batch) :]
-        states = [restorer.begin(arrival.request) for _, arrival in batch]
-        while not all(state.is_done for state in states):
-            restorer.step(states)
-        for (index, arrival), state in zip(batch, states, strict=True):
-            restorer.finish(state)
-            waits[index] = time.perf_counter() - begun - arrival.at
-    return waits
-
-
-def serve_by_engine(restorer: Restorer, arrivals: Sequence[Arrival]) -> list[float]:
-    """A thread for each request, as in a worker; the engine takes the steps."""
-    waits = [0.0] * len(arrivals)
-    with Engine() as engine, ThreadPoolExecutor(len(arrivals)) as pool:
-        begun = time.perf_counter()
-
-        def _serve(index: int, arrival: Arrival) -> None:
-            height, width = arrival.request.coarse.shape[:2]
-            state = restorer.begin(arrival.request)
-            engine.advance(restorer, state, Order(height * width), lambda: None, lambda: False)
-            restorer.finish(state)
-            waits[index] = time.perf_counter() - begun - arrival.at
-
-        for index, arrival in enumerate(arrivals):
-            time.sleep(max(0.0, begun + arrival.at - time.perf_counter()))
-            pool.submit(_serve, index, arrival)
-    return waits
 
 
 def overhead() -> float:
@@ -167,25 +109,9 @@ def _request(width: int, height: int, rng: np.random.Generator) -> RestoreReques
 
 
 def _measured(part: str, restorer: Restorer, arrivals: Sequence[Arrival], skip: int = 0) -> list[dict[str, Any]]:
-    """One row for each way of serving; the waits of the first `skip` requests are left out."""
-    rows = []
-    ways: dict[str, Run] = {"serial": serve_serially, "static": serve_in_batches, "engine": serve_by_engine}
-    for way, serve in ways.items():
-        begun = time.perf_counter()
-        waits = serve(restorer, arrivals)
-        seconds = time.perf_counter() - begun
-        p50, p95, p99 = np.percentile(waits[skip:], (50, 95, 99))
-        rows.append(
-            {
-                "part": part,
-                "way": way,
-                "pictures_per_second": len(arrivals) / seconds,
-                "p50": p50,
-                "p95": p95,
-                "p99": p99,
-            }
-        )
-    return rows
+    """One row for each way of serving."""
+    ways = {"serial": serve_serially, "static": serve_in_batches, "engine": serve_by_engine}
+    return [{"part": part, "way": way} | measure(serve, restorer, arrivals, skip) for way, serve in ways.items()]
 
 
 def _print(rows: Sequence[dict[str, Any]], steps: float) -> None:
