@@ -14,7 +14,7 @@ import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -32,6 +32,7 @@ _WATCHED = ("decode-1", "api")
 _SAMPLES = 40
 _MOST_GROWTH = 0.05
 _WAIT_SECONDS = 60
+_ATTEMPTS = 3
 
 
 class Sample(NamedTuple):
@@ -111,11 +112,15 @@ def _image(client: httpx.Client, edge: int) -> str:
 
 def _decode(client: httpx.Client, image_id: str, seed: int) -> str:
     """Order one picture, wait for it and fetch it; returns how its job ended."""
-    answer = client.post(
-        f"/v1/images/{image_id}/reconstructions",
-        json={"seed": seed, "restorer": "gan"},
-        headers={"Prefer": f"wait={_WAIT_SECONDS}"},
-    )
+    # A connection that was idle may be closed while it is taken again; the same order is the same reconstruction.
+    for _ in range(_ATTEMPTS):
+        with suppress(httpx.RemoteProtocolError):
+            answer = client.post(
+                f"/v1/images/{image_id}/reconstructions",
+                json={"seed": seed, "restorer": "gan"},
+                headers={"Prefer": f"wait={_WAIT_SECONDS}"},
+            )
+            break
     answer.raise_for_status()
     order = answer.json()
     for state in _states(client, order["job"]):

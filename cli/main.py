@@ -28,6 +28,7 @@ from cli.commands import (
     workers,
 )
 from cli.version import software
+from codec.thread_waiting import sleep_soon
 
 _COMMANDS = (
     encode,
@@ -85,6 +86,7 @@ def build_app() -> typer.Typer:
 
 def main() -> None:
     """Run the command line of this process."""
+    sleep_soon()
     build_app()()
 
 

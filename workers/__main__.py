@@ -3,6 +3,7 @@
 import argparse
 import sys
 
+from codec.thread_waiting import sleep_soon
 from core.broker import QUEUES
 from core.errors import ServiceError
 from workers.process import run_worker
@@ -11,6 +12,7 @@ parser = argparse.ArgumentParser(prog="python -m workers", description="Consume 
 parser.add_argument("queues", nargs="+", choices=QUEUES, metavar="QUEUE", help=" | ".join(QUEUES))
 parser.add_argument("--concurrency", type=int, help="threads; default from MISC_WORKER_<QUEUE>_CONCURRENCY")
 arguments = parser.parse_args()
+sleep_soon()
 try:
     sys.exit(run_worker(arguments.queues, arguments.concurrency))
 except ServiceError as error:
