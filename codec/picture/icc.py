@@ -34,6 +34,12 @@ def convert(image: Image.Image, profile: bytes) -> Image.Image | None:
     return _converted(image, profile)
 
 
+def is_usable(profile: bytes, mode: str) -> bool:
+    """Whether a picture in this mode of Pillow can be converted by it: neither broken nor made for other channels."""
+    plain = "CMYK" if mode == "CMYK" else "L" if mode in ("1", "L", "LA", "La", "I", "F") or "16" in mode else "RGB"
+    return _converted(Image.new(plain, (1, 1)), profile) is not None
+
+
 def is_srgb(profile: bytes) -> bool:
     """Whether nothing comes out of it but what went in: names do not tell, since linear light is called sRGB too."""
     probe = _probe()

@@ -235,6 +235,8 @@ def _opened(source: Path | bytes, max_pixels: int) -> Iterator[_Opened]:
             profile = profile or _profile_of(image)
             if profile and (signal is None or not signal.outranks_icc):
                 signal = icc.hdr_signal(profile) or signal
+            if profile and not icc.is_usable(profile, image.mode):
+                profile = None  # what else tells of colours counts
             counted = known(signal) if not profile or (signal is not None and signal.outranks_icc) else None
             has_profile = bool(profile) and not icc.is_srgb(profile or b"")
             needs_depth = deep.is_needed(format_, bits, counted, has_profile=has_profile)

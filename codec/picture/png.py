@@ -124,10 +124,11 @@ def _profile(body: bytes) -> bytes | None:
 
 
 def _signal(small: dict[bytes, bytes]) -> ColourSignal | None:
-    """By the rank that the standard (third edition, 4.3) gives: cICP, iCCP, sRGB, then gAMA and cHRM."""
+    """By the rank that the standard (third edition, 4.3) gives: cICP, sRGB, then gAMA and cHRM. A profile that can be
+    used comes after cICP, which whoever reads it sees to."""
     if len(cicp := small.get(b"cICP", b"")) == 4:
         return ColourSignal(cicp[0], cicp[1], is_narrow=cicp[3] == 0, outranks_icc=True)
-    if b"iCCP" in small or b"sRGB" in small:
+    if b"sRGB" in small:
         return None
     gamma = chromaticities = None
     if len(body := small.get(b"gAMA", b"")) == 4 and (value := int.from_bytes(body, "big")):

@@ -1,6 +1,7 @@
 """ICC profiles: all bits where colours are not sRGB's, and what a profile does told by what comes out of it."""
 
 import io
+import struct
 import zlib
 
 import numpy as np
@@ -75,3 +76,17 @@ def test_profile_that_is_broken_or_for_other_channels_changes_nothing(profile: b
     out = io.BytesIO()
     tifffile.imwrite(out, sixteen(levels() / 255), photometric="rgb", iccprofile=profile)
     assert furthest(out.getvalue()) <= 1
+
+
+UNUSABLE = {
+    "not compressed": b"p\0\0junk",
+    "no profile": b"p\0\0" + zlib.compress(b"junk" * 60),
+    "cut off": b"p\0\0" + zlib.compress(SRGB[:300]),
+}
+
+
+@pytest.mark.parametrize("body", UNUSABLE.values(), ids=UNUSABLE)
+def test_profile_that_cannot_be_used_hides_no_other_colours(body: bytes) -> None:
+    gamma = chunk(b"gAMA", struct.pack(">L", 100_000))
+    assert furthest(png(sixteen(linear()), chunk(b"iCCP", body), gamma)) <= 1
+    assert furthest(png(levels(), chunk(b"iCCP", b"p\0\0" + zlib.compress(SRGB)), gamma)) <= 1
