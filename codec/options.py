@@ -7,11 +7,12 @@ from collections.abc import Callable, Iterable
 from enum import StrEnum
 from typing import Annotated, Any, ClassVar, Literal, Self, TypeVar
 
-from pydantic import ConfigDict, Field, ValidationError, model_validator
+from pydantic import ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from codec.description import Description, Item
 from codec.errors import OptionError
 from codec.limits import MAX_BLOCKS, MAX_ITEMS, MAX_MAP_EDGE, MAX_TEXT_CHARS, MIN_MAP_EDGE
+from codec.quality import Minimum
 from codec.strict_json import StrictModel
 
 
@@ -183,9 +184,21 @@ _PROFILE = "Set of networks; a service may have another default (MISC_PROFILE)."
 class _Options(StrictModel):
     model_config = ConfigDict(frozen=True)
 
+    later_fields: ClassVar[frozenset[str]] = frozenset()
+    """Those that came after the first version's."""
+
+    def choices(self) -> dict[str, Any]:
+        """All fields as plain values, those that came later only where they are not at their default: so an order or
+        a picture has the words that it had before there were these."""
+        fields = type(self).model_fields
+        at_default = {name for name in self.later_fields if getattr(self, name) == fields[name].default}
+        return self.model_dump(mode="json", exclude=at_default)
+
 
 class EncodeOptions(_Options):
     """Options of an encode. Defaults need no connection, no key and no weights but those that come with the program."""
+
+    later_fields: ClassVar[frozenset[str]] = frozenset({"verify", "verify_at_least"})
 
     mode: Mode | None = Field(
         default=None,
@@ -216,6 +229,25 @@ class EncodeOptions(_Options):
     codec: ReferenceCodec = ReferenceCodec.AVIF
     max_bpp: float | None = Field(default=None, gt=0, le=24, description="Budget of the whole file in ref mode.")
     profile: Profile = Field(default=Profile.LITE, description=_PROFILE)
+    verify: bool = Field(
+        default=False, description="Decode at once by the profile's own restorer, and keep figures of what comes back."
+    )
+    verify_at_least: str | None = Field(
+        default=None,
+        max_length=60,
+        description="METRIC=FIGURE, as ms-ssim-rgb=0.8, or of a distance the most, as lpips-alex=0.3: below it the "
+        "picture is encoded again at the next higher rate, up to 3, and if none is enough the original is kept.",
+    )
+
+    @property
+    def is_verified(self) -> bool:
+        """Whether the picture is decoded at once."""
+        return self.verify or self.verify_at_least is not None
+
+    @property
+    def minimum(self) -> Minimum | None:
+        """How good the picture has to come back."""
+        return None if self.verify_at_least is None else Minimum.parse(self.verify_at_least)
 
     @model_validator(mode="before")
     @classmethod
@@ -245,6 +277,13 @@ class EncodeOptions(_Options):
             return None
         return (_OWN_MODES if values.get("rate") is None else _RATE_MODES)[Profile(profile)]
 
+    @field_validator("verify_at_least")
+    @classmethod
+    def _is_a_minimum(cls, text: str | None) -> str | None:
+        if text is not None:
+            Minimum.parse(text)
+        return text
+
     @model_validator(mode="after")
     def _one_source_of_text(self) -> Self:
         if self.text is not None and self.description is not None:
@@ -267,7 +306,6 @@ class DecodeOptions(_Options):
             "mask_edges", "stage", "guidance_from", "guidance_to",
         }
     )  # fmt: skip
-    """Those that came after the first pictures were made."""
 
     restorer: RestorerName | None = Field(
         default=None, description="Default: the profile's own, gan for lite and diffusion for sd21."
@@ -318,15 +356,6 @@ class DecodeOptions(_Options):
     stage: DecodeStage = Field(
         default=DecodeStage.FINAL, description="Which picture of those on the way; item-N of the schedule staged."
     )
-
-    def choices(self) -> dict[str, Any]:
-        """All fields as plain values, but those that came later only where they are not at their default.
-
-        So an order or a picture has the words that it had before there were these.
-        """
-        fields = type(self).model_fields
-        at_default = {name for name in self.later_fields if getattr(self, name) == fields[name].default}
-        return self.model_dump(mode="json", exclude=at_default)
 
     @model_validator(mode="after")
     def _stage_is_passed(self) -> Self:

@@ -12,6 +12,7 @@ from PIL import Image
 from cli.commands.inspect import contents, is_picture_name, mark_of
 from cli.local.networks import default_profile, restorers
 from cli.local.paths import find_network, mark_signer, weights_store
+from cli.local.verified_encode import encode_and_verify
 from codec.atomic_files import write_atomically
 from codec.bitstream import unpack
 from codec.description import Description
@@ -27,7 +28,8 @@ class Encoded:
     """A `.misc` file in memory.
 
     `bpp`: bits per pixel of the whole file; `description`: what is in the picture; `notes`: sentences on what was left
-    out or assumed; `reference`: the file that belongs beside an external stream.
+    out or assumed; `reference`: the file that belongs beside an external stream; `quality`: with `verify`, how good the
+    picture came back, as the interface tells it.
     """
 
     data: bytes
@@ -35,6 +37,7 @@ class Encoded:
     description: Description
     notes: tuple[str, ...] = ()
     reference: bytes | None = None
+    quality: dict[str, Any] | None = None
 
     def save(self, path: str | Path) -> None:
         """Write the file, whole or not at all."""
@@ -101,15 +104,19 @@ def encode(picture: PictureSource, *, reference: tuple[bytes, float] | None = No
 
     parsed = parse_options(EncodeOptions, options)
     opened = picture_of(picture)
-    encoded = encode_picture(
-        opened.picture,
-        parsed,
-        source_name=name_of(picture),
-        reference=None if reference is None else Reference(*reference),
-        dependencies=resolve(EncodeDependencies(), parsed, weights_store()),
-        picture_notes=opened.notes,
-    )
-    return Encoded(encoded.data, encoded.bpp, encoded.description, encoded.notes, encoded.reference)
+
+    def _encode(options: EncodeOptions) -> Any:
+        return encode_picture(
+            opened.picture,
+            options,
+            source_name=name_of(picture),
+            reference=None if reference is None else Reference(*reference),
+            dependencies=resolve(EncodeDependencies(), options, weights_store()),
+            picture_notes=opened.notes,
+        )
+
+    encoded, quality = encode_and_verify(opened.picture, parsed, _encode)
+    return Encoded(encoded.data, encoded.bpp, encoded.description, encoded.notes, encoded.reference, quality)
 
 
 @overload

@@ -59,6 +59,8 @@ class Image(Owned, Base):
     seconds: Mapped[JSONObject | None] = mapped_column(JSON)
     notes: Mapped[list[str] | None] = mapped_column(JSON)
     usage: Mapped[JSONObject | None] = mapped_column(JSON(none_as_null=True))
+    quality: Mapped[JSONObject | None] = mapped_column(JSON(none_as_null=True))
+    """How good the picture came back when it was decoded at once; null where that was not asked for."""
     networks: Mapped[dict[str, str] | None] = mapped_column(JSON(none_as_null=True))
     """Digest prefixes of the networks that the stream names, by part; null for streams from before this was noted."""
     kept_metadata: Mapped[JSONObject | None] = mapped_column(JSON(none_as_null=True))

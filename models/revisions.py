@@ -20,4 +20,5 @@ REVISIONS = (
     "a7d05b3e9c41",
     "5d83c6f0e17a",
     "d83b6f0a4e17",
+    "8e27a4c95b10",
 )

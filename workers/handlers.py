@@ -109,12 +109,9 @@ class Handlers:
 
     def _make_decode_handler(self) -> Handler:
         from codec.decode.engine.engine import Engine
-        from codec.decode.restorers import Restorers
         from workers.decode.handler import DecodeHandler
 
-        network = self._network
-        device_config = DeviceConfig(network.device, network.dtype, network.compile, network.graphs)
-        self._restorers = Restorers(self._services.weights, device_config)
+        restorers = self._make_restorers()
         self._engine = Engine(on_step=self._services.metrics.count_step)
         self._engine.start()
         settings = self._services.settings
@@ -122,7 +119,7 @@ class Handlers:
         return self._after_warm_up(
             DecodeHandler(
                 self._services.weights,
-                self._restorers,
+                restorers,
                 self._engine,
                 preview_seconds,
                 settings.decode_limits,
@@ -136,10 +133,20 @@ class Handlers:
 
         services = self._services
         self._resources = EncodeResources(
-            services.database, self._broker, self._lmm, services.settings, services.weights
+            services.database, self._broker, self._lmm, services.settings, services.weights, self._make_restorers
         )
         self._dispatcher = self._start_dispatcher(self._resources)
         return self._after_warm_up(EncodeHandler(self._resources))
+
+    def _make_restorers(self) -> "Restorers":
+        """Those of this process, whichever kinds of jobs restore by them."""
+        from codec.decode.restorers import Restorers
+
+        if self._restorers is None:
+            network = self._network
+            device_config = DeviceConfig(network.device, network.dtype, network.compile, network.graphs)
+            self._restorers = Restorers(self._services.weights, device_config)
+        return self._restorers
 
     def _after_warm_up(self, handler: Handler) -> Handler:
         """The same handler, which begins once the warm-up is over: two threads that import PyTorch's and diffusers'

@@ -17,7 +17,7 @@ from api.services import Services
 from api.uploads import Form, UploadedFile
 from codec.errors import CodecError
 from codec.media import suffix_of
-from codec.options import parse_options
+from codec.options import DecodeOptions, parse_options
 from core.archive import batches, images, object_lifecycle
 from core.archive.batches import Rejection
 from core.archive.images import NewImage
@@ -69,6 +69,8 @@ async def check(services: Services, incoming: IncomingImage) -> NewImage:
     file, options = incoming.file, incoming.options
     info = await read_picture_info(services, file)
     capture = await read_capture(services, file) if options.keep_metadata else None
+    if options.is_verified:
+        services.decode_limits.check(DecodeOptions(profile=options.profile), info.width, info.height)
     image_id = new_id("img")
     return NewImage(
         id=image_id,

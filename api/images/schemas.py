@@ -85,6 +85,34 @@ class MetadataOut(BaseModel):
     modified_at: datetime | None = Field(description="When its file was last changed, as the upload said.")
 
 
+class MinimumOut(BaseModel):
+    """What was asked for: of a distance (`lpips-alex`, `sqz-dist`) at most this, of the others at least."""
+
+    metric: str = Field(examples=["ms-ssim-rgb"])
+    figure: float
+
+
+class TryOut(BaseModel):
+    """One encode of the picture."""
+
+    bpp: float
+    figure: float | None = Field(description="Of the minimum's metric.")
+
+
+class QualityOut(BaseModel):
+    """How good the picture came back when it was decoded at once; `docs/evaluation.md` says what the figures are."""
+
+    figures: dict[str, float] = Field(
+        description="By metric, those that can be measured there and are defined for the picture.",
+        examples=[{"psnr-rgb": 24.1, "ms-ssim-rgb": 0.83}],
+    )
+    restorer: str = Field(examples=["gan"])
+    weights: dict[str, str] = Field(description="SHA-256 of the networks that had a part in it.")
+    minimum: MinimumOut | None
+    is_met: bool | None = Field(description="False: the original is kept. Null where there is no minimum.")
+    tries: list[TryOut] = Field(description="Of each rate that was tried; the last is the stream that is kept.")
+
+
 class ReconstructionSummary(BaseModel):
     """A reconstruction of the image, in brief."""
 
@@ -137,6 +165,7 @@ class ImageOut(BaseModel):
     maps: list[list[str]] | None = Field(description="For each item its rows of 0 and 1.")
     seconds: dict[str, float] | None = Field(description="What the stages of the encode took.")
     notes: list[str]
+    quality: QualityOut | None = Field(description="Null unless the upload asked to `verify`.")
     usage: UsageOut | None = Field(description="What a language model's description cost; null without one.")
     job: JobOut | None = Field(description="The latest job of this image.")
     links: ImageLinks
@@ -203,6 +232,7 @@ def to_out(image: Image, job: JobOut | None = None) -> ImageOut:
         maps=image.maps,
         seconds=image.seconds,
         notes=image.notes or [],
+        quality=None if image.quality is None else QualityOut.model_validate(image.quality),
         usage=usage_to_out(image.usage),
         job=job,
         links=ImageLinks(

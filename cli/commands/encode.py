@@ -50,6 +50,12 @@ _FORCE_HELP = (
 )
 
 
+_AT_LEAST_HELP = (
+    "The same, and at a higher rate again, up to 3, where it is less than this, as ms-ssim-rgb=0.8; of a distance the "
+    "figure is the most, as lpips-alex=0.3."
+)
+
+
 class OnOff(StrEnum):
     """A switch with a value, as in `--maps off`."""
 
@@ -105,6 +111,10 @@ def encode(
     ] = None,
     reference_bpp: Annotated[float | None, typer.Option(help="What that codec spent, in bits per pixel.")] = None,
     profile: Annotated[str | None, typer.Option(help="Set of networks: lite or sd21.")] = None,
+    verify: Annotated[
+        bool, typer.Option("--verify", help="Decode each at once, and tell how good it comes back.")
+    ] = False,
+    verify_at_least: Annotated[str | None, typer.Option(metavar="METRIC=FIGURE", help=_AT_LEAST_HELP)] = None,
     jobs: Annotated[int, typer.Option(min=1, help="Processes for many pictures.")] = os.cpu_count() or 1,
     keep_metadata: Annotated[
         bool,
@@ -139,9 +149,10 @@ def encode(
         "codec": codec,
         "max_bpp": max_bpp,
         "profile": profile,
+        "verify_at_least": verify_at_least,
     }
     values = {name: value for name, value in given.items() if value is not None}
-    values |= {"maps": maps is OnOff.ON, "published_grid": published_grid, "batch": batch}
+    values |= {"maps": maps is OnOff.ON, "published_grid": published_grid, "batch": batch, "verify": verify}
     with usage_errors(OSError):
         check_streams(inputs, out, as_json=as_json)
         plan = plan_outputs(inputs, out, PICTURE_SUFFIXES, ".misc", exclude or ())
@@ -156,7 +167,9 @@ def encode(
     with tables:
         for fault in faults:
             tables.add(fault)
-        results = run_all(encode_one, tasks, jobs, "Encoding", died, tables.add)
+        # Networks have all processors busy from one process, and each process would load its own.
+        processes = 1 if any(task.options.is_verified for task in tasks) else jobs
+        results = run_all(encode_one, tasks, processes, "Encoding", died, tables.add)
     stand_ins = [task for task, result in zip(tasks, results, strict=False) if has_stand_in(task, result["describer"])]
     _report(results + faults, plan.left_out, len(stand_ins), as_json)
 
@@ -172,6 +185,7 @@ def _tasks(
 ) -> list[EncodeTask]:
     """Everything that can be wrong with the call as a whole is found here, before any picture is opened."""
     from cli.local.paths import weights_store
+    from cli.local.verified_encode import quality_meter
     from codec.encode.pipeline import check_options
     from codec.nets.compression.load import record_of
     from codec.options import Describer, EncodeOptions, Mode, check_mode_of_options, parse_options
@@ -190,7 +204,10 @@ def _tasks(
     if options.mode is Mode.NET:
         record_of(weights_store(), name=options.network, profile=options.profile, rate=options.rate)
     suffix = reference_path.suffix if reference_path is not None else ""
-    may_skip = may_skip and not plan.is_single and reference is None
+    if options.is_verified:
+        quality_meter().check(options)
+    # A file does not tell how good it came back.
+    may_skip = may_skip and not plan.is_single and reference is None and not options.is_verified
     records = SourceRecords(plan.folder) if plan.folder is not None else None
     former = records.load() if records is not None else {}
     return [
@@ -312,6 +329,10 @@ def _show(results: list[dict[str, Any]]) -> None:
         state = " (was done)" if result["skipped"] else ""
         declared = f", {result['bpp_declared']:.4f} bpp declared" if "bpp_declared" in result else ""
         show(f"{result['output']}: {result['bytes']} bytes, {result['bpp']:.4f} bpp{declared} ({bits} bytes){state}")
+        if quality := result.get("quality"):
+            show(
+                "  comes back with " + ", ".join(f"{name} {figure:.3f}" for name, figure in quality["figures"].items())
+            )
     if len(results) > 1:
         skipped = sum(result["skipped"] for result in done)
         show(f"{len(done) - skipped} encoded, {skipped} done before, {failures(results)} failed")

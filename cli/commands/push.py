@@ -111,6 +111,12 @@ def push(
         bool,
         typer.Option("--keep-metadata", help="Let the server keep when and where they were taken, and files' dates."),
     ] = False,
+    verify: Annotated[
+        bool, typer.Option("--verify", help="Have the server decode each at once and measure it.")
+    ] = False,
+    verify_at_least: Annotated[
+        str | None, typer.Option(metavar="METRIC=FIGURE", help="As misc encode; below it the original is kept.")
+    ] = None,
     wait: Annotated[bool, typer.Option("--wait/--no-wait", help="Wait until they are encoded.")] = True,
     uploads: Annotated[int, typer.Option(min=1, max=32, help="Uploads at a time.")] = 4,
     server: ServerOption = None,
@@ -122,7 +128,7 @@ def push(
         "mode": mode, "text": text, "maps": None if maps is None else maps is OnOff.ON, "blocks": blocks,
         "level": level, "published_grid": published_grid, "rate": rate, "codec": codec, "max_bpp": max_bpp,
         "profile": profile, "keep_original": keep_original or None,
-        "keep_metadata": keep_metadata or None,
+        "keep_metadata": keep_metadata or None, "verify": verify or None, "verify_at_least": verify_at_least,
     }  # fmt: skip
     with tempfile.TemporaryDirectory(prefix="misc-push-") as spool:
         with usage_errors(OSError):

@@ -9,12 +9,14 @@ from cli.local.file_plan import Pair, died_result, error_result, is_newer
 from cli.local.kept_metadata import file_date, metadata_document, metadata_path
 from cli.local.source_records import SourceRecord, SourceRecords, SourceState
 from cli.local.streams import read_input, write_output
+from cli.local.verified_encode import encode_and_verify
 
 if TYPE_CHECKING:
     from cli.local.describe_remote import Outcome
     from codec.bitstream import Stream
     from codec.captions import Captions
     from codec.encode.coarse.external import Reference
+    from codec.encode.pipeline import Encoded
     from codec.errors import CaptionsError
     from codec.options import EncodeOptions
 
@@ -68,23 +70,27 @@ def _encode_one(task: EncodeTask) -> dict[str, Any]:
     from codec.encode.pipeline import encode as encode_picture
     from codec.picture.open import read_picture
 
-    if isinstance(task.outcome, Exception):
-        raise task.outcome
-    pair = task.pair
+    outcome, pair = task.outcome, task.pair
+    if isinstance(outcome, Exception):
+        raise outcome
     state = SourceState.of(pair.source) if task.records is not None else None
     opened = read_picture(read_input(pair.source))
-    encoded = encode_picture(
-        opened.picture,
-        task.options,
-        source_name=pair.source.name,
-        captions=task.captions,
-        reference=task.reference,
-        dependencies=resolve(
-            EncodeDependencies(), task.options, weights_store(), has_captions=task.captions is not None
-        ),
-        outcome=task.outcome,
-        picture_notes=opened.notes,
-    )
+
+    def _encode(options: "EncodeOptions") -> "Encoded":
+        return encode_picture(
+            opened.picture,
+            options,
+            source_name=pair.source.name,
+            captions=task.captions,
+            reference=task.reference,
+            dependencies=resolve(
+                EncodeDependencies(), options, weights_store(), has_captions=task.captions is not None
+            ),
+            outcome=outcome,
+            picture_notes=opened.notes,
+        )
+
+    encoded, quality = encode_and_verify(opened.picture, task.options, _encode)
     if encoded.reference is not None:
         write_output(reference_path(pair.target, task.reference_suffix), encoded.reference)
     write_output(pair.target, encoded.data)
@@ -95,6 +101,7 @@ def _encode_one(task: EncodeTask) -> dict[str, Any]:
     result = _result(pair, encoded.data, encoded.stream, encoded.bits)
     result |= {"seconds": encoded.seconds, "describer": encoded.describer, "notes": list(encoded.notes)}
     result["usage"] = None if encoded.usage is None else asdict(encoded.usage)
+    result["quality"] = quality
     return result
 
 
@@ -132,6 +139,7 @@ def _result(pair: Pair, data: bytes, stream: "Stream", bits: Any) -> dict[str, A
         "seconds": None,
         "describer": None,
         "notes": [],
+        "quality": None,
         "skipped": False,
         "error": None,
     }

@@ -80,7 +80,7 @@ def submit(session: Session, new: NewImage, job: JobSpec) -> tuple[Image, str]:
         keep_original=new.keep_original,
         reference_key=None if new.reference is None else new.reference.key,
         declared_bits=new.declared_bits,
-        options=new.options.model_dump(mode="json"),
+        options=new.options.choices(),
         kept_metadata=new.kept_metadata,
         description=None,
     )

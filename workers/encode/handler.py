@@ -14,7 +14,7 @@ class EncodeHandler:
     def __call__(self, context: WorkContext) -> Record:
         """Load the original, encode it, store the stream, read it back and rebuild its coarse picture."""
         task = EncodeTask.load(context, self._resources)
-        encoded = task.encode(task.consult_model())
-        sha256 = task.store(encoded)
-        task.verify(encoded, sha256)
-        return lambda session: task.record(session, encoded, sha256)
+        made = task.encode(task.consult_model())
+        sha256 = task.store(made.encoded)
+        task.verify(made.encoded, sha256)
+        return lambda session: task.record(session, made, sha256)

@@ -5,6 +5,8 @@ Made once a process from its settings; knows nothing of jobs.
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import cached_property
+from typing import TYPE_CHECKING
 
 from PIL import Image
 
@@ -26,6 +28,10 @@ from core.settings import BrokerSettings, LMMSettings, WorkerSettings
 from workers.encode.pack_pool import PackPool
 from workers.encode.picture_semaphore import PictureSemaphore
 
+if TYPE_CHECKING:
+    from codec.decode.restorers import Restorers
+    from codec.metrics.ingest import QualityMeter
+
 _log = get_logger(__name__)
 
 
@@ -39,8 +45,12 @@ class EncodeResources:
         lmm: LMMSettings,
         worker: WorkerSettings,
         weights: WeightsStore,
+        restorers: "Callable[[], Restorers]",
     ) -> None:
+        """`restorers` gives those of the process, for pictures that are decoded at once."""
         self.weights = weights
+        self.decode_limits = worker.decode_limits
+        self._restorers = restorers
         self.slots = PictureSemaphore(worker.encode_slots)
         self.coders = PackPool(self.slots.count)
         self.pictures = ChildPictureReader(self.slots.count)
@@ -82,6 +92,14 @@ class EncodeResources:
     def purse_of(self, owner: str) -> Purse:
         """The owner's money of the day."""
         return Purse(self._database, owner)
+
+    @cached_property
+    def meter(self) -> "QualityMeter":
+        """What decodes and measures; raises FeatureUnavailable where there are no libraries for networks."""
+        from codec.metrics.ingest import QualityMeter
+        from codec.nets.compression.load import find_in
+
+        return QualityMeter(self._restorers(), find_in(self.weights))
 
     def model_view(self, picture: Image.Image) -> Image.Image:
         """The picture as the model gets to see it; describing it is the same as describing the whole picture."""

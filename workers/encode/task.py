@@ -9,7 +9,7 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 from PIL.Image import Image as Picture
 from sqlalchemy.orm import Session
@@ -24,7 +24,7 @@ from codec.encode.pipeline import Encoded, check_options, encode
 from codec.errors import BudgetExhausted, StreamCorrupt
 from codec.language_model import Answer
 from codec.nets.compression.load import find_in
-from codec.options import EncodeOptions, parse_options
+from codec.options import DecodeOptions, EncodeOptions, parse_options
 from codec.picture.open import OpenedPicture
 from core.archive import bitstreams, images, object_lifecycle, references
 from core.archive.object_lifecycle import NewObject
@@ -33,9 +33,13 @@ from core.describing.purse import salt_of
 from core.errors import LeaseLost, ObjectCorrupt
 from core.jobs import queries, transitions
 from core.storage.keys import request_key
+from models.base import JSONObject
 from models.image import Image
 from workers.context import JobDeferred, WorkContext, temporary_copy
 from workers.encode.resources import EncodeResources
+
+if TYPE_CHECKING:
+    from codec.metrics.ingest import Quality
 
 _STAGE_SHARES: Mapping[str, tuple[float, float]] = {
     # Where in the whole job each stage of the codec begins and ends.
@@ -63,6 +67,16 @@ class Consultation:
 
 
 @dataclass(frozen=True)
+class Made:
+    """A stream, and what was found out about it: `quality` as it is kept, where the picture was decoded at once."""
+
+    encoded: Encoded
+    quality: JSONObject | None = None
+    keeps_original: bool = False
+    """Whether it is not good enough to be without what it was made of."""
+
+
+@dataclass(frozen=True)
 class EncodeTask:
     """One attempt to encode one image."""
 
@@ -86,6 +100,9 @@ class EncodeTask:
         options = parse_options(EncodeOptions, image.options)
         dependencies = resolve(resources.dependencies_of(image.owner), options, resources.weights)
         check_options(options, dependencies, has_reference=image.reference_key is not None)
+        if options.is_verified:
+            resources.decode_limits.check(DecodeOptions(profile=options.profile), image.width, image.height)
+            resources.meter.check(options)
         context.progress("fetch", 0.0)
         return cls(context, resources, image, options, dependencies)
 
@@ -109,26 +126,48 @@ class EncodeTask:
             transitions.record_usage(self.context.database, self.context.claim, asdict(outcome.usage))
         return Consultation(outcome, seconds, kept)
 
-    def encode(self, consultation: Consultation) -> Encoded:
-        """Encode the original; the seconds include the wait for the model."""
+    def encode(self, consultation: Consultation) -> Made:
+        """Encode the original, and where it is asked for decode it and look how good it comes back."""
         with self._slot():
             opened = consultation.picture or self._open_original()
-            encoded = encode(
-                opened.picture,
+            if not self.options.is_verified:
+                return Made(self._encode(opened, consultation, self.options))
+            # Imported here: measuring needs PyTorch, which encoding by default does without.
+            from codec.metrics.ingest import encode_verified
+
+            verified = encode_verified(
                 self.options,
-                source_name=self.image.name,
-                reference=self._reference(),
-                dependencies=self.dependencies,
-                outcome=consultation.outcome,
-                on_stage=self._progress,
-                cancelled=self.context.cancelled,
-                pack_stream=lambda stream: self.resources.coders.pack(stream, self.context.cancelled),
-                picture_notes=opened.notes,
+                lambda options: self._encode(opened, consultation, options),
+                lambda encoded: self._measure(opened.picture, encoded),
             )
+        return Made(verified.encoded, verified.as_document(), keeps_original=verified.is_met is False)
+
+    def _encode(self, opened: OpenedPicture, consultation: Consultation, options: EncodeOptions) -> Encoded:
+        """One encode; the seconds include the wait for the model."""
+        is_asked = options == self.options
+        encoded = encode(
+            opened.picture,
+            options,
+            source_name=self.image.name,
+            reference=self._reference(),
+            dependencies=self.dependencies if is_asked else self._dependencies_of(options),
+            outcome=consultation.outcome,
+            on_stage=self._progress,
+            cancelled=self.context.cancelled,
+            pack_stream=lambda stream: self.resources.coders.pack(stream, self.context.cancelled),
+            picture_notes=opened.notes,
+        )
         waits = dict.fromkeys(_DESCRIBE_SECONDS, consultation.seconds)
         return replace(
             encoded, seconds={stage: spent + waits.get(stage, 0.0) for stage, spent in encoded.seconds.items()}
         )
+
+    def _dependencies_of(self, options: EncodeOptions) -> EncodeDependencies:
+        return resolve(self.resources.dependencies_of(self.image.owner), options, self.resources.weights)
+
+    def _measure(self, original: Picture, encoded: Encoded) -> "Quality":
+        self.context.progress("measure", _STAGE_SHARES["pack"][1])
+        return self.resources.meter.measure(original, encoded, self.context.cancelled)
 
     def store(self, encoded: Encoded) -> str:
         """Put the stream into storage; returns its SHA-256 in hexadecimal."""
@@ -148,15 +187,20 @@ class EncodeTask:
         with self._slot():
             rebuild_coarse(stream, reference=encoded.reference, find_network=find_in(self.resources.weights))
 
-    def record(self, session: Session, encoded: Encoded, sha256: str) -> dict[str, float]:
+    def record(self, session: Session, made: Made, sha256: str) -> dict[str, float]:
         """Note the stream on the image and discard the original; returns the seconds of the stages."""
+        encoded = made.encoded
         image = session.get(Image, self.image.id, with_for_update={"of": Image})
         if image is None:
             raise LeaseLost("The image was deleted.")
         images.record_stream(session, image, encoded.stream, encoded.bits, sha256)
         bitstreams.note_verified(session, sha256)
         image.seconds, image.notes = dict(encoded.seconds), list(encoded.notes)
+        if made.keeps_original:
+            image.keep_original = True
+            image.notes = [*encoded.notes, "The original is kept for that."]
         image.usage = queries.usage_of(session, self.context.claim)
+        image.quality = made.quality
         items = [{"name": item.name, "detail": item.detail} for item in encoded.description.items]
         content = {"items": items, "overall": encoded.description.overall}
         images.record_description(session, image, encoded.describer, content)

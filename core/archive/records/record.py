@@ -92,6 +92,7 @@ class ImagePart(_Part):
     notes: list[str] | None
     usage: JSONObject | None
     kept_metadata: JSONObject | None = None
+    quality: JSONObject | None = None
     """Not in the first records."""
 
 

@@ -46,6 +46,7 @@ def test_every_row_comes_back(database: Database, empty: Database, storage: Loca
     with database.write() as session:
         image = images.get(session, image_ids[1], EVERYTHING)
         images.record_description(session, image, "given", {"items": [], "overall": "Two Boats."})
+        image.quality = {"figures": {"psnr-rgb": 24.5}, "is_met": None}
         image.kept_metadata = {"taken_at": "2026-11-29T12:34:56", "latitude": -33.86, "modified_at": None}
     write_missing(database, storage)
     assert rebuild.rebuild(empty, storage) == rebuild.Rebuilt(images=3)
