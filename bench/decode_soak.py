@@ -14,7 +14,7 @@ import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -32,7 +32,6 @@ _WATCHED = ("decode-1", "api")
 _SAMPLES = 40
 _MOST_GROWTH = 0.05
 _WAIT_SECONDS = 60
-_ATTEMPTS = 3
 
 
 class Sample(NamedTuple):
@@ -71,7 +70,10 @@ def soak(decodes: int, clients: int, edge: int) -> list[Sample]:
         data = Path(open_until.enter_context(temporary)) / "data"
         stack = open_until.enter_context(EmbeddedStack(data, port=0, environment=dict(os.environ)))
         stack.wait_ready()
-        client = open_until.enter_context(httpx.Client(base_url=stack.base_url, timeout=2 * _WAIT_SECONDS))
+        # Connections that are kept may be closed by the server in the moment in which they are used again.
+        limits = httpx.Limits(max_keepalive_connections=0)
+        client = httpx.Client(base_url=stack.base_url, timeout=2 * _WAIT_SECONDS, limits=limits)
+        open_until.enter_context(client)
         pool = open_until.enter_context(ThreadPoolExecutor(clients))
         image_id = _image(client, edge)
         seeds = iter(range(decodes))
@@ -112,15 +114,11 @@ def _image(client: httpx.Client, edge: int) -> str:
 
 def _decode(client: httpx.Client, image_id: str, seed: int) -> str:
     """Order one picture, wait for it and fetch it; returns how its job ended."""
-    # A connection that was idle may be closed while it is taken again; the same order is the same reconstruction.
-    for _ in range(_ATTEMPTS):
-        with suppress(httpx.RemoteProtocolError):
-            answer = client.post(
-                f"/v1/images/{image_id}/reconstructions",
-                json={"seed": seed, "restorer": "gan"},
-                headers={"Prefer": f"wait={_WAIT_SECONDS}"},
-            )
-            break
+    answer = client.post(
+        f"/v1/images/{image_id}/reconstructions",
+        json={"seed": seed, "restorer": "gan"},
+        headers={"Prefer": f"wait={_WAIT_SECONDS}"},
+    )
     answer.raise_for_status()
     order = answer.json()
     for state in _states(client, order["job"]):

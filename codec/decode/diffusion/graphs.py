@@ -79,7 +79,7 @@ class GraphedNetworks:
 
     def _replay_of(self, key: object, call: Call, given: Tensors, samples: int) -> "_Replay":
         if key not in self._replays:
-            inputs = tuple(each.to(self._networks.device, copy=True) for each in _filled(given, samples))
+            inputs = tuple(_own(each, self._networks.device) for each in _filled(given, samples))
             self._replays[key] = _Replay(inputs, self._capture(call, inputs))
             if len(self._replays) > _MOST_GRAPHS:
                 self._replays.popitem(last=False)
@@ -134,3 +134,8 @@ def _filled(given: Sequence[torch.Tensor], samples: int) -> Tensors:
     if not missing:
         return tuple(given)
     return tuple(torch.cat((each, each[-1:].expand(missing, *each.shape[1:]))) for each in given)
+
+
+def _own(values: torch.Tensor, device: torch.device) -> torch.Tensor:
+    """A copy on the device that can be written over: halves of one request share their memory."""
+    return values.to(device).clone(memory_format=torch.contiguous_format)
