@@ -196,6 +196,7 @@ def test_one_of_several_sets_can_be_ordered(client: TestClient, orders: str) -> 
 def test_options_at_their_default_are_the_order_of_before_there_were_these(client: TestClient, orders: str) -> None:
     plain = client.post(orders, json={"profile": "sd21"}).json()["reconstruction"]
     said = {"colour_fix": "wavelet", "mask_edges": "soft", "coarse_guidance": 0, "rescale_cfg": False, "stage": "final"}
+    said |= {"guidance_from": 1000, "guidance_to": 0}
     assert client.post(orders, json={"profile": "sd21", **said}).json()["reconstruction"]["id"] == plain["id"]
     assert not set(plain["options"]) & (set(said) | {"positive_prompt", "negative_prompt", "samples"})
 
@@ -207,6 +208,8 @@ def test_options_at_their_default_are_the_order_of_before_there_were_these(clien
         {"mask_edges": "hard"},
         {"coarse_guidance": 0.5},
         {"rescale_cfg": True},
+        {"guidance_from": 800},
+        {"guidance_to": 100},
         {"positive_prompt": "sharp"},
         {"negative_prompt": "cartoon"},
         {"stage": "clean"},
@@ -245,6 +248,7 @@ def test_samples_and_stages_that_a_restorer_has_not_are_refused(client: TestClie
         ({"stage": "clean"}, "restorer diffusion"),
         ({"stage": "item-1", "profile": "sd21"}, "schedule staged"),
         ({"coarse_guidance": 101}, "coarse_guidance"),
+        ({"guidance_from": 1001}, "guidance_from"),
     ):
         answer = client.post(orders, json=order)
         assert (answer.status_code, answer.json()["code"]) == (422, "option_invalid") and word in answer.json()[
