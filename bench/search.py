@@ -45,7 +45,7 @@ def main() -> None:
     started = time.perf_counter()
     _fill(database, arguments.images)
     print(f"{arguments.images} images in {time.perf_counter() - started:.1f} s")
-    with tempfile.TemporaryDirectory() as folder, _open_client(settings, Path(folder)) as client:
+    with tempfile.TemporaryDirectory() as folder, open_client(settings, Path(folder)) as client:
         for query in _QUERIES:
             of_database = [_seconds(lambda: _list(database, query)) for _ in range(arguments.times)]  # noqa: B023
             of_interface = [_seconds(lambda: _fetch(client, query)) for _ in range(arguments.times)]  # noqa: B023
@@ -75,7 +75,7 @@ def _words(seconds: Sequence[float]) -> str:
     return f"median {statistics.median(seconds) * 1000:6.1f} ms, most {max(seconds) * 1000:6.1f} ms"
 
 
-def _open_client(settings: DatabaseSettings, folder: Path) -> TestClient:
+def open_client(settings: DatabaseSettings, folder: Path) -> TestClient:
     """The interface in this process, over the same database, without a broker."""
     services = Services.open(
         APISettings(),

@@ -3,7 +3,7 @@
 from datetime import datetime
 from enum import StrEnum
 
-from sqlalchemy import JSON, BigInteger, Boolean, ForeignKey, Integer, String
+from sqlalchemy import JSON, BigInteger, Boolean, ForeignKey, Index, Integer, String, text
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from models.base import ID_LENGTH, Base, JSONObject, new_id, text_enum, utc_now
@@ -11,6 +11,9 @@ from models.description import DescriptionRecord
 from models.owner import Owned, owner_index
 
 FOLDER_LENGTH = 500
+
+BANDS = {shift: f"((perceptual_hash >> {shift}) & 65535)" for shift in (0, 16, 32, 48)}
+"""The four parts of a perceptual hash as the database has an index of each, by the bits below it."""
 
 
 class ImageState(StrEnum):
@@ -61,6 +64,8 @@ class Image(Owned, Base):
     usage: Mapped[JSONObject | None] = mapped_column(JSON(none_as_null=True))
     quality: Mapped[JSONObject | None] = mapped_column(JSON(none_as_null=True))
     """How good the picture came back when it was decoded at once; null where that was not asked for."""
+    perceptual_hash: Mapped[int | None] = mapped_column(BigInteger)
+    """Of the original; pictures that look alike have nearly the same. Null for streams that were taken in."""
     networks: Mapped[dict[str, str] | None] = mapped_column(JSON(none_as_null=True))
     """Digest prefixes of the networks that the stream names, by part; null for streams from before this was noted."""
     kept_metadata: Mapped[JSONObject | None] = mapped_column(JSON(none_as_null=True))
@@ -70,7 +75,10 @@ class Image(Owned, Base):
 
     description: Mapped[DescriptionRecord | None] = relationship(lazy="joined", passive_deletes=True)
 
-    __table_args__ = (owner_index("images"),)
+    __table_args__ = (
+        owner_index("images"),
+        *(Index(f"ix_images_likeness_{number}", text(band)) for number, band in enumerate(BANDS.values())),
+    )
 
     @property
     def path(self) -> str:

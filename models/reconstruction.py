@@ -37,6 +37,8 @@ class Reconstruction(Owned, Base):
     options_sha256: Mapped[str] = mapped_column(String(64))
     format: Mapped[str] = mapped_column(String(10))
     created_at: Mapped[datetime] = mapped_column(default=utc_now)
+    last_used_at: Mapped[datetime | None] = mapped_column(default=utc_now, index=True)
+    """When it was last ordered or fetched, to the hour."""
 
     sha256: Mapped[str | None] = mapped_column(String(64), index=True)
     object_key: Mapped[str | None] = mapped_column(String(200))

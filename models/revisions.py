@@ -21,4 +21,5 @@ REVISIONS = (
     "5d83c6f0e17a",
     "d83b6f0a4e17",
     "8e27a4c95b10",
+    "c70b9e3d52f8",
 )

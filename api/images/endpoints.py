@@ -12,7 +12,16 @@ from api.identifiers import BatchFilter, ImageCursor, ImageId, Limit, SearchQuer
 from api.images import intake
 from api.images.captions import CAPTIONS_FIELD
 from api.images.files import original_of, stream_of
-from api.images.schemas import ImageDetail, ImagePage, SubmitOptions, SubmittedImage, reconstructions_to_out, to_out
+from api.images.schemas import (
+    ImageDetail,
+    ImagePage,
+    SimilarImage,
+    SimilarImages,
+    SubmitOptions,
+    SubmittedImage,
+    reconstructions_to_out,
+    to_out,
+)
 from api.jobs.schemas import to_out as job_to_out
 from api.openapi import IDEMPOTENCY_PARAMETER, PREFER_PARAMETER, file_content, file_schema, form_body, inlined_schema
 from api.prefer import answer_after_wait
@@ -21,7 +30,7 @@ from api.services import Services, ServicesDependency
 from api.uploads import received_form
 from codec.errors import CodecError
 from codec.media import MISC
-from core.archive import images, reconstructions
+from core.archive import images, likeness, reconstructions
 from core.broker import ENCODE
 from core.errors import UploadTooLarge
 from core.jobs import queries
@@ -108,6 +117,20 @@ def get_image(services: ServicesDependency, caller: CallerDependency, image_id: 
         job_out = None if job is None else job_to_out(job, queries.queue_position(session, job))
         rows = reconstructions.latest_of_image(session, image_id, _SHOWN_RECONSTRUCTIONS)
     return ImageDetail(**dict(to_out(image, job_out)), reconstructions=reconstructions_to_out(rows))
+
+
+@router.get("/{image_id}/similar", summary="Find images that look alike")
+def list_similar(
+    services: ServicesDependency, caller: CallerDependency, image_id: ImageId, limit: Limit = 50
+) -> SimilarImages:
+    """Images whose originals look like this one's: saved again, smaller, or with more loss. Nearest first."""
+    with services.database.read() as session:
+        hashed = images.get(session, image_id, caller.view).perceptual_hash
+        rows = likeness.similar(session, hashed, caller.view, besides=image_id, limit=limit)
+    return SimilarImages(
+        perceptual_hash=None if hashed is None else f"{hashed & (2**64 - 1):016x}",
+        items=[SimilarImage(distance=bits, image=to_out(image)) for bits, image in rows],
+    )
 
 
 @router.delete("/{image_id}", status_code=204, summary="Delete an image")

@@ -184,6 +184,23 @@ class ImagePage(BaseModel):
     next_cursor: str | None = Field(description="Give it as `cursor` for the next page; null on the last.")
 
 
+class SimilarImage(BaseModel):
+    """An image that looks like another one."""
+
+    distance: int = Field(description="Bits of 64 in which the perceptual hashes differ: 0 to 3.")
+    image: ImageOut
+
+
+class SimilarImages(BaseModel):
+    """Images that look like one, nearest first."""
+
+    perceptual_hash: str | None = Field(
+        description="Of the original, in hexadecimal; null where the image was taken in as a stream or has none yet.",
+        examples=["e5b27c9d1f603a48"],
+    )
+    items: list[SimilarImage]
+
+
 class SubmittedImage(BaseModel):
     """A picture that was taken, and the job that encodes it."""
 

@@ -102,6 +102,7 @@ async def fetch_content(
     """The picture in the format that was ordered. Its metadata say that it was made by a decoder, and from which
     stream. 409 `not_ready` until its job has succeeded."""
     row, name = await run_in_threadpool(_read, services, caller.view, reconstruction_id)
+    await run_in_threadpool(reconstructions.note_use, services.database, row)
     return await send_object(request, services.storage_threads, picture_of(services, row, name), redirect=redirect)
 
 

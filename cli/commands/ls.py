@@ -6,6 +6,7 @@ import typer
 
 from cli.errors import fail_usage
 from cli.output import print_json, show
+from cli.server.client import path_of
 from cli.server.remote import KeyOption, ServerOption, connected, find_batch
 
 _HELP = """List the images of a server, newest first.
@@ -15,6 +16,8 @@ Examples:
   misc ls --state ready
 
   misc ls --search "red parrot"
+
+  misc ls --similar img_01kb2c9q0r5w3v7x1y8z4t6n2m
 
   misc ls --batches
 
@@ -35,6 +38,9 @@ def ls(
     search: Annotated[
         str | None, typer.Option(metavar="WORDS", help="Only those whose name or description has these words.")
     ] = None,
+    similar: Annotated[
+        str | None, typer.Option(metavar="ID", help="Only those that look like this image, nearest first.")
+    ] = None,
     batches: Annotated[bool, typer.Option("--batches", help="List batches instead of images.")] = False,
     limit: Annotated[int | None, typer.Option(min=1, help="How many of the newest; all without it.")] = None,
     server: ServerOption = None,
@@ -42,13 +48,20 @@ def ls(
     as_json: Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")] = False,
 ) -> None:
     """List images; the help text is `_HELP`."""
-    if batches and (state or batch or search):
-        raise fail_usage("--batches lists all batches; --state, --batch and --search are for images.")
+    if batches and (state or batch or search or similar):
+        raise fail_usage("--batches lists all batches; --state, --batch, --search and --similar are for images.")
+    if similar and (state or batch or search):
+        raise fail_usage("--similar looks at all images; give it alone.")
     kind, line = ("batches", _batch_line) if batches else ("images", _line)
     found: list[dict[str, Any]] = []
     with connected(server, key) as client:
         batch_id = None if batch is None else find_batch(client, batch)
-        for row in client.batches() if batches else client.images(state=state, batch_id=batch_id, q=search):
+        if similar is not None:
+            alike = client.get(path_of("images", similar, "similar")).json()["items"]
+            rows = iter([one["image"] | {"distance": one["distance"]} for one in alike])
+        else:
+            rows = client.batches() if batches else client.images(state=state, batch_id=batch_id, q=search)
+        for row in rows:
             found.append(row)
             if not as_json:
                 show(line(row))

@@ -4,21 +4,30 @@ import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from datetime import timedelta
 from typing import Self
 
-from sqlalchemy import delete, select
+from sqlalchemy import delete, select, update
 from sqlalchemy.orm import Session
 
 from codec.options import DecodeOptions
 from codec.seed import sample_seed, seed_of
 from core.archive import network_sets, object_lifecycle
-from core.errors import NotFound, NotReady
+from core.database import Database
+from core.errors import NotFound, NotReady, ServiceError
 from core.jobs import queries, transitions
 from core.jobs.job import JobSpec
+from core.logging import get_logger
 from core.owners.view import View
+from models.base import utc_now
 from models.image import Image, ImageState
 from models.job import Job
 from models.reconstruction import Reconstruction, ReconstructionState
+
+_log = get_logger(__name__)
+
+_USE_NOTED = timedelta(hours=1)
+"""How exactly it is known when a reconstruction was last used."""
 
 
 @dataclass(frozen=True)
@@ -66,6 +75,8 @@ def submit(session: Session, image: Image, new: NewReconstruction, job: JobSpec)
     if same is not None and (
         same[0].state == ReconstructionState.PENDING or network_sets.is_current(session, new.options, same[0].weights)
     ):
+        if same[0].state == ReconstructionState.READY:
+            same[0].last_used_at = utc_now()
         return same[0], same[1], False
     row = Reconstruction(
         owner=image.owner,
@@ -89,6 +100,20 @@ def get(session: Session, reconstruction_id: str, view: View) -> Reconstruction:
     if row is None or not view.has(row):
         raise NotFound(f"There is no reconstruction {reconstruction_id!r}.")
     return row
+
+
+def note_use(database: Database, row: Reconstruction) -> None:
+    """Note that it was fetched or ordered, once an hour: a cache that is read often writes seldom.
+
+    Raises nothing for a database that cannot be written to: the picture is there all the same.
+    """
+    if row.last_used_at is not None and row.last_used_at > utc_now() - _USE_NOTED:
+        return
+    statement = update(Reconstruction).where(Reconstruction.id == row.id).values(last_used_at=utc_now())
+    try:
+        database.execute_alone(statement)
+    except ServiceError as error:
+        _log.warning("use_not_noted", reconstruction_id=row.id, code=error.code)
 
 
 def remove(session: Session, reconstruction_id: str, view: View) -> None:

@@ -1,10 +1,10 @@
 """Deletes what is older than it has to be kept. Streams are never deleted here, nor what is still to be made."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import timedelta
 from typing import Any
 
-from sqlalchemy import Select, exists, select
+from sqlalchemy import Select, exists, func, select
 from sqlalchemy.orm import Session
 
 from core.archive import object_lifecycle, reconstructions
@@ -40,7 +40,8 @@ class Retention:
 
     def start(self) -> None:
         """Begin, where anything is to be deleted at all."""
-        if any((self._settings.reconstructions, self._settings.jobs, self._settings.originals)):
+        settings = self._settings
+        if any((settings.reconstructions, settings.reconstructions_bytes, settings.jobs, settings.originals)):
             self._thread.start()
 
     def close(self) -> None:
@@ -56,6 +57,8 @@ class Retention:
             ("originals", settings.originals, delete_originals),
         )
         deleted = {name: forget(database, age) for name, age, forget in kinds if age}
+        if settings.reconstructions_bytes:
+            deleted["evicted"] = evict_reconstructions(database, settings.reconstructions_bytes)
         if any(deleted.values()):
             _log.info("retention_enforced", **deleted)
         return deleted
@@ -70,7 +73,25 @@ def delete_reconstructions(database: Database, age: timedelta) -> int:
     query = select(Reconstruction.id).where(
         Reconstruction.created_at < database_now(-age), Reconstruction.state != ReconstructionState.PENDING
     )
-    return _each(database, query.order_by(Reconstruction.id).limit(_BATCH), _remove_reconstruction)
+    return _each(database, _found(database, query.order_by(Reconstruction.id)), _remove_reconstruction)
+
+
+def evict_reconstructions(database: Database, most_bytes: int) -> int:
+    """Delete the reconstructions that were used least recently until the others have at most so many bytes, up to 200;
+    returns how many. Those that are being made stay, and so does a picture for whoever is fetching it."""
+    ready = Reconstruction.state == ReconstructionState.READY
+    oldest = select(Reconstruction.id, Reconstruction.size_bytes).where(ready)
+    oldest = oldest.order_by(Reconstruction.last_used_at.asc().nulls_first(), Reconstruction.id).limit(_BATCH)
+    with database.read() as session:
+        excess = (session.scalar(select(func.sum(Reconstruction.size_bytes)).where(ready)) or 0) - most_bytes
+        sizes = list(session.execute(oldest)) if excess > 0 else []
+    evicted = []
+    for reconstruction_id, size_bytes in sizes:
+        if excess <= 0:
+            break
+        evicted.append(reconstruction_id)
+        excess -= size_bytes or 0
+    return _each(database, evicted, _remove_reconstruction)
 
 
 def delete_jobs(database: Database, age: timedelta) -> int:
@@ -95,7 +116,7 @@ def delete_originals(database: Database, age: timedelta) -> int:
     query = select(Image.id).where(
         Image.created_at < database_now(-age), Image.original_key.is_not(None), Image.state == ImageState.READY
     )
-    return _each(database, query.order_by(Image.id).limit(_BATCH), _drop_original)
+    return _each(database, _found(database, query.order_by(Image.id)), _drop_original)
 
 
 def _remove_reconstruction(session: Session, reconstruction_id: str) -> None:
@@ -110,10 +131,14 @@ def _drop_original(session: Session, image_id: str) -> None:
         outdate(session, image)
 
 
-def _each(database: Database, query: Select[Any], forget: Callable[[Session, str], None]) -> int:
-    """Delete what the query finds, each in a transaction of its own."""
+def _found(database: Database, query: Select[Any]) -> list[str]:
+    """The first ids that the query finds."""
     with database.read() as session:
-        ids = list(session.scalars(query))
+        return list(session.scalars(query.limit(_BATCH)))
+
+
+def _each(database: Database, ids: Sequence[str], forget: Callable[[Session, str], None]) -> int:
+    """Delete each in a transaction of its own."""
     for one in ids:
         try:
             with database.write() as session:

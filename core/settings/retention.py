@@ -19,6 +19,9 @@ class RetentionSettings(EnvironmentSettings):
     reconstructions: Duration = Field(
         _FOR_EVER, description="Reconstructions are deleted after this; the same order makes them again"
     )
+    reconstructions_bytes: int = Field(
+        0, ge=0, description="Most bytes of reconstructions; beyond, those not used for longest go. 0 is no limit"
+    )
     jobs: Duration = Field(
         _FOR_EVER, description="Jobs that ended so long ago are forgotten, unless they belong to a batch"
     )

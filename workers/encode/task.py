@@ -25,13 +25,15 @@ from codec.errors import BudgetExhausted, StreamCorrupt
 from codec.language_model import Answer
 from codec.nets.compression.load import find_in
 from codec.options import DecodeOptions, EncodeOptions, parse_options
+from codec.picture.likeness import perceptual_hash
 from codec.picture.open import OpenedPicture
-from core.archive import bitstreams, images, object_lifecycle, references
+from core.archive import bitstreams, images, likeness, object_lifecycle, references
 from core.archive.object_lifecycle import NewObject
 from core.describing import llm_batches
 from core.describing.purse import salt_of
 from core.errors import LeaseLost, ObjectCorrupt
 from core.jobs import queries, transitions
+from core.owners.view import View
 from core.storage.keys import request_key
 from models.base import JSONObject
 from models.image import Image
@@ -51,6 +53,9 @@ _STAGE_SHARES: Mapping[str, tuple[float, float]] = {
 
 _DESCRIBE_SECONDS = ("describe", "total")
 """The entries of the codec's own account that the wait for a model belongs to."""
+
+_MOST_ALIKE = 50
+"""Looked through for the very same file."""
 
 _KEPT_PIXELS = 1_000_000
 """A picture up to this (3 MB) is kept while a model is asked; fetching and opening it again would take longer. A larger
@@ -72,6 +77,7 @@ class Made:
 
     encoded: Encoded
     quality: JSONObject | None = None
+    perceptual_hash: int | None = None
     keeps_original: bool = False
     """Whether it is not good enough to be without what it was made of."""
 
@@ -130,8 +136,9 @@ class EncodeTask:
         """Encode the original, and where it is asked for decode it and look how good it comes back."""
         with self._slot():
             opened = consultation.picture or self._open_original()
+            hashed = perceptual_hash(opened.picture)
             if not self.options.is_verified:
-                return Made(self._encode(opened, consultation, self.options))
+                return Made(self._encode(opened, consultation, self.options), perceptual_hash=hashed)
             # Imported here: measuring needs PyTorch, which encoding by default does without.
             from codec.metrics.ingest import encode_verified
 
@@ -140,7 +147,7 @@ class EncodeTask:
                 lambda options: self._encode(opened, consultation, options),
                 lambda encoded: self._measure(opened.picture, encoded),
             )
-        return Made(verified.encoded, verified.as_document(), keeps_original=verified.is_met is False)
+        return Made(verified.encoded, verified.as_document(), hashed, keeps_original=verified.is_met is False)
 
     def _encode(self, opened: OpenedPicture, consultation: Consultation, options: EncodeOptions) -> Encoded:
         """One encode; the seconds include the wait for the model."""
@@ -195,10 +202,13 @@ class EncodeTask:
             raise LeaseLost("The image was deleted.")
         images.record_stream(session, image, encoded.stream, encoded.bits, sha256)
         bitstreams.note_verified(session, sha256)
-        image.seconds, image.notes = dict(encoded.seconds), list(encoded.notes)
+        image.seconds = dict(encoded.seconds)
+        notes = [*encoded.notes]
         if made.keeps_original:
             image.keep_original = True
-            image.notes = [*encoded.notes, "The original is kept for that."]
+            notes.append("The original is kept for that.")
+        image.notes = notes + self._likeness_in_words(session, made.perceptual_hash)
+        image.perceptual_hash = made.perceptual_hash
         image.usage = queries.usage_of(session, self.context.claim)
         image.quality = made.quality
         items = [{"name": item.name, "detail": item.detail} for item in encoded.description.items]
@@ -208,6 +218,17 @@ class EncodeTask:
             object_lifecycle.drop(session, image.original_key, shared=False)
             image.original_key = None
         return dict(encoded.seconds)
+
+    def _likeness_in_words(self, session: Session, hashed: int | None) -> list[str]:
+        """A note of the picture of the same owner that this one is, or looks like."""
+        view = View(self.image.owner)
+        alike = likeness.similar(session, hashed, view, besides=self.image.id, limit=_MOST_ALIKE)
+        same = [image for _, image in alike if image.original_sha256 == self.image.original_sha256]
+        if not alike:
+            return []
+        other = same[0] if same else alike[0][1]
+        what = "It is the very same file as" if same else "It looks like"
+        return [f"{what} {other.name} ({other.id})."]
 
     @contextmanager
     def _slot(self) -> Iterator[None]:

@@ -93,6 +93,7 @@ class ImagePart(_Part):
     usage: JSONObject | None
     kept_metadata: JSONObject | None = None
     quality: JSONObject | None = None
+    perceptual_hash: int | None = None
     """Not in the first records."""
 
 

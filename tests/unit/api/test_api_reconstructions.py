@@ -2,6 +2,7 @@
 
 import hashlib
 from dataclasses import replace
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ from codec.options import Profile
 from core.archive import network_sets
 from core.storage.keys import reconstruction_key
 from models import Job, JobState, Reconstruction, ReconstructionState
+from models.base import utc_now
 from tests.unit.api.samples import picture, stream, submit
 
 
@@ -254,3 +256,24 @@ def test_samples_and_stages_that_a_restorer_has_not_are_refused(client: TestClie
         assert (answer.status_code, answer.json()["code"]) == (422, "option_invalid") and word in answer.json()[
             "detail"
         ]
+
+
+def test_use_is_noted_once_an_hour(client: TestClient, services: Services, orders: str) -> None:
+    ordered = client.post(orders).json()
+    _finish(services, ordered, picture(3))
+    reconstruction_id = ordered["reconstruction"]["id"]
+
+    def _used(at: datetime | None = None) -> datetime | None:
+        with services.database.write() as session:
+            row = session.get(Reconstruction, reconstruction_id)
+            assert row is not None
+            row.last_used_at = at or row.last_used_at
+            return row.last_used_at
+
+    for age, is_noted in ((timedelta(minutes=50), False), (timedelta(minutes=70), True)):
+        before = _used(utc_now() - age)
+        assert client.get(f"/v1/reconstructions/{reconstruction_id}/content").status_code == 200
+        assert (_used() != before) is is_noted
+    before = _used(utc_now() - timedelta(minutes=50))
+    assert client.post(orders).status_code == 200
+    assert _used() != before

@@ -108,3 +108,29 @@ def test_original_goes_when_its_stream_is_there_and_the_image_stays(database: Da
 def test_everything_is_kept_by_default(database: Database, reconstruction: Callable[..., str]) -> None:
     reconstruction(created_at=OLD - 100 * MONTH, state=ReconstructionState.READY)
     assert retention_of(database).make_pass() == {}
+
+
+def test_least_recently_used_reconstructions_go_beyond_the_limit(
+    database: Database, reconstruction: Callable[..., str]
+) -> None:
+    ready = ReconstructionState.READY
+    hours = [utc_now() - timedelta(hours=hour) for hour in range(5)]
+    unknown = reconstruction(state=ready, size_bytes=100)
+    with database.write() as session:
+        # As a worker of an earlier version makes it.
+        session.execute(update(Reconstruction).where(Reconstruction.id == unknown).values(last_used_at=None))
+    old, new, newest = (
+        reconstruction(state=ready, size_bytes=size, last_used_at=hours[hour], created_at=hours[4 - hour])
+        for size, hour in ((300, 4), (200, 1), (100, 0))
+    )
+    pending = reconstruction(size_bytes=None, last_used_at=OLD)
+    for most, evicted, left in (
+        (700, 0, {unknown, old, new, newest, pending}),
+        (600, 1, {old, new, newest, pending}),
+        (599, 1, {new, newest, pending}),
+        (100, 1, {newest, pending}),
+        (100, 0, {newest, pending}),
+    ):
+        retention: Any = Retention(database, None, RetentionSettings(reconstructions_bytes=most))  # type: ignore[arg-type]
+        assert retention.make_pass() == {"evicted": evicted}
+        assert ids(database, Reconstruction) == left

@@ -84,10 +84,11 @@ def resources(database: Database, tmp_path: Path) -> EncodeResources:
     return resources  # type: ignore[no-any-return]
 
 
-def photo(shift: int = 0) -> bytes:
-    y, x = np.mgrid[0:48, 0:48]
+def photo(seed: int = 0) -> bytes:
+    """A picture of 6x6 colours that looks like no other seed's."""
+    colours = np.random.default_rng(seed).integers(0, 255, (6, 6, 3), dtype=np.uint8)
     file = io.BytesIO()
-    Image.fromarray(np.stack([x * 5, y * 5, x + y + shift], axis=-1).astype(np.uint8)).save(file, "PNG")
+    Image.fromarray(colours).resize((48, 48), Image.Resampling.BICUBIC).save(file, "PNG")
     return file.getvalue()
 
 
@@ -177,3 +178,19 @@ def test_worker_killed_between_stream_and_record_leaves_the_original_for_the_nex
         transitions.requeue(session, claim, count_attempt=False)
     done = run(database, storage, resources, job_id)
     assert done.state == ImageState.READY and done.original_key is None
+
+
+def test_note_names_the_same_file_and_what_looks_like_it_among_the_owners_own(
+    database: Database, storage: LocalStorage, resources: EncodeResources, tmp_path: Path
+) -> None:
+    first = run(database, storage, resources, submit(database, storage, photo()))
+    assert not first.notes and first.perceptual_hash is not None
+    again = run(database, storage, resources, submit(database, storage, photo()))
+    assert again.notes == [f"It is the very same file as {first.name} ({first.id})."]
+    assert again.bitstream_sha256 == first.bitstream_sha256, "its stream is stored once"
+    file = io.BytesIO()
+    Image.open(io.BytesIO(photo())).resize((40, 40)).save(file, "PNG")
+    smaller = run(database, storage, resources, submit(database, storage, file.getvalue()))
+    assert len(smaller.notes or []) == 1 and (smaller.notes or [""])[0].startswith("It looks like ")
+    assert run(database, storage, resources, submit(database, storage, photo(), owner="alice")).notes == []
+    assert len(list((tmp_path / "objects" / "bitstreams").rglob("*.misc"))) == 2
