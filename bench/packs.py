@@ -52,7 +52,7 @@ _SAMPLE = 2000
 _BYTES = (300, 6000)
 """Of streams and records."""
 
-_SMALL = PackSettings(size_bytes=100_000, age=timedelta(0), dead_share=0.05, dead_age=timedelta(0))
+_SMALL = PackSettings(size_bytes=60_000, age=timedelta(0), dead_share=0.05, dead_age=timedelta(0))
 _WHOLE = PackSettings(age=timedelta(0))
 
 Row = tuple[str, str]
@@ -62,6 +62,7 @@ def main() -> None:
     """Measure what was asked for, print it, and fail where something is wrong."""
     parser = argparse.ArgumentParser(prog="python -m bench.packs", description=__doc__)
     parser.add_argument("--streams", type=int, default=0)
+    parser.add_argument("--bare", action="store_true", help="streams without records")
     parser.add_argument("--swift", action="store_true", help="reads on the S3 server of the tests")
     parser.add_argument("--kills", type=int, default=0)
     parser.add_argument("--seed", type=int, default=1)
@@ -70,7 +71,7 @@ def main() -> None:
     rows: list[Row] = []
     with tempfile.TemporaryDirectory(prefix="misc-packs-") as folder:
         if arguments.streams:
-            rows += measure_folder(Path(folder) / "folder", arguments.streams)
+            rows += measure_folder(Path(folder) / "folder", arguments.streams, bare=arguments.bare)
         if arguments.swift:
             rows += measure_swift(Path(folder) / "swift")
         if arguments.kills:
@@ -82,11 +83,11 @@ def main() -> None:
         sys.exit("bench.packs: something was lost, doubled or changed")
 
 
-def measure_folder(folder: Path, streams: int) -> list[Row]:
+def measure_folder(folder: Path, streams: int, *, bare: bool) -> list[Row]:
     """Fill, read, pack, read everything: on SQLite and a folder."""
     database, storage = _open(folder)
     began = time.perf_counter()
-    keys = list(_fill(database, storage, streams, folder))
+    keys = list(_fill(database, storage, streams, folder, bare=bare))
     filled = time.perf_counter()
     sample = random.Random(1).sample(keys, min(_SAMPLE, len(keys)))
     packing = time.perf_counter()
@@ -100,9 +101,9 @@ def measure_folder(folder: Path, streams: int) -> list[Row]:
     exact = _count_exact(database, storage, keys)
     read = time.perf_counter()
     files = sum(1 for key in FOLDERS for _ in storage.list(key))
-    loose = list(_fill(database, storage, len(sample) // 2, folder, seed=8))
+    loose = list(_fill(database, storage, len(sample), folder, bare=True, seed=8))
     rows = [
-        ("objects", f"{len(keys)} ({streams} streams and their records), filled in {filled - began:.0f} s"),
+        ("streams", f"{streams}{'' if bare else ' and their records'}, filled in {filled - began:.0f} s"),
         ("packs", f"{len(made)} of {sum(pack.size_bytes for pack in made):,} bytes, made in {packed - packing:.0f} s"),
         ("objects deleted", f"{deleted} in {swept - packed:.0f} s; {files} objects are left"),
         ("read back exact", f"{exact} of {len(keys)} in {read - swept:.0f} s"),
@@ -141,7 +142,7 @@ def measure_swift(folder: Path) -> list[Row]:
 def measure_kills(folder: Path, kills: int, seed: int) -> list[Row]:
     """Kill a process that packs so many times, and look after each."""
     database, storage = _open(folder)
-    contents = {key: places.get(database, storage, key, MAX_RECORD_BYTES) for key in _fill(database, storage, 600)}
+    contents = {key: places.get(database, storage, key, MAX_RECORD_BYTES) for key in _fill(database, storage, 200)}
     database.close()
     draw = random.Random(seed)
     context = multiprocessing.get_context("fork")
@@ -150,7 +151,7 @@ def measure_kills(folder: Path, kills: int, seed: int) -> list[Row]:
     for number in range(kills):
         process = context.Process(target=_work, args=(folder, draw.randrange(2**32)), daemon=True)
         process.start()
-        time.sleep(draw.uniform(0.1, 4.0))
+        time.sleep(draw.uniform(0.1, 3.0))
         process.kill()
         process.join()
         database, storage = _open(folder)
@@ -181,24 +182,26 @@ def _open(folder: Path) -> tuple[Database, LocalStorage]:
 
 
 def _fill(
-    database: Database, storage: Storage, streams: int, folder: Path | None = None, seed: int = 7
+    database: Database, storage: Storage, streams: int, folder: Path | None = None, *, bare: bool = False, seed: int = 7
 ) -> Iterator[str]:
-    """Images of made-up streams and records, old enough; yields their keys. A `folder` is not waited for."""
+    """Images of made-up streams, each with its record unless `bare`, old enough; yields their keys. A `folder` is not
+    waited for."""
     draw = random.Random(seed)
     with ThreadPoolExecutor(8) as pool:
         for start in range(0, streams, _LOT):
-            lot = [(draw.randbytes(draw.randint(*_BYTES)), draw.randbytes(draw.randint(*_BYTES)))
-                   for _ in range(min(_LOT, streams - start))]  # fmt: skip
-            entries = [(_entry(stream), _entry(record, RECORDS)) for stream, record in lot]
-            flat = [(entry, data) for pair, both in zip(entries, lot, strict=True)
-                    for entry, data in zip(pair, both, strict=True)]  # fmt: skip
-            list(pool.map(lambda new: _put(storage, new[0], new[1], folder), flat))
+            images_of_lot, objects = [], []
+            for _ in range(min(_LOT, streams - start)):
+                stream, record = (draw.randbytes(draw.randint(*_BYTES)) for _ in range(2))
+                stream_entry, record_entry = _entry(stream), _entry(record, RECORDS)
+                images_of_lot.append(_image(stream_entry, None if bare else record_entry))
+                objects += [(stream_entry, stream)] + ([] if bare else [(record_entry, record)])
+            list(pool.map(lambda new: _put(storage, new[0], new[1], folder), objects))
             with database.write() as session:
-                session.execute(insert(Image), [_image(*pair) for pair in entries])
-                inventory.enter(session, [entry for entry, _ in flat])
+                session.execute(insert(Image), images_of_lot)
+                inventory.enter(session, [entry for entry, _ in objects])
                 ago = utc_now() - timedelta(hours=2)
                 session.execute(update(StoredObject).where(StoredObject.created_at > ago).values(created_at=ago))
-            yield from (entry.key for entry, _ in flat)
+            yield from (entry.key for entry, _ in objects)
 
 
 def _entry(data: bytes, folder: str = "") -> Entry:
@@ -218,11 +221,12 @@ def _put(storage: Storage, entry: Entry, data: bytes, folder: Path | None) -> No
     path.write_bytes(data)
 
 
-def _image(stream: Entry, record: Entry) -> dict[str, object]:
+def _image(stream: Entry, record: Entry | None) -> dict[str, object]:
     return {
         "id": new_id("img"), "owner": "default", "name": f"{stream.sha256[:8]}.png", "state": ImageState.READY,
         "width": 640, "height": 480, "media_type": "image/png", "options": {}, "keep_original": False,
-        "bitstream_sha256": stream.sha256, "bitstream_bytes": stream.size_bytes, "record_sha256": record.sha256,
+        "bitstream_sha256": stream.sha256, "bitstream_bytes": stream.size_bytes,
+        "record_sha256": record and record.sha256,
     }  # fmt: skip
 
 

@@ -1,7 +1,7 @@
 """What an archive costs at an object store a month, loose and packed: `python -m bench.storage_costs`.
 
-Arithmetic over prices and sizes that can be given; nothing is measured here. Packs are not built: their column is what
-they would be worth.
+Arithmetic over prices and sizes that can be given; nothing is measured here. What packs are
+says docs/packs.md.
 """
 
 import argparse
