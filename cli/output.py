@@ -3,6 +3,7 @@
 import json
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Protocol, TextIO
@@ -13,6 +14,10 @@ if TYPE_CHECKING:
 
 SILENCE_SECONDS = 10.0
 """What a command may take without a word, lest it be thought to hang."""
+
+_said_at = time.monotonic()
+"""When the last message was told, at first when the command began: a second piece of work goes on with the silence of
+the first."""
 
 
 class Bar(Protocol):
@@ -46,6 +51,8 @@ def show(line: str) -> None:
 
 def say(line: str) -> None:
     """A message, on stderr."""
+    global _said_at
+    _said_at = time.monotonic()
     _write(sys.stderr, line)
 
 
@@ -121,11 +128,11 @@ def _left(seconds: float | None) -> str:
 
 @contextmanager
 def told_now_and_then(words: Callable[[], str]) -> Iterator[None]:
-    """While the block runs, a message every ten seconds."""
+    """While the block runs, a message after ten seconds without one."""
     ended = threading.Event()
 
     def _tell() -> None:
-        while not ended.wait(SILENCE_SECONDS):
+        while not ended.wait(max(0.0, _said_at + SILENCE_SECONDS - time.monotonic())):
             say(f"misc: {words()}")
 
     thread = threading.Thread(target=_tell, name="now-and-then", daemon=True)

@@ -33,6 +33,17 @@ def test_work_without_a_bar_is_told_now_and_then(capsys: pytest.CaptureFixture[s
     assert capsys.readouterr().err == "", "not a word after the end"
 
 
+def test_short_pieces_of_work_do_not_add_up_to_silence(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(output, "SILENCE_SECONDS", 0.3)
+    output.say("begun")
+    for _ in range(4):
+        with output.progress_bar(1, "Sending"):
+            time.sleep(0.2)
+    assert capsys.readouterr().err.count("misc: Sending") >= 2
+
+
 def test_doctor_tells_that_it_looks_while_stdout_stays_one_document(
     misc: Misc, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

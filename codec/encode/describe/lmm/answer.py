@@ -87,9 +87,11 @@ def _find_object(text: str) -> dict[str, object]:
     """The object with the overall text, wherever it is in the answer."""
     # Models that think aloud put it in front; what comes after the last such mark is the answer.
     text = text.rpartition("</think>")[2].strip().lstrip("\ufeff")
-    found = find_object(text, _has_overall)
-    if found is not None and _has_overall(found):
-        return found
+    # A draft, or the schema that was sent, may stand before the answer; what says nothing is taken where all does.
+    for accepts in (_has_good_overall, _has_overall):
+        found = find_object(text, accepts)
+        if found is not None and accepts(found):
+            return found
     overall = string_field(text, "overall")
     if overall is not None:
         pairs = _LOOSE_ITEM.findall(unquoted(text))
@@ -100,6 +102,11 @@ def _find_object(text: str) -> dict[str, object]:
     if _REFUSAL.match(text):
         raise DescriptionRefused("The language model refused to describe the picture.")
     return _published_form(text)
+
+
+def _has_good_overall(answer: dict[str, object]) -> bool:
+    overall = _find_overall(answer)
+    return overall is not None and _says_something(_clean(overall))
 
 
 def _has_overall(answer: dict[str, object]) -> bool:
@@ -195,10 +202,15 @@ def _cut(text: str, max_words: int, max_chars: int) -> str:
 
 
 def _check_says_something(overall: str) -> None:
+    if not _says_something(overall):
+        raise DescriptionUnusable("The model's answer says nothing about the picture.")
+
+
+def _says_something(overall: str) -> bool:
     letters = sum(character.isalpha() for character in overall)
     words = [word.strip(".,;:!?").casefold() for word in overall.split()]
     # Small models fall into loops; a real text of 20 words repeats few of them.
     loops = len(words) >= 20 and len(set(words)) * 4 < len(words)
     is_wide = any(unicodedata.east_asian_width(character) == "W" for character in overall)
-    if letters < (_FEWEST_LETTERS // 3 if is_wide else _FEWEST_LETTERS) or letters * 2 < len(overall) or loops:
-        raise DescriptionUnusable("The model's answer says nothing about the picture.")
+    fewest = _FEWEST_LETTERS // 3 if is_wide else _FEWEST_LETTERS
+    return letters >= fewest and letters * 2 >= len(overall) and not loops

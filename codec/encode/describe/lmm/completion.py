@@ -76,9 +76,10 @@ def _read_events(body: bytes) -> dict[str, Any] | None:
         if not isinstance(event, dict):
             continue
         is_stream = True
-        usage, error = event.get("usage") or usage, event.get("error") or error
         choice = _first(event.get("choices"))
-        delta = choice.get("delta")
+        usage, error = event.get("usage") or usage, _error_in(event, {}) or error
+        # Some send the whole message at the end, a few in the place of all parts.
+        delta = choice.get("delta") or ({} if text else choice.get("message"))
         text += _text_in(delta.get("content")) if isinstance(delta, dict) else ""
         reason = choice.get("finish_reason") or reason
     if not is_stream:
@@ -98,15 +99,32 @@ def read_completion(body: object, server: LMMServer, secret: str = "") -> Comple
     message = choice.get("message")
     message = message if isinstance(message, dict) else {}
     text, reason = _answer_in(choice, message), choice.get("finish_reason")
-    error = completion.get("error") or choice.get("error")
+    error = _error_in(completion, choice)
     if (error and not text) or reason == "error":
         raise judge_error(error, secret)
     refusal = None
-    if message.get("refusal"):
+    if message.get("refusal") or _is_refused(message.get("content")):
         refusal = DescriptionRefused("The language model refused to describe the picture.")
     elif reason == "content_filter":
         refusal = DescriptionRefused("A content filter cut the language model's answer off.")
     return Completion(text, reason == "length", spent, refusal)
+
+
+def _error_in(completion: dict[str, Any], choice: dict[str, Any]) -> object:
+    """The error in a body, in whichever form gateways have; false where there is none."""
+    is_error = completion.get("object") == "error" or completion.get("success") is False
+    return (
+        completion.get("error")
+        or _first(completion.get("errors"))
+        or choice.get("error")
+        or (completion if is_error else None)
+    )
+
+
+def _is_refused(content: object) -> bool:
+    """Whether a list of parts has one that refuses."""
+    parts = content if isinstance(content, list) else []
+    return any(isinstance(part, dict) and part.get("type") == "refusal" for part in parts)
 
 
 def _first(entries: object) -> dict[str, Any]:
