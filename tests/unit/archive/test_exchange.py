@@ -1,4 +1,4 @@
-"""What was exported is what bagit-py accepts, comes in elsewhere as it was, and is refused when any of it was changed."""
+"""What was exported is what bagit-py accepts, comes in elsewhere as it was, and is refused when a byte was changed."""
 
 import hashlib
 import random
