@@ -26,6 +26,8 @@ class ObjectKind(StrEnum):
     """What the database knows of one image, beside its stream."""
     PACK = "pack"
     """Many streams and records in one object; see `models.pack_member`."""
+    NETWORK = "network"
+    """A file of weights, or the card that says what it is."""
 
 
 class StoredObject(Base):

@@ -66,6 +66,11 @@ class WorkerMetrics:
         self._verifications = Counter(
             "misc_verifications", "Objects that the scrubber looked at.", ("outcome",), registry=self.registry
         )
+        self._missing_networks = Gauge(
+            "misc_missing_networks",
+            "Networks that streams cannot be read without, and that neither this machine nor the archive has.",
+            registry=self.registry,
+        )
         self._in_progress = Gauge("misc_attempts_in_progress", "Attempts under way.", registry=self.registry)
 
     def serve(self, settings: WorkerSettings, running: Callable[[], float]) -> None:
@@ -100,6 +105,10 @@ class WorkerMetrics:
     def count_verification(self, outcome: str) -> None:
         """Note what came of a look at an object."""
         self._verifications.labels(outcome).inc()
+
+    def note_missing_networks(self, count: int) -> None:
+        """Note how many networks nobody holds."""
+        self._missing_networks.set(count)
 
     def count_step(self, requests: int, seconds: float, pixels: float) -> None:
         """Note one step of the decode engine."""

@@ -45,6 +45,7 @@ from core.temp_files import FETCHED, remove_stale_temp_files, use_temp_folder
 from core.version import service_version
 from core.webhooks.sender import WebhookSender
 from models.base import new_id
+from workers.closure_watch import ClosureWatch
 from workers.handlers import Handlers
 from workers.heartbeat import Heartbeat
 from workers.niceness import stand_back
@@ -84,6 +85,13 @@ def run_worker(queues: list[str], concurrency: int | None = None) -> int:
     packer = Packer(
         services.database, services.broker, services.copies, load(PackSettings), load(StorageSettings).backend
     )
+    closure = ClosureWatch(
+        services.database,
+        services.broker,
+        services.storage,
+        services.weights,
+        services.metrics.note_missing_networks,
+    )
     handlers = Handlers(
         services, broker_settings, load(LMMSettings), load(NetworkSettings), load(ProfileSettings).profile
     )
@@ -100,6 +108,8 @@ def run_worker(queues: list[str], concurrency: int | None = None) -> int:
     handlers.note_networks()
     for part in (keeper, reconciler, retention, records, watchdog):
         part.start()
+    if DECODE in queues:
+        closure.start()
     if MAINTENANCE in queues:
         sender.start()
         scrubber.start()
@@ -127,7 +137,7 @@ def run_worker(queues: list[str], concurrency: int | None = None) -> int:
     signals.worker_ready.connect(lambda **_: heartbeat.start(), weak=False)
     worker.start()
     _log.info("worker_stopped", restart=watchdog.wants_restart)
-    passes = (heartbeat, watchdog, sender, packer, scrubber, records, retention, reconciler)
+    passes = (heartbeat, watchdog, sender, closure, packer, scrubber, records, retention, reconciler)
     for open_part in (*passes, handlers, keeper, services.events):
         open_part.close()
     return EXIT_RESTART if watchdog.wants_restart else worker.exitcode or 0

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from cli.commands import closure
 from cli.commands.admin_packs import PACKS_HELP, tell_packs
 from cli.errors import FAILED
 from cli.local.archive import DataOption
@@ -32,8 +33,8 @@ Example: misc admin rebuild --data /srv/archive
 
 _CHECK_HELP = """Compare what the database says is in storage with what is there, both ways.
 
-Exits with 1 when something is wrong and was not repaired. Contents are not read; `misc admin fixity` does \
-that.
+Exits with 1 when something is wrong and was not repaired, or a network is missing that streams need. Contents are \
+not read; `misc admin fixity` does that.
 
 Examples:
 
@@ -46,7 +47,7 @@ _FIXITY_HELP = """Say when the objects in storage were last read and held agains
 
 Workers read every object once in MISC_FIXITY_PERIOD, and mend what is damaged from the mirror \
 (MISC_STORAGE_MIRROR_*). With --verify all are read now, as fast as they come. Exits with 1 when an \
-object is damaged or missing.
+object is damaged or missing, or a network that streams need.
 
 Examples:
 
@@ -68,6 +69,7 @@ def register(app: typer.Typer) -> None:
     admin.command("check", help=_CHECK_HELP)(check_archive)
     admin.command("packs", help=PACKS_HELP)(tell_packs)
     admin.command("fixity", help=_FIXITY_HELP)(tell_fixity)
+    closure.register(admin)
     app.add_typer(admin, name="admin")
 
 
@@ -80,10 +82,11 @@ def rebuild_database(
 ) -> None:
     """Rebuild; the help text is `_REBUILD_HELP`."""
     from cli.local.archive import opened_archive
-    from core.archive import rebuild
+    from core.archive import networks, rebuild
 
     with opened_archive(data, makes_tables=True) as archive, _counted("records") as count:
         rebuilt = rebuild.rebuild(archive.database, archive.copies.storage, count)
+        networks.enter_stored(archive.database, archive.copies.storage)
         if unrecorded:
             taken_in = rebuild.take_in(archive.database, archive.copies.storage, count)
             rebuilt.streams = taken_in.streams
@@ -109,11 +112,13 @@ def check_archive(
 
     with opened_archive(data) as archive, told_now_and_then(lambda: "comparing ..."):
         report = check(archive.database, archive.copies, mends=repair)
+        missing = _missing_networks(archive)
     if as_json:
-        print_json(_to_json(report))
+        print_json(_to_json(report) | missing)
     else:
         _show(report)
-    if not report.is_clean:
+        closure.show_missing(missing)
+    if not report.is_clean or missing["missing_networks"]:
         raise typer.Exit(FAILED)
 
 
@@ -132,6 +137,7 @@ def tell_fixity(
             standing = fixity.standing(session)
             damaged = fixity.damaged_keys(session, standing.damaged)
         has_mirror = archive.copies.mirror is not None
+        missing = _missing_networks(archive)
     oldest = standing.oldest_verified_at
     document = {
         "objects": standing.objects,
@@ -140,13 +146,21 @@ def tell_fixity(
         "oldest_verified_at": oldest and oldest.isoformat(),
         "unmirrored": standing.unmirrored if has_mirror else None,
         "outcomes": outcomes,
-    }
+    } | missing
     if as_json:
         print_json(document)
     else:
         _show_fixity(document)
-    if damaged:
+        closure.show_missing(missing)
+    if damaged or missing["missing_networks"]:
         raise typer.Exit(FAILED)
+
+
+def _missing_networks(archive: "Archive") -> dict[str, Any]:
+    """An archive whose networks are gone is not whole, however good its objects are."""
+    from cli.local.closure import closure_of
+
+    return closure.missing_to_json(archive, closure_of(archive))
 
 
 def _verify_all(archive: "Archive") -> dict[str, int]:

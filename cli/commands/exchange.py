@@ -72,11 +72,15 @@ def export_images(
     originals: Annotated[
         bool, typer.Option("--originals/--no-originals", help="With the originals that were kept, or without.")
     ] = True,
+    networks: Annotated[
+        bool, typer.Option("--networks", help="With the networks that the streams name, some of gigabytes.")
+    ] = False,
     data: DataOption = None,
     as_json: JSONOption = False,
 ) -> None:
     """Export; the help text is `_EXPORT_HELP`."""
     from cli.local.archive import opened_archive
+    from cli.local.closure import networks_here
     from cli.local.signing import signing_key
     from core.archive.exchange.export import Order, export
     from core.archive.exchange.selection import Selection
@@ -88,10 +92,11 @@ def export_images(
     if form is Form.TAR and not is_tar:
         raise fail_usage(f"A tar's name ends in .tar; {to} does not.")
     chosen = Selection(() if ids == ("all",) else ids, batch, search, owner)
-    order = Order(chosen, form or (Form.TAR if is_tar else Form.BAGIT), originals)
+    order = Order(chosen, form or (Form.TAR if is_tar else Form.BAGIT), originals, networks)
     with opened_archive(data) as archive, _errors_told(), group_bar("Exporting") as note:
         key = signing_key(data)
-        exported = export(archive.database, archive.copies.as_one(), order, to, key, _told(note))
+        held = networks_here() if networks else []
+        exported = export(archive.database, archive.copies.as_one(), order, to, key, held, _told(note))
     if key is None:
         say("misc: the export is not signed. `misc keys signing create` makes a key.")
     _report_export(exported, to, None if key is None else key.public, as_json=as_json)
@@ -123,7 +128,7 @@ def import_images(
             with group_bar("Verifying") as note:
                 verify(export, _told(note))
             with group_bar("Importing") as note:
-                imported = take_in(archive.database, archive.copies.as_one(), export, owner, _told(note))
+                imported = take_in(archive.database, archive.copies, export, owner, _told(note))
     _report_import(imported, signer, as_json=as_json)
 
 
@@ -157,6 +162,8 @@ def _report_export(exported: "Exported", to: Path, key: str | None, *, as_json: 
                 "files": exported.files,
                 "bytes": exported.size_bytes,
                 "left_out": exported.left_out,
+                "networks": exported.networks,
+                "missing_networks": exported.missing,
                 "key": key,
             }
         )
@@ -164,7 +171,9 @@ def _report_export(exported: "Exported", to: Path, key: str | None, *, as_json: 
         show(f"{to}: {exported.images} images, {exported.files} files, {exported.size_bytes} bytes")
     for image_id in exported.left_out:
         say(f"misc: {image_id} is left out: something of it is damaged or missing; `misc admin fixity` names it.")
-    if exported.left_out:
+    for prefix in exported.missing:
+        say(f"misc: the network {prefix}, which streams name, is not held; `misc admin closure` names the images.")
+    if exported.left_out or exported.missing:
         raise typer.Exit(FAILED)
 
 
@@ -174,6 +183,7 @@ def _report_import(imported: "Imported", signer: str | None, *, as_json: bool) -
             {
                 "images": imported.images,
                 "there_already": imported.there_already,
+                "networks": imported.networks,
                 "conflicts": imported.conflicts,
                 "signer": signer,
             }

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from cli.errors import FAILED, describe_error, fail_usage, failures, usage_errors
+from cli.local.archive import DataOption
 from cli.output import print_json, say, show
 from codec.options import Profile
 from codec.weights.manifest import Part
@@ -52,6 +53,8 @@ Examples:
   misc weights pull sd21 --trust
 
   misc weights pull sd21 --from /media/stick/weights
+
+  misc weights pull --from-archive
 
   HF_ENDPOINT=https://hub.example.org misc weights pull sd21-base
 """
@@ -126,7 +129,9 @@ def list_weights(path: PathOption = None, as_json: JSONOption = False) -> None:
 
 
 def pull_weights(
-    names: Annotated[list[str], typer.Argument(metavar="NAME|PROFILE...", help="See `misc weights list`.")],
+    names: Annotated[
+        list[str] | None, typer.Argument(metavar="NAME|PROFILE...", help="See `misc weights list`.")
+    ] = None,
     trust: Annotated[
         bool, typer.Option("--trust", help="Fetch files without a published digest and keep the one they have.")
     ] = False,
@@ -134,17 +139,30 @@ def pull_weights(
         str | None,
         typer.Option("--from", metavar="PATH|URL", help="A folder, file or URL prefix to take instead of all sources."),
     ] = None,
+    from_archive: Annotated[
+        bool, typer.Option("--from-archive", help="From the archive's storage; without names all that it keeps.")
+    ] = False,
     path: PathOption = None,
+    data: DataOption = None,
     as_json: JSONOption = False,
 ) -> None:
     """Fetch; the help text is `_PULL_HELP`."""
     from codec.weights.download import Downloader
 
     store = _open(path)
+    if from_archive:
+        _report_pulled(_taken_back(store, names or [], data), as_json=as_json)
+        return
+    if not names:
+        raise fail_usage("Say which weights: names or a profile. `misc weights list` shows all.")
     rules = _rules(source, is_trusting=trust)
     wanted = list(dict.fromkeys(one for name in names for one in _meant(store, name)))
     with Downloader() as downloader:
         results = [_pulled(store, name, downloader, rules) for name in wanted]
+    _report_pulled(results, as_json=as_json)
+
+
+def _report_pulled(results: list[dict[str, Any]], *, as_json: bool) -> None:
     if as_json:
         print_json({"results": results})
     for result in results:
@@ -312,6 +330,34 @@ def _meant(store: "WeightsStore", name: str) -> list[str]:
     if not names:
         say(f"misc: the profile {name} needs no weights that have to be fetched.")
     return names
+
+
+def _taken_back(store: "WeightsStore", names: list[str], data: Path | None) -> list[dict[str, Any]]:
+    """Take networks from the archive, by name or the beginning of a digest; an error becomes part of the result."""
+    from cli.local.archive import opened_archive
+    from cli.local.closure import take_back
+    from codec.errors import CodecError
+    from core.archive import networks
+    from core.errors import ServiceError
+
+    results: list[dict[str, Any]] = []
+    with opened_archive(data) as archive:
+        cards = list(networks.stored(archive.database, archive.copies.storage).values())
+        for name in names:
+            if not any(card.name == name or card.sha256.startswith(name) for card in cards):
+                raise fail_usage(f"The archive keeps no network {name!r}. `misc admin closure` shows what it keeps.")
+        for card in cards:
+            if names and not any(card.name == name or card.sha256.startswith(name) for name in names):
+                continue
+            error = was_here = None
+            try:
+                was_here = not take_back(store, archive, card)
+            except (CodecError, OSError) as fault:
+                error = describe_error(fault)
+            except ServiceError as fault:
+                error = {"code": fault.code, "message": str(fault)}
+            results.append({"name": card.name, "was_here": was_here, "sha256": card.sha256, "error": error})
+    return results
 
 
 def _pulled(store: "WeightsStore", name: str, downloader: Any, rules: "PullRules") -> dict[str, Any]:

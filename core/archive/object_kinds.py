@@ -4,6 +4,7 @@ from sqlalchemy import ColumnElement, exists
 
 from core.storage.keys import (
     BITSTREAMS,
+    NETWORKS,
     ORIGINALS,
     PACKS,
     RECONSTRUCTIONS,
@@ -17,7 +18,7 @@ from models.description_request import DescriptionRequest
 from models.image import Image
 from models.pack_member import PackMember
 from models.reconstruction import Reconstruction
-from models.stored_object import ObjectKind
+from models.stored_object import ObjectKind, StoredObject
 
 _KINDS = {
     BITSTREAMS: ObjectKind.BITSTREAM,
@@ -27,6 +28,7 @@ _KINDS = {
     REQUESTS: ObjectKind.REQUEST,
     RECORDS: ObjectKind.RECORD,
     PACKS: ObjectKind.PACK,
+    NETWORKS: ObjectKind.NETWORK,
 }
 
 
@@ -57,3 +59,6 @@ def is_referred_to(key: str) -> ColumnElement[bool]:
             return exists().where(Image.record_sha256 == digest_in(key))
         case ObjectKind.PACK:
             return exists().where(PackMember.pack_key == key, PackMember.deleted_at.is_(None))
+        case ObjectKind.NETWORK:
+            # No row names the networks that are needed later: what was stored whole stays.
+            return exists().where(StoredObject.key == key)

@@ -13,11 +13,12 @@ REFERENCES = "references/"
 REQUESTS = "requests/"
 RECORDS = "records/"
 PACKS = "packs/"
+NETWORKS = "networks/"
 
-FOLDERS = (BITSTREAMS, RECORDS, PACKS, ORIGINALS, REFERENCES, RECONSTRUCTIONS, REQUESTS)
+FOLDERS = (BITSTREAMS, RECORDS, PACKS, ORIGINALS, REFERENCES, NETWORKS, RECONSTRUCTIONS, REQUESTS)
 """Everything that a store of ours has."""
 
-MIRRORED = (BITSTREAMS, RECORDS, PACKS, ORIGINALS, REFERENCES)
+MIRRORED = (BITSTREAMS, RECORDS, PACKS, ORIGINALS, REFERENCES, NETWORKS)
 """What cannot be made again, and so has a second copy where there is a mirror."""
 
 PACKED = (BITSTREAMS, RECORDS)
@@ -34,8 +35,12 @@ _KEY = re.compile(
     rf"|requests/(?P<request>{_DIGEST})\.jsonl"
     rf"|records/(?P<record>{_DIGEST})\.json"
     rf"|packs/(?P<pack>{_DIGEST})\.pack"
+    rf"|networks/(?P<network>{_DIGEST})\.(?:weights|json)"
 )
-_PREFIX = re.compile(r"(?:bitstreams|originals|reconstructions|references|requests|records|packs)/[0-9a-z_-]{0,64}")
+_DIGESTS = ("bitstream", "picture", "request", "record", "pack", "network")
+_PREFIX = re.compile(
+    r"(?:bitstreams|originals|reconstructions|references|requests|records|packs|networks)/[0-9a-z_-]{0,64}"
+)
 
 
 def bitstream_key(sha256: str) -> str:
@@ -73,6 +78,16 @@ def pack_key(sha256: str) -> str:
     return check_key(f"{PACKS}{sha256}.pack")
 
 
+def network_key(sha256: str) -> str:
+    """Key of the network whose weights' file has this digest."""
+    return check_key(f"{NETWORKS}{sha256}.weights")
+
+
+def network_card_key(sha256: str) -> str:
+    """Key of the card of a network; the digest is that of the card's own file."""
+    return check_key(f"{NETWORKS}{sha256}.json")
+
+
 def check_key(key: str) -> str:
     """Return the key as it is; raises ValueError for anything that no function of this module makes."""
     if _KEY.fullmatch(key) is None:
@@ -90,7 +105,9 @@ def check_prefix(prefix: str) -> str:
 def digest_in(key: str) -> str | None:
     """The SHA-256 that a content-addressed key carries; None for originals, which are named by their image."""
     match = _KEY.fullmatch(key)
-    return match and (match["bitstream"] or match["picture"] or match["request"] or match["record"] or match["pack"])
+    if match is None:
+        return None
+    return next((match[group] for group in _DIGESTS if match[group]), None)
 
 
 def fan_out(key: str) -> str:

@@ -28,6 +28,7 @@ from core.errors import ObjectCorrupt, ObjectNotFound, StorageDenied, StorageUna
 from core.settings import StorageSettings
 from core.storage import CHUNK_BYTES, ObjectInfo, ObjectReader, read_whole
 from core.storage.keys import check_key, check_prefix, digest_in
+from core.storage.s3_parts import PART_BYTES, put_in_parts
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -75,6 +76,10 @@ _TRANSPORT_ERRORS = (
 )
 
 
+_MOST_IN_ONE_BYTES = 1 << 30
+"""Above it a broken line costs more than the further requests do; stores take 5 GB."""
+
+
 class S3Storage:
     """A `Storage` in one bucket, which has to exist. Keys begin with the prefix of the settings."""
 
@@ -84,14 +89,19 @@ class S3Storage:
         *,
         read_timeout_seconds: float = _READ_TIMEOUT_SECONDS,
         page_size: int = 1000,
+        most_in_one_bytes: int = _MOST_IN_ONE_BYTES,
     ) -> None:
-        """Prepare clients; nothing is sent. Raises ValueError for a prefix that is no path of plain names."""
+        """Prepare clients; nothing is sent. Files of more than `most_in_one_bytes` go in several requests.
+
+        Raises ValueError for a prefix that is no path of plain names.
+        """
         self._settings = settings
         self._bucket = settings.bucket
         self._prefix = f"{settings.prefix.strip('/')}/" if settings.prefix.strip("/") else ""
         if _PREFIX.fullmatch(self._prefix) is None or ".." in self._prefix:
             raise ValueError(f"{settings.prefix!r} is no prefix; use names of letters, digits, '.', '_' and '-'")
         self._page_size = page_size
+        self._most_in_one_bytes = most_in_one_bytes
         self._session = boto3.session.Session()
         self._lock = threading.Lock()
         self._read_timeout_seconds = read_timeout_seconds
@@ -124,6 +134,10 @@ class S3Storage:
             "ContentLength": size_bytes,
             "Metadata": {"sha256": sha256},
         }
+        if isinstance(data, Path) and size_bytes > self._most_in_one_bytes:
+            with _vendor_errors(key):
+                put_in_parts(self._client, request, data, PART_BYTES)
+            return
         # Conditional puts keep a late writer from replacing an object, where the store has them. They are no lock,
         # and need not be one: whoever else writes this key writes the same bytes.
         if self._conditional_puts and not replaces:

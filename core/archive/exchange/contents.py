@@ -4,8 +4,9 @@ import contextlib
 import hashlib
 import io
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterator, Sequence
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO
 
@@ -13,6 +14,7 @@ from core.archive import bitstreams, inventory, object_lifecycle, rebuild
 from core.archive.exchange.layouts import Group
 from core.archive.exchange.ledger import File
 from core.archive.inventory import Entry
+from core.archive.networks import NetworkCard
 from core.archive.object_kinds import kind_of
 from core.archive.packs import places
 from core.archive.records.record import ImageRecord
@@ -28,13 +30,16 @@ from models.stored_object import ObjectKind
 _IN_MEMORY_BYTES = 16 * 1024 * 1024
 """Larger objects go through a file on their way."""
 
+_TIMELESS = datetime(1970, 1, 1, tzinfo=UTC)
+"""The moment of networks, which have none that is the same in every archive."""
+
 _NO_ROOM = "The temporary folder has no room for a copy of an object; make some, or set MISC_TEMP_PATH."
 
 
 def groups_of(
-    database: Database, storage: Storage, images: Sequence[Image], *, with_originals: bool
+    database: Database, storage: Storage, images: Sequence[Image], lost: Container[str], *, with_originals: bool
 ) -> Iterator[Group | str]:
-    """For each image its files; or, where one of them is damaged or missing, its id.
+    """For each image its files; or, where one of them is damaged or missing, or among the `lost` keys, its id.
 
     Without originals the record says that none was kept, so that what is exported is whole.
     """
@@ -44,19 +49,32 @@ def groups_of(
     for image in images:
         files = []
         for entry in entries[image.id]:
-            if entry.key not in sizes:
+            if entry.key not in sizes or entry.key in lost:
                 break
             size_bytes = sizes[entry.key]
             size_bytes = storage.head(entry.key).size_bytes if size_bytes is None else size_bytes
-            files.append(File("", size_bytes, entry.sha256, entry.key, int(image.created_at.timestamp())))
+            file = File("", size_bytes, entry.sha256, entry.key, int(image.created_at.timestamp()))
+            is_bare = image.original_key is not None and not with_originals and _is_record(file)
+            try:
+                files.append(_without_original(database, storage, file) if is_bare else file)
+            except (ObjectNotFound, ObjectCorrupt):
+                break
         else:
-            is_bare = image.original_key is not None and not with_originals
-            if is_bare:
-                files = [_without_original(database, storage, file) if _is_record(file) else file for file in files]
             if image.record_sha256 is not None:
                 yield Group(image.id, image.created_at, files)
                 continue
         yield image.id
+
+
+def network_group(card: NetworkCard, source: Path | None) -> Group:
+    """A network with its card: from a file of this machine, or from storage."""
+    network = File("", card.size_bytes, card.sha256, card.key, source=None if source is None else str(source))
+    new = card.as_object()
+    return Group(
+        f"network_{card.sha256}",
+        _TIMELESS,
+        [network, File("", new.size_bytes, new.sha256, new.key, data=card.to_bytes())],
+    )
 
 
 @contextlib.contextmanager
@@ -67,6 +85,9 @@ def opened(database: Database, storage: Storage, file: File) -> Iterator[IO[byte
         return
     if file.source is not None:
         with Path(file.source).open("rb") as source:
+            if hashlib.file_digest(source, "sha256").hexdigest() != file.sha256:
+                raise ObjectCorrupt(f"{file.source} does not have the digest {file.sha256}")
+            source.seek(0)
             yield source
         return
     assert file.key is not None

@@ -18,19 +18,21 @@ from sqlalchemy.orm import Session
 from codec.bitstream import unpack
 from codec.errors import CodecError
 from codec.limits import MAX_STREAM_BYTES
-from core.archive import bitstreams, object_lifecycle, rebuild
+from core.archive import bitstreams, networks, object_lifecycle, rebuild
 from core.archive.exchange.contents import revised
 from core.archive.exchange.errors import ExportInvalid
 from core.archive.exchange.ledger import File
 from core.archive.exchange.verification import Export
 from core.archive.inventory import Entry
+from core.archive.networks import NetworkCard
 from core.archive.object_lifecycle import NewObject
 from core.archive.rebuild import StoredRecord
 from core.archive.records.record import MAX_RECORD_BYTES, ImageRecord
 from core.database import Database
 from core.errors import ObjectCorrupt
 from core.storage import CHUNK_BYTES, Storage
-from core.storage.keys import ORIGINALS, RECORDS, digest_in, record_key
+from core.storage.keys import NETWORKS, ORIGINALS, RECORDS, digest_in, record_key
+from core.storage.mirrored import Copies
 from core.temp_files import FETCHED, space_errors
 from models.batch import Batch
 from models.image import Image
@@ -54,12 +56,13 @@ class Imported:
 
     images: int = 0
     there_already: int = 0
+    networks: int = 0
     conflicts: dict[str, str] = field(default_factory=dict)
 
 
 def take_in(
     database: Database,
-    storage: Storage,
+    copies: Copies,
     export: Export,
     owner: str | None = None,
     on_image: OnImage = lambda _done, _total: None,
@@ -68,7 +71,9 @@ def take_in(
 
     Raises ExportInvalid for records that contradict the rest of the export, and what the store and the database raise.
     """
-    imported = Imported()
+    imported, storage = Imported(), copies.as_one()
+    for file in export.ledger.keys(NETWORKS):
+        imported.networks += _take_network(database, copies, export, file)
     total = sum(1 for _ in export.ledger.keys(RECORDS))
     done = 0
     records = export.ledger.keys(RECORDS)
@@ -77,6 +82,24 @@ def take_in(
         done += len(lot)
         on_image(done, total)
     return imported
+
+
+def _take_network(database: Database, copies: Copies, export: Export, file: File) -> bool:
+    """Keep the network of a card; False for the network itself, and for one that is kept already."""
+    assert file.key is not None
+    if not file.key.endswith(".json"):
+        return False
+    try:
+        card = NetworkCard.from_bytes(export.read(file, networks.MAX_CARD_BYTES), file.key)
+    except ObjectCorrupt as error:
+        raise ExportInvalid(str(error)) from None
+    network = export.ledger.under_key(card.key)
+    if network is None or network.size_bytes != card.size_bytes:
+        raise ExportInvalid(f"The network of {file.path} is not in the export.")
+    if card.sha256 in networks.stored(database, copies.storage):
+        return False
+    with _copy(export, network) as path:
+        return networks.store(database, copies, card, path)
 
 
 @dataclass(frozen=True)

@@ -64,7 +64,7 @@ class Archive:
         with opened_export(path) as found:
             check_signer(found, {} if signer is None else {signer: "elsewhere"}, is_trusting=trusting)
             verify(found)
-            return take_in(self.database, self.storage, found, owner)
+            return take_in(self.database, Copies(self.storage), found, owner)
 
     def rows(self) -> dict[str, list[tuple[object, ...]]]:
         """Every row of every table."""

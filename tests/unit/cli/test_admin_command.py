@@ -86,6 +86,7 @@ def test_check_finds_and_repairs(misc: Misc, folder: Path) -> None:
     assert json.loads(repaired.stdout) == {
         "objects": 1,
         "unrecorded": 0,
+        "missing_networks": [],
         "findings": [
             {
                 "key": f"records/{path.name}",

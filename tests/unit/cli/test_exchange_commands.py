@@ -54,7 +54,7 @@ def test_signed_export_goes_from_one_archive_to_another(misc: Misc, folders: tup
     done = misc("import", tmp_path / "out", "--data", there)
     assert done.stdout == "2 images imported, 0 were there already; signed by museum.\n", done.stderr
     assert misc("import", tmp_path / "out", "--data", there, "--json").stdout == (
-        '{\n  "images": 0,\n  "there_already": 2,\n  "conflicts": {},\n  "signer": "museum"\n}\n'
+        '{\n  "images": 0,\n  "there_already": 2,\n  "networks": 0,\n  "conflicts": {},\n  "signer": "museum"\n}\n'
     )
     assert misc("import", tmp_path / "out", "--data", here).stdout.endswith("signed by this archive.\n")
     assert misc("admin", "check", "--data", there).exit_code == 0

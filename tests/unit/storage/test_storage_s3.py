@@ -2,8 +2,10 @@
 
 import hashlib
 import io
+import random
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
@@ -18,7 +20,7 @@ from moto import mock_aws
 from pydantic import SecretStr
 
 from codec.media import MISC
-from core.errors import ObjectNotFound, ServiceError, StorageDenied, StorageUnavailable
+from core.errors import ObjectCorrupt, ObjectNotFound, ServiceError, StorageDenied, StorageUnavailable
 from core.settings import StorageBackend, StorageSettings
 from core.storage import open_storage
 from core.storage.keys import bitstream_key
@@ -65,6 +67,26 @@ def test_check_writes_at_first_and_then_only_looks(simulated_s3: S3Storage) -> N
     client.delete_object(Bucket="pictures", Key="archive/one/probes/writable")
     simulated_s3.check()
     assert "Contents" not in client.list_objects_v2(Bucket="pictures")
+
+
+def test_large_file_goes_in_parts(
+    simulated_settings: StorageSettings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # A store takes no part but the last of less than 5 MB.
+    monkeypatch.setattr("core.storage.s3.PART_BYTES", 5 << 20)
+    data = random.Random(1).randbytes((11 << 20) + 1)
+    sha256 = hashlib.sha256(data).hexdigest()
+    file = tmp_path / "weights"
+    file.write_bytes(data)
+    with mock_aws():
+        boto3.client("s3", region_name="us-east-1").create_bucket(Bucket="pictures")
+        storage = S3Storage(simulated_settings, most_in_one_bytes=1 << 20)
+        storage.put(f"networks/{sha256}.weights", file, content_type="application/octet-stream", sha256=sha256)
+        info = storage.head(f"networks/{sha256}.weights")
+        assert (info.size_bytes, (info.etag or "").strip('"').endswith("-3")) == (len(data), True)
+        assert storage.get(f"networks/{sha256}.weights", max_bytes=len(data), sha256=sha256) == data
+        with pytest.raises(ObjectCorrupt):
+            storage.put(f"networks/{'0' * 64}.weights", file, content_type="text/plain", sha256="0" * 64)
 
 
 def test_missing_bucket_is_told_by_its_name(simulated_settings: StorageSettings) -> None:
