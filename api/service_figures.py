@@ -15,7 +15,7 @@ from core.errors import DatabaseUnavailable
 from core.jobs import outbox, queries, workers
 from core.jobs.workers import WorkerState
 from core.logging import get_logger
-from models.job import JobState
+from models.job import JobPriority, JobState
 from models.stored_object import ObjectKind
 
 _log = get_logger(__name__)
@@ -57,21 +57,27 @@ class ServiceFigures(Collector):
         oldest = GaugeMetricFamily(
             "misc_jobs_oldest_due_seconds", "For how long the oldest job that waits has been due.", labels=("queue",)
         )
+        waiting = GaugeMetricFamily(
+            "misc_jobs_due", "Jobs that wait for a worker, by priority.", labels=("queue", "priority")
+        )
         wake_ups = GaugeMetricFamily("misc_outbox_rows", "Wake-ups that the broker does not have yet.")
         processes = GaugeMetricFamily(
             "misc_workers", "Worker processes that consume a queue.", labels=("queue", "state")
         )
         with self._database.read() as session:
             counts, ages = queries.count_open(session), queries.oldest_due_seconds(session)
+            due = queries.count_due_by_priority(session)
             unsent, alive = outbox.count_unsent(session), workers.count(session)
         for queue in QUEUES:
             for state in (JobState.QUEUED, JobState.RUNNING):
                 jobs.add_metric((queue, state.value), counts.get((queue, state), 0))
+            for priority in JobPriority:
+                waiting.add_metric((queue, priority.value), due.get((queue, priority), 0))
             oldest.add_metric((queue,), ages.get(queue, 0.0))
             for worker_state in WorkerState:
                 processes.add_metric((queue, worker_state.value), alive.get((queue, worker_state), 0))
         wake_ups.add_metric((), unsent)
-        return jobs, oldest, wake_ups, processes
+        return jobs, waiting, oldest, wake_ups, processes
 
     def _sums_of_late(self) -> Families:
         if self._clock() - self._summed_at < _KEPT_SECONDS:

@@ -35,7 +35,7 @@ from core.settings import (
 from core.storage import Storage
 from core.storage.mirrored import open_copies
 from core.temp_files import UPLOADS, remove_stale_temp_files
-from models.job import JobKind
+from models.job import JobKind, JobPriority
 
 _log = get_logger(__name__)
 
@@ -111,11 +111,15 @@ class Services:
         """What holds where a request does not say it."""
         return {"profile": self.profile}
 
-    def job(self, request: Request, kind: JobKind, queue: str) -> JobSpec:
+    def job(
+        self, request: Request, kind: JobKind, queue: str, priority: JobPriority = JobPriority.INTERACTIVE
+    ) -> JobSpec:
         """A job that this request orders."""
         caller: Caller = request.scope["misc.caller"]
         request_id = request.scope.get("misc.request_id")
-        return JobSpec(kind, queue, owner=caller.owner, request_id=request_id, max_attempts=self.max_attempts)
+        return JobSpec(
+            kind, queue, owner=caller.owner, request_id=request_id, max_attempts=self.max_attempts, priority=priority
+        )
 
     def start(self) -> None:
         """Clear away what a killed process left of its uploads, and start the threads."""

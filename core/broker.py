@@ -1,7 +1,7 @@
 """The queue of notifications: Celery on Redis, wrapped once. A message carries a job id and nothing else.
 
-Whoever reads a message still has to claim the job in the database, so a lost, doubled or late message costs time and
-nothing else.
+A message says that its queue has one job more: whoever reads it claims in the database the job whose turn it is, which
+may be another one. So a lost, doubled or late message costs time and nothing else.
 """
 
 from collections.abc import Iterable
@@ -16,7 +16,7 @@ from core.errors import BrokerUnavailable
 from core.settings import BrokerSettings
 
 RUN_TASK = "misc.run"
-"""The one task: claim the job with this id and do it."""
+"""The one task: claim a job of the queue that the message came by, and do it. The id in it is for workers of before."""
 
 ENCODE, DECODE, MAINTENANCE = "encode", "decode", "maintenance"
 QUEUES = (ENCODE, DECODE, MAINTENANCE)

@@ -27,6 +27,11 @@ class Panel:
 ROWS: dict[str, tuple[Panel, ...]] = {
     "Queues and workers": (
         Panel("Jobs that wait", "short", (("{{queue}}", 'max by (queue) (misc_jobs_open{state="queued"})'),)),
+        Panel(
+            "Jobs that wait, by priority",
+            "short",
+            (("{{queue}} {{priority}}", "max by (queue, priority) (misc_jobs_due)"),),
+        ),
         Panel("Jobs that run", "short", (("{{queue}}", 'max by (queue) (misc_jobs_open{state="running"})'),)),
         Panel("Oldest job that waits", "s", (("{{queue}}", "max by (queue) (misc_jobs_oldest_due_seconds)"),)),
         Panel("Workers", "short", (("{{queue}} {{state}}", "max by (queue, state) (misc_workers)"),)),

@@ -11,7 +11,7 @@ from models.description import DescriptionRecord
 from models.description_request import DescriptionRequest, RequestState
 from models.idempotency import IdempotencyKey
 from models.image import Image, ImageState
-from models.job import Job, JobKind, JobState
+from models.job import Job, JobKind, JobPriority, JobState
 from models.llm_batch import LLMBatch
 from models.network_set import NetworkSet
 from models.outbox import OutboxRow
@@ -41,6 +41,7 @@ __all__ = [
     "ImageState",
     "Job",
     "JobKind",
+    "JobPriority",
     "JobState",
     "LLMBatch",
     "MessageState",

@@ -41,6 +41,15 @@ class JobKind(StrEnum):
     """Nothing: shows that a queue is consumed and results are recorded."""
 
 
+class JobPriority(StrEnum):
+    """How urgent a job is."""
+
+    INTERACTIVE = "interactive"
+    """Somebody waits for it."""
+    BULK = "bulk"
+    """One of many for which nobody waits; every fourth claim takes one of these first."""
+
+
 def _where_set(name: str, column: str) -> Index:
     condition = text(f"{column} IS NOT NULL")
     return Index(name, column, postgresql_where=condition, sqlite_where=condition)
@@ -58,6 +67,9 @@ class Job(Owned, Base):
     image_id: Mapped[str | None] = mapped_column(ForeignKey("images.id", ondelete="CASCADE"))
     reconstruction_id: Mapped[str | None] = mapped_column(ForeignKey("reconstructions.id", ondelete="CASCADE"))
     batch_id: Mapped[str | None] = mapped_column(ForeignKey("batches.id"))
+    priority: Mapped[JobPriority] = mapped_column(
+        text_enum(JobPriority), default=JobPriority.INTERACTIVE, server_default=JobPriority.INTERACTIVE.value
+    )
 
     attempts: Mapped[int] = mapped_column(Integer, default=0)
     max_attempts: Mapped[int] = mapped_column(Integer, default=3)
@@ -109,5 +121,14 @@ class Job(Owned, Base):
             "state",
             "id",
             postgresql_where=text("state IN ('queued', 'running')"),
+        ),
+        # A claim reads one entry of this, however many jobs wait, are deferred or have ended.
+        Index(
+            "ix_jobs_due",
+            "queue",
+            "priority",
+            "due_at",
+            postgresql_where=text("state = 'queued'"),
+            sqlite_where=text("state = 'queued'"),
         ),
     )

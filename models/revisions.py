@@ -22,4 +22,5 @@ REVISIONS = (
     "d83b6f0a4e17",
     "8e27a4c95b10",
     "c70b9e3d52f8",
+    "5e8b1d7a4c36",
 )

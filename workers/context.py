@@ -14,7 +14,7 @@ from codec.usage import Usage
 from core.database import Database
 from core.errors import DatabaseUnavailable
 from core.events import EventLog
-from core.jobs import transitions
+from core.jobs import claims
 from core.jobs.lease import LeasedJob
 from core.storage import Storage
 from core.storage.verified import fetch_file
@@ -83,7 +83,7 @@ class WorkContext:
             self._last_check = now
             # Without a database the job goes on: the lease keeper logs the outage and knows when to give up.
             with contextlib.suppress(DatabaseUnavailable):
-                self._job.cancel_requested |= transitions.is_cancel_requested(self.database, self.claim)
+                self._job.cancel_requested |= claims.is_cancel_requested(self.database, self.claim)
         return self._job.must_stop
 
 

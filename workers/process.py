@@ -11,7 +11,7 @@ import warnings
 from contextlib import suppress
 from datetime import timedelta
 
-from celery import Celery, signals
+from celery import Celery, Task, signals
 from celery.apps.worker import Worker
 from celery.platforms import SecurityWarning
 
@@ -159,10 +159,10 @@ def _concurrency(settings: WorkerSettings, queue: str) -> int:
 
 
 def _register_task(app: Celery, runner: Runner) -> None:
-    def run(job_id: str) -> None:
-        runner.run(job_id)
+    def run(message: Task, _job_id: str) -> None:
+        runner.run(message.request.delivery_info["routing_key"])
 
-    app.task(name=RUN_TASK)(run)
+    app.task(name=RUN_TASK, bind=True)(run)
 
 
 def _drain(worker: Worker, runner: Runner, queues: list[str], is_wanted: bool) -> None:

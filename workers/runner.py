@@ -1,5 +1,6 @@
-"""One job from notification to recorded end: claim, handle, record. Delivered twice, killed anywhere, it ends once."""
+"""One job from notification to recorded end: claim, handle, record. Notified twice, killed anywhere, it ends once."""
 
+import itertools
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -20,7 +21,7 @@ from core.errors import (
     StorageDenied,
     StorageUnavailable,
 )
-from core.jobs import outbox, queries, transitions
+from core.jobs import claims, outbox, queries, transitions
 from core.jobs.faults import fault_of, patience_with
 from core.jobs.job import Claim
 from core.jobs.lease import LeasedJob, LeaseKeeper
@@ -52,7 +53,7 @@ _WOKEN_AT_ONCE = 1000
 
 
 class Runner:
-    """Runs jobs by id; one for a process, called from many threads."""
+    """Runs jobs of queues; one for a process, called from many threads."""
 
     def __init__(self, name: str, handlers: Handlers, services: WorkerServices, keeper: LeaseKeeper) -> None:
         self._name, self._handlers, self._services, self._keeper = name[:48], handlers, services, keeper
@@ -60,6 +61,7 @@ class Runner:
         self._occupancy = Occupancy(keeper)
         self._retry = RetryPolicy(services.settings.retry_delay)
         self._pause = PausePolicy(services.settings.retry_delay, services.settings.patience)
+        self._turns = itertools.count()
         self._last_notification = time.monotonic()
         self._is_stopping = threading.Event()
         self.is_draining = False
@@ -74,14 +76,15 @@ class Runner:
         """Begin no other job, and leave those that wait for their claim to other processes."""
         self._is_stopping.set()
 
-    def run(self, job_id: str) -> None:
-        """Claim the job and do it; returns quietly when it is not to be had. Never raises for what a job did.
+    def run(self, queue: str) -> None:
+        """Claim the job of the queue whose turn it is and do it; returns quietly when there is none. Never raises for
+        what a job did.
 
         While the storage is away no job is claimed but one now and then, which finds out whether it is back.
         """
         if self.is_draining or not self._wait_until_admitted():
             return  # the reconciler sends its notification again
-        claim = self._claim(job_id)
+        claim = self._claim(queue)
         if claim is None:
             return
         with structlog.contextvars.bound_contextvars(job_id=claim.job_id, request_id=claim.request_id):
@@ -106,15 +109,16 @@ class Runner:
             self._last_notification = time.monotonic()
         return True
 
-    def _claim(self, job_id: str) -> Claim | None:
-        """Claim the job, waiting for a database that is away; None when it is not to be had or the process stops."""
+    def _claim(self, queue: str) -> Claim | None:
+        """Claim a job, waiting for a database that is away; None when none is due or the process stops."""
+        first = claims.priority_of_turn(next(self._turns))
         wait_seconds = _FIRST_WAIT_SECONDS
         while True:
             self._last_notification = time.monotonic()
             try:
-                return transitions.claim(self._database, job_id, self._name, self._services.settings.lease)
+                return claims.claim(self._database, queue, self._name, self._services.settings.lease, first)
             except _DATABASE_AWAY as error:
-                _log.warning("claim_failed", job_id=job_id, error=str(error))
+                _log.warning("claim_failed", queue=queue, error=str(error))
             if self._is_stopping.wait(wait_seconds):
                 return None
             wait_seconds = min(wait_seconds * 2, _LONGEST_WAIT_SECONDS)
@@ -166,6 +170,7 @@ class Runner:
             reconstruction_id=claim.reconstruction_id,
             worker=self._name,
             attempt=claim.attempt,
+            priority=claim.priority,
             outcome=ending.outcome.value,
             code=ending.code,
             seconds={stage: round(spent, 4) for stage, spent in seconds.items()},
@@ -183,7 +188,7 @@ class Runner:
                 transitions.succeed_alone(self._database, claim, seconds)
                 return Outcome.SUCCEEDED
             with self._database.write() as session:
-                transitions.lock(session, claim)
+                claims.lock(session, claim)
                 seconds.update(record(session) | {"job": time.perf_counter() - started})
                 transitions.succeed(session, claim, seconds)
             return Outcome.SUCCEEDED

@@ -20,6 +20,7 @@ from core.archive.images import NewImage
 from core.errors import RequestInvalid, UploadTooLarge
 from core.jobs.job import JobSpec
 from core.owners import quotas
+from models.job import JobPriority
 
 
 class AllRejected(Exception):
@@ -44,7 +45,7 @@ class IncomingBatch:
     def payload(self) -> dict[str, Any]:
         """All that the request says, digests in place of files."""
         return {
-            "options": self.options.model_dump(mode="json"),
+            "options": self.options.choices(),
             "name": self.name,
             "files": [[file.path_name, file.sha256] for file in self.files],
             "captions": self.captions_sha256,
@@ -56,6 +57,7 @@ class CheckedBatch:
     """The pictures that can be taken, and the files that cannot."""
 
     name: str | None
+    priority: JobPriority
     accepted: list[tuple[IncomingImage, NewImage]]
     rejected: list[RejectedFile]
 
@@ -95,7 +97,8 @@ async def check(services: Services, incoming: IncomingBatch) -> CheckedBatch:
     accepted = [entry for entry in checked if not isinstance(entry, RejectedFile)]
     if not accepted:
         raise AllRejected(rejected)
-    return CheckedBatch(incoming.name, accepted, rejected)
+    priority = incoming.options.priority_of_job(in_batch=True)
+    return CheckedBatch(incoming.name, priority, accepted, rejected)
 
 
 def submit(services: Services, checked: CheckedBatch, job: JobSpec, run: IdempotentRun) -> None:
@@ -104,6 +107,7 @@ def submit(services: Services, checked: CheckedBatch, job: JobSpec, run: Idempot
     Raises LimitReached, and QuotaReached where not all of them fit into what the owner has left.
     """
     services.queue_limit.admit(job.queue, len(checked.accepted))
+    job = replace(job, priority=checked.priority)
     with intake.stored(services, checked.accepted), services.database.write() as session:
         batch = batches.create(session, checked.name, job.owner)
         members = []

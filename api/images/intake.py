@@ -2,7 +2,7 @@
 
 import contextlib
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from api.idempotent import IdempotentRun
@@ -46,8 +46,7 @@ class IncomingImage:
     def payload(self) -> dict[str, Any]:
         """All that the upload says, digests in place of files."""
         return {
-            # A file that was only touched since is the same picture.
-            "options": self.options.model_dump(mode="json", exclude={"modified_at"}),
+            "options": self.options.choices(),
             "file": self.file.sha256,
             "name": self.file.path_name,
             "reference": self.reference and self.reference.sha256,
@@ -97,10 +96,11 @@ def submit(services: Services, incoming: IncomingImage, new: NewImage, job: JobS
     Raises LimitReached, and QuotaReached.
     """
     services.queue_limit.admit(job.queue)
+    job = replace(job, priority=incoming.options.priority_of_job(in_batch=new.batch_id is not None))
     with services.database.read() as session:
         if new.batch_id is not None:
             batches.get(session, new.batch_id, View(job.owner))
-        position = queries.next_position(session, job.queue)
+        position = queries.next_position(session, job.queue, job.priority)
     with stored(services, [(incoming, new)]), services.database.write() as session:
         image, job_id = images.submit(session, new, job)
         job_out = job_to_out(queries.get(session, job_id), position)

@@ -12,6 +12,7 @@ from codec.options import EncodeOptions
 from models.base import JSONObject
 from models.description import DescriptionRecord
 from models.image import Image, ImageState
+from models.job import JobPriority
 from models.reconstruction import Reconstruction, ReconstructionState
 
 MAX_REFERENCE_BPP = 100
@@ -29,12 +30,25 @@ class SubmitOptions(EncodeOptions):
         None, description="When the picture's file was last changed, for `keep_metadata`."
     )
     batch_id: str | None = Field(None, description="Make the picture part of this batch.")
+    priority: JobPriority | None = Field(
+        None,
+        description="How urgent the job is; by default bulk for a picture of a batch, else interactive. Every fourth "
+        "job that a worker begins is bulk, where both kinds wait.",
+    )
     reference_bpp: float | None = Field(
         None,
         gt=0,
         le=MAX_REFERENCE_BPP,
         description="What an outside codec spent on the form's file `reference`, in bits per pixel.",
     )
+
+    def choices(self) -> JSONObject:
+        """What the upload says of the picture. A file that was only touched since is the same one, however urgent."""
+        return self.model_dump(mode="json", exclude={"modified_at", "priority"})
+
+    def priority_of_job(self, *, in_batch: bool) -> JobPriority:
+        """That of the job which encodes the picture."""
+        return self.priority or (JobPriority.BULK if in_batch else JobPriority.INTERACTIVE)
 
     def encode_options(self) -> EncodeOptions:
         """The part that the codec knows."""

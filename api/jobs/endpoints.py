@@ -120,8 +120,8 @@ def _cancel(services: Services, view: View, job_id: str) -> JobOut:
 
 def _retry(services: Services, view: View, job_id: str, run: IdempotentRun) -> None:
     with services.database.read() as session:
-        queue = queries.get(session, job_id, view).queue
-        position = queries.next_position(session, queue)
+        job_row = queries.get(session, job_id, view)
+        queue, position = job_row.queue, queries.next_position(session, job_row.queue, job_row.priority)
     services.queue_limit.admit(queue)
     with services.database.write() as session:
         job = to_out(transitions.reopen(session, job_id), position)

@@ -6,7 +6,7 @@ from pydantic import BaseModel, Field
 
 from api.root_path import address
 from models.base import JSONObject
-from models.job import Job, JobKind, JobState
+from models.job import Job, JobKind, JobPriority, JobState
 
 
 class JobError(BaseModel):
@@ -47,10 +47,12 @@ class JobOut(BaseModel):
     kind: JobKind
     queue: str = Field(examples=["encode"])
     state: JobState
+    priority: JobPriority = Field(description="Whether somebody waits for it, or it is one of many.")
     stage: str | None = Field(description="What the worker is at.", examples=["describe"])
     progress: float = Field(ge=0, le=1)
     queue_position: int | None = Field(
-        description="Jobs that wait before this one; 1000 for that many or more, null when it does not wait."
+        description="Jobs that wait before this one: of an interactive job the interactive ones before it, of a bulk "
+        "job those and the bulk ones before it; 1000 for that many or more, null when it does not wait."
     )
     attempts: int
     max_attempts: int
@@ -127,6 +129,7 @@ def to_out(job: Job, queue_position: int | None = None) -> JobOut:
         kind=job.kind,
         queue=job.queue,
         state=job.state,
+        priority=job.priority,
         stage=job.stage,
         progress=job.progress,
         queue_position=queue_position,

@@ -53,7 +53,7 @@ async def order_reconstruction(
     `decode_too_costly` where size and steps are more than the service takes."""
     options = parse_options(OrderOptions, services.default_options | await read_json_object(request))
     new = NewReconstruction(options.decode_options(), options.format.value)
-    job = services.job(request, JobKind.DECODE, DECODE)
+    job = services.job(request, JobKind.DECODE, DECODE, options.priority)
     async with run_idempotent(request, services, {"options": options.choices()}) as run:
         if run.is_new:
             await run_in_threadpool(_order, services, caller.view, image_id, new, options.samples, job, run)
@@ -141,7 +141,7 @@ def _order(
     lost_ids: list[str] = []
     services.queue_limit.admit(job.queue)
     with services.database.read() as session:
-        position = queries.next_position(session, job.queue)
+        position = queries.next_position(session, job.queue, job.priority)
     while True:
         with services.database.write() as session:
             # Locked until the end, so that the same order that comes twice at once finds what the first one made.

@@ -10,6 +10,7 @@ from api.jobs.schemas import JobOut
 from api.root_path import address
 from codec.options import DecodeOptions, RestorerName
 from models.base import JSONObject
+from models.job import JobPriority
 from models.reconstruction import Reconstruction, ReconstructionState
 
 MOST_SAMPLES = 16
@@ -30,7 +31,7 @@ class PictureFormat(StrEnum):
 class OrderOptions(DecodeOptions):
     """The body of an order."""
 
-    later_fields: ClassVar[frozenset[str]] = DecodeOptions.later_fields | {"samples"}
+    later_fields: ClassVar[frozenset[str]] = DecodeOptions.later_fields | {"samples", "priority"}
 
     format: PictureFormat = Field(PictureFormat.PNG, description="The file that is made of the picture.")
     samples: int = Field(
@@ -38,6 +39,10 @@ class OrderOptions(DecodeOptions):
         ge=1,
         le=MOST_SAMPLES,
         description="Diffusion: reconstructions of seeds that follow each other, each with its job.",
+    )
+    priority: JobPriority = Field(
+        JobPriority.INTERACTIVE,
+        description="How urgent the job is: bulk for one of many. A job that is on its way keeps its own.",
     )
 
     @model_validator(mode="after")

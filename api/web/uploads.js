@@ -67,6 +67,8 @@ export class Sender {
       } else {
         const batchId = await this.batch();
         const options = { ...this.upload.options, batch_id: batchId };
+        // Somebody waits for one picture; of many, nobody shall be kept waiting by them.
+        if (this.upload.total === 1) options.priority = "interactive";
         await this.tried(() => sendForm("v1/images", { options, file: named(file) }, file.key));
         this.upload.taken += 1;
       }

@@ -20,7 +20,7 @@ from cli.local.file_selection import select_files
 from cli.local.stream_files import STREAM_SUFFIX, is_stream, without_companions
 from cli.local.streams import STANDARD, check_streams, read_input
 from cli.output import group_bar, print_json, progress_bar, say, show
-from cli.server.remote import KeyOption, ServerOption, connected
+from cli.server.remote import KeyOption, PriorityOption, ServerOption, connected
 from codec.media import PICTURE_SUFFIXES
 
 if TYPE_CHECKING:
@@ -49,6 +49,8 @@ Examples:
 """
 
 _CONTRARY = "Give {flag} as a flag or in --options, not both."
+
+_PRIORITY = "priority"
 
 _SERVERS_OWN = frozenset({"keep_original", "keep_metadata"})
 """Options that the codec does not know."""
@@ -119,6 +121,7 @@ def push(
     ] = None,
     wait: Annotated[bool, typer.Option("--wait/--no-wait", help="Wait until they are encoded.")] = True,
     uploads: Annotated[int, typer.Option(min=1, max=32, help="Uploads at a time.")] = 4,
+    priority: PriorityOption = None,
     server: ServerOption = None,
     key: KeyOption = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")] = False,
@@ -129,11 +132,14 @@ def push(
         "level": level, "published_grid": published_grid, "rate": rate, "codec": codec, "max_bpp": max_bpp,
         "profile": profile, "keep_original": keep_original or None,
         "keep_metadata": keep_metadata or None, "verify": verify or None, "verify_at_least": verify_at_least,
+        "priority": priority,
     }  # fmt: skip
     with tempfile.TemporaryDirectory(prefix="misc-push-") as spool:
         with usage_errors(OSError):
             check_streams(inputs, "", as_json=as_json)
             values = _merged(options, {name: value for name, value in flags.items() if value is not None})
+            # How urgent pictures are does not make them others, which are not there yet.
+            chosen = values.pop(_PRIORITY, None)
             source = _Source(inputs, describe, exclude or (), manifest_in)
             files, left_out = _pictures(source, values, Path(spool))
             streams = [file for file in files if is_stream(file.path)]
@@ -144,11 +150,11 @@ def push(
                 raise fail_usage("--manifest-out is for a folder or a batch: name one, or give --batch NAME.")
         with connected(server, key) as client, _told_how_to_go_on():
             if name is None:
-                outcomes, report = _push_alone(client, pictures, uploads, wait=wait), None
+                outcomes, report = _push_alone(client, pictures, uploads, chosen, wait=wait), None
             else:
                 client.patience_seconds = _PATIENCE_SECONDS
                 group = _open_group(client, name, is_shared=batch is not None)
-                outcomes, report = _push_group(client, group, pictures, uploads, wait=wait)
+                outcomes, report = _push_group(client, group, pictures, uploads, chosen, wait=wait)
                 if manifest_out is not None:
                     group.save_manifest(manifest_out)
             if streams:
@@ -216,10 +222,12 @@ def _history() -> "PushHistory":
     return PushHistory(default_path())
 
 
-def _push_alone(client: "Client", pictures: "list[Picture]", uploads: int, *, wait: bool) -> "list[Outcome]":
+def _push_alone(
+    client: "Client", pictures: "list[Picture]", uploads: int, priority: str | None = None, *, wait: bool
+) -> "list[Outcome]":
     from cli.server.upload import Sender, wait_for
 
-    outcomes = _sent(Sender(client, _history()).send, pictures, uploads)
+    outcomes = _sent(Sender(client, _history(), priority=priority).send, pictures, uploads)
     if wait:
         with progress_bar(len(outcomes), "Encoding") as bar:
             for outcome in outcomes:
@@ -230,7 +238,13 @@ def _push_alone(client: "Client", pictures: "list[Picture]", uploads: int, *, wa
 
 
 def _push_group(
-    client: "Client", group: "Group", pictures: "list[Picture]", uploads: int, *, wait: bool
+    client: "Client",
+    group: "Group",
+    pictures: "list[Picture]",
+    uploads: int,
+    priority: str | None = None,
+    *,
+    wait: bool,
 ) -> "tuple[list[Outcome], dict[str, Any]]":
     """Send what the batch has not, and follow all of it; returns the server's report too."""
     from cli.server.upload import Sender
@@ -238,7 +252,7 @@ def _push_group(
     sendable = [picture for picture in pictures if picture.fault is None]
     known = {name for name, _ in group.entries}
     group.announce({one.name for one in sendable}, sum(one.name not in known for one in sendable))
-    outcomes = _sent(Sender(client, _history(), group).send, pictures, uploads)
+    outcomes = _sent(Sender(client, _history(), group, priority).send, pictures, uploads)
     group.read()
     # What could not be sent is not waited for.
     group.announce(set(), 0)

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -19,6 +20,19 @@ ServerOption = Annotated[
     str | None, typer.Option(envvar="MISC_SERVER", help="Address of the server (http://127.0.0.1:8000).")
 ]
 KeyOption = Annotated[str | None, typer.Option(envvar="MISC_API_KEY", help="Key of the server, where it has keys.")]
+
+
+class Priority(StrEnum):
+    """How urgent jobs are, as the server calls it."""
+
+    INTERACTIVE = "interactive"
+    BULK = "bulk"
+
+
+PriorityOption = Annotated[
+    Priority | None,
+    typer.Option(help="How urgent it is: interactive overtakes bulk, which is usual for several pictures."),
+]
 
 
 @contextmanager

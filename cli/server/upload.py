@@ -88,8 +88,12 @@ class Outcome:
 class Sender:
     """Sends pictures to one server, into a batch or not; may be used from many threads."""
 
-    def __init__(self, client: Client, history: PushHistory, group: Group | None = None) -> None:
+    def __init__(
+        self, client: Client, history: PushHistory, group: Group | None = None, priority: str | None = None
+    ) -> None:
+        """`priority` is that of all jobs; None leaves it to the server."""
         self._client, self._history, self._group = client, history, group
+        self._urgency = {} if priority is None else {"priority": priority}
 
     def send(self, picture: Picture) -> Outcome:
         """Send it unless the server has it; errors become part of the outcome. A `.misc` file is taken in as it is."""
@@ -142,6 +146,7 @@ class Sender:
     def _submit(self, picture: Picture, options: dict[str, Any], key: str) -> dict[str, Any]:
         if picture.shown is None:
             options = with_file_date(options, picture.path)
+        options = options | self._urgency
         response = self._client.submit_picture(Upload(picture.path, picture.name, key), options)
         if response["replayed"] and self._find(response["image"]["id"]) is None:
             response = self._client.submit_picture(Upload(picture.path, picture.name, _fresh(key)), options)

@@ -3,14 +3,14 @@
 from dataclasses import dataclass
 from datetime import datetime
 
-from models.job import JobKind
+from models.job import JobKind, JobPriority
 from models.owner import DEFAULT_OWNER
 
 
 @dataclass(frozen=True)
 class JobSpec:
-    """An order for a job: what it does, for which rows, in whose name and on behalf of which request, and how often it
-    is tried."""
+    """An order for a job: what it does, for which rows, in whose name and on behalf of which request, how often it is
+    tried and how urgent it is."""
 
     kind: JobKind
     queue: str
@@ -20,13 +20,14 @@ class JobSpec:
     request_id: str | None = None
     max_attempts: int = 3
     owner: str = DEFAULT_OWNER
+    priority: JobPriority = JobPriority.INTERACTIVE
 
 
 @dataclass(frozen=True)
 class Claim:
     """The right to do one attempt of a job. Whoever holds an older token can record nothing.
 
-    `kind` is a JobKind, or what a newer version of the service calls a kind of its own.
+    `kind` is a JobKind and `priority` a JobPriority, or what a newer version of the service calls one of its own.
     """
 
     job_id: str
@@ -41,6 +42,8 @@ class Claim:
     """A worker died while this job was at work: it works alone in its process."""
     pauses: int = 0
     """How often it was put off before for a fault of its surroundings."""
+    priority: str = JobPriority.INTERACTIVE
+    owner: str = DEFAULT_OWNER
 
     @property
     def is_last_attempt(self) -> bool:

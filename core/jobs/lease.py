@@ -9,7 +9,7 @@ from datetime import timedelta
 from core.background import Periodic
 from core.database import Database
 from core.errors import LeaseLost, ServiceError
-from core.jobs import transitions
+from core.jobs import claims
 from core.jobs.job import Claim, Renewal
 from core.logging import get_logger
 
@@ -131,7 +131,7 @@ class LeaseKeeper:
 
     def _renew(self, jobs: Sequence[LeasedJob]) -> None:
         renewals = [Renewal(job.claim, job.stage, job.progress, job.at_work) for job in jobs]
-        must_stop = transitions.renew(self._database, renewals, self._lease)
+        must_stop = claims.renew(self._database, renewals, self._lease)
         for job, renewal in zip(jobs, renewals, strict=True):
             if job.claim.job_id in must_stop:
                 job.cancel_requested |= must_stop[job.claim.job_id]

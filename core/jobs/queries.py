@@ -7,12 +7,12 @@ from sqlalchemy import ColumnElement, String, and_, func, literal, or_, select, 
 from sqlalchemy.orm import Session
 
 from core.broker import QUEUES
-from core.clock import database_now
+from core.clock import database_now, statement_now
 from core.errors import NotFound
 from core.jobs.job import Claim, HeldLease
 from core.owners.view import EVERYTHING, View
 from models.base import JSONObject
-from models.job import Job, JobKind, JobState
+from models.job import Job, JobKind, JobPriority, JobState
 
 # Written into the statement as they are, so that the planner can see that the partial index of open jobs serves.
 QUEUED = literal(JobState.QUEUED, Job.state.type, literal_execute=True)
@@ -94,18 +94,25 @@ def open_ids(
 
 
 def queue_position(session: Session, job: Job) -> int | None:
-    """How many jobs of the same queue were there before this one and still wait; None when it does not wait.
+    """How many jobs of the same queue wait before this one: those that were there before, of an interactive job the
+    interactive ones alone, of a bulk job all of those too; None when it does not wait.
 
     Counted up to FARTHEST_POSITION, so that looking at a job costs the same however many wait.
     """
     if job.state != JobState.QUEUED:
         return None
-    return _count_due_up_to(session, job.queue, FARTHEST_POSITION, Job.id < job.id)
+    is_before = Job.id < job.id
+    if job.priority == JobPriority.BULK:
+        is_before |= Job.priority == JobPriority.INTERACTIVE
+    else:
+        is_before &= Job.priority == JobPriority.INTERACTIVE
+    return _count_due_up_to(session, job.queue, FARTHEST_POSITION, is_before)
 
 
-def next_position(session: Session, queue: str) -> int:
+def next_position(session: Session, queue: str, priority: JobPriority) -> int:
     """The queue position of a job that is submitted now; for use outside of the transaction that submits it."""
-    return _count_due_up_to(session, queue, FARTHEST_POSITION)
+    is_before = () if priority is JobPriority.BULK else (Job.priority == JobPriority.INTERACTIVE,)
+    return _count_due_up_to(session, queue, FARTHEST_POSITION, *is_before)
 
 
 def count_open_of(session: Session, queue: str, at_most: int) -> int:
@@ -148,6 +155,8 @@ def held_leases(session: Session, limit: int) -> list[HeldLease]:
             Job.request_id,
             Job.is_suspect,
             Job.pauses,
+            type_coerce(Job.priority, String),
+            Job.owner,
         )
         # With the queues the index of open jobs serves, also where it holds those that have ended.
         .where(Job.queue.in_(QUEUES), Job.state == RUNNING)
@@ -195,6 +204,16 @@ def count_open(session: Session) -> dict[tuple[str, JobState], int]:
     is_open = or_(and_(Job.state == QUEUED, Job.due_at <= database_now()), Job.state == RUNNING)
     rows = session.execute(select(Job.queue, Job.state, func.count()).where(is_open).group_by(Job.queue, Job.state))
     return {(queue, state): count for queue, state, count in rows}
+
+
+def count_due_by_priority(session: Session) -> dict[tuple[str, JobPriority], int]:
+    """How many jobs wait for a worker, by queue and priority."""
+    rows = session.execute(
+        select(Job.queue, Job.priority, func.count())
+        .where(Job.queue.in_(QUEUES), Job.state == QUEUED, Job.due_at <= statement_now())
+        .group_by(Job.queue, Job.priority)
+    )
+    return {(queue, priority): count for queue, priority, count in rows}
 
 
 def oldest_due_seconds(session: Session) -> dict[str, float]:

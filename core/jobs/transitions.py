@@ -1,4 +1,4 @@
-"""The job state machine, and the only writer of job rows.
+"""The job state machine. Job rows are written here and, by those who take and keep one, in `claims.py`; nowhere else.
 
 queued --claim--> running --succeed / fail / cancel--> final
    ^                 |
@@ -11,7 +11,7 @@ Whoever changes a job and what belongs to it locks the job first, then the image
 in any other order two transactions could wait for each other.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from datetime import timedelta
 from typing import Any, cast
@@ -19,7 +19,6 @@ from typing import Any, cast
 from sqlalchemy import (
     ColumnElement,
     Executable,
-    String,
     Table,
     bindparam,
     case,
@@ -27,37 +26,29 @@ from sqlalchemy import (
     insert,
     literal,
     or_,
-    select,
-    type_coerce,
     update,
 )
 from sqlalchemy.orm import Session
 
 from core.clock import database_now
 from core.database import Database, announce, insert_into
-from core.errors import Conflict, LeaseLost, ServiceError
-from core.jobs import outbox
-from core.jobs.job import Claim, JobSpec, Renewal
+from core.errors import Conflict, ServiceError
+from core.jobs import outbox, subjects
+from core.jobs.claims import CLAIMED, identity, lease_lost, news
+from core.jobs.job import Claim, JobSpec
 from core.jobs.queries import ENDED, QUEUED, RUNNING, get
 from core.jobs.retry import PausePolicy, RetryPolicy
 from core.webhooks import messages
 from models.base import JSONObject, new_id, utc_now
-from models.image import Image, ImageState
 from models.job import Job, JobKind, JobState
-from models.reconstruction import Reconstruction, ReconstructionState
 
-# Statements on the table itself skip the bookkeeping that the mapped class brings; every job passes here three times.
+# Statements on the table itself skip the bookkeeping that the mapped class brings; every job passes here.
 _JOBS = cast(Table, Job.__table__)
 
 _MESSAGE_CHARACTERS = 1000
 
 _MOST_COINCIDENCES = 10
 """So many workers may die while a job waits in them before it is held to be the cause, whatever it was doing."""
-
-_OWNER_STATES = {
-    JobState.FAILED: (ImageState.FAILED, ReconstructionState.FAILED),
-    JobState.CANCELLED: (ImageState.CANCELLED, ReconstructionState.CANCELLED),
-}
 
 # Built once: putting an expression together costs more than sending it, and every job passes through these.
 _CREATE = insert(_JOBS).values(
@@ -73,6 +64,7 @@ _CREATE = insert(_JOBS).values(
             "owner",
             "request_id",
             "max_attempts",
+            "priority",
             "created_at",
         )
     }
@@ -85,48 +77,8 @@ _CREATE = insert(_JOBS).values(
         "woken_at": database_now(),
     }
 )
-_CLAIM = (
-    update(_JOBS)
-    .where(_JOBS.c.id == bindparam("job_id"), _JOBS.c.state == QUEUED, _JOBS.c.due_at <= database_now())
-    .values(
-        state=JobState.RUNNING,
-        attempts=_JOBS.c.attempts + 1,
-        worker=bindparam("by_worker"),
-        lease_token=bindparam("token"),
-        lease_expires_at=bindparam("expires_at"),
-        started_at=bindparam("now"),
-        progress=0.0,
-        stage=None,
-        at_work=False,
-    )
-    .returning(
-        type_coerce(_JOBS.c.kind, String),
-        _JOBS.c.attempts,
-        _JOBS.c.max_attempts,
-        _JOBS.c.image_id,
-        _JOBS.c.reconstruction_id,
-        _JOBS.c.request_id,
-        _JOBS.c.is_suspect,
-        _JOBS.c.pauses,
-    )
-)
-_IS_CLAIMED = (
-    _JOBS.c.id == bindparam("job_id"),
-    _JOBS.c.state == RUNNING,
-    _JOBS.c.lease_token == bindparam("token"),
-)
-_CLAIMED = update(_JOBS).where(*_IS_CLAIMED)
 _RELEASED: dict[str, Any] = {"lease_token": None, "lease_expires_at": None, "at_work": False}
-
-_IS_CANCEL_REQUESTED = select(_JOBS.c.cancel_requested).where(*_IS_CLAIMED)
-_LOCK = select(_JOBS.c.id).where(*_IS_CLAIMED).with_for_update()
-_RENEW = _CLAIMED.values(
-    lease_expires_at=bindparam("expires_at"),
-    stage=bindparam("at_stage"),
-    progress=bindparam("fraction"),
-    at_work=bindparam("works"),
-).returning(_JOBS.c.cancel_requested)
-_SUCCEED = _CLAIMED.values(
+_SUCCEED = CLAIMED.values(
     _RELEASED
     | {
         "state": JobState.SUCCEEDED,
@@ -136,7 +88,6 @@ _SUCCEED = _CLAIMED.values(
         "seconds": bindparam("stage_seconds"),
     }
 ).returning(_JOBS.c.id)
-_RECORD_USAGE = _CLAIMED.values(usage=bindparam("used"))
 
 
 def create(session: Session, spec: JobSpec) -> str:
@@ -147,86 +98,31 @@ def create(session: Session, spec: JobSpec) -> str:
     return job_id
 
 
-def claim(database: Database, job_id: str, worker: str, lease: timedelta) -> Claim | None:
-    """Take a queued job that is due, in the name of `worker` (<= 48 characters), in a transaction of its own.
-
-    None when somebody else has it, it has ended, or it is not due.
-    """
-    now = utc_now()
-    token = new_id("clm")
-    values = {
-        "job_id": job_id,
-        "now": now,
-        "by_worker": worker,
-        "token": token,
-        "expires_at": now + lease,
-    }
-    rows = database.execute_alone(_CLAIM, values)
-    if not rows:
-        return None
-    kind, attempts, *limits_and_owners = rows[0]
-    granted = Claim(job_id, kind, token, attempts, *limits_and_owners)
-    database.publish(*_news(granted, JobState.RUNNING))
-    return granted
-
-
-def renew(database: Database, renewals: Iterable[Renewal], lease: timedelta) -> dict[str, bool]:
-    """Prolong leases and note progress, all in one transaction; returns by job id whether the job has to stop.
-
-    A job whose claim is not valid any more is missing in what is returned.
-    """
-    expires_at = utc_now() + lease
-    must_stop: dict[str, bool] = {}
-    with database.write() as session:
-        # In one order, as everybody who locks several jobs takes them, so that nobody waits in a circle.
-        for renewal in sorted(renewals, key=lambda one: one.claim.job_id):
-            progress = {"at_stage": renewal.stage, "fraction": renewal.progress, "works": renewal.at_work}
-            values = _identity(renewal.claim) | progress | {"expires_at": expires_at}
-            row = session.execute(_RENEW, values).one_or_none()
-            if row is not None:
-                must_stop[renewal.claim.job_id] = bool(row[0])
-    return must_stop
-
-
-def is_cancel_requested(database: Database, claim: Claim) -> bool:
-    """Whether a cancel request ends the job; raises LeaseLost when the claim is not valid any more."""
-    rows = database.execute_alone(_IS_CANCEL_REQUESTED, _identity(claim))
-    if not rows:
-        raise _lease_lost(claim)
-    return bool(rows[0][0])
-
-
-def lock(session: Session, claim: Claim) -> None:
-    """Lock the job for the rest of the transaction; raises LeaseLost."""
-    if session.execute(_LOCK, _identity(claim)).one_or_none() is None:
-        raise _lease_lost(claim)
-
-
 def succeed(session: Session, claim: Claim, seconds: dict[str, float]) -> None:
     """End the job well, in the transaction that records its result; raises LeaseLost."""
     _execute_claimed(session, _SUCCEED, claim, {"now": utc_now(), "stage_seconds": seconds})
     messages.note_job_end(session, claim.job_id, JobState.SUCCEEDED)
-    announce(session, *_news(claim, JobState.SUCCEEDED))
+    announce(session, *news(claim, JobState.SUCCEEDED))
 
 
 def succeed_alone(database: Database, claim: Claim, seconds: dict[str, float]) -> None:
     """End a job well that has no result to record, of which nobody is told but its watchers; raises LeaseLost."""
-    if not database.execute_alone(_SUCCEED, _identity(claim) | {"now": utc_now(), "stage_seconds": seconds}):
-        raise _lease_lost(claim)
-    database.publish(*_news(claim, JobState.SUCCEEDED))
+    if not database.execute_alone(_SUCCEED, identity(claim) | {"now": utc_now(), "stage_seconds": seconds}):
+        raise lease_lost(claim)
+    database.publish(*news(claim, JobState.SUCCEEDED))
 
 
 def fail(session: Session, claim: Claim, code: str, message: str) -> None:
     """End the job with an error; raises LeaseLost."""
     error = _error(code, message)
     _end(session, claim, JobState.FAILED, **error)
-    announce(session, *_news(claim, JobState.FAILED, {"error": {"code": code, "message": error["error_message"]}}))
+    announce(session, *news(claim, JobState.FAILED, {"error": {"code": code, "message": error["error_message"]}}))
 
 
 def cancel_running(session: Session, claim: Claim) -> None:
     """End the job after a cancel request; raises LeaseLost."""
     _end(session, claim, JobState.CANCELLED)
-    announce(session, *_news(claim, JobState.CANCELLED))
+    announce(session, *news(claim, JobState.CANCELLED))
 
 
 def requeue(
@@ -247,7 +143,7 @@ def requeue(
     if not count_attempt:
         values["attempts"] = _JOBS.c.attempts - 1
     if not _requeue(session, claim, delay, values):
-        raise _lease_lost(claim)
+        raise lease_lost(claim)
 
 
 def retry(session: Session, claim: Claim, policy: RetryPolicy, code: str, message: str) -> bool:
@@ -257,7 +153,7 @@ def retry(session: Session, claim: Claim, policy: RetryPolicy, code: str, messag
     if delay is None:
         fail(session, claim, code, message)
     elif not _requeue(session, claim, delay, {"pauses": 0, "paused_since": None} | _error(code, message)):
-        raise _lease_lost(claim)
+        raise lease_lost(claim)
     return delay is not None
 
 
@@ -297,7 +193,7 @@ def take_back(session: Session, claim: Claim, policy: RetryPolicy, *, at_work: b
     if not is_failure:
         values["attempts"] = _JOBS.c.attempts - 1
     if not _requeue(session, claim, delay, values):
-        raise _lease_lost(claim)
+        raise lease_lost(claim)
     return True
 
 
@@ -320,7 +216,7 @@ def cancel(session: Session, job_id: str) -> Job:
     session.expire_all()
     job = get(session, job_id)
     if row is not None and job.state == JobState.CANCELLED:
-        _update_owner(session, job, JobState.CANCELLED)
+        subjects.note_end(session, job, JobState.CANCELLED)
         messages.note_job_end(session, job_id, JobState.CANCELLED)
         announce(session, job_id, "state", {"state": JobState.CANCELLED.value})
     return job
@@ -348,7 +244,7 @@ def reopen(session: Session, job_id: str) -> Job:
     session.refresh(job)
     if row is None:
         raise Conflict(f"Job {job_id} is {job.state}; only one that failed or was cancelled is tried again.")
-    _reopen_owner(session, job)
+    subjects.reopen(session, job)
     outbox.enqueue(session, job_id, row[0])
     announce(session, job_id, "state", {"state": JobState.QUEUED.value})
     return job
@@ -383,15 +279,6 @@ def wake(session: Session, job_ids: Sequence[str]) -> None:
 def record_notified(database: Database, job_ids: Sequence[str]) -> None:
     """Note that the broker was handed new notifications of these jobs."""
     database.execute_alone(update(_JOBS).where(_JOBS.c.id.in_(job_ids)).values(woken_at=database_now()))
-
-
-def record_usage(database: Database, claim: Claim, usage: JSONObject) -> None:
-    """Note what a language model's answer cost this job, in a transaction of its own; a lost lease is no error.
-
-    An answer that was bought before (`cached`) replaces no record of an earlier attempt, which may have bought it.
-    """
-    statement = _RECORD_USAGE.where(_JOBS.c.usage.is_(None)) if usage.get("cached") else _RECORD_USAGE
-    database.execute_alone(statement, _identity(claim) | {"used": usage})
 
 
 def charge(session: Session, job_id: str, usage: JSONObject) -> str | None:
@@ -429,14 +316,6 @@ def restore_encodes(session: Session, rows: Sequence[Mapping[str, Any]]) -> None
         session.execute(insert_into(session, Job).on_conflict_do_nothing(), values)
 
 
-def _identity(claim: Claim) -> dict[str, Any]:
-    return {"job_id": claim.job_id, "token": claim.token}
-
-
-def _lease_lost(claim: Claim) -> LeaseLost:
-    return LeaseLost(f"Job {claim.job_id} was taken back.")
-
-
 def _error(code: str | None, message: str | None) -> dict[str, Any]:
     return {"error_code": code, "error_message": None if message is None else message[:_MESSAGE_CHARACTERS]}
 
@@ -452,9 +331,9 @@ def _requeue(
     the condition does not hold."""
     due_at = database_now(delay)
     queued = _RELEASED | {"state": JobState.QUEUED, "due_at": due_at, "woken_at": due_at, "stage": None} | values
-    statement = _CLAIMED if condition is None else _CLAIMED.where(condition)
+    statement = CLAIMED if condition is None else CLAIMED.where(condition)
     row = session.execute(
-        statement.values(queued).returning(_JOBS.c.queue, _JOBS.c.cancel_requested), _identity(claim)
+        statement.values(queued).returning(_JOBS.c.queue, _JOBS.c.cancel_requested), identity(claim)
     ).one_or_none()
     if row is None:
         return False
@@ -463,71 +342,21 @@ def _requeue(
         cancel(session, claim.job_id)
     else:
         outbox.enqueue(session, claim.job_id, queue, delay)
-        announce(session, *_news(claim, JobState.QUEUED))
+        announce(session, *news(claim, JobState.QUEUED))
     return True
 
 
 def _execute_claimed(
     session: Session, statement: Executable, claim: Claim, values: dict[str, Any] | None = None
 ) -> tuple[Any, ...]:
-    row = session.execute(statement, _identity(claim) | (values or {})).one_or_none()
+    row = session.execute(statement, identity(claim) | (values or {})).one_or_none()
     if row is None:
-        raise _lease_lost(claim)
+        raise lease_lost(claim)
     return tuple(row)
 
 
 def _end(session: Session, claim: Claim, state: JobState, **values: Any) -> None:
-    statement = _CLAIMED.values(_RELEASED | {"state": state, "finished_at": utc_now()} | values)
+    statement = CLAIMED.values(_RELEASED | {"state": state, "finished_at": utc_now()} | values)
     _execute_claimed(session, statement.returning(_JOBS.c.id), claim)
-    _update_owner(session, claim, state)
+    subjects.note_end(session, claim, state)
     messages.note_job_end(session, claim.job_id, state)
-
-
-def _update_owner(session: Session, job: Job | Claim, state: JobState) -> None:
-    """Note a failure or cancellation on what the job was for. An image that is already there stays ready."""
-    image_state, reconstruction_state = _OWNER_STATES[state]
-    if job.reconstruction_id is not None:
-        session.execute(
-            update(Reconstruction)
-            .where(Reconstruction.id == job.reconstruction_id, Reconstruction.state == ReconstructionState.PENDING)
-            .values(state=reconstruction_state),
-            execution_options={"synchronize_session": False},
-        )
-    elif job.image_id is not None:
-        session.execute(
-            update(Image).where(Image.id == job.image_id, Image.state == ImageState.PENDING).values(state=image_state),
-            execution_options={"synchronize_session": False},
-        )
-
-
-def _reopen_owner(session: Session, job: Job) -> None:
-    """Have what the job was for wait for it again; raises Conflict where it cannot be made any more."""
-    if job.reconstruction_id is not None:
-        ended = (ReconstructionState.FAILED, ReconstructionState.CANCELLED)
-        statement = (
-            update(Reconstruction)
-            .where(Reconstruction.id == job.reconstruction_id, Reconstruction.state.in_(ended))
-            .values(state=ReconstructionState.PENDING)
-            .returning(Reconstruction.id)
-        )
-        reason = f"Reconstruction {job.reconstruction_id} is there already, or on its way."
-    elif job.image_id is not None:
-        statement = (
-            update(Image)
-            .where(
-                Image.id == job.image_id,
-                Image.state.in_((ImageState.FAILED, ImageState.CANCELLED)),
-                Image.original_key.is_not(None),
-            )
-            .values(state=ImageState.PENDING)
-            .returning(Image.id)
-        )
-        reason = f"The original of image {job.image_id} is gone, or the image is there already. Upload it again."
-    else:
-        return
-    if session.execute(statement, execution_options={"synchronize_session": False}).one_or_none() is None:
-        raise Conflict(reason)
-
-
-def _news(claim: Claim, state: JobState, details: dict[str, Any] | None = None) -> tuple[str, str, dict[str, Any]]:
-    return claim.job_id, "state", {"state": state.value, "attempt": claim.attempt} | (details or {})

@@ -1,10 +1,15 @@
 """Restores one picture from a stored stream."""
 
+from functools import partial
+
 from codec.decode.engine.engine import Engine
+from codec.decode.engine.turns import Priority
 from codec.decode.restorers import Restorers
 from codec.decode_price import DecodeLimits
 from codec.picture.credentials import Signer
 from codec.weights.store import WeightsStore
+from core.jobs.job import Claim
+from models.job import JobPriority
 from workers.context import Record, WorkContext
 from workers.decode.task import DecodeTask
 
@@ -32,7 +37,13 @@ class DecodeHandler:
         with self._engine.place(task.pixels, context.check_cancelled), context.at_work():
             # Networks that were evicted, or never asked for, are loaded now.
             context.progress("load", 0.02)
+            drive = partial(self._engine.drive, owner=context.claim.owner, priority=_priority(context.claim))
             with self._restorers.use(task.options, context.check_cancelled) as restorer:
-                decoded = task.decode(restorer, self._weights, self._preview_seconds, self._engine.drive)
+                decoded = task.decode(restorer, self._weights, self._preview_seconds, drive)
         stored = task.store(decoded, self._signer)
         return lambda session: task.record(session, decoded, stored)
+
+
+def _priority(claim: Claim) -> Priority:
+    """How the engine calls the priority of a job; one that only a newer version knows is no hurry."""
+    return Priority.INTERACTIVE if claim.priority == JobPriority.INTERACTIVE else Priority.BULK

@@ -32,7 +32,7 @@ from core.archive.object_lifecycle import NewObject
 from core.describing import llm_batches
 from core.describing.purse import salt_of
 from core.errors import LeaseLost, ObjectCorrupt
-from core.jobs import queries, transitions
+from core.jobs import claims, queries
 from core.owners.view import View
 from core.storage.keys import request_key
 from models.base import JSONObject
@@ -129,7 +129,7 @@ class EncodeTask:
         seconds = time.perf_counter() - started
         if outcome.usage is not None:
             self.context.usage = outcome.usage
-            transitions.record_usage(self.context.database, self.context.claim, asdict(outcome.usage))
+            claims.record_usage(self.context.database, self.context.claim, asdict(outcome.usage))
         return Consultation(outcome, seconds, kept)
 
     def encode(self, consultation: Consultation) -> Made:

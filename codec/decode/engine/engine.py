@@ -10,7 +10,7 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 
 from codec.decode.engine.places import Places
-from codec.decode.engine.turns import Entry, Order, Turns
+from codec.decode.engine.turns import Entry, Order, Priority, Turns
 from codec.decode.pipeline import PreparedDecode, step_alone
 from codec.decode.restore import NEEDS_NETWORKS, Restorer, RestoreState
 from codec.decode_price import evaluated_pixels
@@ -123,13 +123,22 @@ class Engine:
             self._turns.remove(handle.entry)
             self._handles.pop(id(handle.entry), None)
 
-    def drive(self, prepared: PreparedDecode, after_step: Callable[[], None], is_cancelled: Callable[[], bool]) -> None:
+    def drive(
+        self,
+        prepared: PreparedDecode,
+        after_step: Callable[[], None],
+        is_cancelled: Callable[[], bool],
+        *,
+        owner: str = "",
+        priority: Priority = Priority.INTERACTIVE,
+    ) -> None:
         """Take all steps of a request: a `Drive`. Those of restorers without networks need no turn and are taken in
         this thread."""
         if prepared.options.restorer_name not in NEEDS_NETWORKS:
             step_alone(prepared, after_step, is_cancelled)
             return
-        order = Order(evaluated_pixels(prepared.options, prepared.stream.width, prepared.stream.height))
+        pixels = evaluated_pixels(prepared.options, prepared.stream.width, prepared.stream.height)
+        order = Order(pixels, owner, priority)
         self.advance(prepared.restorer, prepared.state, order, after_step, is_cancelled)
 
     def advance(

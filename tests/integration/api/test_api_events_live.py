@@ -16,6 +16,7 @@ from core.jobs import queries, transitions
 from core.jobs.job import Claim
 from core.settings import BrokerSettings
 from models import JobState
+from tests.claims import claim_job
 from tests.integration.api.conftest import Running
 
 GIF = bytes.fromhex("47494638396101000100800000ffffff0000002c00000000010001000002024401003b")
@@ -27,7 +28,7 @@ def _probe(running: Running) -> str:
 
 
 def _claim(running: Running, job_id: str) -> Claim:
-    claim = transitions.claim(running.services.database, job_id, "tester:1", timedelta(seconds=30))
+    claim = claim_job(running.services.database, job_id, "tester:1", timedelta(seconds=30))
     assert claim is not None
     return claim
 

@@ -31,6 +31,7 @@ from models.image import ImageState
 from models.job import JobKind
 from models.reconstruction import Reconstruction
 from tests.certificates import archive_under, authority, written
+from tests.claims import claim_job
 from workers.context import WorkContext
 from workers.decode.task import DecodeTask
 from workers.occupancy import Occupancy
@@ -43,7 +44,7 @@ def context(database: Database, broker_settings: BrokerSettings, tmp_path: Path)
     """Of a running job whose lease nobody renews, so that news comes by no other way."""
     with database.write() as session:
         job_id = transitions.create(session, JobSpec(JobKind.PROBE, "decode"))
-    claim = transitions.claim(database, job_id, "tester:1", timedelta(seconds=30))
+    claim = claim_job(database, job_id, "tester:1", timedelta(seconds=30))
     assert claim is not None
     events = EventLog(broker_settings)
     keeper = LeaseKeeper(database, timedelta(seconds=15))

@@ -29,6 +29,7 @@ from core.storage.mirrored import Copies
 from models import Image, Job, JobKind
 from models.base import new_id
 from models.owner import DEFAULT_OWNER
+from tests.claims import bring_forward
 from tests.lmm_server.server import LMMTestServer
 from workers.handlers import Handlers
 from workers.runner import Runner
@@ -86,7 +87,7 @@ class Desk:
 
     def run(self, job_id: str) -> tuple[Job, Image]:
         """One attempt of the job; returns it and its image as they are afterwards."""
-        self._runner.run(job_id)
+        self._runner.run(bring_forward(self.database, job_id))
         return self.look(job_id)
 
     def look(self, job_id: str) -> tuple[Job, Image]:

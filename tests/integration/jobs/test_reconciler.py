@@ -11,13 +11,14 @@ from sqlalchemy.orm import Session
 from core.broker import MAINTENANCE, Broker, connect_redis
 from core.database import Database
 from core.errors import BrokerUnavailable
-from core.jobs import outbox, queries, transitions
+from core.jobs import claims, outbox, queries, transitions
 from core.jobs.job import Claim, JobSpec, Renewal
 from core.jobs.reconciler import Reconciler
 from core.settings import BrokerSettings, WorkerSettings
 from core.storage.local import LocalStorage
 from models import Job, JobKind, JobState, OutboxRow
 from models.base import utc_now
+from tests.claims import claim_job
 
 LONG_AGO = timedelta(minutes=5)
 
@@ -105,7 +106,7 @@ def test_job_of_a_dead_worker_is_queued_again_a_second_after_its_lease(
 ) -> None:
     (job_id,) = _queued(database, 1)
     outbox.flush_outbox(database, broker)
-    assert transitions.claim(database, job_id, "dead", timedelta(seconds=LEASE_SECONDS)) is not None
+    assert claim_job(database, job_id, "dead", timedelta(seconds=LEASE_SECONDS)) is not None
     _watch(reconciler, clock, LEASE_SECONDS + 1)
     assert _state(database, job_id).state == JobState.RUNNING
     _watch(reconciler, clock, 1)
@@ -119,11 +120,12 @@ def test_worker_whose_clock_jumps_keeps_its_jobs_while_it_lives_and_loses_them_w
     database: Database, reconciler: Reconciler, clock: Clock, monkeypatch: pytest.MonkeyPatch, hours: int
 ) -> None:
     (job_id,) = _queued(database, 1)
-    claim = transitions.claim(database, job_id, "worker", timedelta(seconds=LEASE_SECONDS))
+    claim = claim_job(database, job_id, "worker", timedelta(seconds=LEASE_SECONDS))
     assert claim is not None
-    monkeypatch.setattr(transitions, "utc_now", lambda: utc_now() + timedelta(hours=hours))
+    for module in (claims, transitions):
+        monkeypatch.setattr(module, "utc_now", lambda: utc_now() + timedelta(hours=hours))
     for _ in range(40):
-        transitions.renew(database, [Renewal(claim, None, 0.5)], timedelta(seconds=LEASE_SECONDS))
+        claims.renew(database, [Renewal(claim, None, 0.5)], timedelta(seconds=LEASE_SECONDS))
         _watch(reconciler, clock, 1)
     assert _state(database, job_id).state == JobState.RUNNING
     monkeypatch.undo()
@@ -135,7 +137,7 @@ def test_leases_get_time_to_be_renewed_after_the_database_was_away(
     database: Database, reconciler: Reconciler, clock: Clock
 ) -> None:
     (job_id,) = _queued(database, 1)
-    assert transitions.claim(database, job_id, "worker", timedelta(seconds=LEASE_SECONDS)) is not None
+    assert claim_job(database, job_id, "worker", timedelta(seconds=LEASE_SECONDS)) is not None
     _watch(reconciler, clock, 5)
     clock.now += 300
     _watch(reconciler, clock, 5)
@@ -154,7 +156,7 @@ def test_job_that_a_clock_two_hours_ahead_put_off_becomes_due(
         )
         session.execute(update(OutboxRow).values(due_at=utc_now() + timedelta(hours=2)))
     reconciler.make_pass()
-    assert transitions.claim(database, job_id, "worker", timedelta(seconds=LEASE_SECONDS)) is not None
+    assert claim_job(database, job_id, "worker", timedelta(seconds=LEASE_SECONDS)) is not None
 
 
 def test_job_that_cannot_be_taken_back_holds_up_no_other(
@@ -162,7 +164,7 @@ def test_job_that_cannot_be_taken_back_holds_up_no_other(
 ) -> None:
     bad, good = _queued(database, 2)
     for job_id in (bad, good):
-        assert transitions.claim(database, job_id, "dead", timedelta(seconds=LEASE_SECONDS)) is not None
+        assert claim_job(database, job_id, "dead", timedelta(seconds=LEASE_SECONDS)) is not None
     take_back = transitions.take_back
 
     def _stumble(session: Session, claim: Claim, *policy: Any, **rest: Any) -> bool:

@@ -10,13 +10,14 @@ from sqlalchemy import func, select, text, update
 from core.broker import MAINTENANCE
 from core.database import Database
 from core.errors import LeaseLost, NotFound
-from core.jobs import queries, transitions
+from core.jobs import claims, queries, transitions
 from core.jobs.job import Claim, HeldLease, JobSpec, Renewal
 from core.jobs.lease import LeaseKeeper
 from core.jobs.retry import PausePolicy, RetryPolicy
 from core.owners.view import EVERYTHING
 from models import Job, JobKind, JobState, OutboxRow
 from models.base import utc_now
+from tests.claims import claim_job
 
 LEASE = timedelta(seconds=30)
 
@@ -27,7 +28,7 @@ def _queued(database: Database) -> str:
 
 
 def _claimed(database: Database, job_id: str) -> Claim:
-    claim = transitions.claim(database, job_id, "worker", LEASE)
+    claim = claim_job(database, job_id, "worker", LEASE)
     assert claim is not None
     return claim
 
@@ -56,7 +57,7 @@ def test_eight_workers_that_claim_at_once_get_the_job_once(database: Database) -
 
     def _claim() -> None:
         start.wait()
-        claims.append(transitions.claim(database, job_id, "worker", LEASE))
+        claims.append(claim_job(database, job_id, "worker", LEASE))
 
     threads = [threading.Thread(target=_claim) for _ in range(8)]
     for thread in threads:
@@ -83,8 +84,8 @@ def test_claim_that_was_taken_back_can_record_nothing(database: Database) -> Non
         with pytest.raises(LeaseLost), database.write() as session:
             write(session)
     renewals = [Renewal(claim, "stage", 0.5) for claim in (first, second)]
-    assert transitions.renew(database, renewals[:1], LEASE) == {}
-    assert transitions.renew(database, renewals, LEASE) == {job_id: False}
+    assert claims.renew(database, renewals[:1], LEASE) == {}
+    assert claims.renew(database, renewals, LEASE) == {job_id: False}
     assert (_state(database, job_id).stage, _state(database, job_id).progress) == ("stage", 0.5)
     with pytest.raises(LeaseLost):
         transitions.succeed_alone(database, first, {})
@@ -99,7 +100,7 @@ def test_delayed_job_is_not_to_be_had_before_it_is_due(database: Database) -> No
     claim = _claimed(database, job_id)
     with database.write() as session:
         transitions.requeue(session, claim, delay=timedelta(hours=1), code="x", message="y", count_attempt=True)
-    assert transitions.claim(database, job_id, "worker", LEASE) is None
+    assert claim_job(database, job_id, "worker", LEASE) is None
     with database.read() as session:
         assert queries.count_due(session, MAINTENANCE) == 0
         assert queries.count_open(session) == {}
@@ -120,13 +121,13 @@ def test_cancelling_a_waiting_job_ends_it_and_a_running_one_is_told(database: Da
     with database.write() as session:
         assert transitions.cancel(session, waiting).state == JobState.CANCELLED
         assert transitions.cancel(session, running).state == JobState.RUNNING
-    assert transitions.renew(database, [Renewal(claim, "s", 0.1)], LEASE) == {running: True}
+    assert claims.renew(database, [Renewal(claim, "s", 0.1)], LEASE) == {running: True}
     with database.write() as session:
         transitions.cancel_running(session, claim)
     with database.write() as session:
         ended = transitions.cancel(session, running)
         assert (ended.state, ended.finished_at is not None) == (JobState.CANCELLED, True)
-    assert transitions.claim(database, waiting, "worker", LEASE) is None
+    assert claim_job(database, waiting, "worker", LEASE) is None
 
 
 def _held(database: Database) -> list[HeldLease]:
@@ -138,7 +139,7 @@ def test_renewal_is_seen_as_such_and_says_whether_the_job_is_at_work(database: D
     claim = _claimed(database, _queued(database))
     (first,) = _held(database)
     assert (first.claim, first.at_work) == (claim, False)
-    transitions.renew(database, [Renewal(claim, "s", 0.1, at_work=True)], LEASE)
+    claims.renew(database, [Renewal(claim, "s", 0.1, at_work=True)], LEASE)
     (second,) = _held(database)
     assert (second.renewed != first.renewed, second.at_work) == (True, True)
     with database.write() as session:
@@ -257,7 +258,7 @@ def test_paused_jobs_of_a_dependency_are_made_due_when_it_is_back(database: Data
         found = queries.paused(session, ["storage_unavailable", "storage_denied"], 10)
         assert (found, queries.paused(session, ["database_unavailable"], 10)) == ([paused], [])
         transitions.wake(session, found)
-    assert transitions.claim(database, paused, "worker", LEASE) is not None
+    assert claim_job(database, paused, "worker", LEASE) is not None
     assert _state(database, waits).state == JobState.QUEUED
 
 
@@ -290,12 +291,13 @@ def test_job_that_a_clock_two_hours_ahead_put_off_is_found(database: Database) -
 
 def test_clock_of_a_worker_has_no_part_in_what_is_due(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
     for hours in (2, -2):
-        monkeypatch.setattr(transitions, "utc_now", lambda hours=hours: utc_now() + timedelta(hours=hours))
+        for module in (claims, transitions):
+            monkeypatch.setattr(module, "utc_now", lambda hours=hours: utc_now() + timedelta(hours=hours))
         job_id = _queued(database)
         claim = _claimed(database, job_id)
         with database.write() as session:
             transitions.requeue(session, claim, delay=timedelta(minutes=1), count_attempt=False)
-        assert transitions.claim(database, job_id, "worker", LEASE) is None
+        assert claim_job(database, job_id, "worker", LEASE) is None
         with database.write() as session:
             transitions.wake(session, [job_id])
         with database.read() as session:
@@ -334,7 +336,7 @@ def test_job_of_a_kind_that_this_version_does_not_know_can_be_claimed_and_ended(
     job_id = _queued(database)
     with database.write() as session:
         session.execute(text("UPDATE jobs SET kind = 'transcribe'"))
-    claim = transitions.claim(database, job_id, "worker", timedelta(seconds=-1))
+    claim = claim_job(database, job_id, "worker", timedelta(seconds=-1))
     assert claim is not None and claim.kind == "transcribe"
     with database.write() as session:
         assert [lease.claim.kind for lease in queries.held_leases(session, 10)] == ["transcribe"]

@@ -11,6 +11,7 @@ from api.services import Services
 from codec import errors as codec_errors
 from core import errors as core_errors
 from core.jobs import transitions
+from tests.claims import claim_job
 
 
 def _children(kind: type[Exception]) -> list[type[Exception]]:
@@ -133,7 +134,7 @@ def test_every_answer_has_the_security_headers(client: TestClient, path: str) ->
 
 def test_job_error_tells_no_address_of_ours(client: TestClient, services: Services) -> None:
     job_id = client.post("/v1/probes", json={"queue": "encode"}).json()["job"]["id"]
-    claim = transitions.claim(services.database, job_id, "w", timedelta(seconds=30))
+    claim = claim_job(services.database, job_id, "w", timedelta(seconds=30))
     assert claim is not None
     with services.database.write() as session:
         transitions.fail(session, claim, "storage_unavailable", "http://misc:secret@10.0.0.7:9000 does not answer")

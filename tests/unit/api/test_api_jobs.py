@@ -10,6 +10,7 @@ from sqlalchemy import select, update
 from api.services import Services
 from core.jobs import transitions
 from models import Image, Job, JobState, OutboxRow
+from tests.claims import claim_job
 from tests.unit.api.conftest import Opener
 from tests.unit.api.samples import submit
 
@@ -108,7 +109,7 @@ def test_unknown_last_event_id_is_refused(client: TestClient, last_id: str) -> N
 
 
 def _fail(services: Services, job_id: str, code: str) -> None:
-    claim = transitions.claim(services.database, job_id, "worker", timedelta(seconds=15))
+    claim = claim_job(services.database, job_id, "worker", timedelta(seconds=15))
     assert claim is not None
     with services.database.write() as session:
         transitions.fail(session, claim, code, "message")
@@ -126,7 +127,7 @@ def test_failed_job_is_retried_with_all_its_attempts_and_its_image_waits_for_it_
     job = client.get(answer.headers["location"]).json()
     assert (job["id"], job["state"], job["attempts"], job["finished_at"]) == (job_id, "queued", 0, None)
     assert client.get(image_path).json()["state"] == "pending"
-    assert transitions.claim(services.database, job_id, "worker", timedelta(seconds=15)) is not None
+    assert claim_job(services.database, job_id, "worker", timedelta(seconds=15)) is not None
 
 
 def test_retry_of_a_job_that_did_not_end_badly_is_a_conflict(client: TestClient, services: Services) -> None:

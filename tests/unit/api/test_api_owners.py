@@ -22,6 +22,7 @@ from core.owners.key_book import KeyBook
 from core.owners.keys import NewKey
 from core.owners.scope import Scope
 from models.base import new_id, utc_now
+from tests.claims import claim_job
 from tests.unit.api.conftest import Opener
 from tests.unit.api.samples import picture, stream
 
@@ -204,7 +205,7 @@ def test_retry_by_code_takes_the_callers_jobs_only(alice: Person, bob: Person, s
     failed = []
     for person in (alice, bob):
         job_id = person("POST", "/v1/probes", json={"queue": "encode"}).json()["job"]["id"]
-        claim = transitions.claim(services.database, job_id, "w", timedelta(seconds=30))
+        claim = claim_job(services.database, job_id, "w", timedelta(seconds=30))
         assert claim is not None
         with services.database.write() as session:
             transitions.fail(session, claim, "worker_lost", "It died.")

@@ -14,6 +14,7 @@ from api.prefer import _seconds_of
 from api.services import Services
 from core.jobs import transitions
 from models import Job, JobState
+from tests.claims import claim_job
 from tests.unit.api.conftest import Opener
 from tests.unit.api.samples import picture, stream
 
@@ -52,14 +53,14 @@ def _end_all(services: Services, end: Callable[[Services, str], None]) -> thread
 
 
 def _succeed(services: Services, job_id: str) -> None:
-    claim = transitions.claim(services.database, job_id, "w", timedelta(seconds=30))
+    claim = claim_job(services.database, job_id, "w", timedelta(seconds=30))
     assert claim is not None
     with services.database.write() as session:
         transitions.succeed(session, claim, {"job": 0.1})
 
 
 def _fail(services: Services, job_id: str) -> None:
-    claim = transitions.claim(services.database, job_id, "w", timedelta(seconds=30))
+    claim = claim_job(services.database, job_id, "w", timedelta(seconds=30))
     assert claim is not None
     with services.database.write() as session:
         transitions.fail(session, claim, "budget_unreachable", "It is too small.")

@@ -45,5 +45,5 @@ def _writers_of_jobs() -> list[str]:
     return sorted(found)
 
 
-def test_one_module_writes_job_rows() -> None:
-    assert _writers_of_jobs() == ["core/jobs/transitions.py"]
+def test_two_modules_write_job_rows() -> None:
+    assert _writers_of_jobs() == ["core/jobs/claims.py", "core/jobs/transitions.py"]

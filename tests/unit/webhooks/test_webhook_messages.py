@@ -26,6 +26,7 @@ from core.webhooks.sender import WebhookSender
 from migrations.upgrade import upgrade
 from models import JobKind, MessageState, Webhook, WebhookMessage
 from models.base import utc_now
+from tests.claims import claim_job
 
 
 @dataclass
@@ -86,7 +87,7 @@ def _job(
 ) -> Claim:
     with database.write() as session:
         job_id = transitions.create(session, JobSpec(kind, ENCODE, owner=owner, batch_id=batch_id))
-    claim = transitions.claim(database, job_id, "w", timedelta(seconds=30))
+    claim = claim_job(database, job_id, "w", timedelta(seconds=30))
     assert claim is not None
     return claim
 

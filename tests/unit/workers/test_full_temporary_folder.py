@@ -56,7 +56,7 @@ class Fetching:
     def run(self) -> tuple[str, int, str | None]:
         with self.database.write() as session:
             transitions.wake(session, [self.job_id])
-        self.runner.run(self.job_id)
+        self.runner.run(MAINTENANCE)
         with self.database.read() as session:
             job = session.get_one(Job, self.job_id)
             return job.state, job.attempts, job.error_code

@@ -47,9 +47,9 @@ class Bench:
         """Have a job done in this way; returns what `job_done` says."""
         self.work = work
         with self.database.write() as session:
-            job_id = transitions.create(session, JobSpec(JobKind.PROBE, MAINTENANCE, request_id="req-1", **spec))
+            transitions.create(session, JobSpec(JobKind.PROBE, MAINTENANCE, request_id="req-1", **spec))
         with capture_logs() as lines:
-            self.runner.run(job_id)
+            self.runner.run(MAINTENANCE)
         [line] = [line for line in lines if line["event"] == "job_done"]
         return line
 

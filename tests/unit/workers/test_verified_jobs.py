@@ -22,7 +22,7 @@ from core.archive import images, object_lifecycle
 from core.archive.images import NewImage
 from core.archive.object_lifecycle import NewObject
 from core.database import Database
-from core.jobs import transitions
+from core.jobs import claims, transitions
 from core.jobs.job import Claim, JobSpec
 from core.jobs.lease import LeaseKeeper
 from core.picture_reader import DirectPictureReader
@@ -33,6 +33,7 @@ from models.base import new_id, utc_now
 from models.image import Image as ImageRow
 from models.image import ImageState
 from models.job import JobKind
+from tests.claims import claim_job
 from tests.unit.workers.silent import Silent
 from workers.context import Record, WorkContext
 from workers.encode.handler import EncodeHandler
@@ -105,7 +106,7 @@ def submit(database: Database, storage: LocalStorage, data: bytes, owner: str = 
 
 def work(database: Database, storage: LocalStorage, resources: EncodeResources, job_id: str) -> tuple[Claim, Record]:
     """All of an attempt but its record."""
-    claim = transitions.claim(database, job_id, "tester:1", LEASE)
+    claim = claim_job(database, job_id, "tester:1", LEASE)
     assert claim is not None
     keeper = LeaseKeeper(database, LEASE)
     events: Any = Silent()
@@ -123,7 +124,7 @@ def image_of(database: Database, claim: Claim) -> ImageRow:
 def run(database: Database, storage: LocalStorage, resources: EncodeResources, job_id: str) -> ImageRow:
     claim, record = work(database, storage, resources, job_id)
     with database.write() as session:
-        transitions.lock(session, claim)
+        claims.lock(session, claim)
         transitions.succeed(session, claim, record(session))
     return image_of(database, claim)
 
