@@ -19,10 +19,12 @@ from core.settings import (
     ProfileSettings,
     StorageSettings,
     TempSettings,
+    TracingSettings,
     WorkerSettings,
     load,
 )
 from core.temp_files import use_temp_folder
+from core.tracing import close_tracing, configure_tracing
 
 _LAST_REQUESTS_SECONDS = 5
 """For requests that are being answered when the stop comes; event streams end by themselves within it."""
@@ -35,6 +37,7 @@ def main() -> int:
     """Serve; returns 2 when the settings do not allow it."""
     try:
         configure_logging(load(LogSettings), "api")
+        configure_tracing(load(TracingSettings), "api")
         settings = load(APISettings)
         check_listening(settings)
         use_temp_folder(load(TempSettings))
@@ -66,6 +69,7 @@ def main() -> int:
     )
     sys.setswitchinterval(_SWITCH_SECONDS)
     server.run()
+    close_tracing()
     return 0 if server.started else 1
 
 

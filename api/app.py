@@ -30,6 +30,7 @@ from api.request_id import RequestIdMiddleware
 from api.root_path import RootPathMiddleware
 from api.security_headers import SecurityHeadersMiddleware
 from api.services import Services
+from api.tracing import TracingMiddleware
 from api.usage.endpoints import router as usage
 from api.web.endpoints import router as web
 from api.webhooks.endpoints import router as webhooks
@@ -60,6 +61,8 @@ def create_app(services: Services) -> FastAPI:
         middleware=[
             Middleware(RootPathMiddleware, root_path=services.settings.root_path),
             Middleware(SecurityHeadersMiddleware),
+            # Outside of what logs the answer, whose line names the trace.
+            Middleware(TracingMiddleware),
             Middleware(RequestIdMiddleware),
             Middleware(MetricsMiddleware, metrics=metrics),
             Middleware(AuditMiddleware),

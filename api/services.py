@@ -35,6 +35,7 @@ from core.settings import (
 from core.storage import Storage
 from core.storage.mirrored import open_copies
 from core.temp_files import UPLOADS, remove_stale_temp_files
+from core.tracing import trace_parent
 from models.job import JobKind, JobPriority
 
 _log = get_logger(__name__)
@@ -118,7 +119,13 @@ class Services:
         caller: Caller = request.scope["misc.caller"]
         request_id = request.scope.get("misc.request_id")
         return JobSpec(
-            kind, queue, owner=caller.owner, request_id=request_id, max_attempts=self.max_attempts, priority=priority
+            kind,
+            queue,
+            owner=caller.owner,
+            request_id=request_id,
+            max_attempts=self.max_attempts,
+            priority=priority,
+            trace_parent=trace_parent(),
         )
 
     def start(self) -> None:

@@ -6,12 +6,14 @@ import sys
 import structlog
 
 from core.settings import LogSettings
+from core.tracing import add_trace_ids
 
 
 def configure_logging(settings: LogSettings, process: str) -> None:
     """Send our events and those of all libraries through one formatter to stderr."""
     shared: list[structlog.typing.Processor] = [
         structlog.contextvars.merge_contextvars,
+        add_trace_ids,
         structlog.stdlib.add_log_level,
         structlog.stdlib.add_logger_name,
         structlog.processors.TimeStamper(fmt="iso", utc=True),

@@ -96,6 +96,8 @@ class Job(Owned, Base):
     seconds: Mapped[JSONObject | None] = mapped_column(JSON)
     usage: Mapped[JSONObject | None] = mapped_column(JSON(none_as_null=True))
     request_id: Mapped[str | None] = mapped_column(String(64))
+    trace_parent: Mapped[str | None] = mapped_column(String(55))
+    """The span of the request that ordered it, as in the header `traceparent`; null where nothing is traced."""
 
     created_at: Mapped[datetime] = mapped_column(default=utc_now)
     started_at: Mapped[datetime | None] = mapped_column()

@@ -23,4 +23,5 @@ REVISIONS = (
     "8e27a4c95b10",
     "c70b9e3d52f8",
     "5e8b1d7a4c36",
+    "c7f2a94e6b18",
 )

@@ -19,6 +19,7 @@ from core.jobs.lease import LeasedJob
 from core.storage import Storage
 from core.storage.verified import fetch_file
 from core.temp_files import FETCHED, space_errors
+from core.tracing import Stages
 from workers.occupancy import Occupancy
 
 Record = Callable[[Session], dict[str, float]]
@@ -46,12 +47,16 @@ class WorkContext:
         """Bytes that the job read, as `in`, and stored, as `out`."""
         self.usage: Usage | None = None
         """What was paid for an answer of a language model."""
+        self.stages = Stages()
+        """The spans of what the job is at, each until the next begins."""
         self._last_event = 0.0
         self._last_check = 0.0
 
     def progress(self, stage: str, fraction: float) -> None:
         """Note how far the job is, `fraction` in [0, 1] of the whole."""
         changed = stage != self._job.stage
+        if changed:
+            self.stages.enter(stage)
         self._job.stage, self._job.progress = stage, fraction
         now = time.monotonic()
         if changed or now - self._last_event >= _EVENT_SECONDS:

@@ -37,11 +37,13 @@ from core.settings import (
     RetentionSettings,
     StorageSettings,
     TempSettings,
+    TracingSettings,
     WebhookSettings,
     WorkerSettings,
     load,
 )
 from core.temp_files import FETCHED, remove_stale_temp_files, use_temp_folder
+from core.tracing import close_tracing, configure_tracing
 from core.version import service_version
 from core.webhooks.sender import WebhookSender
 from models.base import new_id
@@ -64,6 +66,7 @@ def run_worker(queues: list[str], concurrency: int | None = None) -> int:
     settings = load(WorkerSettings)
     broker_settings = load(BrokerSettings)
     configure_logging(load(LogSettings), f"worker-{queues[0]}")
+    configure_tracing(load(TracingSettings), f"worker-{queues[0]}")
     use_temp_folder(load(TempSettings))
     stand_back(settings.niceness)
     # A receiver of this signal keeps Celery from setting up logging its own way.
@@ -140,6 +143,7 @@ def run_worker(queues: list[str], concurrency: int | None = None) -> int:
     passes = (heartbeat, watchdog, sender, closure, packer, scrubber, records, retention, reconciler)
     for open_part in (*passes, handlers, keeper, services.events):
         open_part.close()
+    close_tracing()
     return EXIT_RESTART if watchdog.wants_restart else worker.exitcode or 0
 
 

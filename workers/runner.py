@@ -4,6 +4,7 @@ import itertools
 import threading
 import time
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import replace
 
 import structlog
@@ -27,6 +28,7 @@ from core.jobs.job import Claim
 from core.jobs.lease import LeasedJob, LeaseKeeper
 from core.jobs.retry import NEVER, PausePolicy, RetryPolicy
 from core.logging import get_logger
+from core.tracing import Span, SpanKind, span
 from workers.context import JobDeferred, Record, WorkContext
 from workers.ending import Ending, Outcome
 from workers.handlers import Handlers
@@ -87,11 +89,14 @@ class Runner:
         claim = self._claim(queue)
         if claim is None:
             return
-        with structlog.contextvars.bound_contextvars(job_id=claim.job_id, request_id=claim.request_id):
+        with (
+            self._traced(claim) as traced,
+            structlog.contextvars.bound_contextvars(job_id=claim.job_id, request_id=claim.request_id),
+        ):
             job = self._keeper.hold(claim)
             failures = self._breaker.failures
             try:
-                self._attempt(job)
+                self._attempt(job, traced)
             finally:
                 self._keeper.release(job)
                 self._last_notification = time.monotonic()
@@ -123,11 +128,27 @@ class Runner:
                 return None
             wait_seconds = min(wait_seconds * 2, _LONGEST_WAIT_SECONDS)
 
-    def _attempt(self, job: LeasedJob) -> None:
+    def _traced(self, claim: Claim) -> AbstractContextManager[Span]:
+        return span(
+            f"job {claim.kind}",
+            SpanKind.CONSUMER,
+            claim.trace_parent,
+            misc__job_id=claim.job_id,
+            misc__image_id=claim.image_id,
+            misc__reconstruction_id=claim.reconstruction_id,
+            misc__attempt=claim.attempt,
+            misc__priority=claim.priority,
+        )
+
+    def _attempt(self, job: LeasedJob, traced: Span) -> None:
         services = self._services
         context = WorkContext(job, self._database, services.storage, services.events, self._occupancy)
         started = time.perf_counter()
         ending = self._work(job, context, started)
+        context.stages.close()
+        traced.note(misc__outcome=ending.outcome.value, misc__code=ending.code)
+        if ending.outcome is Outcome.FAILED:
+            traced.note_failure(ending.code or ending.outcome.value)
         seconds = ending.seconds or {"job": time.perf_counter() - started}
         self._report(job.claim, context, ending, seconds)
 

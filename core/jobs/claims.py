@@ -85,6 +85,7 @@ _CLAIM = (
         _JOBS.c.pauses,
         type_coerce(_JOBS.c.priority, String),
         _JOBS.c.owner,
+        _JOBS.c.trace_parent,
     )
 )
 _IS_CANCEL_REQUESTED = select(_JOBS.c.cancel_requested).where(*_IS_CLAIMED)

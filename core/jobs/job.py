@@ -21,6 +21,7 @@ class JobSpec:
     max_attempts: int = 3
     owner: str = DEFAULT_OWNER
     priority: JobPriority = JobPriority.INTERACTIVE
+    trace_parent: str | None = None
 
 
 @dataclass(frozen=True)
@@ -44,6 +45,8 @@ class Claim:
     """How often it was put off before for a fault of its surroundings."""
     priority: str = JobPriority.INTERACTIVE
     owner: str = DEFAULT_OWNER
+    trace_parent: str | None = None
+    """The span of the request that ordered it; see `core.tracing`."""
 
     @property
     def is_last_attempt(self) -> bool:

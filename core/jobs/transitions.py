@@ -65,6 +65,7 @@ _CREATE = insert(_JOBS).values(
             "request_id",
             "max_attempts",
             "priority",
+            "trace_parent",
             "created_at",
         )
     }

@@ -19,6 +19,7 @@ from core.settings.retention import RetentionSettings
 from core.settings.signing import SigningSettings
 from core.settings.storage import MirrorPolicy, MirrorSettings, StorageBackend, StorageSettings
 from core.settings.temp import TempSettings
+from core.settings.tracing import TracingSettings
 from core.settings.webhook import WebhookSettings
 from core.settings.worker import WorkerSettings
 
@@ -43,6 +44,7 @@ __all__ = [
     "StorageBackend",
     "StorageSettings",
     "TempSettings",
+    "TracingSettings",
     "WebhookSettings",
     "WeightsSettings",
     "WorkerSettings",
@@ -91,4 +93,5 @@ ALL_SETTINGS: tuple[type[BaseSettings], ...] = (
     ProfileSettings,
     NetworkSettings,
     LogSettings,
+    TracingSettings,
 )

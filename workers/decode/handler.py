@@ -1,14 +1,17 @@
 """Restores one picture from a stored stream."""
 
+from collections.abc import Callable
 from functools import partial
 
 from codec.decode.engine.engine import Engine
 from codec.decode.engine.turns import Priority
+from codec.decode.pipeline import PreparedDecode
 from codec.decode.restorers import Restorers
 from codec.decode_price import DecodeLimits
 from codec.picture.credentials import Signer
 from codec.weights.store import WeightsStore
 from core.jobs.job import Claim
+from core.tracing import span
 from models.job import JobPriority
 from workers.context import Record, WorkContext
 from workers.decode.task import DecodeTask
@@ -37,11 +40,25 @@ class DecodeHandler:
         with self._engine.place(task.pixels, context.check_cancelled), context.at_work():
             # Networks that were evicted, or never asked for, are loaded now.
             context.progress("load", 0.02)
-            drive = partial(self._engine.drive, owner=context.claim.owner, priority=_priority(context.claim))
+            drive = partial(self._drive, context.claim)
             with self._restorers.use(task.options, context.check_cancelled) as restorer:
                 decoded = task.decode(restorer, self._weights, self._preview_seconds, drive)
         stored = task.store(decoded, self._signer)
         return lambda session: task.record(session, decoded, stored)
+
+    def _drive(
+        self,
+        claim: Claim,
+        prepared: PreparedDecode,
+        after_step: Callable[[], None],
+        is_cancelled: Callable[[], bool],
+    ) -> None:
+        """Have the engine take all steps of a job, as one span: there may be hundreds."""
+        with span("engine", misc__steps=prepared.state.steps_total) as traced:
+            try:
+                self._engine.drive(prepared, after_step, is_cancelled, owner=claim.owner, priority=_priority(claim))
+            finally:
+                traced.note(misc__steps_done=prepared.state.steps_done)
 
 
 def _priority(claim: Claim) -> Priority:
