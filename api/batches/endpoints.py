@@ -22,7 +22,7 @@ from api.errors import problem, status_of
 from api.idempotent import run_idempotent
 from api.identifiers import BatchCursor, BatchId, BatchName, Limit
 from api.images.captions import CAPTIONS_FIELD
-from api.images.schemas import SubmitOptions
+from api.images.schemas import SharedOptions
 from api.openapi import IDEMPOTENCY_PARAMETER, file_schema, form_body, inlined_schema, json_body
 from api.quota import check_quota
 from api.services import Services, ServicesDependency
@@ -51,7 +51,7 @@ _FORM = form_body(
             "items": file_schema(),
             "description": "The pictures: the field is sent once for each.",
         },
-        "options": inlined_schema(SubmitOptions),
+        "options": inlined_schema(SharedOptions),
         "name": {"type": "string", "maxLength": 255},
         "captions": CAPTIONS_FIELD,
     },

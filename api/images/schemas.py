@@ -19,13 +19,18 @@ MAX_REFERENCE_BPP = 100
 """The codec's own bound for what a reference may be declared to have cost."""
 
 
-class SubmitOptions(EncodeOptions):
-    """The form field `options` of an upload."""
+class SharedOptions(EncodeOptions):
+    """Options that all pictures of a batch may have alike."""
 
     keep_original: bool = Field(False, description="Keep the original after its stream was verified.")
     keep_metadata: bool = Field(
         False, description="Keep when and where the picture was taken, as its EXIF says, and `modified_at`."
     )
+
+
+class SubmitOptions(SharedOptions):
+    """The form field `options` of an upload."""
+
     modified_at: AwareDatetime | None = Field(
         None, description="When the picture's file was last changed, for `keep_metadata`."
     )
