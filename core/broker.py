@@ -47,7 +47,8 @@ def make_celery(settings: BrokerSettings) -> Celery:
         broker_connection_max_retries=None,
         worker_cancel_long_running_tasks_on_connection_loss=False,
         worker_hijack_root_logger=False,
-        worker_send_task_events=False,
+        worker_send_task_events=settings.task_events,
+        task_send_sent_event=settings.task_events,
         worker_enable_remote_control=False,
         event_queue_expires=60,
         broker_transport_options={

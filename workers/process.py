@@ -127,7 +127,8 @@ def run_worker(queues: list[str], concurrency: int | None = None) -> int:
         loglevel="WARNING",
         without_gossip=True,
         without_mingle=True,
-        without_heartbeat=True,
+        # Those who watch events learn by a worker's heartbeat that it is there.
+        without_heartbeat=not broker_settings.task_events,
         quiet=True,
     )
     signals.worker_ready.connect(lambda **_: _log.info("worker_ready", queues=queues, threads=threads), weak=False)

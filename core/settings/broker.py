@@ -26,6 +26,9 @@ class BrokerSettings(EnvironmentSettings):
     visibility_timeout: Duration = Field(
         timedelta(hours=6), description="Longer than the longest job; the same in every process"
     )
+    task_events: bool = Field(
+        False, description="Whether workers tell of their messages by Celery's events, for Flower and the like"
+    )
 
     @field_validator("url")
     @classmethod
