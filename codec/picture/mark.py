@@ -1,6 +1,7 @@
 """Reads the mark that every reconstruction carries: what made it, of which stream, and who signed that."""
 
 import io
+import os
 import re
 from dataclasses import asdict
 from pathlib import Path
@@ -20,6 +21,12 @@ _LINE = "{http://www.w3.org/1999/02/22-rdf-syntax-ns#}li"
 
 _MAX_XMP_BYTES = 1 << 20
 
+_MAX_FILE_BYTES = 512 << 20
+"""Above any picture of the most pixels that a stream may have, which is 300 MB as it stands."""
+
+_SEED_DIGITS = 19
+"""Of the largest seed, 2**63 - 1."""
+
 
 def read_mark(source: Path | bytes, trusted: bytes | None = None) -> dict[str, Any]:
     """`statement`, `digital_source_type`, `software`, `restorer`, `settings`, `seed`, `generative`, `stream_sha256`,
@@ -30,7 +37,7 @@ def read_mark(source: Path | bytes, trusted: bytes | None = None) -> dict[str, A
     PictureUnrecognised for a file that is no picture or has no mark of ours, and OSError.
     """
     name = source.name if isinstance(source, Path) else "This file"
-    file = source if isinstance(source, bytes) else source.read_bytes()
+    file = source if isinstance(source, bytes) else _read(source)
     media_type, xmp = _head(file, name)
     statements, signature = _statements(xmp), None
     if has_credentials(file):
@@ -41,11 +48,25 @@ def read_mark(source: Path | bytes, trusted: bytes | None = None) -> dict[str, A
     return statements | {"signature": None if signature is None else asdict(signature)}
 
 
+def _read(path: Path) -> bytes:
+    """A whole file that may be a reconstruction. Raises PictureUnrecognised for one that no reconstruction can be."""
+    with path.open("rb") as file:
+        size = os.fstat(file.fileno()).st_size
+        if size > _MAX_FILE_BYTES:
+            raise PictureUnrecognised(
+                f"{path.name} has {size >> 20} MB, and no reconstruction has more than {_MAX_FILE_BYTES >> 20}."
+            )
+        return file.read(_MAX_FILE_BYTES)
+
+
 def _statements(xmp: str | bytes) -> dict[str, Any] | None:
     """What an XMP packet of ours says."""
     packet = _packet(xmp)
     description = None if packet is None else packet.find(f".//{_DESCRIPTION}")
     if description is None or f"{_MISC}StreamSHA256" not in description.attrib:
+        return None
+    seed = description.get(f"{_MISC}Seed", "0")
+    if not (seed.isascii() and seed.isdigit() and len(seed) <= _SEED_DIGITS):
         return None
     line = description.find(f".//{_LINE}")
     return {
@@ -54,7 +75,7 @@ def _statements(xmp: str | bytes) -> dict[str, Any] | None:
         "software": description.get(_CREATOR, ""),
         "restorer": description.get(f"{_MISC}Restorer", ""),
         "settings": description.get(f"{_MISC}Settings", ""),
-        "seed": int(description.get(f"{_MISC}Seed", "0")),
+        "seed": int(seed),
         "generative": description.get(f"{_MISC}Generative") == "True",
         "stream_sha256": description.get(f"{_MISC}StreamSHA256", ""),
         "weights": _weights(description.get(f"{_MISC}Weights", "")),

@@ -115,3 +115,16 @@ def test_bad_files_exit_1_with_a_sentence(misc: Misc, tmp_path: Path) -> None:
         assert json.loads(result.stdout)["error"]["code"] == code
         assert name in result.stderr
     assert misc("inspect").exit_code == 2
+
+
+def test_mark_that_cannot_be_ours_is_a_sentence(misc: Misc, tmp_path: Path) -> None:
+    huge, forged = tmp_path / "huge.png", tmp_path / "forged.png"
+    with huge.open("wb") as file:
+        file.truncate(600 << 20)
+    written = save_picture(Image.new("RGB", (8, 8)), format_for(".webp"), Provenance("gan", "ef" * 32, 7, True))
+    forged.write_bytes(written.replace(b'Seed="7"', b'Seed="x"'))
+    assert forged.read_bytes() != written
+    for path in (huge, forged):
+        result = misc("inspect", path, "--json")
+        assert result.exit_code == 1
+        assert json.loads(result.stdout)["error"]["code"] == "picture_unrecognised"
