@@ -121,6 +121,14 @@ class FailureOut(BaseModel):
     names: list[str] = Field(description="The first few, with their folders; the manifest has all.")
 
 
+class QualityReport(BaseModel):
+    """How good pictures came back, by one metric."""
+
+    count: int = Field(description="Pictures that were verified and have this figure.")
+    mean: float
+    worst: float
+
+
 class BatchReport(BaseModel):
     """What became of a batch. Bytes, pixels and bits per pixel are those of the pictures that are ready."""
 
@@ -133,6 +141,9 @@ class BatchReport(BaseModel):
     bpp: float | None = Field(description="Bits of all streams by pixels of all originals; null while none is ready.")
     least_bpp: float | None
     most_bpp: float | None
+    quality: dict[str, QualityReport] = Field(
+        description="By metric; of the pictures whose upload asked to `verify`, so empty where none did."
+    )
     failures: list[FailureOut] = Field(description="Failed and rejected pictures by reason, most frequent first.")
     seconds: float | None = Field(description="From the batch's beginning to its last end; null until it is done.")
 
@@ -153,6 +164,7 @@ class ManifestLine(BaseModel):
     sha256: str | None = Field(description="Of the stream; null until it is there.")
     bytes: int | None = Field(description="Of the stream.")
     bpp: float | None
+    quality: dict[str, float] | None = Field(description="Figures by metric; null unless the upload asked to `verify`.")
     original_sha256: str | None
     options: JSONObject = Field(description="Those of the upload that are not at their default.")
     notes: list[str]
@@ -171,6 +183,10 @@ def report_to_out(batch: Batch, report: Report) -> BatchReport:
         bpp=report.bpp,
         least_bpp=report.least_bpp,
         most_bpp=report.most_bpp,
+        quality={
+            metric: QualityReport(count=one.count, mean=one.mean, worst=one.worst)
+            for metric, one in report.quality.items()
+        },
         failures=[FailureOut(code=one.code, count=one.count, names=list(one.names)) for one in report.failures],
         seconds=None if report.ended_at is None else (report.ended_at - batch.created_at).total_seconds(),
     )
@@ -186,6 +202,7 @@ def image_line(image: Image, job: Job | None) -> ManifestLine:
         sha256=image.bitstream_sha256,
         bytes=image.bitstream_bytes,
         bpp=image.bpp,
+        quality=None if image.quality is None else image.quality["figures"],
         original_sha256=image.original_sha256,
         options=_chosen(image),
         notes=image.notes or [],
@@ -208,6 +225,7 @@ def rejection_line(rejection: BatchRejection) -> ManifestLine:
         sha256=None,
         bytes=None,
         bpp=None,
+        quality=None,
         original_sha256=None,
         options={},
         notes=[],

@@ -20,6 +20,7 @@ from cli.local.file_selection import select_files
 from cli.local.stream_files import STREAM_SUFFIX, is_stream, without_companions
 from cli.local.streams import STANDARD, check_streams, read_input
 from cli.output import group_bar, print_json, progress_bar, say, show
+from cli.report.batch_report import batch_report_lines
 from cli.server.remote import KeyOption, PriorityOption, ServerOption, connected
 from codec.media import PICTURE_SUFFIXES
 
@@ -387,24 +388,7 @@ def _report(outcomes: "list[Outcome]", left_out: Sequence[str], report: dict[str
                 size = f", {result['bytes']} bytes, {result['bpp']:.4f} bpp" if result["bpp"] is not None else ""
                 before = " (sent before)" if result["skipped"] else ""
                 show(f"{result['image']}  {result['input']}: {result['state']}{size}{before}")
-        for line in _report_lines(report) if report is not None else ():
+        for line in batch_report_lines(report) if report is not None else ():
             show(line)
     if failures(results):
         raise typer.Exit(FAILED)
-
-
-def _report_lines(report: dict[str, Any]) -> Iterator[str]:
-    batch, images = report["batch"], report["images"]
-    states = {state: count for state, count in images.items() if count} | {
-        name: count for name, count in (("rejected", batch["rejections"]), ("missing", report["missing"])) if count
-    }
-    counts = ", ".join(f"{count} {state}" for state, count in states.items()) or "no pictures"
-    yield f"{batch['id']}  {batch['name']}: {counts}"
-    if report["bpp"] is not None:
-        yield (
-            f"  {report['bitstream_bytes']} bytes of {report['original_bytes']}, {report['bpp']:.4f} bpp"
-            f" ({report['least_bpp']:.4f} to {report['most_bpp']:.4f})"
-        )
-    for failure in report["failures"]:
-        names = ", ".join(failure["names"]) + (", ..." if failure["count"] > len(failure["names"]) else "")
-        yield f"  {failure['code']} {failure['count']}: {names}"

@@ -1,18 +1,24 @@
 """What became of a batch: figures of the whole, and a line for each picture. Reads only."""
 
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from statistics import fmean
 
 from sqlalchemy import Float, cast, func, select
 from sqlalchemy.orm import Session, lazyload
 
+from codec.quality import METRICS
 from core.archive import batches
 from core.archive.batches import BatchCounts
 from core.jobs import queries
 from models.batch_rejection import BatchRejection
 from models.image import Image, ImageState
 from models.job import Job, JobState
+
+_PAGE = 1_000
+"""Rows that are in memory at a time."""
 
 _NAMED = 3
 """Pictures that are named for each reason of failure; the manifest has all."""
@@ -28,6 +34,15 @@ class Failures:
 
 
 @dataclass(frozen=True)
+class Quality:
+    """How good the pictures came back that were verified, by one metric."""
+
+    count: int
+    mean: float
+    worst: float
+
+
+@dataclass(frozen=True)
 class Report:
     """`images` counts by state. Bytes, pixels and bits per pixel are those of the ready ones."""
 
@@ -38,6 +53,7 @@ class Report:
     pixels: int
     least_bpp: float | None
     most_bpp: float | None
+    quality: dict[str, Quality]
     failures: tuple[Failures, ...]
     ended_at: datetime | None
 
@@ -82,6 +98,7 @@ def report(session: Session, batch_id: str) -> Report:
         pixels=int(pixels or 0),
         least_bpp=None if least is None else float(least),
         most_bpp=None if most is None else float(most),
+        quality=_quality(session, batch_id),
         failures=(*_failed(session, batch_id), *_rejected(session, batch_id)),
         ended_at=ended_at if counts.is_done else None,
     )
@@ -109,6 +126,18 @@ def manifest_page(session: Session, batch_id: str, after: str, limit: int) -> Ma
 
 _REJECTED = "rejected:"
 """Begins the marks of a manifest's second part."""
+
+
+def _quality(session: Session, batch_id: str) -> dict[str, Quality]:
+    query = select(Image.quality).where(Image.batch_id == batch_id, Image.quality.is_not(None))
+    figures: dict[str, list[float]] = defaultdict(list)
+    for kept in session.scalars(query.execution_options(yield_per=_PAGE)):
+        for metric, figure in (kept or {}).get("figures", {}).items():
+            figures[metric].append(figure)
+    return {
+        metric: Quality(len(each), fmean(each), max(each) if METRICS.get(metric) else min(each))
+        for metric, each in sorted(figures.items())
+    }
 
 
 def _failed(session: Session, batch_id: str) -> list[Failures]:

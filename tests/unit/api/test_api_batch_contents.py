@@ -85,6 +85,25 @@ def test_picture_that_cannot_be_taken_is_told_once_and_forgotten_when_it_can(cli
     assert client.get(f"/v1/batches/{batch_id}").json()["rejections"] == 0
 
 
+def test_report_has_the_quality_of_what_was_verified(client: TestClient, services: Services) -> None:
+    batch_id = _batch(client, name="spring")
+    sent = [submit(client, picture(number), f"{number}.png", batch_id=batch_id) for number in range(3)]
+    figures = ({"psnr-rgb": 24.0, "lpips-alex": 0.2}, {"psnr-rgb": 30.0, "lpips-alex": 0.4}, None)
+    for one, measured in zip(sent, figures, strict=True):
+        _end(services, one, JobState.SUCCEEDED)
+        if measured is not None:
+            with services.database.write() as session:
+                image = session.get(Image, one["image"]["id"])
+                assert image is not None
+                image.quality = {"figures": measured}
+    report = client.get(f"/v1/batches/{batch_id}/report").json()
+    assert report["quality"] == {
+        "lpips-alex": {"count": 2, "mean": pytest.approx(0.3), "worst": 0.4},
+        "psnr-rgb": {"count": 2, "mean": 27.0, "worst": 24.0},
+    }
+    assert [line["quality"] for line in _manifest(client, batch_id)] == list(figures)
+
+
 def test_report_has_counts_bits_and_failures_by_reason(client: TestClient, services: Services) -> None:
     files = [("files", (f"a/{number}.png", picture(number))) for number in range(4)] + [("files", ("x.png", b"no"))]
     made = client.post("/v1/batches", files=files).json()

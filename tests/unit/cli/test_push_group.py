@@ -9,6 +9,7 @@ import typer
 
 from cli.commands import push
 from cli.local.manifest import ManifestEntry, read_manifest
+from cli.report.batch_report import batch_report_lines
 from cli.server.client import Client, ClientError, ServerUnreachable
 from cli.server.group import Group
 from codec.errors import OptionError
@@ -93,14 +94,16 @@ def test_report_is_a_line_for_the_whole_and_one_for_each_reason() -> None:
         "images": {"pending": 0, "ready": 90, "failed": 4, "cancelled": 0},
         "missing": 1, "bitstream_bytes": 90_000, "original_bytes": 9_000_000, "pixels": 18_000_000,
         "bpp": 0.04, "least_bpp": 0.02, "most_bpp": 0.05,
+        "quality": {"psnr-rgb": {"count": 80, "mean": 24.125, "worst": 19.5}},
         "failures": [
             {"code": "budget_unreachable", "count": 4, "names": ["a/1.png", "a/2.png", "b.png"]},
             {"code": "picture_truncated", "count": 2, "names": ["c.png", "d.png"]},
         ],
     }  # fmt: skip
-    assert list(push._report_lines(report)) == [
+    assert list(batch_report_lines(report)) == [
         "bat_1  spring: 90 ready, 4 failed, 5 rejected, 1 missing",
         "  90000 bytes of 9000000, 0.0400 bpp (0.0200 to 0.0500)",
+        "  psnr-rgb 24.12 (worst 19.5) of 80 that were verified",
         "  budget_unreachable 4: a/1.png, a/2.png, b.png, ...",
         "  picture_truncated 2: c.png, d.png",
     ]
