@@ -175,7 +175,8 @@ def measure_packed(settings: DatabaseSettings, folder: Path, images: int, flips:
         while counts["flips"] < flips:
             lot = draw.sample(sorted(packs), min(len(packs), flips - counts["flips"]))
             for path in lot:
-                part, hit = _flip_in_pack(draw, path, indexes[path])
+                part = _PARTS[counts["flips"] % len(_PARTS)]
+                hit = _flip_in_pack(draw, path, indexes[path], part)
                 counts.update(["flips", part])
                 other = draw.choice([member for member in indexes[path] if member is not hit])
                 counts["others"] += _is_served(client, database, storage, other.key)
@@ -204,17 +205,16 @@ def measure_packed(settings: DatabaseSettings, folder: Path, images: int, flips:
     )
 
 
-def _flip_in_pack(draw: random.Random, path: Path, index: list[Member]) -> tuple[str, Member | None]:
-    """Change a byte of a pack; returns in which part, and the member that has it."""
+def _flip_in_pack(draw: random.Random, path: Path, index: list[Member], part: str) -> Member | None:
+    """Change a byte in this part of a pack; returns the member that has it."""
     data = bytearray(path.read_bytes())
     first, end, last = index[0].offset, index[-1].offset + index[-1].size_bytes, len(data) - pack_file.TRAILER_BYTES
     ranges = {"header": (0, first), "members": (first, end), "index": (end, last), "trailer": (last, len(data))}
-    part = draw.choice(_PARTS)
     position = draw.randrange(*ranges[part])
     data[position] ^= draw.randrange(1, 256)
     path.write_bytes(data)
     hit = [member for member in index if member.offset <= position < member.offset + member.size_bytes]
-    return part, hit[0] if hit else None
+    return hit[0] if hit else None
 
 
 def _is_served(client: TestClient, database: Database, storage: Storage, key: str) -> bool:

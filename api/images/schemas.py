@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from datetime import datetime
+from typing import ClassVar
 
 from pydantic import AwareDatetime, BaseModel, Field
 
@@ -22,9 +23,16 @@ MAX_REFERENCE_BPP = 100
 class SharedOptions(EncodeOptions):
     """Options that all pictures of a batch may have alike."""
 
+    later_fields: ClassVar[frozenset[str]] = EncodeOptions.later_fields | {"keep_metadata"}
+
     keep_original: bool = Field(False, description="Keep the original after its stream was verified.")
     keep_metadata: bool = Field(
         False, description="Keep when and where the picture was taken, as its EXIF says, and `modified_at`."
+    )
+    priority: JobPriority | None = Field(
+        None,
+        description="How urgent the job is; by default bulk for a picture of a batch, else interactive. Every fourth "
+        "job that a worker begins is bulk, where both kinds wait.",
     )
 
 
@@ -35,11 +43,6 @@ class SubmitOptions(SharedOptions):
         None, description="When the picture's file was last changed, for `keep_metadata`."
     )
     batch_id: str | None = Field(None, description="Make the picture part of this batch.")
-    priority: JobPriority | None = Field(
-        None,
-        description="How urgent the job is; by default bulk for a picture of a batch, else interactive. Every fourth "
-        "job that a worker begins is bulk, where both kinds wait.",
-    )
     reference_bpp: float | None = Field(
         None,
         gt=0,
@@ -49,7 +52,7 @@ class SubmitOptions(SharedOptions):
 
     def choices(self) -> JSONObject:
         """What the upload says of the picture. A file that was only touched since is the same one, however urgent."""
-        return self.model_dump(mode="json", exclude={"modified_at", "priority"})
+        return {name: value for name, value in super().choices().items() if name not in ("modified_at", "priority")}
 
     def priority_of_job(self, *, in_batch: bool) -> JobPriority:
         """That of the job which encodes the picture."""

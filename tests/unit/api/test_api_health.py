@@ -118,6 +118,7 @@ def test_interface_describes_every_call_with_its_errors(client: TestClient) -> N
         ("get", "/v1/images/{image_id}/original"),
         ("get", "/v1/images/{image_id}/thumbnail"),
         ("get", "/v1/images/{image_id}/avif"),
+        ("get", "/v1/images/{image_id}/similar"),
         ("get", "/v1/images.zip"),
         ("post", "/v1/bitstreams"),
         ("post", "/v1/images/{image_id}/reconstructions"),
