@@ -1,5 +1,6 @@
 """Colour and depth that an AVIF or HEIC file tells in its boxes (ISO/IEC 23008-12, 14496-12). It decodes nothing."""
 
+import os
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -49,22 +50,30 @@ _AV1_BITS = (8, 8, 10, 12)
 
 def _meta(file: IO[bytes]) -> bytes | None:
     """The body of the file's `meta` box."""
-    begin = 0
+    begin, size = 0, file.seek(0, os.SEEK_END)
     for _ in range(_MAX_BOXES):
-        file.seek(begin)
-        head = file.read(16)
+        head = _read_at(file, begin, size, 16)
         if len(head) < 8:
             return None
         length, kind, start = int.from_bytes(head[:4], "big"), head[4:8], 8
         if length == 1:
             length, start = int.from_bytes(head[8:16], "big"), 16
-        if kind == b"meta":
-            file.seek(begin + start)
-            return file.read(min(length - start, _MAX_META_BYTES)) if length else file.read(_MAX_META_BYTES)
-        if length < 8:
+        elif length == 0:
+            length = size - begin
+        if length < start:
             return None
+        if kind == b"meta":
+            return _read_at(file, begin + start, size, min(length - start, _MAX_META_BYTES))
         begin += length
     return None
+
+
+def _read_at(file: IO[bytes], place: int, size: int, count: int) -> bytes:
+    """So many bytes of a file of `size`, fewer at its end; none at a place beyond, where a file may not even seek."""
+    if place >= size:
+        return b""
+    file.seek(place)
+    return file.read(count)
 
 
 def boxes_in(data: bytes) -> Iterator[tuple[bytes, bytes]]:
@@ -80,12 +89,9 @@ def boxes_in(data: bytes) -> Iterator[tuple[bytes, bytes]]:
 
 def _beginnings(file: IO[bytes], iloc: bytes, first: int) -> Iterator[bytes]:
     """The first bytes of each item that lies in the file by itself, those of the item `first` before others."""
-    yield from (_bytes_at(file, place) for _, place in sorted(_places(iloc), key=lambda entry: entry[0] != first))
-
-
-def _bytes_at(file: IO[bytes], place: int) -> bytes:
-    file.seek(place)
-    return file.read(_SEQUENCE_HEADER_BYTES)
+    size = file.seek(0, os.SEEK_END)
+    places = sorted(_places(iloc), key=lambda entry: entry[0] != first)
+    yield from (_read_at(file, place, size, _SEQUENCE_HEADER_BYTES) for _, place in places)
 
 
 def _places(iloc: bytes) -> Iterator[tuple[int, int]]:
