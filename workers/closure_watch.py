@@ -4,7 +4,7 @@ made. For workers that decode, whose machines have the networks."""
 import time
 from collections.abc import Callable
 
-from codec.weights.store import State, WeightsStore
+from codec.weights.store import WeightsStore
 from core.archive.closure import Standing, closure
 from core.background import Periodic
 from core.broker import Broker
@@ -48,12 +48,7 @@ class ClosureWatch:
 
     def look(self) -> list[Standing]:
         """The networks that are missing now; each is logged."""
-        usable = (State.PRESENT, State.UNCHECKED)
-        here = {
-            entry.record.sha256: entry.name
-            for entry in self._weights.listing()
-            if entry.record is not None and entry.state in usable
-        }
+        here = {sha256: record.name for sha256, record in self._weights.installed().items()}
         missing = [one for one in closure(self._database, self._storage, here) if one.is_missing]
         for one in missing:
             _log.error("network_missing", part=one.need.part, prefix=one.need.prefix, images=one.need.images)

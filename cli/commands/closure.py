@@ -99,14 +99,14 @@ def show_missing(document: dict[str, Any]) -> None:
 
 def _store(archive: "Archive", found: Sequence["Standing"]) -> dict[str, dict[str, str]]:
     """Store what is needed and installed; errors by digest."""
-    from cli.local.closure import card_of, installed
+    from cli.local.closure import card_of
     from cli.local.paths import weights_store
     from codec.errors import CodecError
     from core.archive import networks
     from core.errors import ServiceError
 
     store = weights_store()
-    here = installed(store)
+    here = store.installed()
     errors: dict[str, dict[str, str]] = {}
     for one in found:
         if one.sha256 is None or one.sha256 not in here or one.is_stored:

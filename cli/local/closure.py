@@ -13,30 +13,18 @@ if TYPE_CHECKING:
     from core.archive.networks import NetworkCard
 
 
-def installed(store: "WeightsStore") -> dict[str, "Record"]:
-    """What is here and not known to be damaged, by digest; nothing is hashed."""
-    from codec.weights.store import State
-
-    usable = (State.PRESENT, State.UNCHECKED)
-    return {
-        entry.record.sha256: entry.record
-        for entry in store.listing()
-        if entry.record is not None and entry.state in usable
-    }
-
-
 def closure_of(archive: "Archive") -> list["Standing"]:
     """Every network that streams of the archive need; those of this machine count as held."""
     from core.archive.closure import closure
 
-    names = {sha256: record.name for sha256, record in installed(weights_store()).items()}
+    names = {sha256: record.name for sha256, record in weights_store().installed().items()}
     return closure(archive.database, archive.copies.storage, names)
 
 
 def networks_here() -> list[tuple["NetworkCard", Path]]:
     """What is installed on this machine, as the archive describes it, with its files; nothing is hashed."""
     store = weights_store()
-    return [(card_of(record), store.file_of(record)) for record in installed(store).values()]
+    return [(card_of(record), store.file_of(record)) for record in store.installed().values()]
 
 
 def card_of(record: "Record") -> "NetworkCard":
@@ -68,7 +56,7 @@ def take_back(store: "WeightsStore", archive: "Archive", card: "NetworkCard") ->
     from codec.weights.manifest import Licence, Part
     from core.archive import networks
 
-    if card.sha256 in installed(store):
+    if card.sha256 in store.installed():
         return False
     incoming = store.incoming(f"{card.name}.archived{card.suffix}")
     try:

@@ -114,6 +114,15 @@ class WeightsStore:
             for name in names
         ]  # fmt: skip
 
+    def installed(self) -> dict[str, Record]:
+        """What is here and not known to be damaged, by digest; nothing is hashed."""
+        usable = (State.PRESENT, State.UNCHECKED)
+        return {
+            entry.record.sha256: entry.record
+            for entry in self.listing()
+            if entry.record is not None and entry.state in usable
+        }
+
     def names_of(self, profile: Profile) -> list[str]:
         """The published weights that a profile needs, each once."""
         return [e.name for e in self.released.values() if profile in e.profiles and not e.is_alternative]

@@ -3,7 +3,6 @@
 An object that fails is marked in the catalogue: callers are not sent to it, and the next good copy replaces it.
 """
 
-import hashlib
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -26,7 +25,7 @@ from core.logging import get_logger
 from core.storage import Storage
 from core.storage.keys import MIRRORED
 from core.storage.mirrored import Copies
-from core.storage.verified import fetch_file, verified
+from core.storage.verified import fetch_file, read_through
 from core.temp_files import FETCHED
 from models.base import utc_now
 from models.stored_object import StoredObject
@@ -163,16 +162,8 @@ def damaged_keys(session: Session, limit: int) -> list[str]:
 
 def _has(storage: Storage, key: str, sha256: str) -> bool:
     """Whether the store has an object with these bytes; it is read twice before it is believed to have others."""
-
-    def _read(fresh: bool) -> tuple[str, None]:
-        digest = hashlib.sha256()
-        with storage.open(key, fresh=fresh) as reader:
-            for chunk in reader:
-                digest.update(chunk)
-        return digest.hexdigest(), None
-
     try:
-        verified(_read, key, sha256)
+        read_through(storage, key, sha256)
     except (ObjectCorrupt, ObjectNotFound):
         return False
     return True

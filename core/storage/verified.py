@@ -36,6 +36,19 @@ def verified(read: Callable[[bool], tuple[str, ResultT]], key: str, sha256: str)
     raise ObjectCorrupt(f"{key} does not have the digest {sha256}; restore it from a backup")
 
 
+def read_through(storage: "Storage", key: str, sha256: str) -> None:
+    """Read an object to its end and keep nothing of it; raises what `verified` and `Storage.open` raise."""
+
+    def _read(fresh: bool) -> tuple[str, None]:
+        digest = hashlib.sha256()
+        with storage.open(key, fresh=fresh) as reader:
+            for chunk in reader:
+                digest.update(chunk)
+        return digest.hexdigest(), None
+
+    verified(_read, key, sha256)
+
+
 def fetch_file(storage: "Storage", key: str, target: Path, sha256: str | None, no_room: str) -> None:
     """Write an object into a file, verified where its digest is known.
 

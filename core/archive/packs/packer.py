@@ -5,7 +5,6 @@ objects of their own any more. What lay loose is deleted after that. Killed anyw
 and a pack that nothing refers to, which is swept, or a pack and loose objects that nothing needs, which are swept.
 """
 
-import hashlib
 import tempfile
 import threading
 from collections.abc import Iterator, Sequence
@@ -34,7 +33,7 @@ from core.settings import PackPolicy, PackSettings, StorageBackend
 from core.storage import Storage
 from core.storage.keys import digest_in, pack_key
 from core.storage.mirrored import Copies
-from core.storage.verified import verified
+from core.storage.verified import read_through
 from core.temp_files import FETCHED, space_errors
 from models.base import new_id, utc_now
 from models.pack_member import PackMember
@@ -295,15 +294,7 @@ def _read_pack(
 
 def _verify(storage: Storage, new: NewObject) -> None:
     """Read the pack back; raises StorageUnavailable when it does not have its digest."""
-
-    def _read(fresh: bool) -> tuple[str, None]:
-        digest = hashlib.sha256()
-        with storage.open(new.key, fresh=fresh) as reader:
-            for chunk in reader:
-                digest.update(chunk)
-        return digest.hexdigest(), None
-
     try:
-        verified(_read, new.key, new.sha256)
+        read_through(storage, new.key, new.sha256)
     except ObjectCorrupt as error:
         raise StorageUnavailable(f"{new.key} was stored and came back with other bytes; it is stored again") from error
