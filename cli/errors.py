@@ -8,7 +8,7 @@ import typer
 
 from cli.output import say
 from codec.errors import CodecError
-from core.errors import SettingsInvalid
+from core.errors import ServiceError, SettingsInvalid
 
 FAILED, WRONG_USAGE = 1, 2
 
@@ -51,6 +51,32 @@ def usage_errors(*also: type[Exception]) -> Iterator[None]:
         yield
     except faults as error:
         raise fail_usage(describe_error(error)["message"]) from None
+
+
+@contextmanager
+def archive_usage_errors(*also: type[Exception]) -> Iterator[None]:
+    """What the archive's parts raise, and `also`, are faults of the call as a whole: one sentence, exit status 2."""
+    faults: tuple[type[Exception], ...] = (ServiceError, *also)
+    try:
+        yield
+    except faults as error:
+        raise fail_usage(str(error)) from None
+
+
+@contextmanager
+def archive_failures(*also: type[Exception]) -> Iterator[None]:
+    """What the archive's parts and files raise, and `also`, end the command: one sentence, exit status 1."""
+    faults: tuple[type[Exception], ...] = (ServiceError, *also)
+    try:
+        yield
+    except faults as error:
+        message = str(error)
+    except OSError as error:
+        message = describe_error(error)["message"]
+    else:
+        return
+    say(f"misc: {message}")
+    raise typer.Exit(FAILED)
 
 
 def failures(results: list[dict[str, Any]]) -> int:

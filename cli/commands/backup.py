@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cli.errors import FAILED, fail_usage
+from cli.errors import FAILED, archive_failures, fail_usage
 from cli.local.paths import data_folder
 from cli.output import print_json, progress_bar, say, show
 
@@ -51,13 +51,13 @@ def backup(
 ) -> None:
     """Write a backup; the help text is `_BACKUP_HELP`."""
     from cli.up.backup import count_objects, write_backup
-    from cli.up.data_folder import DataFolder
+    from cli.up.data_folder import DataFolder, StackError
 
     _check_embedded()
     folder = DataFolder((data or data_folder()).resolve())
     if out.is_dir():
         raise fail_usage(f"{out} is a folder; name a file in it.")
-    with _errors_told(), progress_bar(count_objects(folder), "Saving") as bar:
+    with archive_failures(StackError), progress_bar(count_objects(folder), "Saving") as bar:
         made = write_backup(folder, out, bar.advance)
     _report(out, made, as_json, "are damaged or gone and not in it")
 
@@ -70,11 +70,11 @@ def restore(
 ) -> None:
     """Restore a backup; the help text is `_RESTORE_HELP`."""
     from cli.up.backup import read_backup
-    from cli.up.data_folder import DataFolder
+    from cli.up.data_folder import DataFolder, StackError
 
     _check_embedded()
     folder = DataFolder((data or data_folder()).resolve())
-    with _errors_told(), _quiet_bar() as note:
+    with archive_failures(StackError), _quiet_bar() as note:
         made = read_backup(source, folder, replaces=replace, on_object=note)
     _report(folder.path, made, as_json, "were not in the backup")
 
@@ -92,22 +92,6 @@ def _quiet_bar() -> Iterator[Callable[[str], None]]:
     """How many there will be is not known before the end."""
     with progress_bar(1, "Restoring") as bar:
         yield bar.advance
-
-
-@contextmanager
-def _errors_told() -> Iterator[None]:
-    from cli.errors import describe_error
-    from cli.up.data_folder import StackError
-    from core.errors import ServiceError
-
-    try:
-        yield
-    except (StackError, ServiceError) as error:
-        say(f"misc: {error}")
-        raise typer.Exit(FAILED) from None
-    except OSError as error:
-        say(f"misc: {describe_error(error)['message']}")
-        raise typer.Exit(FAILED) from None
 
 
 def _report(place: Path, made: "Backup", as_json: bool, what_of_lost: str) -> None:

@@ -1,13 +1,12 @@
 """`misc export` and `misc import`: images as files for other archives. `core.archive.exchange` does the work."""
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cli.errors import FAILED, fail_usage
+from cli.errors import FAILED, archive_failures, fail_usage
 from cli.local.archive import DataOption
 from cli.output import group_bar, print_json, say, show
 from core.archive.exchange.form import Form
@@ -93,7 +92,7 @@ def export_images(
         raise fail_usage(f"A tar's name ends in .tar; {to} does not.")
     chosen = Selection(() if ids == ("all",) else ids, batch, search, owner)
     order = Order(chosen, form or (Form.TAR if is_tar else Form.BAGIT), originals, networks)
-    with opened_archive(data) as archive, _errors_told(), group_bar("Exporting") as note:
+    with opened_archive(data) as archive, archive_failures(ValueError), group_bar("Exporting") as note:
         key = signing_key(data)
         held = networks_here() if networks else []
         exported = export(archive.database, archive.copies.as_one(), order, to, key, held, _told(note))
@@ -118,7 +117,7 @@ def import_images(
     from core.archive.exchange.verification import check_signer, opened_export, verify
     from core.owners.keys import check_name
 
-    with opened_archive(data) as archive, _errors_told():
+    with opened_archive(data) as archive, archive_failures(ValueError):
         if owner is not None:
             check_name(owner)
         own = signing_key(data)
@@ -134,23 +133,6 @@ def import_images(
 
 def _told(note: Callable[[int, int, float | None], None]) -> Callable[[int, int], None]:
     return lambda done, total: note(done, total, None)
-
-
-@contextmanager
-def _errors_told() -> Iterator[None]:
-    """What is wrong with an export is said in one sentence, and the status is that of a failure."""
-    from cli.errors import describe_error
-    from core.errors import ServiceError
-
-    try:
-        yield
-    except (ServiceError, ValueError) as error:
-        say(f"misc: {error}")
-    except OSError as error:
-        say(f"misc: {describe_error(error)['message']}")
-    else:
-        return
-    raise typer.Exit(FAILED)
 
 
 def _report_export(exported: "Exported", to: Path, key: str | None, *, as_json: bool) -> None:

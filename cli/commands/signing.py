@@ -1,12 +1,10 @@
 """`misc keys signing`: the key that signs this archive's exports, and whose exports it takes."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Annotated
 
 import typer
 
-from cli.errors import fail_usage
+from cli.errors import archive_usage_errors, fail_usage
 from cli.local.archive import DataOption
 from cli.local.signing import signing_key, signing_key_path, trusted_keys
 from cli.output import print_json, say, show
@@ -41,7 +39,7 @@ def create_key(data: DataOption = None) -> None:
     """Make the key."""
     from core.archive.exchange.signature import SigningKey
 
-    with _sentences():
+    with archive_usage_errors(ValueError):
         path = signing_key_path(data)
         key = SigningKey.create(path)
     say(f"misc: {path} is the private key. Keep a copy where nobody else reads it. The public key, for others:")
@@ -50,7 +48,7 @@ def create_key(data: DataOption = None) -> None:
 
 def show_key(data: DataOption = None) -> None:
     """Show the public half."""
-    with _sentences():
+    with archive_usage_errors(ValueError):
         key = signing_key(data)
     if key is None:
         raise fail_usage("This archive has no signing key. `misc keys signing create` makes one.")
@@ -63,7 +61,7 @@ def trust_key(
     data: DataOption = None,
 ) -> None:
     """Trust a key."""
-    with _sentences():
+    with archive_usage_errors(ValueError):
         trusted_keys(data).add(key, name)
     show(f"Exports that {name} signed are taken.")
 
@@ -73,7 +71,7 @@ def distrust_key(
     data: DataOption = None,
 ) -> None:
     """Trust a key no more."""
-    with _sentences():
+    with archive_usage_errors(ValueError):
         removed = trusted_keys(data).remove(name)
     if not removed:
         raise fail_usage(f"No key of {name!r} is trusted. `misc keys signing list` shows all.")
@@ -82,7 +80,7 @@ def distrust_key(
 
 def list_keys(data: DataOption = None, as_json: JSONOption = False) -> None:
     """List the trusted keys, and the archive's own, which is always trusted."""
-    with _sentences():
+    with archive_usage_errors(ValueError):
         own = signing_key(data)
         trusted = trusted_keys(data).all()
     if as_json:
@@ -94,13 +92,3 @@ def list_keys(data: DataOption = None, as_json: JSONOption = False) -> None:
         show(f"{key}  {name}")
     if own is None and not trusted:
         show("There is no signing key, and none is trusted.")
-
-
-@contextmanager
-def _sentences() -> Iterator[None]:
-    from core.errors import ServiceError
-
-    try:
-        yield
-    except (ServiceError, ValueError) as error:
-        raise fail_usage(str(error)) from None

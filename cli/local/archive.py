@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cli.errors import fail_usage
+from cli.errors import archive_usage_errors, fail_usage
 
 if TYPE_CHECKING:
     from core.database import Database
@@ -35,7 +35,7 @@ def opened_database(data: Path | None) -> Iterator["Database"]:
     """The database of MISC_DATABASE_URL, else that of the data folder; what goes wrong is said in one sentence."""
     from core.database import Database
 
-    with _sentences():
+    with archive_usage_errors():
         database = Database(_database_settings(data))
         try:
             database.check_migrated()
@@ -52,7 +52,7 @@ def opened_archive(data: Path | None, *, makes_tables: bool = False) -> Iterator
     from core.storage.mirrored import open_copies
 
     log_errors_only()
-    with _sentences():
+    with archive_usage_errors():
         copies = open_copies(_storage_settings(data), load(MirrorSettings))
         storage = copies.as_one()
         try:
@@ -65,16 +65,6 @@ def opened_archive(data: Path | None, *, makes_tables: bool = False) -> Iterator
                 yield Archive(database, copies)
         finally:
             storage.close()
-
-
-@contextmanager
-def _sentences() -> Iterator[None]:
-    from core.errors import ServiceError
-
-    try:
-        yield
-    except ServiceError as error:
-        raise fail_usage(str(error)) from None
 
 
 def _database_settings(data: Path | None, *, may_be_new: bool = False) -> "DatabaseSettings":
