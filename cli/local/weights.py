@@ -1,0 +1,67 @@
+"""The folder of networks that a command means, and how it shows that it hashes or fetches one."""
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from cli.errors import fail_usage
+
+if TYPE_CHECKING:
+    from codec.weights.store import WeightsStore
+
+PathOption = Annotated[
+    Path | None,
+    typer.Option("--path", metavar="DIR", help="Folder of weights; MISC_WEIGHTS_PATH or your data folder without it."),
+]
+JSONOption = Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")]
+
+
+def weights_folder(path: Path | None = None) -> Path:
+    """The folder that is meant: the one given, that of MISC_WEIGHTS_PATH, or the one in the user's data."""
+    from codec.weights.store import default_folder
+    from core.settings import WeightsSettings, load
+
+    return path or load(WeightsSettings).path or default_folder()
+
+
+def open_weights(path: Path | None) -> "WeightsStore":
+    from codec.weights.store import WeightsStore
+    from core.errors import ServiceError
+
+    try:
+        return WeightsStore(weights_folder(path))
+    except ServiceError as error:
+        raise fail_usage(str(error)) from None
+
+
+@contextmanager
+def download_bar(name: str) -> Iterator[Callable[[int, int | None], None]]:
+    if not sys.stderr.isatty():
+        yield lambda done, total: None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
+
+    columns = (
+        TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn(),
+    )  # fmt: skip
+    with Progress(*columns, console=Console(stderr=True), transient=True) as shown:
+        task = shown.add_task(name, total=None)
+        yield lambda done, total: shown.update(task, completed=done, total=total)
+
+
+@contextmanager
+def hashing_bar(what: str, total: int) -> Iterator[Callable[[int], None]]:
+    with download_bar(what) as progress:
+        done = 0
+
+        def _step(size: int) -> None:
+            nonlocal done
+            done += size
+            progress(done, total)
+
+        yield _step
