@@ -1,4 +1,4 @@
-"""`misc doctor`: what works here or on a server, and what to do about the rest. The looking is done by `checks`."""
+"""`misc doctor`: what works here or on a server, and what to do about the rest. The looking is done by `cli.doctor`."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -9,7 +9,7 @@ from cli.errors import FAILED, fail_usage
 from cli.output import print_json, say, show, told_now_and_then
 
 if TYPE_CHECKING:
-    from cli.doctor_checks import Check
+    from cli.doctor.check import Check
 
 _HELP = """Say what works here and what to do about the rest.
 
@@ -32,7 +32,8 @@ def doctor(
     as_json: Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")] = False,
 ) -> None:
     """Run every check; the help text is `_HELP`."""
-    from cli.doctor_checks import local_checks, server_checks
+    from cli.doctor.machine import local_checks
+    from cli.doctor.server import server_checks
     from cli.local.paths import data_folder
     from cli.server.client import Client, ClientError
 

@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from cli import doctor_checks
-from cli.doctor_checks import Check, local_checks
+from cli.doctor import machine, parts
+from cli.doctor.check import Check
+from cli.doctor.machine import local_checks
 from cli.main import build_app
 from tests.lmm_server.server import LMMTestServer
 
@@ -49,7 +50,7 @@ def test_disk_without_wal_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
                 raise sqlite3.OperationalError("locking protocol")
             return super().execute(sql, *parameters)
 
-    monkeypatch.setattr(doctor_checks.sqlite3, "connect", _Drive)
+    monkeypatch.setattr(parts.sqlite3, "connect", _Drive)
 
     database = _by_name(tmp_path)["database"]
 
@@ -91,14 +92,14 @@ def test_report_names_what_is_broken_and_ends_with_one(tmp_path: Path, monkeypat
 
 
 def test_missing_plugin_of_a_rare_format_is_no_reason_to_fail(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    real = doctor_checks.importlib.import_module
+    real = machine.importlib.import_module
 
     def _import(name: str) -> object:
         if name.startswith("pillow_heif"):
             raise ImportError("No module named 'pillow_heif'")
         return real(name)
 
-    monkeypatch.setattr(doctor_checks.importlib, "import_module", _import)
+    monkeypatch.setattr(machine.importlib, "import_module", _import)
 
     found = _by_name(tmp_path)["reads HEIC"]
 
@@ -137,8 +138,8 @@ def test_model_is_shown_a_picture_of_known_content(
     with LMMTestServer() as server:
         server.play(then={"play": "say", "text": json.dumps({"overall": overall})})
         monkeypatch.setenv("MISC_LMM_BASE_URL", server.base_url)
-        [check] = doctor_checks._model()
+        [check] = machine._model()
         assert (check.name, check.is_well, check.is_essential) == ("language model", is_well, False)
         assert word in check.detail
     monkeypatch.delenv("MISC_LMM_BASE_URL")
-    assert list(doctor_checks._model()) == []
+    assert list(machine._model()) == []

@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 from click.testing import Result
 
-from cli import doctor_checks, output
-from cli.doctor_checks import Check
+from cli import output
+from cli.doctor import machine
+from cli.doctor.check import Check
 
 Misc = Callable[..., Result]
 
@@ -52,7 +53,7 @@ def test_doctor_tells_that_it_looks_while_stdout_stays_one_document(
         time.sleep(0.2)
         yield Check("second", True, "well")
 
-    monkeypatch.setattr(doctor_checks, "local_checks", slow)
+    monkeypatch.setattr(machine, "local_checks", slow)
     result = misc("doctor", "--data", tmp_path, "--json")
     assert result.exit_code == 0 and "Looking ... 1 checks done" in result.stderr
     assert [check["name"] for check in json.loads(result.stdout)["checks"]] == ["first", "second"]

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 from click.testing import Result
 
-from cli import doctor_checks
+from cli.doctor.check import Check
+from cli.doctor.machine import _weights
 from codec.weights import pull, store, trial
 from codec.weights.content import check_content
 from codec.weights.manifest import HubSource, Licence, Part, Released
@@ -234,8 +235,8 @@ def test_verify_names_what_is_damaged(misc: Misc, checkpoint: Path, tmp_path: Pa
 
 
 def test_doctor_tells_damaged_weights(misc: Misc, checkpoint: Path, tmp_path: Path, folder: Path) -> None:
-    def weights() -> doctor_checks.Check:
-        return doctor_checks._weights()
+    def weights() -> Check:
+        return _weights()
 
     assert weights().is_well and f"{len(shipped_records())} files come with the program" in weights().detail
     assert "no others are here" in weights().detail
