@@ -8,6 +8,7 @@ import argparse
 import asyncio
 import json
 import signal
+import statistics
 import sys
 import time
 from pathlib import Path
@@ -75,6 +76,7 @@ def _attack(stack: FullStack, connections: int, idle: int, seconds: float) -> di
         "offered_jobs_per_second": sum(load.answers.values()) / seconds,
         "answers": dict(load.answers + probed.answers),
         "accepted": len(load.accepted),
+        "submit_p50_seconds": statistics.median(load.submit_seconds or [0.0]),
         "submit_p99_seconds": p99(load.submit_seconds),
         "refusal_p99_seconds": p99(load.refused_seconds),
         "healthz_p99_seconds": p99(probed.seconds["/healthz"]),

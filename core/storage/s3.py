@@ -79,6 +79,9 @@ _TRANSPORT_ERRORS = (
 _MOST_IN_ONE_BYTES = 1 << 30
 """Above it a broken line costs more than the further requests do; stores take 5 GB."""
 
+_MOST_UNASKED_BYTES = 1 << 20
+"""Up to here an object is sent without a question before it: the condition of the put asks whether it is there."""
+
 
 class S3Storage:
     """A `Storage` in one bucket, which has to exist. Keys begin with the prefix of the settings."""
@@ -117,6 +120,7 @@ class S3Storage:
             self._new_client(public, read_timeout_seconds, _CONNECT_TIMEOUT_SECONDS, 1) if public else self._client
         )
         self._conditional_puts = True
+        self._keeps_conditions: bool | None = None
         self._written_at: float | None = None
 
     def put(self, key: str, data: bytes | Path, *, content_type: str, sha256: str, replaces: bool = False) -> None:
@@ -125,7 +129,8 @@ class S3Storage:
         if digest_in(key) not in (None, sha256):
             raise ValueError(f"{key} is named after another digest than {sha256}")
         size_bytes = _check_digest(key, data, sha256)
-        if not replaces and self._is_kept(key, size_bytes):
+        is_asked_by_put = self._keeps_conditions and self._conditional_puts and size_bytes <= _MOST_UNASKED_BYTES
+        if not replaces and not is_asked_by_put and self._is_kept(key, size_bytes):
             return
         request: dict[str, Any] = {
             "Bucket": self._bucket,
@@ -144,6 +149,7 @@ class S3Storage:
             with _body(data) as body, _vendor_errors(key):
                 try:
                     self._client.put_object(**request, Body=body, IfNoneMatch="*")
+                    self._learn_whether_conditions_are_kept(request, data)
                     return
                 except botocore.exceptions.ClientError as error:
                     status = _status(error)
@@ -314,6 +320,20 @@ class S3Storage:
 
     def _name(self, key: str) -> str:
         return self._prefix + check_key(key)
+
+    def _learn_whether_conditions_are_kept(self, request: dict[str, Any], data: bytes | Path) -> None:
+        """Write the object that was just written once more: there are stores that take a condition and ignore it."""
+        if self._keeps_conditions is not None or request["ContentLength"] > _MOST_UNASKED_BYTES:
+            return
+        self._keeps_conditions = False
+        try:
+            with _body(data) as body:
+                self._client.put_object(**request, Body=body, IfNoneMatch="*")
+        except botocore.exceptions.ClientError as error:
+            self._keeps_conditions = _status(error) == HTTPStatus.PRECONDITION_FAILED
+        except _TRANSPORT_ERRORS:
+            # The object is there; the next one asks.
+            self._keeps_conditions = None
 
     def _is_kept(self, key: str, size_bytes: int) -> bool:
         try:

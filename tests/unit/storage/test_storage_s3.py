@@ -186,6 +186,39 @@ def test_store_without_conditional_puts_is_asked_once_for_them(
         answers.assert_no_pending_responses()
 
 
+def test_store_that_keeps_conditions_is_not_asked_before_a_small_put(scripted: tuple[S3Storage, Stubber]) -> None:
+    storage, answers = scripted
+    conditional = expected_put(IfNoneMatch="*")
+    answers.add_client_error("head_object", "404", http_status_code=404)
+    answers.add_response("put_object", {}, conditional)
+    answers.add_client_error("put_object", "PreconditionFailed", http_status_code=412, expected_params=conditional)
+    answers.add_response("put_object", {}, conditional)
+    answers.add_client_error("put_object", "PreconditionFailed", http_status_code=412, expected_params=conditional)
+    answers.add_response("head_object", {"ContentLength": len(DATA), "LastModified": datetime.now(UTC)})
+    with answers:
+        for _ in range(3):
+            storage.put(KEY, DATA, content_type=MISC, sha256=SHA256)
+        answers.assert_no_pending_responses()
+
+
+@pytest.mark.parametrize("status", [200, 503])
+def test_store_that_ignores_conditions_is_asked_before_each_put(
+    scripted: tuple[S3Storage, Stubber], status: int
+) -> None:
+    storage, answers = scripted
+    answers.add_client_error("head_object", "404", http_status_code=404)
+    answers.add_response("put_object", {})
+    if status == 200:
+        answers.add_response("put_object", {})
+    else:
+        answers.add_client_error("put_object", "SlowDown", http_status_code=status)
+    answers.add_response("head_object", {"ContentLength": len(DATA), "LastModified": datetime.now(UTC)})
+    with answers:
+        for _ in range(2):
+            storage.put(KEY, DATA, content_type=MISC, sha256=SHA256)
+        answers.assert_no_pending_responses()
+
+
 def test_store_that_refuses_the_put_itself_keeps_its_conditions(scripted: tuple[S3Storage, Stubber]) -> None:
     storage, answers = scripted
     answers.add_client_error("head_object", "404", http_status_code=404)
