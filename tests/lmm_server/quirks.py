@@ -5,6 +5,7 @@ what really happens.
 """
 
 import json
+import re
 import sys
 from dataclasses import dataclass, field
 from typing import Any
@@ -53,6 +54,33 @@ def _events(*texts: str, error: Any = None) -> dict[str, Any]:
     lines.append(json.dumps({"error": error} if error else last))
     body = "".join(f"data: {line}\n\n" for line in lines) + "data: [DONE]\n\n"
     return {"play": "raw", "body": body, "content_type": "text/event-stream"}
+
+
+def _body(body: Any, **more: Any) -> dict[str, Any]:
+    return {"play": "raw", "body": body if isinstance(body, str) else json.dumps(body)} | more
+
+
+def _events_of(*events: Any) -> dict[str, Any]:
+    lines = "".join(f"event: {event['type']}\ndata: {json.dumps(event)}\n\n" for event in events)
+    return _body(lines, content_type="text/event-stream")
+
+
+def _anthropic(reason: str = "end_turn", text: str = _TEXT) -> dict[str, Any]:
+    content = [{"type": "thinking", "thinking": "A boat?"}, {"type": "text", "text": text}]
+    usage = {"input_tokens": 300, "cache_read_input_tokens": 100, "output_tokens": 100}
+    return {"type": "message", "role": "assistant", "content": content, "stop_reason": reason, "usage": usage}
+
+
+def _gemini(reason: str = "STOP", text: str = _TEXT) -> dict[str, Any]:
+    parts = [{"text": "A boat?", "thought": True}, {"text": text}]
+    usage = {"promptTokenCount": 400, "candidatesTokenCount": 60, "thoughtsTokenCount": 40}
+    return {
+        "candidates": [{"content": {"parts": parts, "role": "model"}, "finishReason": reason}], "usageMetadata": usage
+    }  # fmt: skip
+
+
+def _ollama(text: str, **more: Any) -> dict[str, Any]:
+    return {"model": "m", "message": {"role": "assistant", "content": text}, "done": bool(more)} | more
 
 
 def _of_call(name: str) -> dict[str, Any]:
@@ -168,6 +196,111 @@ QUIRKS: tuple[Quirk, ...] = (
     ),
     Quirk("items that are no list", "description", 1, _ONCE, then=_say(json.dumps(_GOOD | {"items": "none"}))),
     Quirk("more words than were asked for", "description", 1, _ONCE, then="overlong"),
+    Quirk("names of fields without quotes", "description", 1, _ONCE, then=_say(re.sub(r'"(\w+)":', r"\1:", _TEXT))),
+    # Bodies of other interfaces, which gateways hand on.
+    Quirk("a message of Anthropic's", "description", 1, _ONCE, then=_body(_anthropic())),
+    Quirk("Anthropic's, refused", "description_refused", 1, _ONCE, then=_body(_anthropic("refusal", ""))),
+    Quirk(
+        "Anthropic's events",
+        "description",
+        1,
+        _ONCE,
+        then=_events_of(
+            {"type": "message_start", "message": _anthropic(text="") | {"content": []}},
+            {"type": "content_block_delta", "delta": {"type": "text_delta", "text": _TEXT[:60]}},
+            {"type": "ping"},
+            {"type": "content_block_delta", "delta": {"type": "text_delta", "text": _TEXT[60:]}},
+            {"type": "message_delta", "delta": {"stop_reason": "end_turn"}, "usage": {"output_tokens": 100}},
+        ),
+    ),
+    Quirk(
+        "Anthropic's error in a 200",
+        _UNAVAILABLE,
+        3,
+        _NOTHING,
+        then=_error({"type": "overloaded_error", "message": "Overloaded"}, type="error"),
+    ),
+    Quirk("an answer of Gemini's", "description", 1, _ONCE, then=_body(_gemini())),
+    Quirk("Gemini's, cut at the limit", "description_unusable", 2, _TWICE, then=_body(_gemini("MAX_TOKENS", "{"))),
+    Quirk("Gemini's, stopped for safety", "description_refused", 1, _ONCE, then=_body(_gemini("SAFETY", ""))),
+    Quirk(
+        "Gemini's list of pieces",
+        "description",
+        1,
+        _ONCE,
+        then=_body([_gemini(text=_TEXT[:60]), _gemini(text=_TEXT[60:])]),
+    ),
+    Quirk(
+        "Google's error as a list, then an answer",
+        "description",
+        2,
+        _ONCE,
+        steps=(_body([{"error": {"code": 503, "status": "UNAVAILABLE", "message": "busy"}}], status=503),),
+    ),
+    Quirk(
+        "an answer of Ollama's",
+        "description",
+        1,
+        _ONCE,
+        then=_body(_ollama(_TEXT, done_reason="stop", prompt_eval_count=400, eval_count=100)),
+    ),
+    Quirk(
+        "Ollama's in lines",
+        "description",
+        1,
+        _ONCE,
+        then=_body(
+            "\n".join(
+                json.dumps(piece)
+                for piece in (
+                    _ollama(_TEXT[:60]),
+                    _ollama(_TEXT[60:]),
+                    _ollama("", done_reason="stop", prompt_eval_count=400, eval_count=100),
+                )
+            ),
+            content_type="application/x-ndjson",
+        ),
+    ),
+    Quirk(
+        "an answer of OpenAI's newer interface",
+        "description",
+        1,
+        _ONCE,
+        then=_body(
+            {
+                "object": "response",
+                "output": [
+                    {"type": "reasoning", "summary": []},
+                    {"type": "message", "content": [{"type": "output_text", "text": _TEXT}]},
+                ],
+                "usage": {"input_tokens": 400, "output_tokens": 100},
+            }
+        ),
+    ),
+    Quirk(
+        "an answer of Bedrock's",
+        "description",
+        1,
+        _ONCE,
+        then=_body(
+            {
+                "output": {"message": {"role": "assistant", "content": [{"text": _TEXT}]}},
+                "stopReason": "end_turn",
+                "usage": {"inputTokens": 400, "outputTokens": 100},
+            }
+        ),
+    ),
+    Quirk(
+        "the text alone as `generated_text`", "description", 1, "as reserved", then=_body([{"generated_text": _TEXT}])
+    ),
+    Quirk("the description as the body", "description", 1, "as reserved", then=_body(_TEXT)),
+    Quirk(
+        "a comment of a stream before the JSON",
+        "description",
+        1,
+        _ONCE,
+        then=_body(": keep-alive\n\n: keep-alive\n\n" + _message(content=_TEXT)["body"]),
+    ),
     # Errors with the status of a success.
     Quirk("429 in a 200, then an answer", "description", 2, _ONCE, steps=(_error({"code": 429, "message": "slow"}),)),
     Quirk("502 in a 200, for ever", _UNAVAILABLE, 3, _NOTHING, then=_error({"code": 502, "message": "provider"})),
@@ -189,6 +322,7 @@ QUIRKS: tuple[Quirk, ...] = (
         _NOTHING,
         then=_error({"code": "insufficient_quota", "message": "pay"}),
     ),
+    Quirk("no credit as 402", "description_budget_exhausted", 1, _NOTHING, then=_error({"message": "pay"}, 402)),
     Quirk("an error among the events of a stream", _UNAVAILABLE, 3, _NOTHING, then=_events(error={"code": 503})),
     # Answers of no use.
     Quirk(

@@ -7,6 +7,7 @@ from typing import Any
 from codec.description import Description
 from codec.encode.describe.lmm.answer import read_description
 from codec.encode.describe.lmm.failures import PassingFailure, judge_error
+from codec.encode.describe.lmm.other_interfaces import as_completion
 from codec.errors import DescriptionRefused, DescriptionUnusable
 from codec.language_model import LMMServer
 
@@ -49,43 +50,52 @@ def price(server: LMMServer, input_tokens: int, output_tokens: int) -> float:
 
 
 def read_json(body: bytes) -> object:
-    """A body as JSON, or the completion that the events of a stream add up to.
+    """A body as JSON, after comments of a stream that kept the line open, or the completion that the events of one, or
+    JSON in lines, add up to.
 
     Raises PassingFailure where it is neither, as when a proxy answers in the server's place.
     """
-    try:
-        return json.loads(body)
-    except (ValueError, RecursionError):
-        streamed = _read_events(body)
-        if streamed is not None:
-            return streamed
-        raise PassingFailure("The language model's server answered, but not with JSON", charged=True) from None
-
-
-def _read_events(body: bytes) -> dict[str, Any] | None:
-    """A chat completion from server-sent events, as servers send them that know nothing else."""
-    text, reason, usage, error = "", None, None, None
-    is_stream = False
-    for line in body.decode("utf-8", "replace").splitlines():
-        if not line.startswith("data:"):
-            continue
+    lines = body.decode("utf-8", "replace").splitlines()
+    for attempt in (body, "\n".join(line for line in lines if not line.startswith(":"))):
         try:
-            event = json.loads(line[5:])
+            return json.loads(attempt)
         except (ValueError, RecursionError):
             continue
-        if not isinstance(event, dict):
-            continue
-        is_stream = True
-        choice = _first(event.get("choices"))
-        usage, error = event.get("usage") or usage, _error_in(event, {}) or error
-        # Some send the whole message at the end, a few in the place of all parts.
-        delta = choice.get("delta") or ({} if text else choice.get("message"))
+    events = [event for event in map(_event_in, lines) if event is not None]
+    if not events:
+        raise PassingFailure("The language model's server answered, but not with JSON", charged=True)
+    return _whole_of(events)
+
+
+def _whole_of(events: list[dict[str, Any]]) -> dict[str, Any]:
+    """A chat completion from the pieces of a stream, as servers send it that know nothing else."""
+    text, reason, error = "", None, None
+    usage: dict[str, Any] = {}
+    for event in events:
+        error = _error_in(event, {}) or error
+        piece = as_completion(event)
+        choice, told = _first(piece.get("choices")), piece.get("usage")
+        # Anthropic tells the two kinds of tokens in different events.
+        usage |= told if isinstance(told, dict) else {}
+        # Some send the whole message at the end, a few in the place of all parts; elsewhere messages are the parts.
+        is_whole = piece is event and bool(text)
+        delta = choice.get("delta") or ({} if is_whole else choice.get("message"))
         text += _text_in(delta.get("content")) if isinstance(delta, dict) else ""
         reason = choice.get("finish_reason") or reason
-    if not is_stream:
-        return None
     choices = [{"message": {"content": text}, "finish_reason": reason}]
     return {"choices": choices, "usage": usage, "error": error}
+
+
+def _event_in(line: str) -> dict[str, Any] | None:
+    """The object of an event; None for a line that has none."""
+    data = line.removeprefix("data:")
+    if data is line and not line.startswith("{"):
+        return None
+    try:
+        event = json.loads(data)
+    except (ValueError, RecursionError):
+        return None
+    return event if isinstance(event, dict) else None
 
 
 def read_completion(body: object, server: LMMServer, secret: str = "") -> Completion:
@@ -93,7 +103,10 @@ def read_completion(body: object, server: LMMServer, secret: str = "") -> Comple
 
     Raises PassingFailure and DescriberError for an error that comes with the status of a success, as gateways send it.
     """
-    completion = body if isinstance(body, dict) else {}
+    if isinstance(body, list):
+        # Google's errors come as lists of one, and its streams as lists of their pieces.
+        body = _whole_of([piece for piece in body if isinstance(piece, dict)])
+    completion = as_completion(body) if isinstance(body, dict) else {}
     spent = _read_usage(completion.get("usage"), server)
     choice = _first(completion.get("choices"))
     message = choice.get("message")

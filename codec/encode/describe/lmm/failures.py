@@ -30,7 +30,7 @@ _PASSING = frozenset({408, 409, 425, 429})
 """Statuses below 500 that say "not now" (RFC 9110; 425 is RFC 8470's)."""
 
 _FILTER_CODES = frozenset({"content_filter", "content_policy_violation", "moderation_blocked"})
-_NO_CREDIT_CODES = frozenset({"insufficient_quota", "billing_hard_limit_reached"})
+_NO_CREDIT_CODES = frozenset({"insufficient_quota", "billing_hard_limit_reached", "billing_error"})
 _STATUS_OF = {
     "rate_limit_exceeded": 429,
     "insufficient_quota": 429,
@@ -40,6 +40,21 @@ _STATUS_OF = {
     "moderation_blocked": 400,
     "invalid_api_key": 401,
     "model_not_found": 404,
+    # Anthropic's types
+    "authentication_error": 401,
+    "billing_error": 402,
+    "permission_error": 403,
+    "not_found_error": 404,
+    "request_too_large": 413,
+    "rate_limit_error": 429,
+    "overloaded_error": 529,
+    # Google's statuses
+    "INVALID_ARGUMENT": 400,
+    "FAILED_PRECONDITION": 400,
+    "UNAUTHENTICATED": 401,
+    "PERMISSION_DENIED": 403,
+    "NOT_FOUND": 404,
+    "RESOURCE_EXHAUSTED": 429,
 }
 """The status that an error would have had, by its code, where it comes inside of a success."""
 
@@ -149,6 +164,8 @@ def judge_error(error: object, secret: str) -> PassingFailure | DescriberError:
 def judge_body(status: object, body: object, secret: str) -> DescriberError:
     """What an error status and its body mean, as the error to end with if nothing is tried again."""
     status = status if type(status) is int else 500
+    # Google's errors come as lists of one.
+    body = body[0] if isinstance(body, list) and len(body) == 1 else body
     inner = body.get("error", body) if isinstance(body, dict) else body
     error = inner if isinstance(inner, dict) else {"message": inner}
     reasons = {str(error.get("code")), str(error.get("type"))}
@@ -157,7 +174,7 @@ def judge_body(status: object, body: object, secret: str) -> DescriberError:
     message = quote(words, secret)
     if status in (400, 403, 422) and reasons & _FILTER_CODES:
         return DescriptionRefused("A content filter in front of the language model refused the picture.")
-    if status == 429 and reasons & _NO_CREDIT_CODES:
+    if status == 402 or (status == 429 and reasons & _NO_CREDIT_CODES):
         return BudgetExhausted("The account at the language model's provider has no credit left; add some there.")
     if status in _PASSING or status >= 500:
         return DescriberUnavailable(f"The language model's server answered with status {status}: {message}")

@@ -16,6 +16,8 @@ Accepts = Callable[[dict[str, object]], bool]
 _MOST_BRACES = 40
 _MOST_WRAPPERS = 3
 _TRAILING_COMMA = re.compile(r",(\s*[}\]])")
+_BARE_NAME = re.compile(r'"(?:\\.|[^"\\])*"|([{,]\s*)([A-Za-z_]\w*)(?=\s*:)')
+"""A string, which is passed over, or a field's name without quotes."""
 _FENCE = re.compile(r"```[a-zA-Z0-9_-]*\s*\n?(.*?)```", re.DOTALL)
 _STRING = re.compile(r'\s*:\s*"(.+?)"\s*(?:,\s*"\w+"\s*:|[}\]]|$)', re.DOTALL)
 _STRAIGHT_QUOTES = str.maketrans("“”„‘’", '"""\'\'')
@@ -88,10 +90,11 @@ def _partner(text: str, start: int) -> int | None:
 
 
 def _loads(text: str) -> object:
-    """JSON with line breaks in strings and a comma too many, or as Python writes it; None for anything else."""
-    for attempt in (text, _TRAILING_COMMA.sub(r"\1", text)):
+    """JSON with line breaks in strings, a comma too many and names without quotes, or as Python writes it; None for
+    anything else."""
+    for repair in (str, _without_trailing_commas, _with_quoted_names):
         try:
-            return json.loads(attempt, strict=False)
+            return json.loads(repair(text), strict=False)
         except (ValueError, RecursionError):
             continue
     if not text.lstrip().startswith("{'"):
@@ -100,6 +103,15 @@ def _loads(text: str) -> object:
         return ast.literal_eval(text.strip())
     except (ValueError, SyntaxError, RecursionError, MemoryError):
         return None
+
+
+def _without_trailing_commas(text: str) -> str:
+    return _TRAILING_COMMA.sub(r"\1", text)
+
+
+def _with_quoted_names(text: str) -> str:
+    quoted = _BARE_NAME.sub(lambda found: f'{found[1]}"{found[2]}"' if found[2] else found[0], text)
+    return _without_trailing_commas(quoted)
 
 
 def _unwrap(value: object, accepts: Accepts, depth: int) -> dict[str, object] | None:
