@@ -12,7 +12,7 @@ from compressai.zoo.pretrained import load_pretrained
 from torch import Tensor
 
 from codec.errors import WeightsCorrupt
-from codec.nets.loading.checkpoint import plain_names, unwrap_state
+from codec.nets.loading.layouts import plain_names, unwrap_state
 
 State = dict[str, Tensor]
 

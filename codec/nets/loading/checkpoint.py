@@ -1,6 +1,6 @@
 """Reads the tensors of a checkpoint file without running anything that the file brings along.
 
-Knows formats and layouts, no networks. Reads safetensors, what `torch.save` wrote (zip or the older form), and
+Knows formats, no networks. Reads safetensors, what `torch.save` wrote (zip or the older form), and
 TorchScript archives; everything else is refused. Digests are the store's matter, before a file gets here.
 """
 
@@ -10,42 +10,26 @@ import pickle
 import pickletools
 import struct
 import zipfile
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 
 from codec.errors import WeightsCorrupt
+from codec.nets.loading.layouts import plain_names, unwrap_state
 from codec.nets.loading.restricted_pickle import Module, RefusedPickle, load
 from codec.weights.digest import Identity
-
-LAYOUTS = (
-    "weights", "generator", "netG", "g_ema", "model", "model_ema", "net", "net_state_dict", "params", "ema",
-    "ema_state_dict", "params_ema", "network", "state_dict", "model_state_dict",
-)  # fmt: skip
-"""Keys under which trainers put the tensors. Where a file has several the last one counts, as in the published decoder,
-which knows the last three of these."""
-
-_ALWAYS_TENSORS = 3
-"""So many of the last layouts mean tensors whenever they hold names; the others may be settings."""
-
-_WRAPPERS = {"module", "_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_module"}
-"""Parts of names that data parallelism and compilation put in, in front or in the middle."""
-
-_AVERAGED = "n_averaged"
-"""A count that torch's average of models keeps beside its tensors."""
-
-_PREFIXES = ("model.", "net.", "network.", "generator.", "netG.")
-"""What a trainer's own class puts before the names of the network that it holds."""
 
 _MAX_PICKLE_BYTES = 64 * 1024 * 1024
 """The pickle holds names and shapes; that of the largest published file has less than 1 MB."""
 
 _MAX_ENTRIES = 50_000
 """The largest published file has 2,405 tensors; a TorchScript module has several attributes for each."""
+
+_OTHER_ORDER = "a machine of the other byte order wrote it; load it there and save its tensors as safetensors"
 
 _MAX_HEADER_BYTES = 100_000_000
 """What the safetensors format itself allows."""
@@ -58,9 +42,6 @@ _MALFORMED = (
     RuntimeError, TypeError, ValueError, pickle.UnpicklingError, struct.error, zipfile.BadZipFile,
 )  # fmt: skip
 """What torch, zipfile and pickle raise for data that contradicts itself, or claims memory that there is not."""
-
-
-ValueT = TypeVar("ValueT")
 
 _MAX_DEPTH = 32
 """How deep TorchScript's modules nest. Objects may be shared, so a small pickle could stand for endlessly many."""
@@ -78,7 +59,7 @@ def read_tensors(path: Path) -> dict[str, torch.Tensor]:
     if not tensors:
         keys = ", ".join(str(key)[:40] for key in list(state)[:5]) or "nothing"
         raise WeightsCorrupt(
-            f"{path} holds no tensors by name, neither directly nor under {', '.join(LAYOUTS)}; it has {keys}."
+            f"{path} holds no tensors by name, neither directly nor in one of its sections; it has {keys}."
         )
     _check_claims(path, tensors)
     return plain_names(tensors)
@@ -99,39 +80,12 @@ def read_checkpoint(path: Path) -> Mapping[str, Any]:
         raise WeightsCorrupt(f"{path} cannot be read as a checkpoint: {reason}") from None
     if Identity.of(path) != before:
         raise WeightsCorrupt(f"{path} changed while it was read. Wait until whatever writes to it has ended.")
+    if isinstance(content, list | tuple):
+        # As `torch.save((network.state_dict(), epoch), path)` has it.
+        content = next((part for part in content if isinstance(part, Mapping)), content)
     if not isinstance(content, Mapping) or not all(isinstance(key, str) for key in content):
         raise WeightsCorrupt(f"{path} holds a {type(content).__name__}, not tensors by name.")
     return content
-
-
-def unwrap_state(content: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The tensors by name out of any layout: under the last of LAYOUTS that is there, or bare."""
-    for key in reversed(LAYOUTS):
-        inner = content.get(key)
-        if not isinstance(inner, Mapping) or not all(isinstance(name, str) for name in inner):
-            continue
-        if key in LAYOUTS[-_ALWAYS_TENSORS:] or any(isinstance(value, torch.Tensor) for value in inner.values()):
-            return inner
-    return content
-
-
-def plain_names(tensors: Mapping[str, ValueT]) -> dict[str, ValueT]:
-    """The same under the names that the network itself gives: without what data parallelism, compilation and a
-    trainer's class put in."""
-    tensors = {key: value for key, value in tensors.items() if key != _AVERAGED}
-    plain = {".".join(part for part in key.split(".") if part not in _WRAPPERS): key for key in tensors}
-    if len(plain) < len(tensors):
-        return dict(tensors)
-    # A text-to-image model has its denoiser under a name that looks like one of these, whatever trained it.
-    while not any("diffusion_model." in key for key in plain) and (prefix := _prefix_of(plain)) is not None:
-        plain = {key.removeprefix(prefix): original for key, original in plain.items()}
-    return {key: tensors[original] for key, original in plain.items()}
-
-
-def _prefix_of(names: Collection[str]) -> str | None:
-    """What stands before all names."""
-    found = (prefix for prefix in _PREFIXES if all(name.startswith(prefix) for name in names))
-    return next(found, None) if names else None
 
 
 def _content_of(path: Path) -> Any:
@@ -155,6 +109,9 @@ def _read_zip(path: Path, mapped: mmap.mmap) -> Any:
         if described.file_size > _MAX_PICKLE_BYTES:
             raise ValueError(f"its pickle has {described.file_size} bytes")
         pickled = archive.read(described)
+        order = entries.get(f"{root}/byteorder")
+        if order is not None and order.file_size <= 10 and archive.read(order).strip() == b"big":
+            raise ValueError(_OTHER_ORDER)
     storages: dict[str, torch.Tensor] = {}
 
     def find_storage(key: str, dtype: torch.dtype, count: int) -> torch.Tensor:
@@ -200,6 +157,9 @@ def _read_legacy(mapped: mmap.mmap) -> Any:
         for _operation in pickletools.genops(stream):
             pass
         pickles.append(mapped[begun : stream.tell()])
+    machine = load(pickles[2], _no_storage)
+    if isinstance(machine, Mapping) and machine.get("little_endian") is False:
+        raise ValueError(_OTHER_ORDER)
     described: dict[str, tuple[torch.dtype, int]] = {}
 
     def describe(key: str, dtype: torch.dtype, count: int) -> torch.Tensor:
@@ -216,6 +176,10 @@ def _read_legacy(mapped: mmap.mmap) -> Any:
         storages[key] = _values(mapped, at + 8, dtype, count)
         at += 8 + count * dtype.itemsize
     return load(pickles[3], lambda key, *_: storages[key])
+
+
+def _no_storage(*_: object) -> torch.Tensor:
+    raise ValueError("it refers to a storage before there is one")
 
 
 def _values(mapped: mmap.mmap, start: int, dtype: torch.dtype, count: int) -> torch.Tensor:

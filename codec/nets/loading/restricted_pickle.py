@@ -34,6 +34,11 @@ class Module:
     def __init__(self, *_: Any) -> None:
         pass
 
+    def _forget(self, *_: Any) -> None:
+        """What a list, a set or a dictionary of the trainer's would take in."""
+
+    append = extend = add = __setitem__ = _forget
+
 
 def _view(storage: Any, offset: int, size: tuple[int, ...], stride: tuple[int, ...], *_: Any) -> torch.Tensor:
     try:
@@ -78,8 +83,16 @@ _NAMES: dict[str, Any] = {
     **dict.fromkeys(
         (
             "builtins.bool", "builtins.dict", "builtins.float", "builtins.int", "builtins.list", "builtins.str",
-            "argparse.Namespace", "typing.Any", "torch.device",
-            "numpy.dtype", "numpy.core.multiarray.scalar", "numpy._core.multiarray.scalar",
+            "builtins.complex", "builtins.frozenset", "builtins.range", "builtins.set", "builtins.slice",
+            "builtins.xrange", "collections.Counter", "collections.deque", "datetime.date", "datetime.datetime",
+            "datetime.timedelta", "datetime.timezone", "decimal.Decimal", "fractions.Fraction", "uuid.UUID",
+            "argparse.Namespace", "types.SimpleNamespace", "typing.Any", "torch.device",
+            "torch.torch_version.TorchVersion",
+            "pathlib.Path", "pathlib.PosixPath", "pathlib.PurePath", "pathlib.PurePosixPath", "pathlib.WindowsPath",
+            "pathlib._local.PosixPath", "pathlib._local.WindowsPath",
+            "numpy.dtype", "numpy.ndarray", "numpy.core.multiarray.scalar", "numpy._core.multiarray.scalar",
+            "numpy.core.multiarray._reconstruct", "numpy._core.multiarray._reconstruct",
+            "addict.addict.Dict", "easydict.EasyDict", "box.box.Box", "yacs.config.CfgNode",
             "omegaconf.base.ContainerMetadata", "omegaconf.base.Metadata", "omegaconf.dictconfig.DictConfig",
             "omegaconf.listconfig.ListConfig", "omegaconf.nodes.AnyNode",
             "pytorch_lightning.callbacks.early_stopping.EarlyStopping",
@@ -89,8 +102,8 @@ _NAMES: dict[str, Any] = {
         Module,
     ),
 }  # fmt: skip
-"""What PyTorch writes for tensors, and what is found next to them in published checkpoints (Stable Diffusion's have the
-callback and NumPy's scalars)."""
+"""What PyTorch writes for tensors, and what is found next to them in checkpoints: options, dates, paths and figures of
+a training (Stable Diffusion's have the callback and NumPy's scalars)."""
 
 
 def load(data: bytes, find_storage: FindStorage) -> Any:
@@ -134,3 +147,10 @@ class _Unpickler(pickle._Unpickler):
             raise RefusedPickle(f"it changes a {type(built).__name__}")
 
     dispatch[pickle.BUILD[0]] = load_build
+
+    def _refuse(self) -> None:
+        # Room for as many bytes as are claimed would be made before the first is read.
+        raise RefusedPickle("it has bytes in a form that PyTorch does not use")
+
+    for _form in (pickle.BYTEARRAY8, pickle.NEXT_BUFFER, pickle.READONLY_BUFFER):
+        dispatch[_form[0]] = _refuse

@@ -9,13 +9,19 @@ import contextlib
 import json
 import resource
 import sys
+import zipfile
 from pathlib import Path
 
-from codec.errors import WeightsError
+from codec.errors import WeightsCorrupt, WeightsError
 from codec.weights.content import check_content
 
 _ROOM_BYTES = 1 << 30
 """Beside the file itself, which is mapped: names, shapes, and numbers that lie across their own borders."""
+
+
+_PIECE_BYTES = 1 << 20
+_ENCRYPTED = 1
+"""The bit of an entry's flags."""
 
 
 def main() -> int:
@@ -27,6 +33,7 @@ def main() -> int:
     try:
         _bound(path, cpu_seconds)
         check_content(path)
+        _check_sums(path)
         _read(path, cpu_seconds)
     except MemoryError:
         answer = {"message": f"{path} takes more memory to read than a file of its size may."}
@@ -36,6 +43,23 @@ def main() -> int:
         answer = {"message": f"{path} cannot be read: {error.strerror}."}
     sys.stdout.write(json.dumps(answer))
     return 0
+
+
+def _check_sums(path: Path) -> None:
+    """Raise WeightsCorrupt where a part of PyTorch's archive has not the checksum that it was written with."""
+    if not zipfile.is_zipfile(path):
+        return
+    with zipfile.ZipFile(path) as archive:
+        for entry in archive.infolist():
+            # Some are written without one, and packed ones may grow without end.
+            if not entry.CRC or entry.compress_type != zipfile.ZIP_STORED or entry.flag_bits & _ENCRYPTED:
+                continue
+            try:
+                with archive.open(entry) as part:
+                    while part.read(_PIECE_BYTES):
+                        pass
+            except (zipfile.BadZipFile, EOFError):
+                raise WeightsCorrupt(f"{path} is damaged: {entry.filename[:80]} does not fit its checksum.") from None
 
 
 def _read(path: Path, cpu_seconds: int) -> None:
