@@ -2,11 +2,8 @@
 
 import json
 import socket
-import threading
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from datetime import timedelta
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -27,40 +24,13 @@ from migrations.upgrade import upgrade
 from models import JobKind, MessageState, Webhook, WebhookMessage
 from models.base import utc_now
 from tests.claims import claim_job
-
-
-@dataclass
-class _Receiver:
-    """A server that keeps what it is sent and answers as it is told."""
-
-    url: str
-    status: int = 204
-    headers: dict[str, str] = field(default_factory=dict)
-    received: list[tuple[str, dict[str, str], str]] = field(default_factory=list)
+from tests.webhook_receiver import WebhookReceiver, webhook_receiver
 
 
 @pytest.fixture
-def receiver() -> Iterator[_Receiver]:
-    class _Handler(BaseHTTPRequestHandler):
-        def log_message(self, *_: object) -> None:
-            pass
-
-        def do_POST(self) -> None:
-            body = self.rfile.read(int(self.headers["content-length"])).decode()
-            kept.received.append((self.path, {name.lower(): value for name, value in self.headers.items()}, body))
-            self.send_response(kept.status)
-            for name, value in kept.headers.items():
-                self.send_header(name, value)
-            self.end_headers()
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), _Handler)
-    kept = _Receiver(f"http://127.0.0.1:{server.server_address[1]}/hook")
-    thread = threading.Thread(target=server.serve_forever, args=(0.02,))
-    thread.start()
-    yield kept
-    server.shutdown()
-    server.server_close()
-    thread.join()
+def receiver() -> Iterator[WebhookReceiver]:
+    with webhook_receiver() as receiver:
+        yield receiver
 
 
 @pytest.fixture
@@ -108,7 +78,7 @@ def _make_due(database: Database) -> None:
 
 
 def test_signature_verifies_with_the_standard_library_of_webhooks(
-    database: Database, sender: WebhookSender, receiver: _Receiver
+    database: Database, sender: WebhookSender, receiver: WebhookReceiver
 ) -> None:
     standardwebhooks = pytest.importorskip("standardwebhooks")
     hook = _register(database, receiver.url)
@@ -161,7 +131,7 @@ def test_only_the_owners_jobs_are_told_and_no_probes(database: Database) -> None
 
 
 def test_refused_message_is_sent_again_after_pauses_that_grow_and_then_no_more(
-    database: Database, sender: WebhookSender, receiver: _Receiver
+    database: Database, sender: WebhookSender, receiver: WebhookReceiver
 ) -> None:
     _register(database, receiver.url)
     _fail(database, _job(database))
@@ -184,7 +154,7 @@ def test_refused_message_is_sent_again_after_pauses_that_grow_and_then_no_more(
     assert _messages(database)[0].state is MessageState.DELIVERED
 
 
-def test_redirect_is_not_followed(database: Database, sender: WebhookSender, receiver: _Receiver) -> None:
+def test_redirect_is_not_followed(database: Database, sender: WebhookSender, receiver: WebhookReceiver) -> None:
     _register(database, receiver.url)
     _fail(database, _job(database))
     receiver.status, receiver.headers = 302, {"Location": receiver.url.replace("hook", "elsewhere")}
@@ -196,7 +166,7 @@ def test_redirect_is_not_followed(database: Database, sender: WebhookSender, rec
 
 
 def test_name_that_leads_inside_by_the_time_of_sending_is_refused(
-    database: Database, sender: WebhookSender, receiver: _Receiver, monkeypatch: pytest.MonkeyPatch
+    database: Database, sender: WebhookSender, receiver: WebhookReceiver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     port = receiver.url.split(":")[2].split("/")[0]
     _register(database, f"https://turned.example:{port}/hook")
@@ -209,7 +179,7 @@ def test_name_that_leads_inside_by_the_time_of_sending_is_refused(
 
 
 def test_the_address_that_was_checked_is_connected_to(
-    database: Database, receiver: _Receiver, monkeypatch: pytest.MonkeyPatch
+    database: Database, receiver: WebhookReceiver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     port = int(receiver.url.split(":")[2].split("/")[0])
     looked_up: list[str] = []
@@ -233,7 +203,7 @@ def test_the_address_that_was_checked_is_connected_to(
 
 
 def test_receiver_that_is_gone_is_told_nothing_more(
-    database: Database, sender: WebhookSender, receiver: _Receiver
+    database: Database, sender: WebhookSender, receiver: WebhookReceiver
 ) -> None:
     _register(database, receiver.url)
     _fail(database, _job(database))
@@ -244,7 +214,7 @@ def test_receiver_that_is_gone_is_told_nothing_more(
     assert message.state is MessageState.FAILED and sender.make_pass() == 0
 
 
-def test_end_of_a_batch_is_told_once(database: Database, sender: WebhookSender, receiver: _Receiver) -> None:
+def test_end_of_a_batch_is_told_once(database: Database, sender: WebhookSender, receiver: WebhookReceiver) -> None:
     with database.write() as session:
         batch_id = batches.create(session, "spring", "alice", 2).id
     hook = _register(database, receiver.url, batch_id=batch_id)
