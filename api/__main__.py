@@ -24,7 +24,7 @@ from core.settings import (
     load,
 )
 from core.temp_files import use_temp_folder
-from core.tracing import close_tracing, configure_tracing
+from core.tracing import configure_tracing
 
 _LAST_REQUESTS_SECONDS = 5
 """For requests that are being answered when the stop comes; event streams end by themselves within it."""
@@ -69,7 +69,6 @@ def main() -> int:
     )
     sys.setswitchinterval(_SWITCH_SECONDS)
     server.run()
-    close_tracing()
     return 0 if server.started else 1
 
 

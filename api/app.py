@@ -35,6 +35,7 @@ from api.usage.endpoints import router as usage
 from api.web.endpoints import router as web
 from api.webhooks.endpoints import router as webhooks
 from api.workers.endpoints import router as workers
+from core.tracing import close_tracing
 from core.version import service_version
 
 
@@ -46,6 +47,8 @@ def create_app(services: Services) -> FastAPI:
         services.start()
         yield
         await services.close()
+        # Here, because a server that was stopped by a signal ends its process by that signal, and returns to nobody.
+        close_tracing()
 
     metrics = Metrics(services.database)
     app = FastAPI(

@@ -1,9 +1,7 @@
 """One trace leads from the request over its job to the engine's steps, as a real collector would be sent it."""
 
 import json
-import threading
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -20,54 +18,24 @@ from core.logging import configure_logging, get_logger
 from core.settings import BrokerSettings, LMMSettings, LogSettings, NetworkSettings, TracingSettings, WorkerSettings
 from core.storage.mirrored import Copies
 from core.tracing import close_tracing, configure_tracing, span, trace_parent
+from tests.otlp_collector import Collector, attribute, otlp_collector
 from tests.unit.api.samples import picture, stream
 from tests.unit.workers.silent import Silent
 from workers.handlers import Handlers
 from workers.runner import Runner
 from workers.services import WorkerServices
 
-proto = pytest.importorskip("opentelemetry.proto.collector.trace.v1.trace_service_pb2")
+pytest.importorskip("opentelemetry.proto.collector.trace.v1.trace_service_pb2")
 
 CALLER = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 
 
-class Collector(ThreadingHTTPServer):
-    """Takes OTLP over HTTP, and keeps the spans by name."""
-
-    def __init__(self) -> None:
-        super().__init__(("127.0.0.1", 0), Reception)
-        self.spans: dict[str, Any] = {}
-        self.address = f"http://127.0.0.1:{self.server_port}"
-
-
-class Reception(BaseHTTPRequestHandler):
-    """One request of an exporter."""
-
-    server: Collector
-
-    def do_POST(self) -> None:
-        body = self.rfile.read(int(self.headers["Content-Length"]))
-        request = proto.ExportTraceServiceRequest.FromString(body)
-        for resource in request.resource_spans:
-            for scope in resource.scope_spans:
-                self.server.spans |= {one.name: one for one in scope.spans}
-        self.send_response(200 if self.path == "/v1/traces" else 404)
-        self.end_headers()
-
-    def log_message(self, *_: object) -> None: ...
-
-
 @pytest.fixture
 def collector() -> Iterator[Collector]:
-    collector = Collector()
-    thread = threading.Thread(target=collector.serve_forever)
-    thread.start()
-    configure_tracing(TracingSettings(endpoint=collector.address), "test")
-    yield collector
-    close_tracing()
-    collector.shutdown()
-    thread.join()
-    collector.server_close()
+    with otlp_collector() as collector:
+        configure_tracing(TracingSettings(endpoint=collector.address), "test")
+        yield collector
+        close_tracing()
 
 
 def _run_decode(services: Services, folder: Path) -> None:
@@ -78,11 +46,6 @@ def _run_decode(services: Services, folder: Path) -> None:
     handlers = Handlers(worker, BrokerSettings(), LMMSettings(), NetworkSettings(), Profile.LITE)
     Runner("decode@host:1", handlers, worker, LeaseKeeper(services.database, settings.lease)).run(DECODE)
     handlers.close()
-
-
-def _value(traced: Any, name: str) -> Any:
-    (value,) = (one.value for one in traced.attributes if one.key == name)
-    return getattr(value, value.WhichOneof("value"))
 
 
 def test_one_trace_leads_from_the_request_to_the_steps_of_the_engine(
@@ -106,9 +69,9 @@ def test_one_trace_leads_from_the_request_to_the_steps_of_the_engine(
     assert {one.parent_span_id for one in (engine, *stages)} == {job.span_id}
     assert [one.start_time_unix_nano for one in stages] == sorted(one.start_time_unix_nano for one in stages)
     assert all(one.start_time_unix_nano <= one.end_time_unix_nano <= job.end_time_unix_nano for one in stages)
-    assert _value(request, "http.response.status_code") == 202
-    assert _value(job, "misc.outcome") == "succeeded"
-    assert _value(engine, "misc.steps_done") == _value(engine, "misc.steps") >= 1
+    assert attribute(request, "http.response.status_code") == 202
+    assert attribute(job, "misc.outcome") == "succeeded"
+    assert attribute(engine, "misc.steps_done") == attribute(engine, "misc.steps") >= 1
 
 
 def test_lines_of_the_log_name_the_trace_and_the_span(collector: Collector, capsys: pytest.CaptureFixture[str]) -> None:
