@@ -123,7 +123,8 @@ async def change_batch(
 
 @router.post("/{batch_id}/cancel", summary="Cancel a batch")
 async def cancel_batch(services: ServicesDependency, caller: CallerDependency, batch_id: BatchId) -> CancelledBatch:
-    """Waiting jobs end at once, running ones at their next step; what has ended stays as it is."""
+    """Waiting jobs end at once, running ones at their next step; what has ended stays as it is, and pictures that were
+    announced and have not come are not waited for."""
     return await run_in_threadpool(_cancel, services, caller.view, batch_id)
 
 
@@ -175,6 +176,8 @@ def _cancel(services: Services, view: View, batch_id: str) -> CancelledBatch:
                     cancelled += 1
                 else:
                     stopping += 1
-    with services.database.read() as session:
-        out = to_out(batches.get(session, batch_id, view), batches.count(session, batch_id))
+    with services.database.write() as session:
+        counts = batches.count(session, batch_id)
+        expected = None if counts.expected is None else counts.expected - counts.missing
+        out = to_out(batches.expect(session, batch_id, view, expected), batches.count(session, batch_id))
     return CancelledBatch(**dict(out), cancelled=cancelled, stopping=stopping)

@@ -1,4 +1,6 @@
-// Talks to the service: keys, errors, uploads with progress, and a job's events. Draws nothing.
+// Talks to the service: keys, errors, uploads with progress, and events of jobs and batches. Draws nothing.
+
+import { pause } from "./element.js";
 
 const KEY = "misc-key";
 
@@ -85,48 +87,98 @@ export function sendForm(path, parts, key, onProgress = () => {}) {
 
 export const isFinal = (state) => ["succeeded", "failed", "cancelled"].includes(state);
 
-// Follows a job to its end, over broken connections too; returns the job as it ended. EventSource cannot send a key,
-// so the stream is read by hand.
-export async function follow(jobId, onEvent) {
-  let lastId = null;
+// Follows a job to its end, over broken connections too; returns the job as it ended.
+export function follow(jobId, onEvent) {
+  return readEvents(`v1/jobs/${jobId}`, {
+    mostFailures: 30,
+    isLast: (event) => {
+      onEvent(event.data, event.name);
+      return event.name === "state" && isFinal(event.data.state);
+    },
+  });
+}
+
+// A browser opens six connections to one service: most of them are for uploads, answers and pictures.
+const MOST_STREAMS = 2;
+const LOOK_MILLISECONDS = 3000;
+let openStreams = 0;
+
+// Follows a batch to its end by its one stream of events, for as long as the service may be away; returns the batch as
+// it ended. Of more batches than may have a stream the others are looked at now and then until one is free.
+export async function followBatch(batchId, onBatch, onTrouble) {
+  while (openStreams >= MOST_STREAMS) {
+    const batch = await read(`v1/batches/${batchId}`).catch((error) => { if (!isPassing(error)) throw error; });
+    if (batch) onBatch(batch);
+    if (batch?.is_done) return batch;
+    await pause(LOOK_MILLISECONDS);
+  }
+  openStreams += 1;
+  try {
+    return await readEvents(`v1/batches/${batchId}`, {
+      lastId: sessionStorage.getItem(PROGRESS + batchId),
+      onTrouble,
+      isLast: ({ data, id }) => {
+        if (data.is_done) sessionStorage.removeItem(PROGRESS + batchId);
+        else sessionStorage.setItem(PROGRESS + batchId, id);
+        onBatch(data);
+        return data.is_done;
+      },
+    });
+  } finally {
+    openStreams -= 1;
+  }
+}
+
+// How far a batch was when this tab last heard of it, before it was loaded too: the ids of its events are millionths.
+const PROGRESS = "misc-progress-";
+export const lastProgress = (batchId) => Number(sessionStorage.getItem(PROGRESS + batchId) ?? 0) / 1e6;
+
+// Reads events until one is the last, again from where they broke off; returns that event's data. EventSource cannot
+// send a key, so the stream is read by hand.
+async function readEvents(path, { isLast, lastId = null, mostFailures = Infinity, onTrouble = () => {} }) {
   for (let failures = 0; ;) {
     try {
       const headers = authorization();
       if (lastId !== null) headers["Last-Event-ID"] = lastId;
-      const answer = await fetch(`v1/jobs/${jobId}/events`, { headers });
+      const answer = await fetch(`${path}/events`, { headers });
       if (!answer.ok) throw new Refusal(await answer.json().catch(() => ({})), answer.status);
       for await (const event of events(answer.body)) {
         failures = 0;
         lastId = event.id ?? lastId;
-        onEvent(event.data, event.name);
-        if (event.name === "state" && isFinal(event.data.state)) return event.data;
+        if (isLast(event)) return event.data;
       }
-      // The stream ended without an end of the job: it was deleted, or the service stops.
-      await read(`v1/jobs/${jobId}`);
+      // The stream ended before its time: what it tells of was deleted, or the service stops.
+      await read(path);
     } catch (error) {
       failures += 1;
-      if ((error instanceof Refusal && error.status < 500) || failures > 30) throw error;
+      if (!isPassing(error) || failures > mostFailures) throw error;
+      onTrouble(error);
     }
-    await new Promise((resolve) => setTimeout(resolve, Math.min(500 * (failures + 1), 5000)));
+    await pause(Math.min(500 * (failures + 1), 5000));
   }
 }
 
 async function* events(body) {
   const reader = body.pipeThrough(new TextDecoderStream()).getReader();
   let rest = "";
-  for (;;) {
-    const { done, value } = await reader.read();
-    if (done) return;
-    rest += value;
-    for (let end; (end = rest.indexOf("\n\n")) >= 0; rest = rest.slice(end + 2)) {
-      const event = {};
-      for (const line of rest.slice(0, end).split("\n")) {
-        const [name, ...words] = line.split(": ");
-        if (name === "event") event.name = words.join(": ");
-        if (name === "id") event.id = words.join(": ");
-        if (name === "data") event.data = JSON.parse(words.join(": "));
+  try {
+    for (;;) {
+      const { done, value } = await reader.read();
+      if (done) return;
+      rest += value;
+      for (let end; (end = rest.indexOf("\n\n")) >= 0; rest = rest.slice(end + 2)) {
+        const event = {};
+        for (const line of rest.slice(0, end).split("\n")) {
+          const [name, ...words] = line.split(": ");
+          if (name === "event") event.name = words.join(": ");
+          if (name === "id") event.id = words.join(": ");
+          if (name === "data") event.data = JSON.parse(words.join(": "));
+        }
+        if (event.data !== undefined) yield event;
       }
-      if (event.data !== undefined) yield event;
     }
+  } finally {
+    // Who has heard enough gives the connection back.
+    reader.cancel().catch(() => {});
   }
 }

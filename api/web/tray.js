@@ -1,12 +1,14 @@
 // The tray: each upload, batch or set of orders that is under way, with its figures, its failures and its end.
 
-import { call, isFinal, read } from "./client.js";
-import { button, find, make, pause } from "./element.js";
+import { call, followBatch, isFinal, lastProgress, read } from "./client.js";
+import { button, find, make, pause, span } from "./element.js";
 import { withKey } from "./key.js";
-import { Sender, forget, leftUploads, take } from "./uploads.js";
+import { Sender, forget, leftUploads, refusedFiles, take } from "./uploads.js";
 
 const LOOK_EVERY = 1000;
+const SEND_MILLISECONDS = 200;
 const SHOWN_FAILURES = 50;
+const TOLD_FROM = 10;
 
 // A line of the tray. `title`, `actions` and the figures are the caller's; it is never focused by itself.
 class Line {
@@ -20,9 +22,10 @@ class Line {
     find("tray").prepend(this.element);
   }
 
-  show(text, progress) {
+  // What is done stays done: a bar never goes back.
+  show(text, progress = 0) {
     if (this.state.textContent !== text) this.state.textContent = text;
-    this.bar.value = progress;
+    this.bar.value = Math.max(this.bar.value, progress);
   }
 
   fail(entries) {
@@ -60,41 +63,39 @@ export class Tray {
     }
   }
 
+  // Sends an upload and follows its batch meanwhile. Streams are in no batch: what is only they has none.
   async followUpload(upload) {
     const line = new Line(upload.name);
-    let shown = "";
-    const sender = new Sender(upload, () => {
+    let batch = null;
+    const show = () => {
       if (upload.batchId) followed.add(upload.batchId);
-      const sent = upload.taken + upload.refused.length + upload.streams.length;
-      if (sender.trouble) line.show(`${sender.trouble} Trying again.`, 0);
-      else if (!upload.isClosed && shown === "") line.show(`sending ${sent} of ${upload.total}`, 0.3 * (sent / upload.total));
-    });
-    if (upload.batchId) followed.add(upload.batchId);
+      if (sender.trouble) line.show(`${sender.trouble} Trying again.`);
+      else this.showStanding(line, uploadStanding(upload, batch), batch, upload.refused);
+    };
+    const sender = new Sender(upload, show);
     line.offer(button("Cancel", async () => {
-      line.show("cancelling", line.bar.value);
+      line.show("cancelling");
       sender.stop();
       await sending;
       if (upload.batchId) await call(`v1/batches/${upload.batchId}/cancel`, { method: "POST" }).catch(() => {});
     }, { "aria-label": `Cancel ${upload.name}` }));
-    const sending = (upload.isClosed ? Promise.resolve() : sender.run()).catch((error) => { upload.refused.push({ name: upload.name, message: error.message }); upload.isClosed = true; });
-    let before = "";
-    for (;;) {
-      const batch = upload.batchId ? await read(`v1/batches/${upload.batchId}`).catch(() => null) : null;
+    show();
+    const sending = (upload.isClosed ? Promise.resolve() : sender.run()).catch((error) => {
+      upload.refused.push({ name: upload.name, message: error.message });
+      upload.isClosed = true;
+    });
+    try {
+      while (!upload.isClosed || (upload.batchId && !batch?.is_done)) {
+        if (upload.batchId) await this.followed(line, upload.batchId, (now) => { batch = now; show(); });
+        // There is no batch yet, or all of it has ended that was sent so far.
+        if (!upload.isClosed) await pause(SEND_MILLISECONDS);
+      }
       const standing = uploadStanding(upload, batch);
-      const isOver = upload.isClosed && standing.ended >= upload.total;
-      if (!sender.trouble && (upload.taken > 0 || upload.isClosed)) {
-        shown = standing.text;
-        line.show(standing.text, standing.progress);
-      }
-      if (standing.text !== before) {
-        before = standing.text;
-        this.onNews();
-        line.fail([...upload.refused, ...(batch?.counts.failed ? await failures(upload.batchId) : [])]);
-      }
-      if (isOver) break;
-      await pause(LOOK_EVERY);
+      this.showStanding(line, standing, batch, upload.refused);
+      line.end(standingText({ ...standing, total: standing.over }));
+    } catch (error) {
+      line.end(error.message);
     }
-    line.end(shown);
     this.offerEnd(line, upload.batchId, upload.streams, () => forget(upload));
   }
 
@@ -102,22 +103,32 @@ export class Tray {
     followed.add(batch.id);
     const line = new Line(batch.name ?? "Batch");
     line.offer(button("Cancel", () => call(batch.links.cancel, { method: "POST" }).catch(() => {}), { "aria-label": `Cancel ${batch.name ?? "batch"}` }));
-    for (let before = ""; ;) {
-      const now = await read(`v1/batches/${batch.id}`).catch(() => null);
-      if (now !== null) {
-        const text = standingText(ended(now.counts), now.total, now.counts);
-        line.show(text, now.progress);
-        if (text !== before) {
-          before = text;
-          this.onNews();
-          if (now.counts.failed) line.fail(await failures(batch.id));
-        }
-        if (now.is_done) break;
-      }
-      await pause(LOOK_EVERY);
+    const show = (now) => this.showStanding(line, batchStanding(now), now, []);
+    try {
+      show(batch);
+      const last = await this.followed(line, batch.id, show);
+      line.end(standingText(batchStanding(last)));
+    } catch (error) {
+      line.end(error.message);
     }
-    line.end(line.state.textContent);
     this.offerEnd(line, batch.id, [], () => {});
+  }
+
+  followed(line, batchId, onBatch) {
+    return withKey(() => followBatch(batchId, onBatch, (error) => line.show(`${error.message} Trying again.`)));
+  }
+
+  // How it stands, with its failures; the gallery hears of what is new.
+  showStanding(line, standing, batch, refused) {
+    const text = standingText(standing);
+    const left = batch !== null && !batch.is_done && batch.seconds_left > TOLD_FROM ? `, about ${span(batch.seconds_left)} left` : "";
+    line.show(`${text}${left}`, standing.progress);
+    if (line.told === text) return;
+    line.told = text;
+    this.onNews();
+    const failed = batch?.counts.failed ?? 0;
+    if (failed === 0) line.fail(refused);
+    else failures(batch.id).then((entries) => line.fail([...refused, ...entries]));
   }
 
   // Follows jobs that were ordered together.
@@ -154,24 +165,32 @@ export class Tray {
 
 const ended = (counts) => counts.succeeded + counts.failed + counts.cancelled;
 
-function standingText(over, total, counts, refused = 0, unsent = 0) {
-  const faults = [];
-  if (counts?.failed || refused) faults.push(`${(counts?.failed ?? 0) + refused} failed`);
-  if (counts?.cancelled || unsent) faults.push(`${(counts?.cancelled ?? 0) + unsent} cancelled`);
-  return [`${over} of ${total}`, ...faults].join(", ");
+function standingText({ over, total, failed, cancelled }) {
+  return [`${over.toLocaleString("en")} of ${total.toLocaleString("en")}`, failed > 0 && `${failed} failed`, cancelled > 0 && `${cancelled} cancelled`]
+    .filter(Boolean).join(", ");
 }
 
-function uploadStanding(upload, batch) {
-  const settled = upload.refused.length + upload.streams.length + upload.cancelled;
-  const over = settled + (batch ? ended(batch.counts) : 0);
-  // Files that were dropped count as begun when they are sent: a third of the way.
-  const total = upload.total || 1;
-  const sent = (upload.taken + settled) / total;
-  const worked = ((batch ? batch.progress * batch.total : 0) + settled) / total;
+function batchStanding(batch) {
   return {
-    ended: over,
-    text: standingText(over, upload.total, batch?.counts, upload.refused.length, upload.cancelled),
-    progress: Math.min(1, 0.3 * sent + 0.7 * worked),
+    over: ended(batch.counts) + batch.rejections,
+    total: Math.max(batch.total + batch.rejections, batch.expected ?? 0),
+    failed: batch.counts.failed + batch.rejections,
+    cancelled: batch.counts.cancelled,
+    progress: batch.progress,
+  };
+}
+
+// An upload with what is known of its batch, which is nothing at first.
+function uploadStanding(upload, batch) {
+  const counts = batch?.counts ?? { succeeded: 0, failed: 0, cancelled: 0 };
+  const refused = refusedFiles(upload), streams = upload.streams.length, pictures = upload.pictures ?? upload.total;
+  const worked = batch?.progress ?? (upload.batchId ? lastProgress(upload.batchId) : 0);
+  return {
+    over: ended(counts) + refused + streams + upload.cancelled,
+    total: upload.total,
+    failed: counts.failed + refused,
+    cancelled: counts.cancelled + upload.cancelled,
+    progress: (worked * pictures + streams) / (upload.total || 1),
   };
 }
 

@@ -1,10 +1,12 @@
 // Keeps what was dropped until the service has it, over a reload too: in the browser's database, or else in memory.
 //
-// An upload: { id, name, key, total, kept, options, batchId, taken, cancelled, refused: [{ name, message }], streams: [image id],
-// isClosed }. A file: { number, uploadId, name, key, content }. Each has its Idempotency-Key, so sending it twice is
-// taking it once.
+// An upload: { id, name, key, total, pictures, kept, options, batchId, taken, cancelled, refused: [{ name, message, files }],
+// streams: [image id], isClosed }; `pictures` of the `total` files are no streams. A file: { number, uploadId, name, key,
+// content }. Each has its Idempotency-Key, so sending it twice is taking it once.
 
 const FILES_AT_ONCE = 10;
+
+export const isStream = (name) => name.toLowerCase().endsWith(".misc");
 
 export function newKey() {
   return Array.from(crypto.getRandomValues(new Uint8Array(16)), (byte) => byte.toString(16).padStart(2, "0")).join("");
@@ -99,7 +101,8 @@ export function store() {
 export async function keep(files, options, onPiece) {
   const id = newKey();
   const name = files.length === 1 ? files[0].name : `${files[0].name} and ${files.length - 1} more`;
-  const upload = { id, name, key: newKey(), total: files.length, kept: 0, options, batchId: null, taken: 0, cancelled: 0, refused: [], streams: [], isClosed: false };
+  const pictures = files.filter((file) => !isStream(file.name)).length;
+  const upload = { id, name, key: newKey(), total: files.length, pictures, kept: 0, options, batchId: null, taken: 0, cancelled: 0, refused: [], streams: [], isClosed: false };
   const kept = await store();
   for (let start = 0; start < files.length; start += FILES_AT_ONCE) {
     const piece = files.slice(start, start + FILES_AT_ONCE);

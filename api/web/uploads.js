@@ -1,16 +1,17 @@
 // Sends what was dropped, as one batch, and goes on with it after a reload. Draws nothing.
 
-import { call, isPassing, sendForm } from "./client.js";
-import { pause } from "./element.js";
+import { call, isPassing, read, sendForm } from "./client.js";
+import { count, pause } from "./element.js";
 import { withKey } from "./key.js";
-import { keep, store } from "./upload_store.js";
+import { isStream, keep, store } from "./upload_store.js";
 
-const SENT_AT_ONCE = 4;
+const SENT_AT_ONCE = 3;
 const LONGEST_PAUSE = 10_000;
 
-export const isStream = (name) => name.toLowerCase().endsWith(".misc");
+// Files that were refused; where a page was closed too early, one entry stands for all that it had not read.
+export const refusedFiles = (upload) => upload.refused.reduce((sum, entry) => sum + (entry.files ?? 1), 0);
 
-// Sends an upload to its end. `onChange` is called whenever something of it was taken or refused.
+// Sends an upload to its end. `onChange` is called whenever something of it was taken or refused, and once it has a batch.
 export class Sender {
   constructor(upload, onChange) {
     this.upload = upload;
@@ -36,8 +37,9 @@ export class Sender {
       }
       if (!this.upload.isClosed) await Promise.all(Array.from({ length: SENT_AT_ONCE }, () => this.sendEach(kept)));
     });
-    const { total, taken, refused, streams } = this.upload;
-    if (this.isStopped) this.upload.cancelled = total - taken - refused.length - streams.length;
+    const { total, taken, streams } = this.upload;
+    if (this.isStopped) this.upload.cancelled = total - taken - refusedFiles(this.upload) - streams.length;
+    if (this.upload.batchId && !this.upload.isClosed) await this.expectNoMore();
     this.upload.isClosed = true;
     await kept.save(this.upload);
     this.onChange(this.upload);
@@ -80,17 +82,28 @@ export class Sender {
   // The batch is made once, however many files ask for it at once.
   batch() {
     this.made ??= this.upload.batchId ? Promise.resolve(this.upload.batchId) : this.tried(async () => {
-      const answer = await call("v1/batches", { method: "POST", json: { name: this.upload.name }, key: this.upload.key });
+      const { name, pictures: expected } = this.upload;
+      const answer = await call("v1/batches", { method: "POST", json: { name, expected }, key: this.upload.key });
       this.upload.batchId = (await answer.json()).id;
       await (await store()).save(this.upload);
+      this.onChange(this.upload);
       return this.upload.batchId;
     });
     return this.made;
   }
 
-  async tried(act) {
+  // The batch is not to wait for pictures that were announced and are not sent any more.
+  expectNoMore() {
+    return this.tried(async () => {
+      const batch = await read(`v1/batches/${this.upload.batchId}`);
+      const there = batch.total + batch.rejections;
+      if (batch.expected > there) await call(batch.links.self, { method: "PATCH", json: { expected: there } });
+    }, { evenIfStopped: true });
+  }
+
+  async tried(act, { evenIfStopped = false } = {}) {
     for (let wait = 500; ; wait = Math.min(2 * wait, LONGEST_PAUSE)) {
-      if (this.isStopped) throw new Error("It was cancelled.");
+      if (this.isStopped && !evenIfStopped) throw new Error("It was cancelled.");
       try {
         const answer = await withKey(act);
         this.trouble = null;
@@ -128,7 +141,8 @@ export async function leftUploads() {
   const kept = await store();
   const uploads = await kept.uploads();
   for (const upload of uploads.filter((entry) => entry.kept < entry.total)) {
-    upload.refused.push({ name: `${upload.total - upload.kept} files`, message: "They were not read yet when the page was closed. Add them again." });
+    const files = upload.total - upload.kept;
+    upload.refused.push({ name: count(files, "file"), message: "The page was closed before all was read. Add what is missing again.", files });
     upload.kept = upload.total;
     await kept.save(upload);
   }

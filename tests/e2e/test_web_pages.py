@@ -3,55 +3,36 @@
 The tests share one service and one gallery, in the order in which they stand here.
 """
 
-import base64
 import contextlib
-import io
 import os
 import re
-import shutil
 import signal
 import subprocess
 import sys
 import time
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import httpx
 import pytest
-from PIL import Image
-from skimage import data as photos
 
 from cli.commands.demo import isolated_environment
+from tests.e2e.conftest import Watch
+from tests.e2e.pages import CHROMIUM, NO_CHROMIUM, drop, name_of, picture, until
 
-playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 Axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="axe-playwright-python is not installed").Axe
 
-CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
 PICTURES = 50
-SIZE = (192, 128)
 CONTENT_SECONDS = 1.0
 CONTENT_BYTES = 200_000
 
 pytestmark = [
     pytest.mark.timeout(700),
-    pytest.mark.skipif(CHROMIUM is None, reason="no Chromium is installed (Debian's package is `chromium`)"),
+    pytest.mark.skipif(CHROMIUM is None, reason=NO_CHROMIUM),
 ]
-
-
-def _picture(number: int, size: tuple[int, int] = SIZE) -> bytes:
-    """A crop of a photo that no other number gives, as PNG."""
-    photo = Image.fromarray((photos.astronaut, photos.coffee, photos.chelsea)[number % 3]()).convert("RGB")
-    left, top = 3 * number, 2 * number
-    out = io.BytesIO()
-    photo.crop((left, top, left + 270, top + 180)).resize(size).save(out, "PNG")
-    return out.getvalue()
-
-
-def _name(number: int) -> str:
-    return f"{('portrait', 'coffee', 'cat')[number % 3]} {number:02}.png"
 
 
 @pytest.fixture(scope="module")
@@ -81,16 +62,6 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 
 @pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    with playwright.sync_playwright() as started:
-        # What a page, or the browser itself, would ask of another host fails at once.
-        options = ["--no-sandbox", "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1"]
-        opened = started.chromium.launch(executable_path=CHROMIUM, args=options)
-        yield opened
-        opened.close()
-
-
-@pytest.fixture(scope="module")
 def profile(browser: Any) -> Iterator[Any]:
     """What one person's browser keeps, over all these tests."""
     context = browser.new_context(viewport={"width": 1280, "height": 900}, accept_downloads=True)
@@ -98,31 +69,9 @@ def profile(browser: Any) -> Iterator[Any]:
     context.close()
 
 
-Watch = Callable[[Any], Any]
-
-
-@pytest.fixture
-def watch(service: str) -> Iterator[Watch]:
-    """Watches a page: every request goes to the service, and no script fails."""
-    asked: list[str] = []
-    faults: list[str] = []
-
-    def _watch(page: Any) -> Any:
-        page.on("request", lambda request: asked.append(request.url))
-        page.on("pageerror", lambda error: faults.append(str(error)))
-        page.on("console", lambda message: faults.append(message.text) if "Security Policy" in message.text else None)
-        return page
-
-    yield _watch
-    assert faults == []
-    assert asked
-    foreign = [url for url in asked if not url.startswith((service, "blob:", "data:"))]
-    assert foreign == []
-
-
 @pytest.fixture
 def page(profile: Any, service: str, watch: Watch) -> Iterator[Any]:
-    opened = watch(profile.new_page())
+    opened = watch(profile.new_page(), service)
     opened.goto(service)
     opened.wait_for_selector("#nothing:not([hidden]), .tile")
     yield opened
@@ -133,31 +82,6 @@ def page(profile: Any, service: str, watch: Watch) -> Iterator[Any]:
 def client(service: str) -> Iterator[httpx.Client]:
     with httpx.Client(base_url=service, timeout=30) as opened:
         yield opened
-
-
-def _drop(page: Any, files: list[tuple[str, bytes]]) -> None:
-    """Let files fall on the page, as from a folder's window."""
-    content = [[name, base64.b64encode(data).decode()] for name, data in files]
-    page.evaluate(
-        """(files) => {
-          const transfer = new DataTransfer();
-          for (const [name, data] of files) {
-            const bytes = Uint8Array.from(atob(data), (letter) => letter.charCodeAt(0));
-            transfer.items.add(new File([bytes], name, { type: "image/png" }));
-          }
-          document.getElementById("drop").dispatchEvent(
-            new DragEvent("drop", { dataTransfer: transfer, bubbles: true, cancelable: true }));
-        }""",
-        content,
-    )
-
-
-def _until(page: Any, condition: str, seconds: float = 60) -> None:
-    """Ask until it holds; playwright's own way needs an `eval`, which the page's policy forbids."""
-    deadline = time.monotonic() + seconds
-    while not page.evaluate(condition):
-        assert time.monotonic() < deadline, condition
-        time.sleep(0.1)
 
 
 def _at(page: Any) -> float:
@@ -179,7 +103,7 @@ def test_first_content_is_there_within_a_second_and_small(browser: Any, service:
     paints, totals = [], []
     for _ in range(3):
         context = browser.new_context(viewport={"width": 1280, "height": 900})
-        page, sizes = watch(context.new_page()), []
+        page, sizes = watch(context.new_page(), service), []
         page.on("response", lambda answer, sizes=sizes: sizes.append(len(answer.body())))
         page.goto(service)
         page.wait_for_selector("#nothing:not([hidden])")
@@ -200,7 +124,7 @@ def _dismiss(page: Any) -> None:
 def test_fifty_dropped_pictures_all_end_once_though_the_page_is_reloaded(
     page: Any, service: str, client: httpx.Client
 ) -> None:
-    _drop(page, [(_name(number), _picture(number)) for number in range(PICTURES)])
+    drop(page, [(name_of(number), picture(number)) for number in range(PICTURES)])
     page.wait_for_timeout(5000)
     page.reload()
     page.locator("#search").focus()
@@ -208,14 +132,14 @@ def test_fifty_dropped_pictures_all_end_once_though_the_page_is_reloaded(
     assert page.evaluate("document.activeElement.id") == "search"  # what comes in takes nobody's place
 
     images = client.get("/v1/images", params={"limit": 200}).json()["items"]
-    assert sorted(image["name"] for image in images) == sorted(_name(number) for number in range(PICTURES))
+    assert sorted(image["name"] for image in images) == sorted(name_of(number) for number in range(PICTURES))
     assert {image["state"] for image in images} == {"ready"}
     batches = client.get("/v1/batches").json()["items"]
     assert [(batch["total"], batch["counts"]["succeeded"]) for batch in batches] == [(PICTURES, PICTURES)]
 
     page.get_by_role("link", name="Show them").click()
     page.get_by_role("button", name="Show more").click()
-    _until(page, f"document.querySelectorAll('.tile').length === {PICTURES}")
+    until(page, f"document.querySelectorAll('.tile').length === {PICTURES}")
     _dismiss(page)
     page.reload()
     page.wait_for_selector(".tile")
@@ -223,14 +147,14 @@ def test_fifty_dropped_pictures_all_end_once_though_the_page_is_reloaded(
 
 
 def test_unreadable_file_is_named_and_the_rest_goes_on(page: Any) -> None:
-    _drop(page, [("odd.png", b"\x89PNG\r\n\x1a\nand no more"), ("boat 99.png", _picture(60))])
+    drop(page, [("odd.png", b"\x89PNG\r\n\x1a\nand no more"), ("boat 99.png", picture(60))])
     page.get_by_text("2 of 2, 1 failed", exact=True).wait_for(timeout=240_000)
     assert page.locator(".failures li").inner_text().startswith("odd.png ")
     _dismiss(page)
 
 
 def test_cancelled_upload_ends(page: Any, client: httpx.Client) -> None:
-    _drop(page, [(f"late {number}.png", _picture(70 + number)) for number in range(12)])
+    drop(page, [(f"late {number}.png", picture(70 + number)) for number in range(12)])
     page.get_by_role("button", name="Cancel").click()
     page.get_by_role("button", name="Dismiss").wait_for(timeout=240_000)
     assert "cancelled" in page.locator("#tray .state").inner_text()
@@ -241,14 +165,14 @@ def test_cancelled_upload_ends(page: Any, client: httpx.Client) -> None:
 def test_search_looks_into_names_and_descriptions(page: Any, client: httpx.Client) -> None:
     search = page.get_by_role("searchbox", name="Search names and descriptions")
     search.fill("coff 01")
-    _until(page, "document.querySelectorAll('.tile').length === 1")
+    until(page, "document.querySelectorAll('.tile').length === 1")
     assert page.locator(".tile .name").inner_text() == "coffee 01.png"
     overall = client.get("/v1/images", params={"q": "coffee 01"}).json()["items"][0]["description"]["overall"]
     word = max(re.findall(r"[a-z]+", overall.lower()), key=len)
     search.fill(word)
-    _until(page, "document.querySelectorAll('.tile').length > 1")
+    until(page, "document.querySelectorAll('.tile').length > 1")
     found = client.get("/v1/images", params={"q": word, "limit": 48}).json()["items"]
-    _until(page, f"document.querySelectorAll('.tile').length === {len(found)}")
+    until(page, f"document.querySelectorAll('.tile').length === {len(found)}")
     assert parse_qs(urlsplit(page.url).query) == {"q": [word]}
     page.reload()
     page.wait_for_selector(".tile")
@@ -262,10 +186,10 @@ def test_deletion_can_be_undone_and_else_happens(page: Any, client: httpx.Client
         page.goto(f"{page.url.split('?')[0]}?q={name.split('.')[0].replace(' ', '+')}")
         page.get_by_role("checkbox", name=f"Select {name}").check()
         page.get_by_role("button", name="Delete", exact=True).click()
-        _until(page, "[...document.querySelectorAll('.tile')].every((tile) => tile.hidden)")
+        until(page, "[...document.querySelectorAll('.tile')].every((tile) => tile.hidden)")
         if name.startswith("portrait"):
             page.get_by_role("button", name="Undo").click()
-            _until(page, "[...document.querySelectorAll('.tile')].every((tile) => !tile.hidden)")
+            until(page, "[...document.querySelectorAll('.tile')].every((tile) => !tile.hidden)")
         else:
             page.goto("about:blank")  # who leaves does not take it back
     deadline = time.monotonic() + 10
@@ -310,14 +234,14 @@ def test_permalink_shows_both_pictures_maps_and_what_it_cost(page: Any, service:
 
 def test_picture_lies_beside_avif_of_no_more_bytes(page: Any, service: str, client: httpx.Client) -> None:
     page.locator("#files").set_input_files(
-        [{"name": "large.png", "mimeType": "image/png", "buffer": _picture(1, (480, 320))}]
+        [{"name": "large.png", "mimeType": "image/png", "buffer": picture(1, (480, 320))}]
     )
     page.get_by_text("1 of 1", exact=True).wait_for(timeout=240_000)
     _dismiss(page)
     image = _newest(client)
     assert len(client.get(f"/v1/images/{image['id']}/avif").content) <= image["bitstream_bytes"]
     _open_picture(page, service, image["id"])
-    _until(
+    until(
         page,
         "document.querySelectorAll('.three img').length === 3 &&"
         "[...document.querySelectorAll('.three img')].every((image) => { image.loading = 'eager';"
@@ -331,7 +255,7 @@ def test_picture_is_decoded_again_and_two_are_compared(page: Any, service: str, 
     page.get_by_label("Restorer", exact=True).select_option("smooth")
     page.get_by_label("Seed", exact=True).fill("7")
     page.get_by_role("button", name="Decode again").click()
-    _until(page, "document.querySelector('.tag.right').textContent === 'reconstruction 2'", seconds=240)
+    until(page, "document.querySelector('.tag.right').textContent === 'reconstruction 2'", seconds=240)
     assert page.locator(".tag.left").inner_text() == "reconstruction 1"
     detail = client.get(f"/v1/images/{image['id']}").json()
     assert len(detail["reconstructions"]) == 2
@@ -341,7 +265,7 @@ def test_picture_is_decoded_again_and_two_are_compared(page: Any, service: str, 
     link = page.url
     page.goto("about:blank")
     page.goto(link)
-    _until(page, "document.querySelector('.tag.right')?.textContent === 'reconstruction 2'")
+    until(page, "document.querySelector('.tag.right')?.textContent === 'reconstruction 2'")
     assert page.locator(".tag.left").inner_text() == "reconstruction 1"
 
 
@@ -367,16 +291,16 @@ def test_several_images_come_as_an_archive_and_are_decoded_again(page: Any, clie
 def test_stream_that_is_dropped_is_opened(page: Any, client: httpx.Client) -> None:
     image = _newest(client)
     stream = client.get(f"/v1/images/{image['id']}/bitstream").content
-    _drop(page, [("mine.misc", stream)])
+    drop(page, [("mine.misc", stream)])
     page.get_by_role("link", name="Open the stream").click(timeout=60_000)
-    _until(page, f"document.querySelector('h1[tabindex]')?.textContent === {image['name']!r}")
+    until(page, f"document.querySelector('h1[tabindex]')?.textContent === {image['name']!r}")
 
 
 def test_finger_moves_the_line_and_still_scrolls_the_page(
     browser: Any, service: str, client: httpx.Client, watch: Watch
 ) -> None:
     context = browser.new_context(viewport={"width": 390, "height": 844}, has_touch=True, is_mobile=True)
-    page = watch(context.new_page())
+    page = watch(context.new_page(), service)
     _open_picture(page, service, _newest(client)["id"])
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
     box = page.locator(".viewer .frame").bounding_box()
@@ -395,7 +319,7 @@ def test_finger_moves_the_line_and_still_scrolls_the_page(
     swipe(
         (box["x"] + 0.3 * box["width"], box["y"] + box["height"] - 10), (box["x"] + 0.3 * box["width"], box["y"] - 60)
     )
-    _until(page, "scrollY > 20")
+    until(page, "scrollY > 20")
     page.goto(service)
     page.wait_for_selector(".tile")
     is_whole = "[...document.querySelectorAll('.tile .name')].every((name) => name.scrollWidth <= name.clientWidth)"
@@ -412,10 +336,10 @@ def test_nothing_serious_keeps_anybody_out(
     image_id = _newest(client)["id"]
     for width in (390, 1280):
         context = browser.new_context(viewport={"width": width, "height": 844}, color_scheme=scheme)
-        page = watch(context.new_page())
+        page = watch(context.new_page(), service)
         page.goto(service)
         page.wait_for_selector(".tile")
-        _until(page, "document.querySelector('.tile img').complete")
+        until(page, "document.querySelector('.tile img').complete")
         _look(page, shots / f"images-{width}-{scheme}.png")
         page.locator("#more-details summary").click()
         page.wait_for_selector("#more-options label")

@@ -84,6 +84,13 @@ def test_cancelled_batch_ends_what_waits_and_asks_what_runs(client: TestClient, 
     assert (again["cancelled"], again["stopping"]) == (0, 1)
 
 
+def test_cancelled_batch_waits_for_no_more_pictures(client: TestClient) -> None:
+    batch = client.post("/v1/batches", json={"name": "a", "expected": 5}).json()
+    submit(client, batch_id=batch["id"])
+    answer = client.post(batch["links"]["cancel"]).json()
+    assert (answer["expected"], answer["is_done"], answer["progress"]) == (1, True, 1.0)
+
+
 def test_batch_without_pictures_is_filled_by_uploads(client: TestClient) -> None:
     answer = client.post("/v1/batches", json={"name": "a/b\u0000c"})
     batch = answer.json()
