@@ -10,7 +10,7 @@
 
 from cli.server.client import ClientError
 from codec.errors import CodecError
-from misc_archive.client import AsyncClient, Client, StoredImage
+from misc_archive.client import AsyncClient, Client, PushedBatch, StoredImage
 from misc_archive.local import Encoded, Reconstruction, decode, encode, inspect
 
 __all__ = [
@@ -19,6 +19,7 @@ __all__ = [
     "ClientError",
     "CodecError",
     "Encoded",
+    "PushedBatch",
     "Reconstruction",
     "StoredImage",
     "decode",

@@ -13,13 +13,22 @@ from typing import Any, Self
 
 from PIL import Image
 
+from cli.local.file_selection import select_files
 from cli.server.client import Client as HTTPClient
 from cli.server.client import Upload
-from cli.server.upload import with_file_date
+from cli.server.group import Group, GroupName
+from cli.server.group_push import PATIENCE_SECONDS, follow_group, send_group
+from cli.server.push_history import PushHistory, default_path
+from cli.server.upload import Picture, check_options, with_file_date
+from cli.server.upload import name_of as path_name
+from codec.media import PICTURE_SUFFIXES
 from misc_archive.sources import PictureSource, name_of, picture_of
 
 OnChange = Callable[[dict[str, Any]], None]
 """Called with the job, as the interface shows it, at every look."""
+
+OnProgress = Callable[[dict[str, Any]], None]
+"""Called with the batch, as its events tell of it: `progress` in [0, 1], which never goes back, `seconds_left`."""
 
 
 @dataclass(frozen=True)
@@ -36,6 +45,17 @@ class StoredImage:
     def of(cls, document: dict[str, Any]) -> Self:
         """From the interface's document."""
         return cls(document["id"], document["name"], document["state"], document.get("bpp"), document)
+
+
+@dataclass(frozen=True)
+class PushedBatch:
+    """A folder that was sent as one batch. `images` are ids by path below the folder, `errors` sentences on those that
+    came to nothing, `report` is the interface's."""
+
+    id: str
+    images: dict[str, str]
+    errors: dict[str, str]
+    report: dict[str, Any]
 
 
 class Client:
@@ -69,6 +89,39 @@ class Client:
             answer = self._http.submit_picture(upload, options)
         self._http.wait_for_success(answer["job"]["id"], on_change=on_change)
         return self.image(answer["image"]["id"])
+
+    def push(
+        self,
+        folder: str | os.PathLike[str],
+        *,
+        batch: str | None = None,
+        uploads: int = 4,
+        on_progress: OnProgress | None = None,
+        **options: Any,
+    ) -> PushedBatch:
+        """Send the pictures of a folder and of those below it as one batch, and wait until it is done.
+
+        Does what `misc push` does, and goes on with what either of them began: only what the batch has not is sent,
+        `uploads` at a time. `batch` names it, else the folder does; `options` are those of `misc push`. Raises
+        OptionError for wrong ones and for a folder without pictures, and ClientError.
+        """
+        check_options(options)
+        top = Path(folder).resolve()
+        selection = select_files([top], PICTURE_SUFFIXES)
+        pictures = [Picture(path, path_name(below), options) for path, below in selection.files]
+        self._http.patience_seconds = PATIENCE_SECONDS
+        history = PushHistory(default_path())
+        name = GroupName.of_folder(top) if batch is None else GroupName.chosen(batch)
+        group = Group.open(self._http, history, name, is_shared=batch is not None)
+        outcomes = send_group(self._http, history, group, pictures, uploads=uploads, on_sent=lambda: None)
+        follow_group(group, outcomes, on_progress or (lambda _batch: None))
+        ended = list(zip((picture.name for picture in pictures), outcomes, strict=True))
+        return PushedBatch(
+            id=group.id,
+            images={name: outcome.image for name, outcome in ended if outcome.image is not None},
+            errors={name: outcome.error["message"] for name, outcome in ended if outcome.error is not None},
+            report=group.report(),
+        )
 
     def image(self, image_id: str) -> StoredImage:
         """One image."""
@@ -114,6 +167,10 @@ class AsyncClient:
     async def upload(self, picture: PictureSource, **options: Any) -> StoredImage:
         """As `Client.upload`."""
         return await asyncio.to_thread(partial(self._client.upload, picture, **options))
+
+    async def push(self, folder: str | os.PathLike[str], **options: Any) -> PushedBatch:
+        """As `Client.push`."""
+        return await asyncio.to_thread(partial(self._client.push, folder, **options))
 
     async def image(self, image_id: str) -> StoredImage:
         """As `Client.image`."""

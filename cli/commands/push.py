@@ -1,10 +1,8 @@
 """`misc push`: pictures to a server, in parallel, each once."""
 
-import hashlib
 import json
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
@@ -52,12 +50,6 @@ Examples:
 _CONTRARY = "Give {flag} as a flag or in --options, not both."
 
 _PRIORITY = "priority"
-
-_SERVERS_OWN = frozenset({"keep_original", "keep_metadata"})
-"""Options that the codec does not know."""
-
-_PATIENCE_SECONDS = 300.0
-"""For how long a server is waited for that goes away while a group is sent or followed, as when it is restarted."""
 
 
 @dataclass(frozen=True)
@@ -149,11 +141,13 @@ def push(
             name = _group_name(inputs, batch, len(pictures)) if pictures else None
             if manifest_out is not None and name is None:
                 raise fail_usage("--manifest-out is for a folder or a batch: name one, or give --batch NAME.")
+        from cli.server.group_push import PATIENCE_SECONDS
+
         with connected(server, key) as client, _told_how_to_go_on():
             if name is None:
                 outcomes, report = _push_alone(client, pictures, uploads, chosen, wait=wait), None
             else:
-                client.patience_seconds = _PATIENCE_SECONDS
+                client.patience_seconds = PATIENCE_SECONDS
                 group = _open_group(client, name, is_shared=batch is not None)
                 outcomes, report = _push_group(client, group, pictures, uploads, chosen, wait=wait)
                 if manifest_out is not None:
@@ -178,13 +172,11 @@ def _group_name(inputs: list[Path], batch: str | None, pictures: int) -> "GroupN
     from cli.server.group import GroupName
 
     if batch is not None:
-        return GroupName(batch, f"batch-{hashlib.sha256(batch.encode()).hexdigest()[:40]}")
+        return GroupName.chosen(batch)
     folders = [path.resolve() if path.is_dir() else path.resolve().parent for path in inputs if path != STANDARD]
     if not folders or (pictures < 2 and not any(path.is_dir() for path in inputs)):
         return None
-    common = Path(commonpath(folders))
-    # Elsewhere the same name is another folder's.
-    return GroupName(common.name or "pictures", f"folder-{hashlib.sha256(bytes(common)).hexdigest()[:40]}")
+    return GroupName.of_folder(Path(commonpath(folders)))
 
 
 @contextmanager
@@ -226,9 +218,11 @@ def _history() -> "PushHistory":
 def _push_alone(
     client: "Client", pictures: "list[Picture]", uploads: int, priority: str | None = None, *, wait: bool
 ) -> "list[Outcome]":
-    from cli.server.upload import Sender, wait_for
+    from cli.server.upload import Sender, send_each, wait_for
 
-    outcomes = _sent(Sender(client, _history(), priority=priority).send, pictures, uploads)
+    with progress_bar(len(pictures), "Sending") as bar:
+        send = Sender(client, _history(), priority=priority).send
+        outcomes = send_each(send, pictures, uploads, lambda: bar.advance(""))
     if wait:
         with progress_bar(len(outcomes), "Encoding") as bar:
             for outcome in outcomes:
@@ -248,49 +242,27 @@ def _push_group(
     wait: bool,
 ) -> "tuple[list[Outcome], dict[str, Any]]":
     """Send what the batch has not, and follow all of it; returns the server's report too."""
-    from cli.server.upload import Sender
+    from cli.server.group_push import follow_group, send_group
 
-    sendable = [picture for picture in pictures if picture.fault is None]
-    known = {name for name, _ in group.entries}
-    group.announce({one.name for one in sendable}, sum(one.name not in known for one in sendable))
-    outcomes = _sent(Sender(client, _history(), group, priority).send, pictures, uploads)
-    group.read()
-    # What could not be sent is not waited for.
-    group.announce(set(), 0)
+    with progress_bar(len(pictures), "Sending") as bar:
+        outcomes = send_group(
+            client, _history(), group, pictures,
+            uploads=uploads, priority=priority, on_sent=lambda: bar.advance(""),
+        )  # fmt: skip
     if wait:
         with group_bar("Encoding") as note:
-            group.wait(
-                lambda batch: note(
-                    round(batch["progress"] * (batch["expected"] or 0)), batch["expected"] or 0, batch["seconds_left"]
-                )
-            )
-        group.read()
-        lines = {line["image_id"]: line for line in group.entries.values()}
-        for outcome in outcomes:
-            if outcome.error is None and outcome.image in lines:
-                outcome.note_line(lines[outcome.image])
+
+            def _note(batch: dict[str, Any]) -> None:
+                expected = batch["expected"] or 0
+                note(round(batch["progress"] * expected), expected, batch["seconds_left"])
+
+            follow_group(group, outcomes, _note)
     return outcomes, group.report()
-
-
-def _sent(send: "Callable[[Picture], Outcome]", pictures: "list[Picture]", uploads: int) -> "list[Outcome]":
-    """What became of each. Whatever ends the command, no further one is begun."""
-    with progress_bar(len(pictures), "Sending") as bar, ThreadPoolExecutor(uploads) as pool:
-
-        def _one(picture: "Picture") -> "Outcome":
-            outcome = send(picture)
-            bar.advance("")
-            return outcome
-
-        try:
-            return list(pool.map(_one, pictures))
-        except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
-            raise
 
 
 def _pictures(source: _Source, values: dict[str, Any], spool: Path) -> tuple[list["Picture"], Sequence[str]]:
     """What is to be sent, and sentences on what a folder holds beside. `spool` takes what does not come from a file."""
-    from cli.server.upload import Picture, name_of
+    from cli.server.upload import Picture, check_options, name_of
     from codec.options import Describer
 
     captions: Captions | None = None
@@ -300,7 +272,7 @@ def _pictures(source: _Source, values: dict[str, Any], spool: Path) -> tuple[lis
         from codec.captions import load_captions
 
         captions = load_captions(Path(source.describe))
-    _check_options(values)
+    check_options(values)
     if source.manifest is not None:
         found = [
             _described(Picture(source.inputs[0] / one.name, one.name, values | one.options), captions)
@@ -322,21 +294,15 @@ def _pictures(source: _Source, values: dict[str, Any], spool: Path) -> tuple[lis
 def _entries(source: _Source) -> "list[ManifestEntry]":
     """The lines of the manifest; raises OptionError also for options that are none, which costs no upload so."""
     from cli.local.manifest import read_manifest
+    from cli.server.upload import check_options
 
     assert source.manifest is not None
     if len(source.inputs) != 1 or not source.inputs[0].is_dir():
         raise fail_usage("--manifest-in names pictures of one folder: give that folder.")
     entries = read_manifest(source.manifest)
     for entry in entries:
-        _check_options(entry.options)
+        check_options(entry.options)
     return entries
-
-
-def _check_options(values: dict[str, Any]) -> None:
-    """Raise OptionError: found here, a slip costs no upload. those of `_SERVERS_OWN` it checks itself."""
-    from codec.options import EncodeOptions, parse_options
-
-    parse_options(EncodeOptions, {name: value for name, value in values.items() if name not in _SERVERS_OWN})
 
 
 def _name(path: Path, below: Path, folders: Sequence[Path]) -> str:

@@ -1,5 +1,6 @@
 """Many pictures pushed as one batch: what it has already, how far it is, what became of it. Prints nothing."""
 
+import hashlib
 import json
 import time
 from collections.abc import Callable
@@ -20,6 +21,16 @@ class GroupName:
 
     name: str
     mark: str
+
+    @classmethod
+    def chosen(cls, name: str) -> "GroupName":
+        """A name that somebody gave it."""
+        return cls(name, f"batch-{hashlib.sha256(name.encode()).hexdigest()[:40]}")
+
+    @classmethod
+    def of_folder(cls, folder: Path) -> "GroupName":
+        """That of a folder, whose whole path tells it from others of the same name."""
+        return cls(folder.name or "pictures", f"folder-{hashlib.sha256(bytes(folder)).hexdigest()[:40]}")
 
 
 class Group:

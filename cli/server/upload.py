@@ -6,7 +6,8 @@ import json
 import os
 import secrets
 import stat
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -19,6 +20,10 @@ from cli.local.stream_files import find_reference, is_stream
 from cli.server.client import Client, ClientError, Upload
 from cli.server.group import Group
 from cli.server.push_history import PushHistory
+from codec.options import EncodeOptions, parse_options
+
+_SERVERS_OWN = frozenset({"keep_original", "keep_metadata"})
+"""Options that the codec does not know."""
 
 
 @dataclass(frozen=True)
@@ -161,6 +166,29 @@ class Sender:
                 return None
             raise
         return None if image["state"] in ("failed", "cancelled") else image
+
+
+def send_each(
+    send: Callable[[Picture], Outcome], pictures: Sequence[Picture], uploads: int, on_sent: Callable[[], None]
+) -> list[Outcome]:
+    """What became of each, in order, so many at a time. Whatever ends it, no further one is begun."""
+
+    def _one(picture: Picture) -> Outcome:
+        outcome = send(picture)
+        on_sent()
+        return outcome
+
+    with ThreadPoolExecutor(uploads) as pool:
+        try:
+            return list(pool.map(_one, pictures))
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+
+
+def check_options(values: Mapping[str, Any]) -> None:
+    """Raise OptionError: found here, a slip costs no upload. Those of `_SERVERS_OWN` the server checks."""
+    parse_options(EncodeOptions, {name: value for name, value in values.items() if name not in _SERVERS_OWN})
 
 
 def wait_for(client: Client, outcome: Outcome) -> None:

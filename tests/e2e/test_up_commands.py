@@ -16,7 +16,7 @@ from PIL import Image
 from cli.commands.demo import isolated_environment
 from cli.up.stack import EmbeddedStack
 from codec.bitstream import unpack
-from misc_archive import AsyncClient, Client, ClientError, StoredImage, decode
+from misc_archive import AsyncClient, Client, ClientError, CodecError, StoredImage, decode
 
 pytestmark = pytest.mark.timeout(240)
 
@@ -195,3 +195,27 @@ def test_python_client_waits_for_many_at_once(stack: EmbeddedStack) -> None:
     images = asyncio.run(_round())
     assert len({image.id for image in images}) == 6
     assert {image.state for image in images} == {"ready"}
+
+
+def test_python_client_sends_a_folder_and_goes_on_where_it_or_the_command_ended(
+    stack: EmbeddedStack, misc: Misc, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))  # what `misc push` remembers, too
+    options = {"mode": "pixel", "describe": "none"}
+    told: list[float] = []
+    with Client(stack.base_url) as client:
+        first = client.push(folder, on_progress=lambda batch: told.append(batch["progress"]), **options)
+        assert set(first.images) == {"a.png", "trip/b.jpg"} and first.errors == {}
+        assert first.report["images"]["ready"] == 2
+        assert told == sorted(told) and told[-1] == 1
+
+        (folder / "broken.png").write_bytes(b"\x89PNG\r\n\x1a\nand no more")
+        again = client.push(folder, **options)
+        assert (again.id, again.images) == (first.id, first.images)
+        assert set(again.errors) == {"broken.png"}
+        with pytest.raises(CodecError):
+            client.push(folder, level=99)
+    (folder / "broken.png").unlink()
+    results = misc("push", folder, *PIXEL, "--describe", "none")["results"]
+    assert [result["skipped"] for result in results] == [True, True]
+    assert {result["image"] for result in results} == set(first.images.values())
