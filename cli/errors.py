@@ -56,7 +56,7 @@ def usage_errors(*also: type[Exception]) -> Iterator[None]:
 @contextmanager
 def archive_usage_errors(*also: type[Exception]) -> Iterator[None]:
     """What the archive's parts raise, and `also`, are faults of the call as a whole: one sentence, exit status 2."""
-    faults: tuple[type[Exception], ...] = (ServiceError, *also)
+    faults: tuple[type[Exception], ...] = (ServiceError, CodecError, *also)
     try:
         yield
     except faults as error:
@@ -66,7 +66,7 @@ def archive_usage_errors(*also: type[Exception]) -> Iterator[None]:
 @contextmanager
 def archive_failures(*also: type[Exception]) -> Iterator[None]:
     """What the archive's parts and files raise, and `also`, end the command: one sentence, exit status 1."""
-    faults: tuple[type[Exception], ...] = (ServiceError, *also)
+    faults: tuple[type[Exception], ...] = (ServiceError, CodecError, *also)
     try:
         yield
     except faults as error:

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from sqlalchemy import ColumnElement, delete, insert, select
 from sqlalchemy.orm import Session
 
-from core.errors import RequestInvalid
+from codec.errors import OptionError
 from models.base import JSONObject
 from models.image import Image
 from models.search_word import WORD_LENGTH, SearchWord
@@ -56,11 +56,11 @@ def remove_image(session: Session, image_id: str) -> None:
 def conditions(query: str) -> list[ColumnElement[bool]]:
     """What an image has to fulfil: for each word of the query it has one that begins with it, whatever the case.
 
-    Raises RequestInvalid for a query without words or with more than MAX_QUERY_WORDS.
+    Raises OptionError for a query without words or with more than MAX_QUERY_WORDS.
     """
     words = words_of(query)
     if not 0 < len(words) <= MAX_QUERY_WORDS:
-        raise RequestInvalid(f"A search has 1 to {MAX_QUERY_WORDS} words; this one has {len(words)}.")
+        raise OptionError(f"A search has 1 to {MAX_QUERY_WORDS} words; this one has {len(words)}.")
     return [
         Image.id.in_(select(SearchWord.image_id).where(SearchWord.word >= word, SearchWord.word < word + _LAST))
         for word in words
