@@ -17,4 +17,6 @@ class EncodeHandler:
         made = task.encode(task.consult_model())
         sha256 = task.store(made.encoded)
         task.verify(made.encoded, sha256)
-        return lambda session: task.record(session, made, sha256)
+        # Asked now, and not while one transaction holds up the others.
+        alike = task.likeness_in_words(made.perceptual_hash)
+        return lambda session: task.record(session, made, sha256, alike)

@@ -6,7 +6,7 @@ may wait.
 
 import hashlib
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Self
@@ -194,8 +194,21 @@ class EncodeTask:
         with self._slot():
             rebuild_coarse(stream, reference=encoded.reference, find_network=find_in(self.resources.weights))
 
-    def record(self, session: Session, made: Made, sha256: str) -> dict[str, float]:
-        """Note the stream on the image and discard the original; returns the seconds of the stages."""
+    def likeness_in_words(self, hashed: int | None) -> list[str]:
+        """A note of the picture of the same owner that this one is, or looks like."""
+        view = View(self.image.owner)
+        with self.context.database.read() as session:
+            alike = likeness.similar(session, hashed, view, besides=self.image.id, limit=_MOST_ALIKE)
+        same = [image for _, image in alike if image.original_sha256 == self.image.original_sha256]
+        if not alike:
+            return []
+        other = same[0] if same else alike[0][1]
+        what = "It is the very same file as" if same else "It looks like"
+        return [f"{what} {other.name} ({other.id})."]
+
+    def record(self, session: Session, made: Made, sha256: str, alike: Sequence[str]) -> dict[str, float]:
+        """Note the stream on the image, with what it looks like, and discard the original; returns the seconds of the
+        stages."""
         encoded = made.encoded
         image = session.get(Image, self.image.id, with_for_update={"of": Image})
         if image is None:
@@ -207,7 +220,7 @@ class EncodeTask:
         if made.keeps_original:
             image.keep_original = True
             notes.append("The original is kept for that.")
-        image.notes = notes + self._likeness_in_words(session, made.perceptual_hash)
+        image.notes = [*notes, *alike]
         image.perceptual_hash = made.perceptual_hash
         image.usage = queries.usage_of(session, self.context.claim)
         image.quality = made.quality
@@ -218,17 +231,6 @@ class EncodeTask:
             object_lifecycle.drop(session, image.original_key, shared=False)
             image.original_key = None
         return dict(encoded.seconds)
-
-    def _likeness_in_words(self, session: Session, hashed: int | None) -> list[str]:
-        """A note of the picture of the same owner that this one is, or looks like."""
-        view = View(self.image.owner)
-        alike = likeness.similar(session, hashed, view, besides=self.image.id, limit=_MOST_ALIKE)
-        same = [image for _, image in alike if image.original_sha256 == self.image.original_sha256]
-        if not alike:
-            return []
-        other = same[0] if same else alike[0][1]
-        what = "It is the very same file as" if same else "It looks like"
-        return [f"{what} {other.name} ({other.id})."]
 
     @contextmanager
     def _slot(self) -> Iterator[None]:
