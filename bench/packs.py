@@ -24,7 +24,7 @@ from sqlalchemy import insert, select, update
 from sqlalchemy.orm import Session
 
 from codec.media import media_type_of
-from core.archive import bitstreams, images, inventory, object_lifecycle
+from core.archive import bitstreams, deletions, images, inventory
 from core.archive.inventory import Entry
 from core.archive.packs import members, packer, places
 from core.archive.packs.loose_copies import sweep_copies
@@ -273,7 +273,7 @@ def _work(folder: Path, seed: int) -> None:
             lambda: packer.pack_loose(database, copies, _SMALL, fills=False),
             lambda: sweep_copies(database, storage),
             lambda: packer.rewrite(database, copies, _SMALL),
-            lambda: object_lifecycle.sweep(database, storage),
+            lambda: deletions.sweep(database, storage),
             lambda: _unpack_one(database, copies, draw),
             lambda: _delete_one(database, storage, draw),
         ]
@@ -329,12 +329,12 @@ def _left_behind(database: Database, storage: Storage) -> Iterator[str]:
     packer.drop_empty(database)
     for _ in count():
         sweep_copies(database, storage)
-        object_lifecycle.sweep(database, storage, now=utc_now() + timedelta(hours=5))
+        deletions.sweep(database, storage, now=utc_now() + timedelta(hours=5))
         with database.read() as session:
             if session.scalar(select(PendingDeletion.key).limit(1)) is None:
                 break
     packer.drop_empty(database)
-    object_lifecycle.sweep(database, storage, now=utc_now() + timedelta(hours=5))
+    deletions.sweep(database, storage, now=utc_now() + timedelta(hours=5))
     with database.read() as session:
         catalogue = set(session.scalars(select(StoredObject.key)))
         living = set(session.scalars(select(PackMember.key).where(PackMember.deleted_at.is_(None))))

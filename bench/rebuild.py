@@ -238,7 +238,8 @@ def _add_image(session: Session, number: int, new: _NewStream, batch_id: str, ow
 
 
 def _keep_original(session: Session, storage: Storage, image: Image, data: bytes) -> None:
-    key, sha256 = original_key(image.id, "jpg"), _sha256(data)
+    sha256 = _sha256(data)
+    key = original_key(sha256, "jpg")
     storage.put(key, data, content_type="image/jpeg", sha256=sha256)
     image.original_key, image.original_sha256, image.original_bytes, image.keep_original = key, sha256, len(data), True
     session.flush()

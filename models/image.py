@@ -2,6 +2,7 @@
 
 from datetime import datetime
 from enum import StrEnum
+from typing import Any
 
 from sqlalchemy import JSON, BigInteger, Boolean, ForeignKey, Index, Integer, String, text
 from sqlalchemy.orm import Mapped, mapped_column, relationship
@@ -14,6 +15,12 @@ FOLDER_LENGTH = 500
 
 BANDS = {shift: f"((perceptual_hash >> {shift}) & 65535)" for shift in (0, 16, 32, 48)}
 """The four parts of a perceptual hash as the database has an index of each, by the bits below it."""
+
+
+def _where_there(name: str) -> dict[str, Any]:
+    """Keeps an index to the few rows that have a value."""
+    condition = text(f"{name} IS NOT NULL")
+    return {"postgresql_where": condition, "sqlite_where": condition}
 
 
 class ImageState(StrEnum):
@@ -77,6 +84,7 @@ class Image(Owned, Base):
 
     __table_args__ = (
         owner_index("images"),
+        *(Index(f"ix_images_{name}", name, **_where_there(name)) for name in ("original_key", "reference_key")),
         *(Index(f"ix_images_likeness_{number}", text(band)) for number, band in enumerate(BANDS.values())),
     )
 

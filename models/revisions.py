@@ -24,4 +24,5 @@ REVISIONS = (
     "c70b9e3d52f8",
     "5e8b1d7a4c36",
     "c7f2a94e6b18",
+    "b41e7d9c3a58",
 )

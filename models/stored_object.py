@@ -15,7 +15,7 @@ class ObjectKind(StrEnum):
     BITSTREAM = "bitstream"
     """A `.misc` file; images of the same content share it."""
     ORIGINAL = "original"
-    """The picture that was handed in for one image."""
+    """A picture that was handed in; images of the same content share it."""
     RECONSTRUCTION = "reconstruction"
     """A decoded picture; it can be made again."""
     REFERENCE = "reference"

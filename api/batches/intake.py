@@ -17,6 +17,7 @@ from codec.options import parse_options
 from core.archive import batches, images
 from core.archive.batches import Rejection
 from core.archive.images import NewImage
+from core.database import Session
 from core.errors import RequestInvalid, UploadTooLarge
 from core.jobs.job import JobSpec
 from core.owners import quotas
@@ -108,7 +109,8 @@ def submit(services: Services, checked: CheckedBatch, job: JobSpec, run: Idempot
     """
     services.queue_limit.admit(job.queue, len(checked.accepted))
     job = replace(job, priority=checked.priority)
-    with intake.stored(services, checked.accepted), services.database.write() as session:
+
+    def _record(session: Session) -> list[BatchMember]:
         batch = batches.create(session, checked.name, job.owner)
         members = []
         for _, new in checked.accepted:
@@ -121,6 +123,9 @@ def submit(services: Services, checked: CheckedBatch, job: JobSpec, run: Idempot
         size_bytes = sum(new.original.size_bytes for _, new in checked.accepted)
         run.note_standing(quotas.charge(session, job.owner, len(members), size_bytes))
         run.store_response(session, 202, body, out.links.self)
+        return members
+
+    members = intake.record_stored(services, checked.accepted, _record)
     services.outbox_sender.notify([member.job_id for member in members], job.queue)
 
 

@@ -1,9 +1,9 @@
 """From an uploaded picture to an image with its job, for one picture or many; leaves nothing behind when it fails."""
 
 import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
-from typing import Any
+from typing import Any, TypeVar
 
 from api.idempotent import IdempotentRun
 from api.identifiers import check_batch_id
@@ -18,10 +18,11 @@ from api.uploads import Form, UploadedFile
 from codec.errors import CodecError
 from codec.media import suffix_of
 from codec.options import DecodeOptions, parse_options
-from core.archive import batches, images, object_lifecycle
+from core.archive import batches, deletions, images, object_lifecycle
 from core.archive.batches import Rejection
 from core.archive.images import NewImage
-from core.archive.object_lifecycle import NewObject
+from core.archive.object_lifecycle import NewObject, ReservationLost
+from core.database import Session
 from core.errors import DatabaseUnavailable, ServiceError, UploadTooLarge
 from core.jobs import queries
 from core.jobs.job import JobSpec
@@ -32,6 +33,8 @@ from core.storage.keys import original_key
 from models.base import new_id
 
 _log = get_logger(__name__)
+
+_Recorded = TypeVar("_Recorded")
 
 
 @dataclass(frozen=True)
@@ -78,7 +81,7 @@ async def check(services: Services, incoming: IncomingImage) -> NewImage:
         width=info.width,
         height=info.height,
         media_type=info.media_type,
-        original=NewObject(original_key(image_id, suffix_of(info.media_type)[1:]), file.sha256, file.size_bytes),
+        original=NewObject(original_key(file.sha256, suffix_of(info.media_type)[1:]), file.sha256, file.size_bytes),
         options=options.encode_options(),
         keep_original=options.keep_original,
         declared_bits=None if incoming.reference is None else references.declared_bits(options, info),
@@ -101,12 +104,16 @@ def submit(services: Services, incoming: IncomingImage, new: NewImage, job: JobS
         if new.batch_id is not None:
             batches.get(session, new.batch_id, View(job.owner))
         position = queries.next_position(session, job.queue, job.priority)
-    with stored(services, [(incoming, new)]), services.database.write() as session:
+
+    def _record(session: Session) -> str:
         image, job_id = images.submit(session, new, job)
         job_out = job_to_out(queries.get(session, job_id), position)
         body = SubmittedImage(image=image_to_out(image, job_out), job=job_out)
         run.note_standing(quotas.charge(session, job.owner, 1, new.original.size_bytes))
         run.store_response(session, 202, body, job_out.links.self)
+        return job_id
+
+    job_id = record_stored(services, [(incoming, new)], _record)
     services.outbox_sender.notify([job_id], job.queue)
 
 
@@ -120,8 +127,28 @@ def note_rejection(services: Services, incoming: IncomingImage, owner: str, erro
         batches.reject(session, batch_id, [Rejection(incoming.file.path_name, error.code, str(error))])
 
 
+def record_stored(
+    services: Services, uploads: Sequence[tuple[IncomingImage, NewImage]], record: Callable[[Session], _Recorded]
+) -> _Recorded:
+    """Store the pictures and `record` them in one transaction; returns what that returns."""
+    try:
+        return _record_stored(services, uploads, record)
+    except ReservationLost:
+        # The same content came in by another upload and was dropped, within these few moments.
+        return _record_stored(services, uploads, record)
+
+
+def _record_stored(
+    services: Services, uploads: Sequence[tuple[IncomingImage, NewImage]], record: Callable[[Session], _Recorded]
+) -> _Recorded:
+    with _stored(services, uploads), services.database.write() as session:
+        # Uploads of the same contents in another order would else wait for each other.
+        object_lifecycle.lock_reservations(session, {new.original.key for _, new in uploads})
+        return record(session)
+
+
 @contextlib.contextmanager
-def stored(services: Services, uploads: Sequence[tuple[IncomingImage, NewImage]]) -> Iterator[None]:
+def _stored(services: Services, uploads: Sequence[tuple[IncomingImage, NewImage]]) -> Iterator[None]:
     """Store the pictures for the block that records them, and remove the originals again when it raises.
 
     They stay when the database went away: it may have committed before it did. The reservations tell later.
@@ -142,7 +169,7 @@ def stored(services: Services, uploads: Sequence[tuple[IncomingImage, NewImage]]
 
 def _remove(services: Services, key: str) -> None:
     try:
-        object_lifecycle.remove(services.database, services.storage, key)
+        deletions.remove(services.database, services.storage, key)
     except ServiceError as error:
         # The reservation is still there, so a sweep removes the object later.
         _log.warning("original_not_removed", key=key, code=error.code, error=str(error))

@@ -19,7 +19,7 @@ from codec.bitstream import unpack
 from codec.decode.pipeline import decode
 from codec.encode.pipeline import encode
 from codec.options import DecodeOptions, EncodeOptions, parse_options
-from core.archive import object_lifecycle
+from core.archive import deletions
 from core.archive.packs import members
 from core.archive.records.writer import count_missing, write_missing
 from core.database import Database
@@ -194,7 +194,7 @@ def _check_objects(stack: FullStack, verdict: Verdict) -> None:
         while write_missing(database, storage):  # before sweeps that take reservations to be over
             pass
         for _ in range(_SWEEPS):
-            object_lifecycle.sweep(database, storage, now=utc_now() + _LATER)
+            deletions.sweep(database, storage, now=utc_now() + _LATER)
             with database.read() as session:
                 if count_missing(session) == 0 and session.scalar(select(PendingDeletion.key).limit(1)) is None:
                     break

@@ -68,7 +68,7 @@ def _pack(archive: "Archive") -> None:
 
 
 def _unpack(archive: "Archive") -> None:
-    from core.archive import object_lifecycle
+    from core.archive import deletions
     from core.archive.packs import members, packer
 
     taken = 0
@@ -78,7 +78,7 @@ def _unpack(archive: "Archive") -> None:
         for key in keys:
             taken += packer.unpack(archive.database, archive.copies, key)
         packer.drop_empty(archive.database)
-        object_lifecycle.sweep(archive.database, archive.copies.as_one())
+        deletions.sweep(archive.database, archive.copies.as_one())
 
 
 def _show(packs: "list[PackState]") -> None:

@@ -10,7 +10,7 @@ from enum import StrEnum
 
 from sqlalchemy import select
 
-from core.archive import fixity, inventory, object_lifecycle, rebuild, repairs
+from core.archive import deletions, fixity, inventory, object_lifecycle, rebuild, repairs
 from core.archive.object_kinds import kind_of, kind_of_folder
 from core.archive.packs import recovery
 from core.archive.records import outdate
@@ -87,7 +87,7 @@ def check(database: Database, copies: Copies, *, mends: bool = False) -> Report:
         both = copies.as_one()
         while write_missing(database, both):
             pass
-        object_lifecycle.sweep(database, both)
+        deletions.sweep(database, both)
     with database.read() as session:
         report.unrecorded = count_missing(session)
     return report
@@ -191,15 +191,16 @@ def _restore_image(database: Database, storage: Storage, key: str) -> str | None
 
 
 def _forget_original(database: Database, key: str) -> str | None:
-    """An original that was kept beside its stream is gone; without a stream it is what the image was to be made of."""
+    """An original that was kept beside a stream is gone; without a stream it is what the image was to be made of."""
     with database.write() as session:
-        query = select(Image).where(Image.original_key == key, Image.state == ImageState.READY)
-        image = session.scalars(query.with_for_update(of=Image)).first()
-        if image is None:
+        query = select(Image).where(Image.original_key == key, Image.state == ImageState.READY).order_by(Image.id)
+        found = session.scalars(query.with_for_update(of=Image)).all()
+        if not found:
             return None
         object_lifecycle.drop(session, key, shared=False)
-        image.original_key = None
-        outdate(session, image)
+        for image in found:
+            image.original_key = None
+            outdate(session, image)
     return "the image no longer says that it was kept"
 
 

@@ -196,10 +196,10 @@ def delete_image(session: Session, image_id: str, view: View) -> None:
         transitions.cancel(session, job_id)
     image = lock(session, image_id, view)
     reconstructions = list(session.scalars(select(Reconstruction).where(Reconstruction.image_id == image_id)))
-    if image.original_key is not None:
-        object_lifecycle.drop(session, image.original_key, shared=False)
     if image.bitstream_sha256 is not None:
         bitstreams.drop(session, image.bitstream_sha256)
+    if image.original_key is not None:
+        object_lifecycle.drop(session, image.original_key, shared=False)
     outdate(session, image)
     shared = {row.object_key for row in reconstructions} | {image.reference_key}
     # In one order, so that two transactions that share objects cannot wait for each other.

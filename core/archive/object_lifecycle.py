@@ -4,28 +4,18 @@ An object is *reserved* before it is written, and *retained* in the transaction 
 that gives up a reference *drops* it. What a crash leaves in between, and what was dropped, is *swept*.
 
 Storage is never called inside a transaction, since a slow store would then hold SQLite's only writer. A sweep has three
-steps instead: it claims the pending deletion, if no row refers to the object; deletes the object; deletes the claim.
-Nobody's object is deleted under them, because
-
-- a claim needs the lock of the row that reservations and retentions change, and looks for references under that lock;
-- a reservation of a claimed key waits until the claim is gone, or is refused, so that nothing is written meanwhile;
-- `retain` takes a reservation only if it was not claimed: a process that slept past its reservation has to store the
-  object again, and does not refer to one whose deletion is under way.
-
-A deletion without an answer (`StorageUnavailable`, a killed sweep) may still be carried out later, after another one of
-the same key succeeded. Its key therefore stays blocked for longer than a signed request is accepted by a store, and a
-sweep that was suspended between claim and deletion gives up. An object that comes back within that time is refused with
-`StorageUnavailable`, which is tried again, where it would have been lost.
+steps instead (`core.archive.deletions`): it claims the pending deletion, if no row refers to the object; deletes the
+object; deletes the claim.
 """
 
 import contextlib
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 
-from sqlalchemy import ColumnElement, case, delete, or_, select, update
+from sqlalchemy import case, delete, or_, select, update
 from sqlalchemy.orm import Session
 
 from codec.media import media_type_of
@@ -35,7 +25,7 @@ from core.database import Database, insert_into
 from core.errors import ObjectCorrupt, ObjectNotFound, ServiceError, StorageUnavailable
 from core.logging import get_logger
 from core.storage import Storage
-from models.base import new_id, utc_now
+from models.base import utc_now
 from models.pending_deletion import PendingDeletion
 from models.stored_object import StoredObject
 
@@ -46,12 +36,6 @@ RESERVATION = timedelta(hours=1)
 
 LONGEST_DELAY = timedelta(minutes=20)
 """How long a deletion may be on its way: stores refuse a request 15 minutes after it was signed."""
-
-_CLAIM_AGE = timedelta(minutes=2)
-"""A claim older than this when its deletion is to be sent was held by a suspended machine."""
-
-_PUT_OFF = timedelta(hours=1)
-"""When a row that cannot be swept is tried again."""
 
 _WAIT_SECONDS = 20.0
 """Longer than a store takes to answer a deletion, or not to."""
@@ -68,14 +52,8 @@ class NewObject:
     size_bytes: int
 
 
-@dataclass(frozen=True)
-class _Deletion:
-    """A claimed deletion. `uncertain_until` is set while an earlier one of this key may still be on its way."""
-
-    key: str
-    token: str
-    claimed_at: datetime
-    uncertain_until: datetime | None
+class ReservationLost(StorageUnavailable):
+    """Nothing protected the object until it was recorded. Whoever stored it stores it again."""
 
 
 def store(database: Database, storage: Storage, new: NewObject, data: bytes | Path, *, replaces: bool = False) -> None:
@@ -156,12 +134,12 @@ def reserve_each(database: Database, keys: Iterable[str]) -> list[str]:
 def retain(session: Session, new: NewObject) -> None:
     """Refer to the object from this transaction on; to be called before the row that refers to it is written.
 
-    Raises StorageUnavailable when nothing protected the object until now: the reservation was over (a suspended
-    machine, a slow line), and a sweep may have deleted it. Whoever stored it stores it again.
+    Raises ReservationLost when nothing protected the object until now, and a sweep may have deleted it: the reservation
+    was over (a suspended machine, a slow line), or another of the same content came and went meanwhile.
     """
     is_retained = _cancel_reservation(session, new.key) or session.scalar(select(is_referred_to(new.key)))
     if not is_retained:
-        raise StorageUnavailable("An object was deleted before it was recorded, since storing it took over an hour.")
+        raise ReservationLost("An object was deleted before it was recorded; store it again.")
     if members.holder_of(session, new.key) != new.key:
         # It lies in a pack. Should it have been written once more meanwhile, that object goes.
         _postpone(session, new.key, utc_now())
@@ -193,6 +171,12 @@ def lock_reservation(session: Session, key: str) -> bool:
     first; False when there is none."""
     query = select(PendingDeletion.key).where(PendingDeletion.key == key, PendingDeletion.blocked_until.is_(None))
     return session.execute(query.with_for_update()).first() is not None
+
+
+def lock_reservations(session: Session, keys: Collection[str]) -> None:
+    """Lock the reservations of many, in one order, so that two transactions cannot wait for each other."""
+    query = select(PendingDeletion.key).where(PendingDeletion.key.in_(keys), PendingDeletion.blocked_until.is_(None))
+    session.execute(query.order_by(PendingDeletion.key).with_for_update()).all()
 
 
 def drop(session: Session, key: str, *, shared: bool) -> None:
@@ -268,108 +252,6 @@ def is_intact(database: Database, storage: Storage, key: str) -> bool:
     return not is_damaged(database, key) and is_stored(storage, key)
 
 
-def remove(database: Database, storage: Storage, key: str) -> None:
-    """Delete an object that was reserved and that nothing came to refer to, without waiting for the next sweep."""
-    moment = utc_now()
-    _delete_unreferenced(database, storage, key, moment, due_by=moment + RESERVATION)
-
-
-def sweep(database: Database, storage: Storage, *, now: datetime | None = None, limit: int = 200) -> int:
-    """Delete the objects that are due and that no row refers to; returns how many were deleted."""
-    moment = now or utc_now()
-    with database.read() as session:
-        keys = session.scalars(
-            select(PendingDeletion.key)
-            .where(PendingDeletion.due_at <= moment, _is_unclaimed(moment))
-            # A key whose deletion failed before comes last, so that it holds up no other.
-            .order_by(PendingDeletion.blocked_until.is_not(None), PendingDeletion.due_at)
-            .limit(limit)
-        ).all()
-    deleted = 0
-    for key in keys:
-        try:
-            deleted += _delete_unreferenced(database, storage, key, moment, due_by=moment)
-        except ServiceError as error:
-            _log.warning("object_not_deleted", key=key, code=error.code, error=str(error))
-            if error.transient:
-                # Each attempt may wait long, and the others would fail alike; the next pass goes on.
-                break
-        except Exception:  # noqa: BLE001 - a row that nobody foresaw holds up no other
-            _log.exception("object_not_deleted", key=key)
-            _put_off(database, key, moment + _PUT_OFF)
-    if deleted:
-        _log.info("objects_deleted", count=deleted)
-    return deleted
-
-
-def _put_off(database: Database, key: str, due_at: datetime) -> None:
-    """Let the others go first: as many bad rows as a pass looks at would else be all that it sees."""
-    database.execute_alone(update(PendingDeletion).where(PendingDeletion.key == key).values(due_at=due_at))
-
-
-def _delete_unreferenced(database: Database, storage: Storage, key: str, moment: datetime, *, due_by: datetime) -> bool:
-    """Claim, delete, end the claim; False when there was nothing to delete. Raises what `Storage.delete` raises."""
-    deletion = _claim(database, key, moment, due_by)
-    if deletion is None or utc_now() - deletion.claimed_at > _CLAIM_AGE:
-        return False
-    try:
-        storage.delete(key)
-    except StorageUnavailable:
-        _release(database, deletion, moment + LONGEST_DELAY)
-        raise
-    except ServiceError:
-        _release(database, deletion, deletion.uncertain_until)
-        raise
-    _end(database, deletion)
-    return True
-
-
-def _claim(database: Database, key: str, moment: datetime, due_by: datetime) -> _Deletion | None:
-    claimed_at = utc_now()
-    with database.write() as session:
-        row = session.scalars(
-            select(PendingDeletion)
-            .where(PendingDeletion.key == key, PendingDeletion.due_at <= due_by, _is_unclaimed(moment))
-            .with_for_update(skip_locked=True)
-        ).one_or_none()
-        if row is None:
-            return None
-        is_needed = session.scalar(select(is_referred_to(key)))
-        if is_needed and members.holder_of(session, key) == key:
-            session.delete(row)
-            return None
-        if not is_needed:
-            members.forget(session, key)
-        is_uncertain = row.blocked_until is not None and row.blocked_until > moment
-        deletion = _Deletion(key, new_id("del"), claimed_at, row.blocked_until if is_uncertain else None)
-        row.deletion_token, row.blocked_until = deletion.token, moment + LONGEST_DELAY
-        session.execute(delete(StoredObject).where(StoredObject.key == key))
-        return deletion
-
-
-def _release(database: Database, deletion: _Deletion, blocked_until: datetime | None) -> None:
-    """Leave the object to the next sweep, and its key blocked until then."""
-    with database.write() as session:
-        session.execute(
-            update(PendingDeletion)
-            .where(_is_claimed_by(deletion))
-            .values(deletion_token=None, blocked_until=blocked_until)
-        )
-
-
-def _end(database: Database, deletion: _Deletion) -> None:
-    with database.write() as session:
-        if deletion.uncertain_until is None:
-            session.execute(delete(PendingDeletion).where(_is_claimed_by(deletion)))
-            return
-        # The row only keeps the key blocked now.
-        session.execute(
-            update(PendingDeletion)
-            .where(_is_claimed_by(deletion))
-            .values(deletion_token=None, blocked_until=deletion.uncertain_until, due_at=deletion.uncertain_until)
-        )
-
-
 def _postpone(session: Session, key: str, due_at: datetime) -> bool:
     """Insert the pending deletion, or move it to a later time; False, and nothing done, while the key is blocked."""
     return bool(_postpone_each(session, [key], due_at))
@@ -399,11 +281,3 @@ def _cancel_reservation(session: Session, key: str) -> bool:
         .returning(PendingDeletion.key)
     )
     return cancelled.first() is not None
-
-
-def _is_unclaimed(moment: datetime) -> ColumnElement[bool]:
-    return or_(PendingDeletion.deletion_token.is_(None), PendingDeletion.blocked_until <= moment)
-
-
-def _is_claimed_by(deletion: _Deletion) -> ColumnElement[bool]:
-    return (PendingDeletion.key == deletion.key) & (PendingDeletion.deletion_token == deletion.token)

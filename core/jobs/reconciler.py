@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Sequence
 from datetime import timedelta
 
-from core.archive import object_lifecycle
+from core.archive import deletions
 from core.background import Periodic
 from core.broker import QUEUES, Broker
 from core.database import Database
@@ -101,7 +101,7 @@ class Reconciler:
     def _lead_sweep(self) -> None:
         # A thread of its own: a slow store must not delay the jobs of dead workers.
         if self._leads("object-sweep"):
-            object_lifecycle.sweep(self._database, self._storage)
+            deletions.sweep(self._database, self._storage)
 
     def _leads(self, what: str) -> bool:
         return self._broker.acquire_leadership(

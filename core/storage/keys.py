@@ -31,13 +31,13 @@ _IDENTIFIER = r"[0-9a-z][0-9a-z_-]{0,63}"
 _KEY = re.compile(
     rf"bitstreams/(?P<bitstream>{_DIGEST})\.misc"
     rf"|(?:reconstructions|references)/(?P<picture>{_DIGEST})\.{_EXTENSION}"
-    rf"|originals/{_IDENTIFIER}(?:\.{_EXTENSION})?"
+    rf"|originals/(?:(?P<original>{_DIGEST})|{_IDENTIFIER})(?:\.{_EXTENSION})?"
     rf"|requests/(?P<request>{_DIGEST})\.jsonl"
     rf"|records/(?P<record>{_DIGEST})\.json"
     rf"|packs/(?P<pack>{_DIGEST})\.pack"
     rf"|networks/(?P<network>{_DIGEST})\.(?:weights|json)"
 )
-_DIGESTS = ("bitstream", "picture", "request", "record", "pack", "network")
+_DIGESTS = ("bitstream", "picture", "original", "request", "record", "pack", "network")
 _PREFIX = re.compile(
     r"(?:bitstreams|originals|reconstructions|references|requests|records|packs|networks)/[0-9a-z_-]{0,64}"
 )
@@ -49,7 +49,11 @@ def bitstream_key(sha256: str) -> str:
 
 
 def original_key(identifier: str, extension: str = "") -> str:
-    """Key of the picture that was handed in for this image; the extension is optional and comes without its dot."""
+    """Key of a picture that was handed in; the extension is optional and comes without its dot.
+
+    The identifier is its SHA-256, so that images of one content share it. Archives that are older have originals under
+    the ids of their images, which stay where they are.
+    """
     return check_key(f"{ORIGINALS}{identifier}.{extension}" if extension else f"{ORIGINALS}{identifier}")
 
 
@@ -103,7 +107,7 @@ def check_prefix(prefix: str) -> str:
 
 
 def digest_in(key: str) -> str | None:
-    """The SHA-256 that a content-addressed key carries; None for originals, which are named by their image."""
+    """The SHA-256 that a content-addressed key carries; None for originals that are named by their image."""
     match = _KEY.fullmatch(key)
     if match is None:
         return None

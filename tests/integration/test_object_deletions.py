@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import select, update
 
-from core.archive import bitstreams, images, object_lifecycle
+from core.archive import bitstreams, deletions, images, object_lifecycle
 from core.database import Database
 from core.errors import StorageDenied, StorageUnavailable
 from core.owners.view import EVERYTHING
@@ -87,7 +87,7 @@ def _delete(database: Database, image_id: str) -> None:
 def _begin_sweep(database: Database, storage: SlowStorage, pool: ThreadPoolExecutor) -> "Future[int]":
     storage.begun.clear()
     storage.answer.clear()
-    sweep = pool.submit(object_lifecycle.sweep, database, storage, now=utc_now() + LATER)
+    sweep = pool.submit(deletions.sweep, database, storage, now=utc_now() + LATER)
     assert storage.begun.wait(10)
     return sweep
 
@@ -108,7 +108,7 @@ def test_stream_that_comes_back_while_it_is_deleted_is_stored_after_the_deletion
     storage.answer.set()
     assert (sweep.result(10), len(stored.result(10))) == (1, 30)
     assert bitstreams.get(database, storage, SHA256) == DATA
-    assert object_lifecycle.sweep(database, storage, now=utc_now() + LATER) == 0
+    assert deletions.sweep(database, storage, now=utc_now() + LATER) == 0
 
 
 def test_others_write_while_the_store_deletes(
@@ -139,7 +139,7 @@ def test_two_sweeps_at_once_delete_an_object_once(
 ) -> None:
     _delete(database, _store(database, storage))
     first = _begin_sweep(database, storage, pool)
-    assert object_lifecycle.sweep(database, storage, now=utc_now() + LATER) == 0
+    assert deletions.sweep(database, storage, now=utc_now() + LATER) == 0
     storage.answer.set()
     assert first.result(10) == 1
     assert _pending(database) is None
@@ -151,29 +151,29 @@ def test_key_whose_deletion_was_not_answered_is_not_written_until_the_deletion_c
     _delete(database, _store(database, storage))
     storage.fault = StorageUnavailable("no answer")
     due = utc_now() + object_lifecycle.RESERVATION
-    assert object_lifecycle.sweep(database, storage, now=due) == 0
+    assert deletions.sweep(database, storage, now=due) == 0
     with pytest.raises(StorageUnavailable, match="not answered"):
         bitstreams.put(database, storage, DATA, SHA256)
     storage.fault = None
-    assert object_lifecycle.sweep(database, storage, now=due) == 1
+    assert deletions.sweep(database, storage, now=due) == 1
     with pytest.raises(StorageUnavailable, match="not answered"):  # the first one may still come
         bitstreams.put(database, storage, DATA, SHA256)
     with database.write() as session:
         session.execute(update(PendingDeletion).values(blocked_until=utc_now() - timedelta(seconds=1)))
     _store(database, storage)
     assert bitstreams.get(database, storage, SHA256) == DATA
-    assert object_lifecycle.sweep(database, storage, now=utc_now() + LATER) == 0
+    assert deletions.sweep(database, storage, now=utc_now() + LATER) == 0
 
 
 def test_blocked_key_is_free_and_forgotten_after_the_longest_delay(database: Database, storage: SlowStorage) -> None:
     _delete(database, _store(database, storage))
     due = utc_now() + object_lifecycle.RESERVATION
     storage.fault = StorageUnavailable("no answer")
-    object_lifecycle.sweep(database, storage, now=due)
+    deletions.sweep(database, storage, now=due)
     storage.fault = None
-    object_lifecycle.sweep(database, storage, now=due)
+    deletions.sweep(database, storage, now=due)
     assert _pending(database) is not None
-    object_lifecycle.sweep(database, storage, now=due + object_lifecycle.LONGEST_DELAY)
+    deletions.sweep(database, storage, now=due + object_lifecycle.LONGEST_DELAY)
     assert _pending(database) is None
 
 
@@ -195,15 +195,15 @@ def test_key_that_cannot_be_deleted_holds_up_no_other(
 
     monkeypatch.setattr(storage, "delete", _fail_for_the_first)
     due = utc_now() + timedelta(seconds=1)
-    assert object_lifecycle.sweep(database, storage, now=due) == 0
-    assert object_lifecycle.sweep(database, storage, now=due) == 2
+    assert deletions.sweep(database, storage, now=due) == 0
+    assert deletions.sweep(database, storage, now=due) == 2
     assert tried == [keys[0], keys[1], keys[2], keys[0]]
 
 
 def test_refused_deletion_blocks_nothing(database: Database, storage: SlowStorage) -> None:
     _delete(database, _store(database, storage))
     storage.fault = StorageDenied("no right to delete")
-    assert object_lifecycle.sweep(database, storage, now=utc_now() + LATER) == 0
+    assert deletions.sweep(database, storage, now=utc_now() + LATER) == 0
     storage.fault = None
     _store(database, storage)
     assert bitstreams.exists(storage, SHA256)
@@ -216,10 +216,10 @@ def test_deletion_of_a_killed_sweep_is_done_again_after_the_longest_delay(
     due = utc_now() + object_lifecycle.RESERVATION
     storage.fault = KeyboardInterrupt()
     with pytest.raises(KeyboardInterrupt):
-        object_lifecycle.sweep(database, storage, now=due)
+        deletions.sweep(database, storage, now=due)
     storage.fault = None
-    assert object_lifecycle.sweep(database, storage, now=due) == 0
-    assert object_lifecycle.sweep(database, storage, now=due + object_lifecycle.LONGEST_DELAY) == 1
+    assert deletions.sweep(database, storage, now=due) == 0
+    assert deletions.sweep(database, storage, now=due + object_lifecycle.LONGEST_DELAY) == 1
     assert (_pending(database), bitstreams.exists(storage, SHA256)) == (None, False)
 
 
@@ -244,7 +244,7 @@ def test_no_image_loses_its_stream_while_many_store_delete_and_sweep_it(
     def _sweep() -> None:
         while not is_over.wait(0.01):  # A moment in which a slow machine records what it stored
             # An hour ahead: what was dropped is due, and what was reserved and not yet recorded too.
-            if object_lifecycle.sweep(database, storage, now=utc_now() + object_lifecycle.RESERVATION):
+            if deletions.sweep(database, storage, now=utc_now() + object_lifecycle.RESERVATION):
                 was_deleted.set()
 
     sweeps = [pool.submit(_sweep) for _ in range(2)]
@@ -257,7 +257,7 @@ def test_no_image_loses_its_stream_while_many_store_delete_and_sweep_it(
         future.result(60)
     assert was_deleted.is_set()
     _store(database, storage)
-    object_lifecycle.sweep(database, storage, now=utc_now() + LATER)
+    deletions.sweep(database, storage, now=utc_now() + LATER)
     assert bitstreams.get(database, storage, SHA256) == DATA
 
 
@@ -271,6 +271,6 @@ def test_catalogue_has_what_should_be_there(database: Database, storage: SlowSto
     assert row.last_verified_at is not None
     for image_id in (first, second):
         _delete(database, image_id)
-    assert object_lifecycle.sweep(database, storage, now=utc_now() + LATER) == 1
+    assert deletions.sweep(database, storage, now=utc_now() + LATER) == 1
     with database.read() as session:
         assert session.scalars(select(StoredObject)).all() == []

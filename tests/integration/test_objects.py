@@ -12,7 +12,7 @@ import pytest
 from codec.encode.dependencies import EncodeDependencies
 from codec.encode.pipeline import Encoded
 from codec.options import EncodeOptions
-from core.archive import bitstreams, images, object_lifecycle
+from core.archive import bitstreams, deletions, images, object_lifecycle
 from core.archive.object_lifecycle import NewObject
 from core.database import Database
 from core.errors import ObjectCorrupt, ObjectNotFound, StorageUnavailable
@@ -59,12 +59,12 @@ def _add_image(database: Database) -> str:
 
 
 def _sweep_later(database: Database, storage: LocalStorage) -> int:
-    return object_lifecycle.sweep(database, storage, now=utc_now() + 2 * object_lifecycle.RESERVATION)
+    return deletions.sweep(database, storage, now=utc_now() + 2 * object_lifecycle.RESERVATION)
 
 
 def test_object_of_a_process_that_died_before_recording_is_swept(database: Database, storage: LocalStorage) -> None:
     object_lifecycle.reserve(database, KEY)
-    assert object_lifecycle.sweep(database, storage) == 0, "it may still be recorded"
+    assert deletions.sweep(database, storage) == 0, "it may still be recorded"
     assert _sweep_later(database, storage) == 1
     with pytest.raises(ObjectNotFound):
         storage.head(KEY)
@@ -110,9 +110,9 @@ def test_sweep_that_meets_a_store_which_is_away_goes_on_at_the_next_pass(
 
     with monkeypatch.context() as patch:
         patch.setattr(storage, "delete", away)
-        assert object_lifecycle.sweep(database, storage, now=utc_now() + timedelta(seconds=1)) == 0
+        assert deletions.sweep(database, storage, now=utc_now() + timedelta(seconds=1)) == 0
     assert len(tried) == 1
-    assert object_lifecycle.sweep(database, storage, now=utc_now() + timedelta(seconds=1)) == 3
+    assert deletions.sweep(database, storage, now=utc_now() + timedelta(seconds=1)) == 3
 
 
 def test_object_shared_by_two_images_goes_with_the_last(database: Database, storage: LocalStorage) -> None:
@@ -122,7 +122,7 @@ def test_object_shared_by_two_images_goes_with_the_last(database: Database, stor
     assert _sweep_later(database, storage) == 0
     with database.write() as session:
         images.delete_image(session, second, EVERYTHING)
-    assert object_lifecycle.sweep(database, storage) == 0, "somebody may be about to refer to it"
+    assert deletions.sweep(database, storage) == 0, "somebody may be about to refer to it"
     assert _sweep_later(database, storage) == 1
 
 
@@ -141,7 +141,7 @@ def test_original_goes_at_the_next_sweep(database: Database, storage: LocalStora
     storage.put(key, DATA, content_type="image/png", sha256=SHA256)
     with database.write() as session:
         object_lifecycle.drop(session, key, shared=False)
-    assert object_lifecycle.sweep(database, storage, now=utc_now() + timedelta(seconds=1)) == 1
+    assert deletions.sweep(database, storage, now=utc_now() + timedelta(seconds=1)) == 1
     with pytest.raises(ObjectNotFound):
         storage.head(key)
 
@@ -174,8 +174,8 @@ def test_rows_that_cannot_be_swept_hold_up_no_other(database: Database, storage:
         session.add_all(PendingDeletion(key=f"nonsense/{number}", due_at=past) for number in range(3))
         session.add(PendingDeletion(key=KEY, due_at=utc_now()))
     now = utc_now() + timedelta(seconds=1)
-    assert object_lifecycle.sweep(database, storage, now=now, limit=3) == 0
-    assert object_lifecycle.sweep(database, storage, now=now, limit=3) == 1
+    assert deletions.sweep(database, storage, now=now, limit=3) == 0
+    assert deletions.sweep(database, storage, now=now, limit=3) == 1
 
 
 def test_damaged_object_is_replaced_by_the_next_one_that_is_stored(database: Database, storage: LocalStorage) -> None:

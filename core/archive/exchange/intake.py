@@ -31,7 +31,7 @@ from core.archive.records.record import MAX_RECORD_BYTES, ImageRecord
 from core.database import Database
 from core.errors import ObjectCorrupt
 from core.storage import CHUNK_BYTES, Storage
-from core.storage.keys import NETWORKS, ORIGINALS, RECORDS, digest_in, record_key
+from core.storage.keys import NETWORKS, RECORDS, digest_in, record_key
 from core.storage.mirrored import Copies
 from core.temp_files import FETCHED, space_errors
 from models.batch import Batch
@@ -126,7 +126,7 @@ class _Offer:
             record = _owned(record, owner)
             data = record.to_bytes()
         image = record.image
-        if image.original_key is not None and Path(image.original_key).stem != image.id:
+        if image.original_key is not None and not _is_own(image.original_key, image.id):
             raise ExportInvalid(f"The record of {image.id} names the original of another image.")
         stream = bitstreams.entry_of(image.bitstream_sha256, image.bitstream_bytes)
         original = reference = None
@@ -136,8 +136,13 @@ class _Offer:
             reference = _found(export, image.id, image.reference_key, digest_in(image.reference_key))
         return cls(export, record, data, _found(export, image.id, *stream), original, reference)
 
+    def needs(self) -> Iterator[NewObject]:
+        """What is stored for it."""
+        yield NewObject(bitstreams.entry_of(self.stream.sha256, 0).key, self.stream.sha256, self.stream.size_bytes)
+        yield from self.objects()
+
     def objects(self) -> Iterator[NewObject]:
-        """What is stored for it, but its stream."""
+        """The same without its stream."""
         sha256 = hashlib.sha256(self.data).hexdigest()
         yield NewObject(record_key(sha256), sha256, len(self.data))
         for file in filter(None, (self.original, self.reference)):
@@ -159,21 +164,27 @@ def _take_lot(database: Database, storage: Storage, offers: Sequence[_Offer], im
     for offer in new:
         if not _store(database, storage, offer):
             standing[offer.record.image.id] = "its original is there with other bytes"
-    with database.write() as session:
-        # Somebody may have brought the same image meanwhile.
-        standing |= {image_id: found for image_id, found in _standing(session, new).items() if found is not None}
-        new = [offer for offer in new if standing[offer.record.image.id] is None]
-        # Each once, since images share objects, and in one order, so that two imports cannot wait for each other.
-        for sha256, size_bytes in sorted({(offer.stream.sha256, offer.stream.size_bytes) for offer in new}):
-            bitstreams.retain(session, sha256, size_bytes)
-        for _, each in sorted({each.key: each for offer in new for each in offer.objects()}.items()):
-            object_lifecycle.retain(session, each)
-        imported.images += rebuild.restore(session, [offer.as_stored() for offer in new])
+    imported.images += _record(database, new, standing)
     for image_id, found in standing.items():
         if found == "":
             imported.there_already += 1
         elif found is not None:
             imported.conflicts[image_id] = found
+
+
+def _record(database: Database, offers: Sequence[_Offer], standing: dict[str, str | None]) -> int:
+    """Insert the images whose objects are stored, unless somebody brought them meanwhile, which `standing` then says;
+    returns how many."""
+    needed = {each.key: each for offer in offers for each in offer.needs()}
+    with database.write() as session:
+        # Another import of the same images holds these until it has recorded them, and is seen from then on.
+        object_lifecycle.lock_reservations(session, needed)
+        standing |= {image_id: found for image_id, found in _standing(session, offers).items() if found is not None}
+        new = [offer for offer in offers if standing[offer.record.image.id] is None]
+        # Each once, since images share objects.
+        for key in sorted({each.key for offer in new for each in offer.needs()}):
+            object_lifecycle.retain(session, needed[key])
+        return rebuild.restore(session, [offer.as_stored() for offer in new])
 
 
 def _standing(session: Session, offers: Sequence[_Offer]) -> dict[str, str | None]:
@@ -209,7 +220,7 @@ def _store(database: Database, storage: Storage, offer: _Offer) -> bool:
         file = offer.original if offer.original is not None and new.key == offer.original.key else offer.reference
         assert file is not None
         with _copy(offer.export, file) as path:
-            if new.key.startswith(ORIGINALS) and _is_other(database, storage, new):
+            if digest_in(new.key) is None and _is_other(database, storage, new):
                 return False
             object_lifecycle.store(database, storage, new, path)
     return True
@@ -223,6 +234,11 @@ def _check_stream(record: ImageRecord, data: bytes) -> None:
         raise ExportInvalid(f"The stream of {record.image.id} cannot be read: {error}") from None
     if (stream.width, stream.height) != (record.image.width, record.image.height):
         raise ExportInvalid(f"The stream of {record.image.id} is not of the size that its record says.")
+
+
+def _is_own(original_key: str, image_id: str) -> bool:
+    """Whether an original is named by its content, or by this image."""
+    return digest_in(original_key) is not None or Path(original_key).stem == image_id
 
 
 def _is_other(database: Database, storage: Storage, new: NewObject) -> bool:

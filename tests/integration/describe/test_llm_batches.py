@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from sqlalchemy import func, select, update
 
-from core.archive import object_lifecycle
+from core.archive import deletions
 from core.database import Database
 from core.describing import llm_batches
 from core.describing.dispatcher import BatchDispatcher
@@ -106,7 +106,7 @@ def test_lines_are_swept_after_the_lot_and_not_before(desk: Desk, lmm_server: LM
     with desk.database.read() as session:
         assert keys[0] not in session.scalars(select(PendingDeletion.key)).all()
     carrier.make_pass()
-    object_lifecycle.sweep(desk.database, desk.storage, now=utc_now() + LATER)
+    deletions.sweep(desk.database, desk.storage, now=utc_now() + LATER)
     assert list(desk.storage.list("requests/")) == []
 
 

@@ -7,13 +7,14 @@ from pathlib import Path
 
 import pytest
 from fastapi.testclient import TestClient
-from sqlalchemy import func, select
+from sqlalchemy import delete, func, select
 
 from api.services import Services
-from core.archive import images, object_lifecycle
+from core.archive import deletions, images, object_lifecycle
 from core.database import Database
 from core.errors import DatabaseUnavailable, StorageUnavailable
 from models import Image, Job, JobState, OutboxRow, PendingDeletion
+from models.stored_object import ObjectKind, StoredObject
 from tests.unit.api.samples import picture, stream, submit
 
 
@@ -58,7 +59,7 @@ def test_upload_lies_in_storage_with_its_wake_up_promised(
     body = submit(client, data)
     files = [path for path in objects_folder.rglob("*") if path.is_file()]
     assert [path.read_bytes() for path in files] == [data]
-    assert files[0].name == f"{body['image']['id']}.png"
+    assert files[0].name == f"{hashlib.sha256(data).hexdigest()}.png"
     with database.read() as session:
         assert session.scalars(select(OutboxRow.job_id)).all() == [body["job"]["id"]]
         assert session.scalar(select(func.count()).select_from(PendingDeletion)) == 0
@@ -124,7 +125,7 @@ def test_database_lost_at_commit_leaves_the_original_to_the_sweep(
     assert "nothing was changed" not in answer.text
     assert len(list(objects_folder.rglob("*.png"))) == 1
     later = object_lifecycle.utc_now() + object_lifecycle.RESERVATION
-    assert object_lifecycle.sweep(services.database, services.storage, now=later) == 1
+    assert deletions.sweep(services.database, services.storage, now=later) == 1
     assert [path for path in objects_folder.rglob("*") if path.is_file()] == []
 
 
@@ -184,7 +185,7 @@ def test_deleted_image_takes_its_jobs_and_objects_along(
     assert client.get(f"/v1/images/{body['image']['id']}").status_code == 404
     assert client.get(f"/v1/jobs/{body['job']['id']}").status_code == 404
     assert client.delete(f"/v1/images/{body['image']['id']}").status_code == 404
-    assert object_lifecycle.sweep(services.database, services.storage) == 1
+    assert deletions.sweep(services.database, services.storage) == 1
     with services.database.write() as session:
         session.execute(OutboxRow.__table__.delete())
     # What a day's quota counts is not given back.
@@ -199,10 +200,60 @@ def test_deleted_image_leaves_a_stream_that_another_has(client: TestClient, serv
         assert mine is not None and theirs is not None
         mine.bitstream_sha256, mine.bitstream_bytes = theirs.bitstream_sha256, theirs.bitstream_bytes
     client.delete(f"/v1/images/{first}")
-    object_lifecycle.sweep(
+    deletions.sweep(
         services.database, services.storage, now=object_lifecycle.utc_now() + 2 * object_lifecycle.RESERVATION
     )
     assert client.get(f"/v1/images/{second}/bitstream").content == stream()
+
+
+def test_originals_of_the_same_content_are_stored_once_and_go_with_the_last_image(
+    client: TestClient, services: Services, objects_folder: Path
+) -> None:
+    data = picture(7)
+    first, second = (submit(client, data, name=name, keep_original=True)["image"] for name in ("a.png", "b.png"))
+    assert [path.read_bytes() for path in objects_folder.rglob("*.png")] == [data]
+    with services.database.read() as session:
+        stored = session.scalars(select(StoredObject).where(StoredObject.kind == ObjectKind.ORIGINAL)).all()
+    assert [row.sha256 for row in stored] == [hashlib.sha256(data).hexdigest()]
+    client.delete(first["links"]["self"])
+    later = object_lifecycle.utc_now() + 2 * object_lifecycle.RESERVATION
+    assert deletions.sweep(services.database, services.storage, now=later) == 0
+    assert client.get(second["links"]["original"]).content == data
+    client.delete(second["links"]["self"])
+    assert deletions.sweep(services.database, services.storage, now=later) == 1
+    assert list(objects_folder.rglob("*.png")) == []
+
+
+def test_batch_of_equal_pictures_stores_them_once(client: TestClient, objects_folder: Path) -> None:
+    data = picture(8)
+    answer = client.post("/v1/batches", files=[("files", ("a.png", data)), ("files", ("b.png", data))])
+    assert answer.status_code == 202, answer.text
+    assert [image["name"] for image in answer.json()["images"]] == ["a.png", "b.png"]
+    assert [path.read_bytes() for path in objects_folder.rglob("*.png")] == [data]
+
+
+def test_upload_whose_content_another_dropped_meanwhile_is_stored_again(
+    client: TestClient, services: Services, monkeypatch: pytest.MonkeyPatch, objects_folder: Path
+) -> None:
+    data = picture(9)
+    other = submit(client, data, name="a.png")["image"]
+    put, puts = services.storage.put, 0
+
+    def _put_while_the_other_goes(key: str, *arguments: object, **named: object) -> None:
+        nonlocal puts
+        put(key, *arguments, **named)  # type: ignore[arg-type]
+        puts += 1
+        if puts == 1:
+            # The other's retention used the reservation of both, and now it is dropped and swept.
+            with services.database.write() as session:
+                session.execute(delete(PendingDeletion))
+            client.delete(other["links"]["self"])
+            assert deletions.sweep(services.database, services.storage) == 1
+
+    monkeypatch.setattr(services.storage, "put", _put_while_the_other_goes)
+    image = submit(client, data, name="b.png", keep_original=True)["image"]
+    assert puts == 2
+    assert client.get(image["links"]["original"]).content == data
 
 
 def test_running_job_of_a_deleted_image_can_record_nothing(client: TestClient, services: Services) -> None:

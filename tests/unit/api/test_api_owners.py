@@ -14,7 +14,7 @@ from fastapi.testclient import TestClient
 from httpx import Response
 
 from api.services import Services
-from core.archive import object_lifecycle
+from core.archive import deletions
 from core.database import Database
 from core.jobs import transitions
 from core.owners import keys
@@ -187,7 +187,7 @@ def test_same_stream_of_two_owners_is_two_images_and_outlives_the_other(
     first, second, again = (answer.json()["image"]["id"] for answer in answers)
     assert first == again != second
     assert bob("DELETE", f"/v1/images/{second}").status_code == 204
-    object_lifecycle.sweep(services.database, services.storage, now=utc_now() + timedelta(days=1))
+    deletions.sweep(services.database, services.storage, now=utc_now() + timedelta(days=1))
     assert alice("GET", f"/v1/images/{first}/bitstream").content == stream()
     assert bob("GET", f"/v1/images/{second}/bitstream").status_code == 404
 

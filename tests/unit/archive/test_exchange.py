@@ -5,11 +5,12 @@ import random
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import closing
+from datetime import timedelta
 from pathlib import Path
 
 import bagit
 import pytest
-from sqlalchemy import select
+from sqlalchemy import select, update
 
 from core.archive import bitstreams, images, object_lifecycle, rebuild
 from core.archive.check import check
@@ -22,17 +23,20 @@ from core.archive.exchange.selection import Selection
 from core.archive.exchange.signature import SigningKey
 from core.archive.exchange.verification import check_signer, opened_export, verify
 from core.archive.object_lifecycle import NewObject
+from core.archive.packs import packer
+from core.archive.packs.loose_copies import sweep_copies
 from core.archive.records import outdate
 from core.database import Database
 from core.errors import NotFound, ServiceError
 from core.owners.view import EVERYTHING
-from core.settings import DatabaseSettings
-from core.storage.keys import original_key
+from core.settings import DatabaseSettings, PackSettings
+from core.storage.keys import FOLDERS, original_key
 from core.storage.local import LocalStorage
 from core.storage.mirrored import Copies
-from models.base import Base
+from models.base import Base, utc_now
 from models.batch import Batch
 from models.image import Image
+from models.stored_object import StoredObject
 
 AddImage = Callable[..., str]
 
@@ -145,6 +149,47 @@ def test_export_imported_elsewhere_and_exported_again_is_the_same(
         assert sha256 is not None
         theirs = bitstreams.get(elsewhere.database, elsewhere.storage, sha256)
         assert theirs == bitstreams.get(here.database, here.storage, sha256)
+
+
+@pytest.mark.parametrize(("form", "name"), _VESSELS)
+def test_archive_whose_streams_lie_in_packs_exports_the_same_bytes(
+    here: Archive, elsewhere: Archive, tmp_path: Path, form: Form, name: str
+) -> None:
+    here.export(tmp_path / "loose" / name, form)
+    copies, settings = Copies(here.storage), PackSettings(age=timedelta(0), size_bytes=2048)
+    with here.database.write() as session:
+        session.execute(update(StoredObject).values(created_at=utc_now() - timedelta(hours=2)))
+    packs = list(iter(lambda: packer.pack_loose(here.database, copies, settings, fills=False), None))
+    sweep_copies(here.database, here.storage)
+    assert len(packs) > 1 and sum(pack.members for pack in packs if pack) == 4 + 5, "four streams, five records"
+    stored = [info.key.partition("/")[0] for folder in FOLDERS for info in here.storage.list(folder)]
+    assert sorted(set(stored)) == ["originals", "packs"], "no stream and no record is an object of its own any more"
+    here.export(tmp_path / "packed" / name, form)
+    assert _tree(tmp_path / "packed") == _tree(tmp_path / "loose")
+    assert elsewhere.take(tmp_path / "packed" / name, signer=here.key.public) == Imported(images=5)
+
+
+@pytest.mark.parametrize(("form", "name"), _VESSELS)
+def test_images_that_share_their_original_share_it_elsewhere_too(
+    here: Archive, elsewhere: Archive, tmp_path: Path, form: Form, name: str
+) -> None:
+    original = random.Random(6).randbytes(5_001)
+    new = NewObject(
+        original_key(hashlib.sha256(original).hexdigest(), "png"), hashlib.sha256(original).hexdigest(), 5_001
+    )
+    object_lifecycle.store(here.database, here.storage, new, original)
+    with here.database.write() as session:
+        object_lifecycle.retain(session, new)
+        for kept in session.scalars(select(Image).where(Image.owner == "bob")).unique():
+            kept.original_key, kept.original_sha256, kept.original_bytes = new.key, new.sha256, new.size_bytes
+            outdate(session, kept)
+    exported = here.export(tmp_path / "out" / name, form)
+    assert elsewhere.take(tmp_path / "out" / name, signer=here.key.public) == Imported(images=5)
+    assert elsewhere.rows()["images"] == here.rows()["images"]
+    kept_keys = sorted(info.key for info in elsewhere.storage.list("originals/"))
+    assert len(kept_keys) == 2 and new.key in kept_keys, "one is named by its image, as in an older archive"
+    assert elsewhere.storage.get(new.key, max_bytes=10_000) == original
+    assert elsewhere.export(tmp_path / "again" / name, form) == exported
 
 
 def test_bag_is_valid_to_bagit(here: Archive, tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import update
 
-from core.archive import bitstreams, fixity, images, object_lifecycle
+from core.archive import bitstreams, deletions, fixity, images
 from core.archive.check import check
 from core.archive.fixity import Outcome
 from core.archive.records.writer import write_missing
@@ -92,7 +92,7 @@ def test_damage_is_mended_from_the_mirror(
     assert _row(database, kind).damaged_at is None
     assert check(database, copies).is_clean
     # The reservation under which it was written does not outlive its hour.
-    assert object_lifecycle.sweep(database, copies.as_one(), now=utc_now() + timedelta(hours=3)) == 0
+    assert deletions.sweep(database, copies.as_one(), now=utc_now() + timedelta(hours=3)) == 0
     assert path.read_bytes() == data
 
 
@@ -149,7 +149,7 @@ def test_object_that_is_deleted_meanwhile_is_not_brought_back(
     row = _row(database)
     with database.write() as session:
         images.delete_image(session, image_id, EVERYTHING)
-    assert object_lifecycle.sweep(database, copies.as_one(), now=utc_now() + timedelta(hours=3)) == 2
+    assert deletions.sweep(database, copies.as_one(), now=utc_now() + timedelta(hours=3)) == 2
     assert fixity.verify(database, copies, row) is Outcome.GONE
     for place in (storage, mirror):
         assert list(place.list("bitstreams/")) == []

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import delete, select
 
-from core.archive import bitstreams, fixity, images, object_lifecycle, rebuild
+from core.archive import bitstreams, deletions, fixity, images, rebuild
 from core.archive.check import Fault, check
 from core.archive.fixity import Outcome
 from core.archive.packs import packer, places
@@ -105,7 +105,7 @@ def test_deleted_image_does_not_come_back_into_its_own_database(
     image_id = str(_listing(database)[0][0])
     with database.write() as session:
         images.delete_image(session, image_id, EVERYTHING)
-    object_lifecycle.sweep(database, storage, now=utc_now() + timedelta(hours=2))
+    deletions.sweep(database, storage, now=utc_now() + timedelta(hours=2))
     assert rebuild.rebuild(database, storage).images == 0
     assert len(_listing(database)) == 7
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import select
 
-from core.archive import bitstreams, images, object_lifecycle
+from core.archive import bitstreams, deletions, images, object_lifecycle
 from core.archive.packs import members, packer, places
 from core.archive.packs.loose_copies import sweep_copies
 from core.database import Database
@@ -44,7 +44,7 @@ def pack_all(database: Database, copies: Copies) -> None:
 
 
 def sweep(database: Database, storage: LocalStorage) -> None:
-    object_lifecycle.sweep(database, storage, now=utc_now() + timedelta(hours=3))
+    deletions.sweep(database, storage, now=utc_now() + timedelta(hours=3))
 
 
 def check_all(database: Database, storage: LocalStorage, expected: dict[str, bytes]) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import delete, select
 
-from core.archive import images, object_lifecycle, rebuild, search
+from core.archive import deletions, images, rebuild, search
 from core.archive.records import outdate
 from core.archive.records.writer import write_missing
 from core.database import Database
@@ -125,7 +125,7 @@ def test_streams_without_records_are_taken_in_on_request(
     with empty.read() as session:
         found = images.list_images(session, EVERYTHING, limit=10).rows
     assert len(found) == 2 and {image.bitstream_sha256 for image in found} >= {path.stem}
-    assert object_lifecycle.sweep(empty, storage, now=utc_now() + timedelta(hours=3)) == 0
+    assert deletions.sweep(empty, storage, now=utc_now() + timedelta(hours=3)) == 0
 
 
 def test_stream_that_is_none_is_named(empty: Database, storage: LocalStorage, tmp_path: Path) -> None:

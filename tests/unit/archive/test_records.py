@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from core.archive import images, object_lifecycle
+from core.archive import deletions, images
 from core.archive.records import outdate
 from core.archive.records.record import ImageRecord
 from core.archive.records.writer import count_missing, write_missing
@@ -79,7 +79,7 @@ def test_same_rows_give_the_same_bytes(database: Database, storage: LocalStorage
     assert write_missing(database, storage) == 1
     assert _record_of(database, image_id) == first
     # The deletion of the record that was given up is off: the same bytes are needed again.
-    assert object_lifecycle.sweep(database, storage, now=utc_now() + timedelta(hours=3)) == 0
+    assert deletions.sweep(database, storage, now=utc_now() + timedelta(hours=3)) == 0
     _read(storage, first)
 
 
@@ -92,7 +92,7 @@ def test_record_goes_with_its_image_and_that_of_another_with_the_same_stream_sta
     assert gone != kept
     with database.write() as session:
         images.delete_image(session, first, EVERYTHING)
-    object_lifecycle.sweep(database, storage, now=utc_now() + timedelta(seconds=1))
+    deletions.sweep(database, storage, now=utc_now() + timedelta(seconds=1))
     with pytest.raises(ObjectNotFound):
         _read(storage, gone)
     _read(storage, kept)
@@ -115,7 +115,7 @@ def test_image_that_changes_while_its_record_is_written_gets_one_that_is_true(
     assert write_missing(database, storage) == 1
     record = ImageRecord.from_bytes(_read(storage, _record_of(database, image_id)), "a record")
     assert record.image.declared_bits == 7
-    object_lifecycle.sweep(database, storage, now=utc_now() + timedelta(hours=3))
+    deletions.sweep(database, storage, now=utc_now() + timedelta(hours=3))
     assert len(list(storage.list(RECORDS))) == 1
 
 

@@ -71,6 +71,7 @@ def test_digest_is_told_for_content_addressed_keys_only() -> None:
     assert keys.digest_in(keys.bitstream_key(DIGEST)) == DIGEST
     assert keys.digest_in(keys.reconstruction_key(DIGEST, "png")) == DIGEST
     assert keys.digest_in(keys.reference_key(DIGEST, "png")) == DIGEST
+    assert keys.digest_in(keys.original_key(DIGEST, "jpg")) == keys.digest_in(keys.original_key(DIGEST)) == DIGEST
     assert keys.digest_in(keys.original_key(DIGEST[:60])) is None
 
 

@@ -18,7 +18,7 @@ from codec.errors import DecodeTooCostly
 from codec.metrics.ingest import Quality
 from codec.options import EncodeOptions, parse_options
 from codec.weights.store import WeightsStore
-from core.archive import images, object_lifecycle
+from core.archive import deletions, images, object_lifecycle
 from core.archive.images import NewImage
 from core.archive.object_lifecycle import NewObject
 from core.database import Database
@@ -95,8 +95,8 @@ def photo(seed: int = 0) -> bytes:
 
 def submit(database: Database, storage: LocalStorage, data: bytes, owner: str = "default", **options: Any) -> str:
     """Hand in a picture; returns the id of its job."""
-    image_id = new_id("img")
-    original = NewObject(original_key(image_id, "png"), hashlib.sha256(data).hexdigest(), len(data))
+    image_id, sha256 = new_id("img"), hashlib.sha256(data).hexdigest()
+    original = NewObject(original_key(sha256, "png"), sha256, len(data))
     object_lifecycle.store(database, storage, original, data)
     parsed = parse_options(EncodeOptions, {"mode": "pixel", "describe": "none"} | options)
     new = NewImage(image_id, f"{image_id}.png", 48, 48, "image/png", original, parsed)
@@ -173,7 +173,7 @@ def test_worker_killed_between_stream_and_record_leaves_the_original_for_the_nex
     # The stream is stored and nothing was recorded: here the worker dies.
     image = image_of(database, claim)
     assert image.state == ImageState.PENDING and image.original_key is not None
-    assert object_lifecycle.sweep(database, storage, now=utc_now() + timedelta(hours=2)) == 1
+    assert deletions.sweep(database, storage, now=utc_now() + timedelta(hours=2)) == 1
     assert storage.get(image.original_key, max_bytes=1 << 20) == photo()
     with database.write() as session:
         transitions.requeue(session, claim, count_attempt=False)
