@@ -5,28 +5,35 @@ The tar has `misc.db`, `objects/KEY` for each object, and at its end `SHA256SUMS
 """
 
 import hashlib
+import io
 import os
 import re
 import secrets
 import sqlite3
 import tarfile
 import tempfile
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO
 
+from sqlalchemy import inspect
+
 from cli.up.data_folder import DataFolder, StackError
 from codec.atomic_files import replacing
 from codec.media import media_type_of
+from core.archive.holds import Hold
 from core.archive.inventory import CatalogueEntry, catalogue
+from core.archive.object_lifecycle import is_damaged, is_stored
+from core.archive.packs import members, places
 from core.database import Database, check_known, revision_of
-from core.errors import ObjectNotFound
+from core.errors import ObjectCorrupt, ObjectNotFound
 from core.settings import DatabaseSettings, StorageSettings, sqlite_url
 from core.storage import CHUNK_BYTES, Storage, open_storage
-from core.storage.keys import check_key, digest_in
+from core.storage.keys import PACKS, check_key, digest_in
+from models.pack_member import PackMember
 
 _DATABASE, _OBJECTS, _SUMS = "misc.db", "objects/", "SHA256SUMS"
 
@@ -35,6 +42,8 @@ _MEMORY_BYTES = 16 << 20
 
 _MAX_SUMS_BYTES = 1 << 30
 """Of ten million lines."""
+
+_TRIES = 3
 
 _SUM = re.compile(r"(?P<sha256>[0-9a-f]{64})  (?P<name>[^\n]+)")
 
@@ -68,18 +77,23 @@ def write_backup(folder: DataFolder, target: Path, on_object: OnObject = lambda 
         tarfile.open(fileobj=file, mode="w|", format=tarfile.PAX_FORMAT) as tar,
     ):
         copy = Path(scratch) / _DATABASE
-        _copy_database(folder.database, copy)
-        entries = _entries(copy)
-        _put_log_away(copy)
-        writer = _Writer(tar)
-        with copy.open("rb") as database:
-            writer.add(_DATABASE, database)
-        storage = open_storage(StorageSettings(path=folder.objects))
-        lost = []
-        for entry in entries:
-            if not _add_object(writer, storage, entry) and _is_there_still(folder, entry):
-                lost.append(entry.key)
-            on_object(entry.key)
+        writer, lost = _Writer(tar), []
+        with (
+            closing(Database(DatabaseSettings(url=sqlite_url(folder.database)))) as live,
+            closing(open_storage(StorageSettings(path=folder.objects))) as storage,
+        ):
+            entries, hold = _copied(folder, live, storage, copy)
+            try:
+                _put_log_away(copy)
+                with copy.open("rb") as database:
+                    writer.add(_DATABASE, database)
+                for entry in entries:
+                    hold.renew()
+                    if not _add_object(writer, live, storage, entry) and _is_there_still(live, entry):
+                        lost.append(entry.key)
+                    on_object(entry.key)
+            finally:
+                hold.end()
         writer.add_sums()
         file.flush()
     return Backup(writer.objects, target.stat().st_size if target.is_file() else 0, tuple(lost))
@@ -161,6 +175,21 @@ def _created(path: Path) -> Iterator[IO[bytes]]:
         yield file
 
 
+def _copied(folder: DataFolder, live: Database, storage: Storage, copy: Path) -> tuple[Sequence[CatalogueEntry], Hold]:
+    """Copy the database; returns its catalogue, and a hold on the packs in it, which a rewrite would delete else."""
+    for _ in range(_TRIES):
+        _copy_database(folder.database, copy)
+        entries = _entries(copy)
+        packs = [entry.key for entry in entries if entry.key.startswith(PACKS)]
+        hold = Hold(live, packs)
+        if all(is_stored(storage, key) or is_damaged(live, key) for key in packs):
+            return entries, hold
+        # One was deleted in these moments.
+        hold.end()
+        copy.unlink()
+    raise BackupInvalid(f"Packs of {folder.path} come and go while they are saved. Try again later.")
+
+
 def _copy_database(source: Path, target: Path) -> None:
     """What is committed now, while others go on writing (https://sqlite.org/backup.html)."""
     origin, copy = sqlite3.connect(source), sqlite3.connect(target)
@@ -195,8 +224,22 @@ def _entries(database_file: Path) -> list[CatalogueEntry]:
         database.close()
 
 
-def _add_object(writer: _Writer, storage: Storage, entry: CatalogueEntry) -> bool:
-    """Add an object whose bytes are right; False for one that is gone or damaged."""
+def _add_object(writer: _Writer, live: Database, storage: Storage, entry: CatalogueEntry) -> bool:
+    """Add an object whose bytes are right, from the pack that it lies in by now; False for one that is gone or
+    damaged."""
+    return _add_loose(writer, storage, entry) or (_is_packed(live, entry) and _add_packed(writer, live, storage, entry))
+
+
+def _add_packed(writer: _Writer, live: Database, storage: Storage, entry: CatalogueEntry) -> bool:
+    try:
+        data = places.get(live, storage, entry.key, _MEMORY_BYTES)
+    except (ObjectNotFound, ObjectCorrupt):
+        return False
+    writer.add(f"{_OBJECTS}{entry.location}", io.BytesIO(data))
+    return True
+
+
+def _add_loose(writer: _Writer, storage: Storage, entry: CatalogueEntry) -> bool:
     with tempfile.SpooledTemporaryFile(_MEMORY_BYTES) as file:
         digest = hashlib.sha256()
         try:
@@ -212,14 +255,18 @@ def _add_object(writer: _Writer, storage: Storage, entry: CatalogueEntry) -> boo
         return True
 
 
-def _is_there_still(folder: DataFolder, entry: CatalogueEntry) -> bool:
+def _is_there_still(live: Database, entry: CatalogueEntry) -> bool:
     """Whether the archive still means to have it: what was deleted since the copy is no loss."""
-    database = Database(DatabaseSettings(url=sqlite_url(folder.database)))
-    try:
-        with database.read() as session:
-            return any(catalogue(session, key=entry.key))
-    finally:
-        database.close()
+    with live.read() as session:
+        return any(catalogue(session, key=entry.key)) or _is_packed(live, entry)
+
+
+def _is_packed(live: Database, entry: CatalogueEntry) -> bool:
+    """Whether it lies in a pack by now; an archive of an earlier version has none."""
+    if not inspect(live.engine).has_table(PackMember.__tablename__):
+        return False
+    with live.read() as session:
+        return bool(members.living(session, [entry.key]))
 
 
 def _unpack(source: Path, fresh: DataFolder, on_object: OnObject) -> Backup:

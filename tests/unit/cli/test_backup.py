@@ -9,20 +9,33 @@ import sqlite3
 import stat
 import tarfile
 from collections.abc import Callable
+from contextlib import closing
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 from click.testing import Result
+from sqlalchemy import select, update
 
+from cli.up import backup
+from cli.up.backup import read_backup, write_backup
 from cli.up.data_folder import DataFolder
 from codec.bitstream import unpack
-from core.archive import bitstreams
+from core.archive import bitstreams, deletions, images
 from core.archive.images import NewStream, import_bitstream
+from core.archive.packs import packer
+from core.archive.packs.loose_copies import sweep_copies
 from core.database import Database
-from core.settings import DatabaseSettings, StorageSettings, sqlite_url
+from core.owners.view import EVERYTHING
+from core.settings import DatabaseSettings, PackSettings, StorageSettings, sqlite_url
 from core.storage import open_storage
 from core.storage.local import LocalStorage
+from core.storage.mirrored import Copies
 from migrations.upgrade import upgrade
+from models.base import utc_now
+from models.image import Image
+from models.pending_deletion import PendingDeletion
+from models.stored_object import StoredObject
 from tests.unit.api.samples import stream
 
 Misc = Callable[..., Result]
@@ -90,6 +103,76 @@ def damaged(tar: Path, name: str, data: bytes | None) -> None:
             member = tarfile.TarInfo(one)
             member.size = len(content)
             new.addfile(member, io.BytesIO(content))
+
+
+def pack(folder: DataFolder) -> list[str]:
+    """Have all streams lie in packs, or in other packs than before; returns the keys of packs in storage."""
+    storage = open_storage(StorageSettings(path=folder.objects))
+    settings = PackSettings(age=timedelta(0), dead_share=0.01)
+    with closing(Database(DatabaseSettings(url=sqlite_url(folder.database)))) as database:
+        with database.write() as session:
+            session.execute(update(StoredObject).values(created_at=utc_now() - timedelta(hours=2)))
+        while packer.pack_loose(database, Copies(storage), settings, fills=False):
+            pass
+        packer.rewrite(database, Copies(storage), settings)
+        packer.drop_empty(database)
+        sweep_copies(database, storage)
+        deletions.sweep(database, storage)
+    return [info.key for info in storage.list("packs/")]
+
+
+def delete_one(folder: DataFolder) -> None:
+    """Delete an image, whose stream is dead in its pack then."""
+    with closing(Database(DatabaseSettings(url=sqlite_url(folder.database)))) as database:
+        with database.write() as session:
+            images.delete_image(session, session.scalars(select(Image.id).order_by(Image.id)).all()[0], EVERYTHING)
+            # As if the hour was over in which somebody might be about to refer to it.
+            is_stream = PendingDeletion.key.startswith("bitstreams/")
+            session.execute(update(PendingDeletion).where(is_stream).values(due_at=utc_now()))
+        deletions.sweep(database, open_storage(StorageSettings(path=folder.objects)))
+
+
+def streams_of(folder: DataFolder) -> dict[str, bytes]:
+    """What every image of the archive has, wherever it lies."""
+    storage = open_storage(StorageSettings(path=folder.objects))
+    with closing(Database(DatabaseSettings(url=sqlite_url(folder.database)))) as database:
+        with database.read() as session:
+            digests = session.scalars(select(Image.bitstream_sha256)).all()
+        return {sha256: bitstreams.get(database, storage, sha256) for sha256 in digests if sha256}
+
+
+def test_streams_that_are_packed_while_they_are_saved_are_in_the_backup(folder: DataFolder, tmp_path: Path) -> None:
+    before = streams_of(folder)
+    made = write_backup(folder, tmp_path / "a.tar", lambda _key: pack(folder) and None)
+    assert len(pack(folder)) == 1 and not list(folder.objects.rglob("*.misc")), "packs were made meanwhile"
+    assert made.lost == ()
+    other = DataFolder(tmp_path / "other")
+    other.path.mkdir()
+    assert read_backup(tmp_path / "a.tar", other).lost == ()
+    assert streams_of(other) == before and len(before) == 3
+
+
+def test_pack_that_is_rewritten_while_it_is_saved_is_in_the_backup(
+    folder: DataFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (packed,) = pack(folder)
+    before = streams_of(folder)
+    put_log_away = backup._put_log_away
+
+    def _rewrite_meanwhile(path: Path) -> None:
+        put_log_away(path)
+        delete_one(folder)
+        assert len(pack(folder)) == 2, "the old one is kept for the backup"
+
+    monkeypatch.setattr(backup, "_put_log_away", _rewrite_meanwhile)
+    made = write_backup(folder, tmp_path / "a.tar")
+    assert made.lost == ()
+    other = DataFolder(tmp_path / "other")
+    other.path.mkdir()
+    assert read_backup(tmp_path / "a.tar", other).lost == ()
+    assert streams_of(other) == before and len(before) == 3
+    (left,) = pack(folder)
+    assert left != packed and len(streams_of(folder)) == 2, "nothing holds the old one any more"
 
 
 def test_archive_comes_back_whole_in_another_folder(misc: Misc, folder: DataFolder, tmp_path: Path) -> None:
