@@ -56,6 +56,9 @@ Examples:
   misc admin fixity --verify --json
 """
 
+_MOST_IN_PACKS = 1000
+"""Streams and records in damaged packs that --json names."""
+
 _SHOWN = 50
 """Findings that are shown to people; --json has all."""
 
@@ -130,18 +133,21 @@ def tell_fixity(
     """Tell, or verify; the help text is `_FIXITY_HELP`."""
     from cli.local.archive import opened_archive
     from core.archive import fixity
+    from core.archive.packs import members
 
     with opened_archive(data) as archive:
         outcomes = _verify_all(archive) if verify else None
         with archive.database.read() as session:
             standing = fixity.standing(session)
             damaged = fixity.damaged_keys(session, standing.damaged)
+            in_packs = members.living_in_damaged(session, _MOST_IN_PACKS)
         has_mirror = archive.copies.mirror is not None
         missing = _missing_networks(archive)
     oldest = standing.oldest_verified_at
     document = {
         "objects": standing.objects,
         "damaged": damaged,
+        "in_damaged_packs": [{"key": key, "pack": pack} for key, pack in in_packs],
         "never_verified": standing.never_verified,
         "oldest_verified_at": oldest and oldest.isoformat(),
         "unmirrored": standing.unmirrored if has_mirror else None,
@@ -179,6 +185,8 @@ def _show_fixity(document: dict[str, Any]) -> None:
     damaged = document["damaged"]
     for key in damaged[:_SHOWN]:
         show(f"damaged  {key}")
+    for member in document["in_damaged_packs"][:_SHOWN]:
+        show(f"in it    {member['key']}")
     if document["outcomes"] is not None:
         show(", ".join(f"{count} {outcome}" for outcome, count in document["outcomes"].items()) or "nothing to read")
     counts = [f"{len(damaged)} damaged", f"{document['never_verified']} never verified"]

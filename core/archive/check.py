@@ -175,7 +175,7 @@ def _mend(database: Database, copies: Copies, finding: Finding) -> str | None:
         return "it was restored from the mirror"
     if finding.fault is Fault.MISSING and finding.kind is ObjectKind.ORIGINAL:
         return _forget_original(database, finding.key)
-    return repairs.repair(database, finding.key)
+    return repairs.repair(database, copies, finding.key)
 
 
 def _restore_image(database: Database, storage: Storage, key: str) -> str | None:

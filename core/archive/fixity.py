@@ -85,7 +85,7 @@ def verify(database: Database, copies: Copies, row: StoredObject) -> Outcome:
     object_lifecycle.note_damaged(database, key)
     if restore(database, copies, row):
         return Outcome.RESTORED
-    return Outcome.MENDED if repairs.repair(database, key) else Outcome.DAMAGED
+    return Outcome.MENDED if repairs.repair(database, copies, key) else Outcome.DAMAGED
 
 
 def restore(database: Database, copies: Copies, row: StoredObject) -> bool:

@@ -112,6 +112,13 @@ def living_in(session: Session, pack_key: str) -> list[tuple[str, int, int]]:
     return [(key, offset, size_bytes) for key, offset, size_bytes in rows]
 
 
+def living_in_damaged(session: Session, limit: int) -> list[tuple[str, str]]:
+    """Keys of what lives in packs that are damaged, each with its pack: what is left there has no good bytes."""
+    query = select(PackMember.key, PackMember.pack_key).join(StoredObject, StoredObject.key == PackMember.pack_key)
+    query = query.where(StoredObject.damaged_at.is_not(None), PackMember.deleted_at.is_(None))
+    return [(key, pack) for key, pack in session.execute(query.order_by(PackMember.key).limit(limit))]
+
+
 def streams_without_image(session: Session) -> list[str]:
     """Digests of the streams that live in packs and that no image has; reads all rows."""
     sha256 = func.substr(PackMember.key, len(BITSTREAMS) + 1, 64)

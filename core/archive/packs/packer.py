@@ -139,6 +139,14 @@ def rewrite(database: Database, copies: Copies, settings: PackSettings) -> Packe
     return _make(database, copies, sources) if sources else None
 
 
+def repack(database: Database, copies: Copies, pack: str) -> Packed | None:
+    """Make one pack of all that lives in this one and is intact; None where nothing is. Where nothing is dead and all
+    is intact that is the same pack, whole again."""
+    with database.read() as session:
+        sources = list(_living(session, [pack]))
+    return _make(database, copies, sources) if sources else None
+
+
 def drop_empty(database: Database) -> None:
     """Let go of the packs in which nothing lives."""
     with database.read() as session:
