@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Annotated, Self
 
 from anyio import CapacityLimiter
@@ -113,7 +114,12 @@ class Services:
         return {"profile": self.profile}
 
     def job(
-        self, request: Request, kind: JobKind, queue: str, priority: JobPriority = JobPriority.INTERACTIVE
+        self,
+        request: Request,
+        kind: JobKind,
+        queue: str,
+        priority: JobPriority = JobPriority.INTERACTIVE,
+        deadline: datetime | None = None,
     ) -> JobSpec:
         """A job that this request orders."""
         caller: Caller = request.scope["misc.caller"]
@@ -125,6 +131,7 @@ class Services:
             request_id=request_id,
             max_attempts=self.max_attempts,
             priority=priority,
+            deadline=deadline,
             trace_parent=trace_parent(),
         )
 

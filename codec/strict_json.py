@@ -1,9 +1,21 @@
 """Models of JSON whose types are those of the document: there `true` is no number, and neither is `"3"`."""
 
-from pydantic import BaseModel, ConfigDict, ValidationInfo, field_validator
+from typing import Annotated
+
+from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, ValidationInfo, field_validator
 
 _NUMBERS = (int, float, int | None, float | None)
 _TRUTHS = (bool, bool | None)
+
+
+def _no_count_of_seconds(value: object) -> object:
+    if isinstance(value, int | float) or (isinstance(value, str) and value.strip("+-. 0123456789") == ""):
+        raise ValueError("Input should be a date and time with an offset, as 2026-12-01T08:00:00Z")
+    return value
+
+
+Instant = Annotated[AwareDatetime, BeforeValidator(_no_count_of_seconds)]
+"""A date and time with its offset, as RFC 3339 writes them; a number is none."""
 
 
 class StrictModel(BaseModel):

@@ -71,6 +71,9 @@ class Job(Owned, Base):
         text_enum(JobPriority), default=JobPriority.INTERACTIVE, server_default=JobPriority.INTERACTIVE.value
     )
 
+    deadline: Mapped[datetime | None] = mapped_column()
+    """When its result is wanted, where whoever ordered it said so."""
+
     attempts: Mapped[int] = mapped_column(Integer, default=0)
     max_attempts: Mapped[int] = mapped_column(Integer, default=3)
     due_at: Mapped[datetime] = mapped_column(default=utc_now)
@@ -132,5 +135,14 @@ class Job(Owned, Base):
             "due_at",
             postgresql_where=text("state = 'queued'"),
             sqlite_where=text("state = 'queued'"),
+        ),
+        # And one of this, for those that are wanted by an instant; few are.
+        Index(
+            "ix_jobs_wanted",
+            "queue",
+            "priority",
+            "deadline",
+            postgresql_where=text("state = 'queued' AND deadline IS NOT NULL"),
+            sqlite_where=text("state = 'queued' AND deadline IS NOT NULL"),
         ),
     )

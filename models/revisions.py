@@ -25,4 +25,5 @@ REVISIONS = (
     "5e8b1d7a4c36",
     "c7f2a94e6b18",
     "b41e7d9c3a58",
+    "9d4b7e02c6a5",
 )

@@ -20,6 +20,7 @@ from core.storage import Storage
 from core.storage.verified import fetch_file
 from core.temp_files import FETCHED, space_errors
 from core.tracing import Stages
+from models.base import utc_now
 from workers.occupancy import Occupancy
 
 Record = Callable[[Session], dict[str, float]]
@@ -64,6 +65,17 @@ class WorkContext:
             self._events.publish(
                 self.claim.job_id, "progress", {"stage": stage, "progress": round(fraction, 4), "state": "running"}
             )
+
+    @property
+    def priority(self) -> str:
+        """How urgent the job is by now: an order that found it on its way may have raised that."""
+        return self._job.priority
+
+    @property
+    def seconds_left(self) -> float | None:
+        """Until its deadline; negative when that is past, None where it has none."""
+        deadline = self._job.deadline
+        return None if deadline is None else (deadline - utc_now()).total_seconds()
 
     def at_work(self) -> contextlib.AbstractContextManager[None]:
         """A block in which the job does what may kill the process, with nobody else if it is a suspect; see

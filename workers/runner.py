@@ -116,12 +116,12 @@ class Runner:
 
     def _claim(self, queue: str) -> Claim | None:
         """Claim a job, waiting for a database that is away; None when none is due or the process stops."""
-        first = claims.priority_of_turn(next(self._turns))
+        turn = claims.turn_of(next(self._turns))
         wait_seconds = _FIRST_WAIT_SECONDS
         while True:
             self._last_notification = time.monotonic()
             try:
-                return claims.claim(self._database, queue, self._name, self._services.settings.lease, first)
+                return claims.claim(self._database, queue, self._name, self._services.settings.lease, turn)
             except _DATABASE_AWAY as error:
                 _log.warning("claim_failed", queue=queue, error=str(error))
             if self._is_stopping.wait(wait_seconds):

@@ -1,6 +1,7 @@
 """From a form with many pictures to a batch with an image and a job for each that can be taken."""
 
 from dataclasses import dataclass, replace
+from datetime import datetime
 from typing import Any
 
 from api.batches.schemas import MAX_NAME_CHARS, BatchMember, NewBatch, RejectedFile, SubmittedBatch, to_out
@@ -59,6 +60,7 @@ class CheckedBatch:
 
     name: str | None
     priority: JobPriority
+    deadline: datetime | None
     accepted: list[tuple[IncomingImage, NewImage]]
     rejected: list[RejectedFile]
 
@@ -99,7 +101,7 @@ async def check(services: Services, incoming: IncomingBatch) -> CheckedBatch:
     if not accepted:
         raise AllRejected(rejected)
     priority = incoming.options.priority_of_job(in_batch=True)
-    return CheckedBatch(incoming.name, priority, accepted, rejected)
+    return CheckedBatch(incoming.name, priority, incoming.options.deadline, accepted, rejected)
 
 
 def submit(services: Services, checked: CheckedBatch, job: JobSpec, run: IdempotentRun) -> None:
@@ -108,7 +110,7 @@ def submit(services: Services, checked: CheckedBatch, job: JobSpec, run: Idempot
     Raises LimitReached, and QuotaReached where not all of them fit into what the owner has left.
     """
     services.queue_limit.admit(job.queue, len(checked.accepted))
-    job = replace(job, priority=checked.priority)
+    job = replace(job, priority=checked.priority, deadline=checked.deadline)
 
     def _record(session: Session) -> list[BatchMember]:
         batch = batches.create(session, checked.name, job.owner)

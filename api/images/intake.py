@@ -99,7 +99,8 @@ def submit(services: Services, incoming: IncomingImage, new: NewImage, job: JobS
     Raises LimitReached, and QuotaReached.
     """
     services.queue_limit.admit(job.queue)
-    job = replace(job, priority=incoming.options.priority_of_job(in_batch=new.batch_id is not None))
+    priority = incoming.options.priority_of_job(in_batch=new.batch_id is not None)
+    job = replace(job, priority=priority, deadline=incoming.options.deadline)
     with services.database.read() as session:
         if new.batch_id is not None:
             batches.get(session, new.batch_id, View(job.owner))

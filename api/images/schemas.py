@@ -4,12 +4,13 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import ClassVar
 
-from pydantic import AwareDatetime, BaseModel, Field
+from pydantic import BaseModel, Field
 
-from api.jobs.schemas import JobOut, UsageOut, usage_to_out
+from api.jobs.schemas import Deadline, JobOut, UsageOut, usage_to_out
 from api.root_path import address
 from codec.bitstream import CoarseKind
 from codec.options import EncodeOptions
+from codec.strict_json import Instant
 from models.base import JSONObject
 from models.description import DescriptionRecord
 from models.image import Image, ImageState
@@ -18,6 +19,10 @@ from models.reconstruction import Reconstruction, ReconstructionState
 
 MAX_REFERENCE_BPP = 100
 """The codec's own bound for what a reference may be declared to have cost."""
+
+
+_OF_THE_UPLOAD = ("modified_at", "priority", "deadline")
+"""Options that make no other picture."""
 
 
 class SharedOptions(EncodeOptions):
@@ -34,12 +39,16 @@ class SharedOptions(EncodeOptions):
         description="How urgent the job is; by default bulk for a picture of a batch, else interactive. Every fourth "
         "job that a worker begins is bulk, where both kinds wait.",
     )
+    deadline: Deadline | None = Field(
+        None,
+        description="When the stream is wanted: of jobs of one priority the one with the earliest deadline goes first.",
+    )
 
 
 class SubmitOptions(SharedOptions):
     """The form field `options` of an upload."""
 
-    modified_at: AwareDatetime | None = Field(
+    modified_at: Instant | None = Field(
         None, description="When the picture's file was last changed, for `keep_metadata`."
     )
     batch_id: str | None = Field(None, description="Make the picture part of this batch.")
@@ -52,7 +61,7 @@ class SubmitOptions(SharedOptions):
 
     def choices(self) -> JSONObject:
         """What the upload says of the picture. A file that was only touched since is the same one, however urgent."""
-        return {name: value for name, value in super().choices().items() if name not in ("modified_at", "priority")}
+        return {name: value for name, value in super().choices().items() if name not in _OF_THE_UPLOAD}
 
     def priority_of_job(self, *, in_batch: bool) -> JobPriority:
         """That of the job which encodes the picture."""

@@ -1,12 +1,25 @@
 """How a job looks over HTTP."""
 
-from datetime import datetime
+from datetime import UTC, datetime
+from typing import Annotated
 
-from pydantic import BaseModel, Field
+from pydantic import AfterValidator, BaseModel, Field
 
 from api.root_path import address
+from codec.strict_json import Instant
 from models.base import JSONObject
 from models.job import Job, JobKind, JobPriority, JobState
+
+_FIRST, _LAST = (datetime(year, 1, 1, tzinfo=UTC) for year in (2000, 3000))
+
+
+def _held_by_databases(instant: datetime) -> datetime:
+    """The instant in UTC; there is none of the first and the last hours of what a calendar has."""
+    return min(max(instant, _FIRST), _LAST).astimezone(UTC)
+
+
+Deadline = Annotated[Instant, AfterValidator(_held_by_databases), Field(examples=["2026-12-01T08:00:00Z"])]
+"""When something is wanted."""
 
 
 class JobError(BaseModel):
@@ -48,6 +61,7 @@ class JobOut(BaseModel):
     queue: str = Field(examples=["encode"])
     state: JobState
     priority: JobPriority = Field(description="Whether somebody waits for it, or it is one of many.")
+    deadline: datetime | None = Field(description="When it is wanted; null where nobody said so.")
     stage: str | None = Field(description="What the worker is at.", examples=["describe"])
     progress: float = Field(ge=0, le=1)
     queue_position: int | None = Field(
@@ -130,6 +144,7 @@ def to_out(job: Job, queue_position: int | None = None) -> JobOut:
         queue=job.queue,
         state=job.state,
         priority=job.priority,
+        deadline=job.deadline,
         stage=job.stage,
         progress=job.progress,
         queue_position=queue_position,

@@ -22,7 +22,7 @@ from codec.options import parse_options
 from core.archive import images, object_lifecycle, reconstructions
 from core.archive.reconstructions import NewReconstruction
 from core.broker import DECODE
-from core.jobs import queries
+from core.jobs import queries, transitions
 from core.jobs.job import JobSpec
 from core.owners.view import View
 from models.job import JobKind
@@ -53,7 +53,7 @@ async def order_reconstruction(
     `decode_too_costly` where size and steps are more than the service takes."""
     options = parse_options(OrderOptions, services.default_options | await read_json_object(request))
     new = NewReconstruction(options.decode_options(), options.format.value)
-    job = services.job(request, JobKind.DECODE, DECODE, options.priority)
+    job = services.job(request, JobKind.DECODE, DECODE, options.priority, options.deadline)
     async with run_idempotent(request, services, {"options": options.choices()}) as run:
         if run.is_new:
             await run_in_threadpool(_order, services, caller.view, image_id, new, options.samples, job, run)
@@ -167,6 +167,8 @@ def _order(
         if new_ids:
             services.outbox_sender.notify(new_ids, job.queue)
         if not is_ready:
+            on_their_way = [one.job.id for one in ordered if one.job.id not in new_ids]
+            transitions.hasten(services.database, on_their_way, job.priority, job.deadline)
             return
         # No transaction is open while the storage is called: others would wait for it.
         lost_ids = [row.id for row in rows if row.object_key is None or not _is_intact(services, row.object_key)]

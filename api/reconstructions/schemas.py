@@ -6,7 +6,7 @@ from typing import ClassVar, Self
 
 from pydantic import BaseModel, Field, model_validator
 
-from api.jobs.schemas import JobOut
+from api.jobs.schemas import Deadline, JobOut
 from api.root_path import address
 from codec.options import DecodeOptions, RestorerName
 from models.base import JSONObject
@@ -31,7 +31,7 @@ class PictureFormat(StrEnum):
 class OrderOptions(DecodeOptions):
     """The body of an order."""
 
-    later_fields: ClassVar[frozenset[str]] = DecodeOptions.later_fields | {"samples", "priority"}
+    later_fields: ClassVar[frozenset[str]] = DecodeOptions.later_fields | {"samples", "priority", "deadline"}
 
     format: PictureFormat = Field(PictureFormat.PNG, description="The file that is made of the picture.")
     samples: int = Field(
@@ -42,7 +42,12 @@ class OrderOptions(DecodeOptions):
     )
     priority: JobPriority = Field(
         JobPriority.INTERACTIVE,
-        description="How urgent the job is: bulk for one of many. A job that is on its way keeps its own.",
+        description="How urgent the job is: bulk for one of many. One that is on its way is hurried, never put back.",
+    )
+    deadline: Deadline | None = Field(
+        None,
+        description="When the picture is wanted. Of jobs of one priority the one with the earliest deadline goes "
+        "first; one that is past, or cannot be kept, hurries nothing.",
     )
 
     @model_validator(mode="after")

@@ -22,7 +22,16 @@ from cli.restore_options import (
     RescaleCFG,
     Samples,
 )
-from cli.server.remote import KeyOption, Priority, PriorityOption, ServerOption, connected, find_batch
+from cli.server.remote import (
+    DeadlineOption,
+    KeyOption,
+    Priority,
+    PriorityOption,
+    ServerOption,
+    connected,
+    find_batch,
+    urgency,
+)
 
 if TYPE_CHECKING:
     from cli.server.client import Client, ClientError
@@ -94,6 +103,7 @@ def pull(
         typer.Option("--keep-metadata", help="Write to NAME.meta.json what the server kept of when and where."),
     ] = False,
     priority: PriorityOption = None,
+    deadline: DeadlineOption = None,
     force: Annotated[bool, typer.Option("--force", help="Fetch again what is there.")] = False,
     server: ServerOption = None,
     key: KeyOption = None,
@@ -119,7 +129,7 @@ def pull(
     more: dict[str, Any] = {"format": picture_format} | ({"samples": samples} if samples > 1 else {})
     if priority is None and len(ids or ()) != 1:
         priority = Priority.BULK
-    more |= {} if priority is None else {"priority": priority}
+    more |= urgency(priority, deadline)
     order = None if bitstream else options | more
     if out == STANDARD:
         if as_json or len(ids or ()) != 1 or samples > 1 or keep_metadata:

@@ -2,7 +2,7 @@
 
 import json
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
@@ -19,7 +19,7 @@ from cli.local.stream_files import STREAM_SUFFIX, is_stream, without_companions
 from cli.local.streams import STANDARD, check_streams, read_input
 from cli.output import group_bar, print_json, progress_bar, say, show
 from cli.report.batch_report import batch_report_lines
-from cli.server.remote import KeyOption, PriorityOption, ServerOption, connected
+from cli.server.remote import DeadlineOption, KeyOption, PriorityOption, ServerOption, connected, urgency
 from codec.media import PICTURE_SUFFIXES
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ Examples:
 
 _CONTRARY = "Give {flag} as a flag or in --options, not both."
 
-_PRIORITY = "priority"
+_URGENCY = ("priority", "deadline")
 
 
 @dataclass(frozen=True)
@@ -115,6 +115,7 @@ def push(
     wait: Annotated[bool, typer.Option("--wait/--no-wait", help="Wait until they are encoded.")] = True,
     uploads: Annotated[int, typer.Option(min=1, max=32, help="Uploads at a time.")] = 4,
     priority: PriorityOption = None,
+    deadline: DeadlineOption = None,
     server: ServerOption = None,
     key: KeyOption = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")] = False,
@@ -125,14 +126,13 @@ def push(
         "level": level, "published_grid": published_grid, "rate": rate, "codec": codec, "max_bpp": max_bpp,
         "profile": profile, "keep_original": keep_original or None,
         "keep_metadata": keep_metadata or None, "verify": verify or None, "verify_at_least": verify_at_least,
-        "priority": priority,
-    }  # fmt: skip
+    } | urgency(priority, deadline)  # fmt: skip
     with tempfile.TemporaryDirectory(prefix="misc-push-") as spool:
         with usage_errors(OSError):
             check_streams(inputs, "", as_json=as_json)
             values = _merged(options, {name: value for name, value in flags.items() if value is not None})
             # How urgent pictures are does not make them others, which are not there yet.
-            chosen = values.pop(_PRIORITY, None)
+            soon = {name: values.pop(name) for name in _URGENCY if name in values}
             source = _Source(inputs, describe, exclude or (), manifest_in)
             files, left_out = _pictures(source, values, Path(spool))
             streams = [file for file in files if is_stream(file.path)]
@@ -145,15 +145,15 @@ def push(
 
         with connected(server, key) as client, _told_how_to_go_on():
             if name is None:
-                outcomes, report = _push_alone(client, pictures, uploads, chosen, wait=wait), None
+                outcomes, report = _push_alone(client, pictures, uploads, soon, wait=wait), None
             else:
                 client.patience_seconds = PATIENCE_SECONDS
                 group = _open_group(client, name, is_shared=batch is not None)
-                outcomes, report = _push_group(client, group, pictures, uploads, chosen, wait=wait)
+                outcomes, report = _push_group(client, group, pictures, uploads, soon, wait=wait)
                 if manifest_out is not None:
                     group.save_manifest(manifest_out)
             if streams:
-                outcomes += _push_alone(client, streams, uploads, wait=False)
+                outcomes += _push_alone(client, streams, uploads, {}, wait=False)
     _report(outcomes, left_out, report, as_json)
 
 
@@ -216,12 +216,12 @@ def _history() -> "PushHistory":
 
 
 def _push_alone(
-    client: "Client", pictures: "list[Picture]", uploads: int, priority: str | None = None, *, wait: bool
+    client: "Client", pictures: "list[Picture]", uploads: int, soon: Mapping[str, Any], *, wait: bool
 ) -> "list[Outcome]":
     from cli.server.upload import Sender, send_each, wait_for
 
     with progress_bar(len(pictures), "Sending") as bar:
-        send = Sender(client, _history(), priority=priority).send
+        send = Sender(client, _history(), urgency=soon).send
         outcomes = send_each(send, pictures, uploads, lambda: bar.advance(""))
     if wait:
         with progress_bar(len(outcomes), "Encoding") as bar:
@@ -237,7 +237,7 @@ def _push_group(
     group: "Group",
     pictures: "list[Picture]",
     uploads: int,
-    priority: str | None = None,
+    soon: Mapping[str, Any],
     *,
     wait: bool,
 ) -> "tuple[list[Outcome], dict[str, Any]]":
@@ -247,7 +247,7 @@ def _push_group(
     with progress_bar(len(pictures), "Sending") as bar:
         outcomes = send_group(
             client, _history(), group, pictures,
-            uploads=uploads, priority=priority, on_sent=lambda: bar.advance(""),
+            uploads=uploads, urgency=soon, on_sent=lambda: bar.advance(""),
         )  # fmt: skip
     if wait:
         with group_bar("Encoding") as note:

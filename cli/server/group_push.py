@@ -1,12 +1,12 @@
 """Sends pictures into a batch and follows it to its end. Prints nothing."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from cli.server.client import Client
 from cli.server.group import Group
 from cli.server.push_history import PushHistory
-from cli.server.upload import Outcome, Picture, Sender, send_each
+from cli.server.upload import NO_HURRY, Outcome, Picture, Sender, send_each
 
 PATIENCE_SECONDS = 300.0
 """For how long a server is waited for that goes away while a group is sent or followed, as when it is restarted."""
@@ -20,13 +20,13 @@ def send_group(
     *,
     uploads: int,
     on_sent: Callable[[], None],
-    priority: str | None = None,
+    urgency: Mapping[str, Any] = NO_HURRY,
 ) -> list[Outcome]:
     """Send what the batch has not; what became of each, in order."""
     sendable = [picture for picture in pictures if picture.fault is None]
     known = {name for name, _ in group.entries}
     group.announce({one.name for one in sendable}, sum(one.name not in known for one in sendable))
-    outcomes = send_each(Sender(client, history, group, priority).send, pictures, uploads, on_sent)
+    outcomes = send_each(Sender(client, history, group, urgency).send, pictures, uploads, on_sent)
     group.read()
     # What could not be sent is not waited for.
     group.announce(set(), 0)

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated
 
@@ -33,6 +34,30 @@ PriorityOption = Annotated[
     Priority | None,
     typer.Option(help="How urgent it is: interactive overtakes bulk, which is usual for several pictures."),
 ]
+
+
+DeadlineOption = Annotated[
+    str | None,
+    typer.Option(metavar="WHEN", help="When it is wanted: in 90s, 10m, 2h or 1d, or at 2026-12-01T08:00, here."),
+]
+_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+_SOON = re.compile(r"(\d{1,6})([smhd])")
+
+
+def urgency(priority: Priority | None, deadline: str | None) -> dict[str, str]:
+    """The options of an upload or an order that say how soon it is wanted, as far as they are given; a time without an
+    offset is this machine's. Ends with wrong usage for what is no time."""
+    options = {} if priority is None else {"priority": priority.value}
+    return options if deadline is None else options | {"deadline": _instant(deadline).isoformat()}
+
+
+def _instant(text: str) -> datetime:
+    if (soon := _SOON.fullmatch(text)) is not None:
+        return datetime.now(UTC) + timedelta(seconds=int(soon[1]) * _SECONDS[soon[2]])
+    try:
+        return datetime.fromisoformat(text).astimezone(UTC)
+    except (ValueError, OverflowError):
+        raise fail_usage(f"--deadline takes 90s, 10m, 2h, 1d or a time, as 2026-12-01T08:00, not {text!r}.") from None
 
 
 @contextmanager

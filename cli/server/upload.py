@@ -11,6 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from cli.errors import describe_error
@@ -90,15 +91,22 @@ class Outcome:
         }
 
 
+NO_HURRY: Mapping[str, Any] = MappingProxyType({})
+
+
 class Sender:
     """Sends pictures to one server, into a batch or not; may be used from many threads."""
 
     def __init__(
-        self, client: Client, history: PushHistory, group: Group | None = None, priority: str | None = None
+        self,
+        client: Client,
+        history: PushHistory,
+        group: Group | None = None,
+        urgency: Mapping[str, Any] = NO_HURRY,
     ) -> None:
-        """`priority` is that of all jobs; None leaves it to the server."""
+        """`urgency`: the options `priority` and `deadline` of all jobs, as far as they are not left to the server."""
         self._client, self._history, self._group = client, history, group
-        self._urgency = {} if priority is None else {"priority": priority}
+        self._urgency = urgency
 
     def send(self, picture: Picture) -> Outcome:
         """Send it unless the server has it; errors become part of the outcome. A `.misc` file is taken in as it is."""
@@ -151,7 +159,7 @@ class Sender:
     def _submit(self, picture: Picture, options: dict[str, Any], key: str) -> dict[str, Any]:
         if picture.shown is None:
             options = with_file_date(options, picture.path)
-        options = options | self._urgency
+        options = {**options, **self._urgency}
         response = self._client.submit_picture(Upload(picture.path, picture.name, key), options)
         if response["replayed"] and self._find(response["image"]["id"]) is None:
             response = self._client.submit_picture(Upload(picture.path, picture.name, _fresh(key)), options)

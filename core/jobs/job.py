@@ -10,7 +10,7 @@ from models.owner import DEFAULT_OWNER
 @dataclass(frozen=True)
 class JobSpec:
     """An order for a job: what it does, for which rows, in whose name and on behalf of which request, how often it is
-    tried and how urgent it is."""
+    tried, how urgent it is and when it is wanted."""
 
     kind: JobKind
     queue: str
@@ -21,6 +21,7 @@ class JobSpec:
     max_attempts: int = 3
     owner: str = DEFAULT_OWNER
     priority: JobPriority = JobPriority.INTERACTIVE
+    deadline: datetime | None = None
     trace_parent: str | None = None
 
 
@@ -47,6 +48,7 @@ class Claim:
     owner: str = DEFAULT_OWNER
     trace_parent: str | None = None
     """The span of the request that ordered it; see `core.tracing`."""
+    deadline: datetime | None = None
 
     @property
     def is_last_attempt(self) -> bool:
@@ -62,6 +64,16 @@ class Renewal:
     stage: str | None
     progress: float
     at_work: bool = False
+
+
+@dataclass(frozen=True)
+class Wishes:
+    """What is wanted of a running job by now: that it stops, and how urgently it is waited for, which others may have
+    changed since its claim."""
+
+    cancel_requested: bool
+    priority: str = JobPriority.INTERACTIVE
+    deadline: datetime | None = None
 
 
 @dataclass(frozen=True)

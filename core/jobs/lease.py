@@ -1,4 +1,5 @@
-"""Renews the leases of the jobs that run in this process, and learns from the database that one should stop."""
+"""Renews the leases of the jobs that run in this process, and learns from the database that one should stop, or is
+waited for more urgently."""
 
 import threading
 import time
@@ -20,10 +21,11 @@ CHECK_SECONDS = 1.0
 
 
 class LeasedJob:
-    """One running job: its claim, how far it is, and whether it has to stop."""
+    """One running job: its claim, how far it is, how urgent it is by now, and whether it has to stop."""
 
     def __init__(self, claim: Claim) -> None:
         self.claim = claim
+        self.priority, self.deadline = claim.priority, claim.deadline
         self.stage: str | None = None
         self.progress = 0.0
         self.at_work = False
@@ -131,10 +133,11 @@ class LeaseKeeper:
 
     def _renew(self, jobs: Sequence[LeasedJob]) -> None:
         renewals = [Renewal(job.claim, job.stage, job.progress, job.at_work) for job in jobs]
-        must_stop = claims.renew(self._database, renewals, self._lease)
+        wishes = claims.renew(self._database, renewals, self._lease)
         for job, renewal in zip(jobs, renewals, strict=True):
-            if job.claim.job_id in must_stop:
-                job.cancel_requested |= must_stop[job.claim.job_id]
+            if (wish := wishes.get(job.claim.job_id)) is not None:
+                job.cancel_requested |= wish.cancel_requested
+                job.priority, job.deadline = wish.priority, wish.deadline
                 job.is_recorded_at_work = renewal.at_work
             else:
                 self._note_loss(job)

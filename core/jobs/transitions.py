@@ -13,7 +13,7 @@ in any other order two transactions could wait for each other.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any, cast
 
 from sqlalchemy import (
@@ -40,7 +40,7 @@ from core.jobs.queries import ENDED, QUEUED, RUNNING, get
 from core.jobs.retry import PausePolicy, RetryPolicy
 from core.webhooks import messages
 from models.base import JSONObject, new_id, utc_now
-from models.job import Job, JobKind, JobState
+from models.job import Job, JobKind, JobPriority, JobState
 
 # Statements on the table itself skip the bookkeeping that the mapped class brings; every job passes here.
 _JOBS = cast(Table, Job.__table__)
@@ -65,6 +65,7 @@ _CREATE = insert(_JOBS).values(
             "request_id",
             "max_attempts",
             "priority",
+            "deadline",
             "trace_parent",
             "created_at",
         )
@@ -288,6 +289,18 @@ def charge(session: Session, job_id: str, usage: JSONObject) -> str | None:
     charged = update(_JOBS).where(_JOBS.c.id == job_id, _JOBS.c.usage.is_(None)).values(usage=usage)
     owner: str | None = session.scalar(charged.returning(_JOBS.c.owner))
     return owner
+
+
+def hasten(database: Database, job_ids: Sequence[str], priority: JobPriority, deadline: datetime | None) -> None:
+    """Have jobs be as urgent as an order that found them on their way, where they are less so, in a transaction of its
+    own: who orders a picture holds its image, which those wait for who hold its jobs."""
+    is_open = (_JOBS.c.id.in_(job_ids), _JOBS.c.state.in_((JobState.QUEUED, JobState.RUNNING)))
+    with database.write() as session:
+        if priority is JobPriority.INTERACTIVE:
+            session.execute(update(_JOBS).where(*is_open, _JOBS.c.priority != priority).values(priority=priority))
+        if deadline is not None:
+            is_later = or_(_JOBS.c.deadline.is_(None), _JOBS.c.deadline > deadline)
+            session.execute(update(_JOBS).where(*is_open, is_later).values(deadline=deadline))
 
 
 def delete_of_image(session: Session, image_id: str) -> None:

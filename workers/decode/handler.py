@@ -1,16 +1,16 @@
 """Restores one picture from a stored stream."""
 
+import time
 from collections.abc import Callable
 from functools import partial
 
 from codec.decode.engine.engine import Engine
-from codec.decode.engine.turns import Priority
+from codec.decode.engine.turns import Priority, Urgency
 from codec.decode.pipeline import PreparedDecode
 from codec.decode.restorers import Restorers
 from codec.decode_price import DecodeLimits
 from codec.picture.credentials import Signer
 from codec.weights.store import WeightsStore
-from core.jobs.job import Claim
 from core.tracing import span
 from models.job import JobPriority
 from workers.context import Record, WorkContext
@@ -37,10 +37,11 @@ class DecodeHandler:
     def __call__(self, context: WorkContext) -> Record:
         """Load the stream, restore the picture, store it with its provenance."""
         task = DecodeTask.load(context, self._limits)
-        with self._engine.place(task.pixels, context.check_cancelled), context.at_work():
+        urgency = partial(_urgency, context)
+        with self._engine.place(task.pixels, context.check_cancelled, urgency), context.at_work():
             # Networks that were evicted, or never asked for, are loaded now.
             context.progress("load", 0.02)
-            drive = partial(self._drive, context.claim)
+            drive = partial(self._drive, context.claim.owner, urgency)
             with self._restorers.use(task.options, context.check_cancelled) as restorer:
                 decoded = task.decode(restorer, self._weights, self._preview_seconds, drive)
         stored = task.store(decoded, self._signer)
@@ -48,7 +49,8 @@ class DecodeHandler:
 
     def _drive(
         self,
-        claim: Claim,
+        owner: str,
+        urgency: Callable[[], Urgency],
         prepared: PreparedDecode,
         after_step: Callable[[], None],
         is_cancelled: Callable[[], bool],
@@ -56,11 +58,13 @@ class DecodeHandler:
         """Have the engine take all steps of a job, as one span: there may be hundreds."""
         with span("engine", misc__steps=prepared.state.steps_total) as traced:
             try:
-                self._engine.drive(prepared, after_step, is_cancelled, owner=claim.owner, priority=_priority(claim))
+                self._engine.drive(prepared, after_step, is_cancelled, owner=owner, urgency=urgency)
             finally:
                 traced.note(misc__steps_done=prepared.state.steps_done)
 
 
-def _priority(claim: Claim) -> Priority:
-    """How the engine calls the priority of a job; one that only a newer version knows is no hurry."""
-    return Priority.INTERACTIVE if claim.priority == JobPriority.INTERACTIVE else Priority.BULK
+def _urgency(context: WorkContext) -> Urgency:
+    """How the engine calls the urgency of a job by now; a priority that only a newer version knows is no hurry."""
+    priority = Priority.INTERACTIVE if context.priority == JobPriority.INTERACTIVE else Priority.BULK
+    seconds_left = context.seconds_left
+    return Urgency(priority, None if seconds_left is None else time.monotonic() + seconds_left)

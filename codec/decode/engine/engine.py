@@ -10,7 +10,7 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 
 from codec.decode.engine.places import Places
-from codec.decode.engine.turns import Entry, Order, Priority, Turns
+from codec.decode.engine.turns import Entry, Order, Turns, Urgency
 from codec.decode.pipeline import PreparedDecode, step_alone
 from codec.decode.restore import NEEDS_NETWORKS, Restorer, RestoreState
 from codec.decode_price import evaluated_pixels
@@ -95,10 +95,12 @@ class Engine:
         for handle in handles:
             handle.end(_closed())
 
-    def place(self, pixels: int, is_cancelled: Callable[[], bool]) -> AbstractContextManager[None]:
+    def place(
+        self, pixels: int, is_cancelled: Callable[[], bool], urgency: Callable[[], Urgency] = Urgency
+    ) -> AbstractContextManager[None]:
         """Room for a picture of so many pixels, for a block from before the request is prepared to after it is
         finished; waits for its turn. Raises Cancelled."""
-        return self._places.take(pixels, is_cancelled)
+        return self._places.take(pixels, is_cancelled, urgency)
 
     def submit(self, restorer: Restorer, state: RestoreState, order: Order) -> Handle:
         """Have a state, begun by `restorer`, advanced to its end; returns at once. Raises Cancelled when closed.
@@ -130,7 +132,7 @@ class Engine:
         is_cancelled: Callable[[], bool],
         *,
         owner: str = "",
-        priority: Priority = Priority.INTERACTIVE,
+        urgency: Callable[[], Urgency] = Urgency,
     ) -> None:
         """Take all steps of a request: a `Drive`. Those of restorers without networks need no turn and are taken in
         this thread."""
@@ -138,7 +140,7 @@ class Engine:
             step_alone(prepared, after_step, is_cancelled)
             return
         pixels = evaluated_pixels(prepared.options, prepared.stream.width, prepared.stream.height)
-        order = Order(pixels, owner, priority)
+        order = Order(pixels, owner, urgency)
         self.advance(prepared.restorer, prepared.state, order, after_step, is_cancelled)
 
     def advance(

@@ -4,7 +4,7 @@ A request that is nearly done goes first, because that keeps the mean wait short
 device, bulk waits for interactive requests, deadlines are kept where they can be, and nobody waits for ever.
 """
 
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -18,6 +18,14 @@ class Priority(StrEnum):
     """Somebody waits for the picture."""
     BULK = "bulk"
     """Nobody waits; it is served when no interactive request is there, or has waited long."""
+
+
+@dataclass(frozen=True)
+class Urgency:
+    """How soon a picture is wanted. `deadline`: a reading of `time.monotonic`, where there is one."""
+
+    priority: Priority = Priority.INTERACTIVE
+    deadline: float | None = None
 
 
 _LONGEST_WAIT = {Priority.INTERACTIVE: 10.0, Priority.BULK: 60.0}
@@ -37,13 +45,12 @@ class Order:
     """What the bringer of a request says of it.
 
     `pixels`: what networks will evaluate for it (`codec.decode_price`). `owner`: whose share of the device it uses.
-    `deadline`: a reading of `time.monotonic` by which the picture is wanted.
+    `urgency` is asked before each step: somebody else may come to wait for the picture.
     """
 
     pixels: int
     owner: str = ""
-    priority: Priority = Priority.INTERACTIVE
-    deadline: float | None = None
+    urgency: Callable[[], Urgency] = Urgency
 
 
 class Entry:
@@ -114,10 +121,10 @@ class Turns:
 
     def _rank(self, entry: Entry, now: float) -> tuple[int, float, float]:
         """The lowest goes first."""
-        order, seconds_left = entry.order, entry.pixels_left * self._seconds_per_pixel
-        if order.deadline is not None and now + 2 * seconds_left > order.deadline > now + seconds_left:
-            return _URGENT, 0.0, order.deadline
-        if (waited := now - entry.waits_since) > _LONGEST_WAIT[order.priority]:
+        urgency, seconds_left = entry.order.urgency(), entry.pixels_left * self._seconds_per_pixel
+        if urgency.deadline is not None and now + 2 * seconds_left > urgency.deadline > now + seconds_left:
+            return _URGENT, 0.0, urgency.deadline
+        if (waited := now - entry.waits_since) > _LONGEST_WAIT[urgency.priority]:
             return _URGENT, 1.0, -waited
-        group = _INTERACTIVE if order.priority is Priority.INTERACTIVE else _BULK
-        return group, self._service[order.owner], seconds_left
+        group = _INTERACTIVE if urgency.priority is Priority.INTERACTIVE else _BULK
+        return group, self._service[entry.order.owner], seconds_left

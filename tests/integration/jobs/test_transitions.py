@@ -11,7 +11,7 @@ from core.broker import MAINTENANCE
 from core.database import Database
 from core.errors import LeaseLost, NotFound
 from core.jobs import claims, queries, transitions
-from core.jobs.job import Claim, HeldLease, JobSpec, Renewal
+from core.jobs.job import Claim, HeldLease, JobSpec, Renewal, Wishes
 from core.jobs.lease import LeaseKeeper
 from core.jobs.retry import PausePolicy, RetryPolicy
 from core.owners.view import EVERYTHING
@@ -85,7 +85,7 @@ def test_claim_that_was_taken_back_can_record_nothing(database: Database) -> Non
             write(session)
     renewals = [Renewal(claim, "stage", 0.5) for claim in (first, second)]
     assert claims.renew(database, renewals[:1], LEASE) == {}
-    assert claims.renew(database, renewals, LEASE) == {job_id: False}
+    assert claims.renew(database, renewals, LEASE) == {job_id: Wishes(False)}
     assert (_state(database, job_id).stage, _state(database, job_id).progress) == ("stage", 0.5)
     with pytest.raises(LeaseLost):
         transitions.succeed_alone(database, first, {})
@@ -121,7 +121,7 @@ def test_cancelling_a_waiting_job_ends_it_and_a_running_one_is_told(database: Da
     with database.write() as session:
         assert transitions.cancel(session, waiting).state == JobState.CANCELLED
         assert transitions.cancel(session, running).state == JobState.RUNNING
-    assert claims.renew(database, [Renewal(claim, "s", 0.1)], LEASE) == {running: True}
+    assert claims.renew(database, [Renewal(claim, "s", 0.1)], LEASE) == {running: Wishes(True)}
     with database.write() as session:
         transitions.cancel_running(session, claim)
     with database.write() as session:

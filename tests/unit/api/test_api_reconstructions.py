@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from fastapi.testclient import TestClient
 
+from api.reconstructions.schemas import OrderOptions
 from api.services import Services
 from codec.options import Profile
 from core.archive import network_sets
@@ -72,6 +73,37 @@ def test_same_order_is_not_made_twice(client: TestClient, services: Services, or
     assert third.json()["reconstruction"]["id"] == first["reconstruction"]["id"]
 
 
+def test_order_with_a_deadline_is_fingerprinted_by_it_and_its_job_tells_it(client: TestClient, orders: str) -> None:
+    wanted = {"deadline": "2030-01-01T08:00:00+01:00"}
+    first = client.post(orders, json=wanted, headers={"Idempotency-Key": "one"})
+    assert first.json()["job"]["deadline"] == "2030-01-01T07:00:00Z"
+    assert "deadline" not in first.json()["reconstruction"]["options"]
+    assert client.post(orders, json=wanted, headers={"Idempotency-Key": "one"}).json() == first.json()
+    later = client.post(orders, json={"deadline": "2030-01-01T09:00:00+01:00"}, headers={"Idempotency-Key": "one"})
+    assert (later.status_code, later.json()["code"]) == (422, "idempotency_mismatch")
+    assert OrderOptions().choices().keys().isdisjoint({"deadline", "priority", "samples"})
+
+
+@pytest.mark.parametrize(
+    ("deadline", "held"),
+    [("0001-01-01T00:00:00+14:00", "2000-01-01T00:00:00Z"), ("9999-12-31T23:59:59-14:00", "3000-01-01T00:00:00Z")],
+)
+def test_deadline_that_no_database_holds_is_the_nearest_one_held(
+    client: TestClient, orders: str, deadline: str, held: str
+) -> None:
+    assert client.post(orders, json={"deadline": deadline}).json()["job"]["deadline"] == held
+
+
+def test_order_that_somebody_waits_for_hastens_the_bulk_one_on_its_way(client: TestClient, orders: str) -> None:
+    bulk = client.post(orders, json={"priority": "bulk"}).json()["job"]
+    assert (bulk["priority"], bulk["deadline"]) == ("bulk", None)
+    again = client.post(orders, json={"deadline": "2030-01-01T08:00:00Z"}).json()["job"]
+    assert again["id"] == bulk["id"]
+    client.post(orders, json={"priority": "bulk", "deadline": "2031-01-01T08:00:00Z"})
+    raised = client.get(f"/v1/jobs/{bulk['id']}").json()
+    assert (raised["priority"], raised["deadline"]) == ("interactive", "2030-01-01T08:00:00Z")
+
+
 def test_order_is_made_again_when_its_picture_is_lost(client: TestClient, services: Services, orders: str) -> None:
     first = client.post(orders).json()
     _finish(services, first, picture())
@@ -129,6 +161,9 @@ def test_image_without_a_stream_has_no_reconstruction(client: TestClient) -> Non
         ('{"restorer": "../x"}', 422, "option_invalid"),
         ('{"seed": 9223372036854775808}', 422, "option_invalid"),
         ('{"guidance": 1e999}', 422, "option_invalid"),
+        ('{"deadline": "2030-01-01T08:00:00"}', 422, "option_invalid"),
+        ('{"deadline": 60}', 422, "option_invalid"),
+        ('{"deadline": "1893456000.5"}', 422, "option_invalid"),
         ("{", 400, "request_invalid"),
         ("[1]", 400, "request_invalid"),
         ("null", 400, "request_invalid"),

@@ -43,6 +43,14 @@ def test_repeated_upload_is_answered_from_memory(client: TestClient, database: D
     assert (_count(database, Image), _count(database, Job)) == (1, 1)
 
 
+def test_upload_is_the_same_one_however_soon_it_is_wanted(client: TestClient, database: Database) -> None:
+    first = _send(client, "one", options='{"deadline": "2030-01-01T08:00:00Z"}').json()
+    assert first["job"]["deadline"] == "2030-01-01T08:00:00Z"
+    assert "deadline" not in first["image"]["options"]
+    assert _send(client, "one").json() == first
+    assert _count(database, Job) == 1
+
+
 def test_quoted_key_is_the_same_key(client: TestClient, database: Database) -> None:
     assert _send(client, '"one"').json() == _send(client, "one").json()
     assert _count(database, Image) == 1

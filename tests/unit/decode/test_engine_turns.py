@@ -6,10 +6,11 @@ from typing import Any
 
 import pytest
 
-from codec.decode.engine.turns import Entry, Order, Priority, Turns
+from codec.decode.engine.turns import Entry, Order, Priority, Turns, Urgency
 
 RESTORER: Any = object()
 MEGAPIXEL = 1_000_000
+AT_ONCE = Urgency()
 
 
 @dataclass
@@ -23,8 +24,16 @@ class State:
     failure: Exception | None = None
 
 
-def entry(turns: Turns, pixels: int = MEGAPIXEL, *, joined: float = 0.0, key: Hashable = None, **order: Any) -> Entry:
-    made: Any = Entry(RESTORER, State(batch_key=key), Order(pixels, **order), joined)
+def entry(
+    turns: Turns,
+    pixels: int = MEGAPIXEL,
+    *,
+    joined: float = 0.0,
+    key: Hashable = None,
+    owner: str = "",
+    urgency: Urgency = AT_ONCE,
+) -> Any:
+    made: Any = Entry(RESTORER, State(batch_key=key), Order(pixels, owner, lambda: urgency), joined)
     turns.add(made)
     return made
 
@@ -84,7 +93,7 @@ def test_owner_who_comes_later_is_not_owed_the_time_before(turns: Turns) -> None
 
 
 def test_bulk_waits_for_interactive_requests_but_not_for_ever(turns: Turns) -> None:
-    bulk = entry(turns, 1, priority=Priority.BULK)
+    bulk = entry(turns, 1, urgency=Urgency(Priority.BULK))
     interactive = entry(turns, 12 * MEGAPIXEL, joined=50.0)
     assert next_ones(turns, now=51.0) == [interactive]
     assert next_ones(turns, now=60.5) == [bulk]
@@ -111,9 +120,19 @@ def test_large_request_gets_a_step_now_and_then_behind_many_small_ones(turns: Tu
 def test_deadline_that_can_still_be_kept_goes_before_shorter_work(turns: Turns) -> None:
     short = entry(turns, MEGAPIXEL)
     turns.charge([short], 1.0, MEGAPIXEL, now=0.0)
-    urgent = entry(turns, 10 * MEGAPIXEL, deadline=16.0)
+    urgent = entry(turns, 10 * MEGAPIXEL, urgency=Urgency(deadline=16.0))
     assert next_ones(turns, now=1.0) == [urgent]
     assert next_ones(turns, now=8.0) == [short]  # it is too late for the other one
+
+
+def test_urgency_that_was_raised_counts_from_the_next_step_on(turns: Turns) -> None:
+    priorities = [Priority.BULK]
+    raised: Any = Entry(RESTORER, State(), Order(12 * MEGAPIXEL, urgency=lambda: Urgency(priorities[-1])), 0.0)
+    turns.add(raised)
+    other = entry(turns, 13 * MEGAPIXEL)
+    assert next_ones(turns) == [other]
+    priorities.append(Priority.INTERACTIVE)
+    assert next_ones(turns) == [raised]
 
 
 def test_request_that_left_is_chosen_no_more(turns: Turns) -> None:

@@ -5,6 +5,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +16,13 @@ from codec.weights.store import WeightsStore
 from core.broker import ENCODE, MAINTENANCE
 from core.database import Database
 from core.jobs import claims, queries, transitions
-from core.jobs.job import Claim, JobSpec
+from core.jobs.claims import Turn
+from core.jobs.job import Claim, JobSpec, Renewal
 from core.jobs.lease import LeaseKeeper
 from core.jobs.retry import PausePolicy, RetryPolicy
 from core.settings import DatabaseSettings, WorkerSettings
 from models import Job, JobKind, JobPriority, JobState
+from models.base import utc_now
 from tests.unit.workers.silent import Silent
 from workers.context import WorkContext
 from workers.runner import Runner
@@ -45,8 +48,15 @@ def _order(database: Database, priority: JobPriority, count: int = 1, queue: str
         return [transitions.create(session, JobSpec(JobKind.PROBE, queue, priority=priority)) for _ in range(count)]
 
 
-def _claim(database: Database, first: JobPriority = INTERACTIVE) -> Claim | None:
-    return claims.claim(database, MAINTENANCE, "worker", SETTINGS.lease, first)
+def _claim(database: Database, first: JobPriority = INTERACTIVE, *, by_deadline: bool = False) -> Claim | None:
+    return claims.claim(database, MAINTENANCE, "worker", SETTINGS.lease, Turn(first, by_deadline))
+
+
+def _order_for(database: Database, seconds: float, priority: JobPriority = INTERACTIVE) -> str:
+    """A job that is wanted in so many seconds."""
+    deadline = utc_now() + timedelta(seconds=seconds)
+    with database.write() as session:
+        return transitions.create(session, JobSpec(JobKind.PROBE, MAINTENANCE, priority=priority, deadline=deadline))
 
 
 def _states(database: Database) -> Counter[tuple[JobPriority, JobState]]:
@@ -56,8 +66,48 @@ def _states(database: Database) -> Counter[tuple[JobPriority, JobState]]:
 
 
 def test_every_fourth_claim_looks_for_bulk_jobs_first() -> None:
-    turns = [claims.priority_of_turn(turn) for turn in range(8)]
-    assert turns == [INTERACTIVE, INTERACTIVE, INTERACTIVE, BULK] * 2
+    turns = [claims.turn_of(number) for number in range(8)]
+    assert [turn.first for turn in turns] == [INTERACTIVE, INTERACTIVE, INTERACTIVE, BULK] * 2
+
+
+def test_both_priorities_have_claims_with_and_without_a_look_at_deadlines() -> None:
+    turns = Counter((turn.first, turn.by_deadline) for turn in map(claims.turn_of, range(80)))
+    assert turns == {(INTERACTIVE, True): 30, (INTERACTIVE, False): 30, (BULK, True): 10, (BULK, False): 10}
+
+
+def test_claim_by_deadline_takes_the_earliest_of_its_priority_that_is_still_to_come(database: Database) -> None:
+    (plain,) = _order(database, INTERACTIVE)
+    past, late, early = (_order_for(database, seconds) for seconds in (-5, 600, 300))
+    bulk = _order_for(database, 100, BULK)
+    taken = [_claim(database, by_deadline=True) for _ in range(5)]
+    assert [claim and claim.job_id for claim in taken] == [early, late, plain, past, bulk]
+    assert taken[0] is not None and taken[0].deadline is not None and taken[2] is not None
+    assert taken[2].deadline is None
+
+
+def test_claim_without_a_look_at_deadlines_takes_what_has_been_due_for_longest(database: Database) -> None:
+    (plain,) = _order(database, INTERACTIVE)
+    time.sleep(0.003)
+    wanted = _order_for(database, 60)
+    assert [getattr(_claim(database), "job_id", None) for _ in range(2)] == [plain, wanted]
+
+
+def test_job_that_is_hastened_while_it_runs_is_told_with_its_next_renewal(database: Database) -> None:
+    (job_id,) = _order(database, BULK)
+    claim = _claim(database)
+    assert claim is not None and (claim.priority, claim.deadline) == (BULK, None)
+    deadline = utc_now() + timedelta(minutes=5)
+    transitions.hasten(database, [job_id], INTERACTIVE, deadline)
+    wishes = claims.renew(database, [Renewal(claim, None, 0.5)], SETTINGS.lease)[job_id]
+    assert (wishes.cancel_requested, wishes.priority, wishes.deadline) == (False, INTERACTIVE, deadline)
+
+
+def test_job_is_hastened_and_never_put_back(database: Database) -> None:
+    job_id = _order_for(database, 60)
+    transitions.hasten(database, [job_id], BULK, utc_now() + timedelta(seconds=600))
+    claim = _claim(database)
+    assert claim is not None and claim.priority == INTERACTIVE and claim.deadline is not None
+    assert claim.deadline < utc_now() + timedelta(seconds=61)
 
 
 def test_interactive_job_overtakes_bulk_jobs_that_were_there_before(database: Database) -> None:
