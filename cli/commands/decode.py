@@ -147,6 +147,7 @@ def decode(
         plan, tasks = _tasks(inputs, out, values, reference, format, may_skip=not force)
         tasks = _with_variants(tasks, list(dict.fromkeys(stage or ())), samples)
     processes = jobs or (_processes(tasks[0].options) if tasks else 1)
+    _import_no_more_than_needed(tasks)
     results = run_all(decode_one, tasks, processes, "Decoding", lambda task: died_result(task.pair, _KEYS))
     _report(results + fault_results(plan.faults, _KEYS), plan.left_out, as_json)
 
@@ -222,6 +223,16 @@ def _processes(options: "DecodeOptions") -> int:
     from codec.decode.restore import NEEDS_NETWORKS
 
     return 1 if options.restorer_name in NEEDS_NETWORKS else os.cpu_count() or 1
+
+
+def _import_no_more_than_needed(tasks: list[_Task]) -> None:
+    """A picture of lite takes less time than all of PyTorch takes to be imported."""
+    from codec.nets.loading.lean_torch import leave_out_tracing
+    from codec.options import RestorerName
+    from core.settings import NetworkSettings, load
+
+    if all(task.options.restorer_name is RestorerName.GAN for task in tasks) and not load(NetworkSettings).compile:
+        leave_out_tracing()
 
 
 def decode_one(task: _Task) -> dict[str, Any]:

@@ -6,7 +6,6 @@ import typer
 
 from cli.errors import fail_usage
 from cli.output import print_json, show
-from cli.server.client import path_of
 from cli.server.remote import KeyOption, ServerOption, connected, find_batch
 
 _HELP = """List the images of a server, newest first.
@@ -48,6 +47,8 @@ def ls(
     as_json: Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")] = False,
 ) -> None:
     """List images; the help text is `_HELP`."""
+    from cli.server.client import path_of
+
     if batches and (state or batch or search or similar):
         raise fail_usage("--batches lists all batches; --state, --batch, --search and --similar are for images.")
     if similar and (state or batch or search):

@@ -72,8 +72,8 @@ def load_stage1(store: WeightsStore, record: Record, device_config: DeviceConfig
         # Convolutions alone take half the time so, where the processor multiplies bfloat16 itself.
         dtype = torch.bfloat16
     if device.type == "cpu" and dtype == torch.float32:
-        # Where they are not halved by bfloat16, the trunk's multiplications are worth saving. The kernels that are
-        # transformed here need not be laid out for convolutions before.
+        # Where they are not halved by bfloat16, the trunk's multiplications are worth saving. Its kernels need not be
+        # laid out for convolutions before.
         network.register_module("blocks", WinogradTrunk(network.blocks))
     network.to(device, dtype).to(memory_format=torch.channels_last)
     network.last.float()

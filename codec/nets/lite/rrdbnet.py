@@ -95,8 +95,15 @@ class DenseBlock(nn.Module):
         return torch.add(features, self.fused(seen), alpha=RESIDUAL_SCALE)
 
 
+class _Conv2d(nn.Conv2d):
+    def reset_parameters(self) -> None:
+        # Hundreds of draws for a network that is filled from a file would be for nothing.
+        if not self.weight.is_meta:
+            super().reset_parameters()
+
+
 def _conv(channels_in: int, channels_out: int) -> nn.Conv2d:
-    return nn.Conv2d(channels_in, channels_out, 3, padding=1)
+    return _Conv2d(channels_in, channels_out, 3, padding=1)
 
 
 def _rectified(values: Tensor) -> Tensor:

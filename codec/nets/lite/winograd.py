@@ -3,7 +3,8 @@
 Winograd's F(4 x 4, 3 x 3) (Lavin and Gray, arXiv 1509.09308) makes a tile of 4 x 4 results by 36 products where the sum
 over taps takes 144. Around them go two transforms, of the 6 x 6 values that a tile sees and of its 36 products. In a
 dense block every convolution sees the features of all before it, so that each of these is transformed once and used by
-all that follow.
+all that follow. Kernels are transformed each time they are used, into memory that the caches hold: to read transformed
+ones, four times as large, takes as long, and before the first picture nothing has to be done.
 """
 
 from collections.abc import Iterable
@@ -32,8 +33,6 @@ _OF_PRODUCTS = torch.tensor(
 )
 """The three transforms of one axis, with the points 0, 1, -1, 2, -2 and infinity."""
 
-_OF_BOTH_AXES = torch.kron(_OF_KERNELS, _OF_KERNELS)
-
 _CONSTANT = _SEEN + 1
 """Product whose transform is the same everywhere in a tile, and which a bias therefore joins."""
 
@@ -49,9 +48,10 @@ class WinogradTrunk(nn.Module):
     def __init__(self, blocks: Iterable[nn.Module]) -> None:
         super().__init__()
         self.blocks = nn.ModuleList(_Block(cast(Block, block)) for block in blocks)
-        self._widest = max(weight.shape[2] for name, weight in self.named_buffers() if "weight" in name)
+        self._widest = max(kernel.shape[1] for name, kernel in self.named_buffers() if "kernel" in name)
         self.register_buffer("of_values", torch.kron(_OF_VALUES, _OF_VALUES).float())
         self.register_buffer("of_products", torch.kron(_OF_PRODUCTS, _OF_PRODUCTS).float())
+        self.register_buffer("of_kernels", torch.kron(_OF_KERNELS, _OF_KERNELS).float())
 
     def forward(self, features: Tensor) -> Tensor:
         batch, channels, height, width = features.shape
@@ -59,9 +59,8 @@ class WinogradTrunk(nn.Module):
         padded = F.pad(features, (0, columns * _TILE - width, 0, rows * _TILE - height))
         split = padded.reshape(batch, channels, rows, _TILE, columns, _TILE)
         phases = split.permute(3, 5, 1, 0, 2, 4).contiguous()
-        work = _Work(
-            phases, (height, width), self._widest, self.get_buffer("of_values"), self.get_buffer("of_products")
-        )
+        transforms = [self.get_buffer(name) for name in ("of_values", "of_products", "of_kernels")]
+        work = _Work(phases, (height, width), self._widest, *transforms)
         for block in self.blocks:
             phases = block(phases, work)
         joined = phases.permute(3, 2, 4, 0, 5, 1).reshape(padded.shape)
@@ -69,21 +68,28 @@ class WinogradTrunk(nn.Module):
 
 
 class _Work:
-    """Memory of one pass, which all its convolutions use in turn, and the transforms of values and of products.
+    """Memory of one pass, which all its convolutions use in turn, and the transforms of values, products and kernels.
 
     `size` is that of the features in rows and columns, `widest` the channels that a convolution sees at most.
     """
 
     def __init__(
-        self, phases: Tensor, size: tuple[int, int], widest: int, of_values: Tensor, of_products: Tensor
+        self,
+        phases: Tensor,
+        size: tuple[int, int],
+        widest: int,
+        of_values: Tensor,
+        of_products: Tensor,
+        of_kernels: Tensor,
     ) -> None:
-        self._of_values, self._of_products = of_values, of_products
+        self._of_values, self._of_products, self._of_kernels = of_values, of_products, of_kernels
         self._tiles = phases.shape[3:]
         self._count = self._tiles.numel()
         self._beyond = [slice(side % _TILE or _TILE, None) for side in size]
         self._values = phases.new_empty(_PRODUCTS, widest, self._count)
         self._seen: dict[int, Tensor] = {}
         self._products: dict[int, Tensor] = {}
+        self._kernels: dict[tuple[int, int], Tensor] = {}
 
     def transform(self, phases: Tensor, at: int) -> None:
         """Put the transformed values of features, given as phases, in place from channel `at` on."""
@@ -96,19 +102,29 @@ class _Work:
         room = self._values[:, at : at + channels].view(_PRODUCTS, -1)
         torch.mm(self._of_values, seen.view(_PRODUCTS, -1), out=room)
 
-    def convolved(self, weight: Tensor, bias: Tensor) -> Tensor:
-        """The phases of a convolution of the first channels in place, as many as the weight (36, out, in) sees."""
-        channels = weight.shape[1]
+    def convolved(self, kernel: Tensor, bias: Tensor) -> Tensor:
+        """The phases of a convolution of the first channels in place, as many as the kernel (out, in, 9) sees."""
+        channels, seen = kernel.shape[:2]
         if channels not in self._products:
-            self._products[channels] = weight.new_empty(_PRODUCTS, channels, self._count)
+            self._products[channels] = kernel.new_empty(_PRODUCTS, channels, self._count)
         products = self._products[channels]
-        torch.bmm(weight, self._values[:, : weight.shape[2]], out=products)
+        torch.bmm(self._transformed(kernel), self._values[:, :seen], out=products)
         products[_CONSTANT] += bias[:, None]
         phases = torch.mm(self._of_products, products.view(_PRODUCTS, -1)).view(_TILE, _TILE, channels, *self._tiles)
         down, across = self._beyond
         phases[down, :, :, :, -1, :] = 0
         phases[:, across, :, :, :, -1] = 0
         return phases
+
+    def _transformed(self, kernel: Tensor) -> Tensor:
+        """(36, out, in) of a kernel (out, in, 9), until the next one of its shape is."""
+        channels = kernel.shape[0], kernel.shape[1]
+        if channels not in self._kernels:
+            self._kernels[channels] = kernel.new_empty(_PRODUCTS, *channels)
+        transformed = self._kernels[channels]
+        # One product for both axes.
+        torch.mm(self._of_kernels, kernel.flatten(0, 1).T, out=transformed.view(_PRODUCTS, -1))
+        return transformed
 
 
 class _Block(nn.Module):
@@ -132,25 +148,18 @@ class _DenseBlock(nn.Module):
         super().__init__()
         for place, convolution in enumerate((*dense.convolutions, dense.fused)):
             convolution = cast(nn.Conv2d, convolution)
-            self.register_buffer(f"weight_{place}", _transformed(convolution.weight))
+            self.register_buffer(f"kernel_{place}", convolution.weight.flatten(2))
             self.register_buffer(f"bias_{place}", convolution.bias)
         self._places = range(len(dense.convolutions) + 1)
 
     def forward(self, phases: Tensor, work: _Work) -> Tensor:
         work.transform(phases, at=0)
-        *weights, fused = (
-            (self.get_buffer(f"weight_{place}"), self.get_buffer(f"bias_{place}")) for place in self._places
+        *convolutions, fused = (
+            (self.get_buffer(f"kernel_{place}"), self.get_buffer(f"bias_{place}")) for place in self._places
         )
-        for weight, bias in weights:
-            work.transform(F.leaky_relu_(work.convolved(weight, bias), SLOPE), at=weight.shape[2])
+        for kernel, bias in convolutions:
+            work.transform(F.leaky_relu_(work.convolved(kernel, bias), SLOPE), at=kernel.shape[1])
         return torch.add(phases, work.convolved(*fused), alpha=RESIDUAL_SCALE)
-
-
-def _transformed(weight: Tensor) -> Tensor:
-    """(36, out, in) of a kernel (out, in, 3, 3)."""
-    channels = weight.shape[:2]
-    # One product for both axes: hundreds of kernels are transformed before the first picture.
-    return torch.mm(_OF_BOTH_AXES.to(weight), weight.reshape(channels.numel(), -1).T).view(_PRODUCTS, *channels)
 
 
 def _see(phases: Tensor, seen: Tensor) -> None:
