@@ -86,10 +86,9 @@ class Handlers:
             self.of(JobKind.DECODE)
             loads[self._profile.value] = self._warm_up_restorer
         if loads:
-            # A job had better wait for a process that has its large networks; the seconds that small ones take pass
-            # while the first picture is still being sent.
-            is_large = DECODE in queues and self._profile is not Profile.LITE
-            self._warm_up.start(loads, in_background=not is_large)
+            # Who waits for a picture had better find a worker that has its networks: ready means warm.
+            is_first = DECODE in queues and self._services.settings.warm_up == "first"
+            self._warm_up.start(loads, in_background=not is_first)
         if idle_seconds := self._network.idle.total_seconds():
             self._eviction = Periodic("idle-networks", idle_seconds / _EVICTION_CHECKS, self._evict_idle)
             self._eviction.start()

@@ -20,6 +20,7 @@ class WarmUp:
     def start(self, loads: Mapping[str, Callable[[], object]], *, in_background: bool) -> None:
         """Call each load, by the name of its networks, in a thread or before returning."""
         self._is_over.clear()
+        _log.info("warming_up", networks=list(loads), in_background=in_background)
         if in_background:
             threading.Thread(target=self._load_all, args=(loads,), name="warm-up", daemon=True).start()
         else:

@@ -30,7 +30,7 @@ QUEUES = ("encode", "decode", "maintenance")
 # Encode workers wait for model answers most of the time; a machine needs no third worker for the housekeeping.
 _CONSUMES = {"encode": ("encode", "maintenance"), "decode": ("decode",)}
 
-_TELL_SECONDS = 10.0
+_TELL_SECONDS = 4.0
 
 _HOPELESS_DEATHS = 3
 """A child that ended this often before it was ready once will not become ready by being started again."""
@@ -144,7 +144,7 @@ class EmbeddedStack:
 
         A queue is when it has carried a probe job to its end, or when a job that waited before the probe was begun.
 
-        Returns early when `interrupted` says so. `on_wait` is told every ten seconds what is waited for. Raises
+        Returns early when `interrupted` says so. `on_wait` is told every four seconds what is waited for. Raises
         StackError, with the end of the log of whatever is to blame, after `timeout_seconds` or as soon as waiting is
         hopeless.
         """
@@ -174,7 +174,7 @@ class EmbeddedStack:
                         return
                     worker = "decode" if queue == "decode" else "encode"
                     self._check_children(deadline, worker, f"No worker finished the probe job of the queue {queue!r}")
-                    patience.tell(f"waiting for a worker of the queue {queue!r}")
+                    patience.tell(self._awaited(queue))
                     time.sleep(0.05)
 
     def client(self) -> Client:
@@ -307,6 +307,13 @@ class EmbeddedStack:
                 self.environment["MISC_API_KEYS"] = secrets.token_urlsafe(32)
         finally:
             database.close()
+
+    def _awaited(self, queue: str) -> str:
+        """What a queue waits for whose probe job has not ended."""
+        awaited = f"waiting for a worker of the queue {queue!r}"
+        if queue != "decode" or self.environment.get("MISC_WORKER_WARM_UP", "first") != "first":
+            return awaited
+        return f"{awaited}, which loads and tries the networks of {self.environment.get('MISC_PROFILE', 'lite')} first"
 
     def _check_children(self, deadline: float, part: str, complaint: str) -> None:
         """Raise when waiting for `part` (a name, or the start of one) is in vain or has lasted too long."""

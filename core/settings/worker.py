@@ -1,7 +1,7 @@
 """Settings of the worker processes."""
 
 from datetime import timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field
 from pydantic_settings import SettingsConfigDict
@@ -26,6 +26,11 @@ class WorkerSettings(EnvironmentSettings):
     )
     decode_concurrency: int = Field(
         4, ge=1, description="Decodes under way in a decode worker; its engine advances them together"
+    )
+    warm_up: Literal["first", "beside"] = Field(
+        "first",
+        description="When a decode worker loads and tries the networks of MISC_PROFILE: first, before it takes jobs, "
+        "or beside the first ones",
     )
     maintenance_concurrency: int = Field(2, ge=1, description="Threads of a maintenance worker")
     niceness: int = Field(

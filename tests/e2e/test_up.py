@@ -36,7 +36,7 @@ class _Up:
         with self.log.open("wb") as log:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "cli.main", "up", "--data", str(data), *options],
-                env=isolated_environment(os.environ) | environment,
+                env=isolated_environment(os.environ) | {"MISC_WORKER_WARM_UP": "beside"} | environment,
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 stderr=log,
@@ -117,8 +117,11 @@ def test_ready_within_twenty_seconds_and_ctrl_c_leaves_nothing(start: Callable[.
 
 
 def test_picture_comes_back_painted_by_the_networks_that_come_with_the_program(start: Callable[..., _Up]) -> None:
-    up = start("--port", "0")
+    up = start("--port", "0", MISC_WORKER_WARM_UP="first")
     with httpx.Client(base_url=up.wait_ready(), timeout=30) as client:
+        log = [json.loads(line) for line in (up.data / "logs" / "decode-1.log").read_text().splitlines()]
+        events = [line["event"] for line in log]
+        assert events.index("warming_up") < events.index("warmed_up") < events.index("worker_ready")
         taken = client.post("/v1/images", files={"file": ("a.png", _picture(), "image/png")}).json()
         _wait_for(lambda: client.get(f"/v1/jobs/{taken['job']['id']}").json()["finished_at"] is not None, 60)
         image = client.get(f"/v1/images/{taken['image']['id']}").json()

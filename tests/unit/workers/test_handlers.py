@@ -3,7 +3,7 @@
 import threading
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 
@@ -52,8 +52,9 @@ def decoded(monkeypatch: pytest.MonkeyPatch) -> threading.Event:
     return decoded
 
 
-def handlers_of(profile: Profile, folder: Path) -> Handlers:
-    services = WorkerServices(WorkerSettings(), UNUSED, UNUSED, UNUSED, UNUSED, WeightsStore(folder), UNUSED)
+def handlers_of(profile: Profile, folder: Path, warm_up: Literal["first", "beside"] = "beside") -> Handlers:
+    settings = WorkerSettings(warm_up=warm_up)
+    services = WorkerServices(settings, UNUSED, UNUSED, UNUSED, UNUSED, WeightsStore(folder), UNUSED)
     return Handlers(services, UNUSED, LMMSettings(), NetworkSettings(), profile)
 
 
@@ -91,8 +92,9 @@ def test_decode_jobs_go_on_when_the_networks_cannot_be_loaded(
     handlers.close()
 
 
-def test_networks_of_gigabytes_are_there_before_the_first_job(loading: Loading, tmp_path: Path) -> None:
-    handlers = handlers_of(Profile.SD21, tmp_path)
+@pytest.mark.parametrize("profile", Profile)
+def test_networks_are_there_before_the_first_job(loading: Loading, tmp_path: Path, profile: Profile) -> None:
+    handlers = handlers_of(profile, tmp_path, "first")
     thread = threading.Thread(target=handlers.warm_up, args=([DECODE],), daemon=True)
     thread.start()
     assert loading.began.wait(10)
