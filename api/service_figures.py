@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
-from core.archive import inventory
+from core.archive import deletions, inventory
 from core.archive.packs import members as pack_members
 from core.broker import QUEUES
 from core.database import Database
@@ -88,6 +88,7 @@ class ServiceFigures(Collector):
         members = GaugeMetricFamily("misc_pack_members", "Streams and records in packs.", labels=("state",))
         packed = GaugeMetricFamily("misc_pack_bytes", "Bytes of streams and records in packs.", labels=("state",))
         damaged = GaugeMetricFamily("misc_damaged_objects", "Objects whose bytes are not what they should be.")
+        retained = GaugeMetricFamily("misc_retained_objects", "Deleted objects that a lock of the store still holds.")
         verified = GaugeMetricFamily(
             "misc_oldest_verification_seconds", "Time since the object was verified that was verified longest ago."
         )
@@ -98,6 +99,7 @@ class ServiceFigures(Collector):
             held = inventory.holdings(session)
             in_packs = pack_members.sums(session)
             damaged.add_metric((), inventory.count_damaged(session))
+            retained.add_metric((), deletions.retained(session).objects)
             verified.add_metric((), inventory.seconds_since_oldest_verification(session))
             for code, count in queries.count_failed(session).items():
                 failed.add_metric((code,), count)
@@ -113,6 +115,6 @@ class ServiceFigures(Collector):
         ):
             members.add_metric((state,), count)
             packed.add_metric((state,), size_bytes)
-        self._sums = (failed, objects, sizes, members, packed, damaged, verified, spent)
+        self._sums = (failed, objects, sizes, members, packed, damaged, retained, verified, spent)
         self._summed_at = self._clock()
         return self._sums

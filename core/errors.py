@@ -1,5 +1,6 @@
 """Errors of the service (not of the codec): each has a stable `code` and says whether trying again may help."""
 
+from datetime import datetime
 from enum import StrEnum
 
 
@@ -144,6 +145,16 @@ class StorageDenied(ServiceError):
 
     code = "storage_denied"
     fault = Fault.SURROUNDINGS
+
+
+class ObjectRetained(StorageDenied):
+    """A lock holds an object that is to be deleted; `until` when, where that is known."""
+
+    code = "object_retained"
+
+    def __init__(self, message: str, until: datetime | None = None) -> None:
+        super().__init__(message)
+        self.until = until
 
 
 class StorageUnavailable(ServiceError):

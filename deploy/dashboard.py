@@ -122,6 +122,8 @@ ROWS: dict[str, tuple[Panel, ...]] = {
         Panel("Streams and records in packs", "short", (("{{state}}", "max by (state) (misc_pack_members)"),)),
         Panel("Bytes in packs", "bytes", (("{{state}}", "max by (state) (misc_pack_bytes)"),)),
         Panel("Damaged objects", "short", (("damaged", "max(misc_damaged_objects)"),)),
+        Panel("Networks missing", "short", (("missing", "max(misc_missing_networks)"),)),
+        Panel("Deleted, held by a lock", "short", (("held", "max(misc_retained_objects)"),)),
         Panel("Objects verified", "ops", (("{{outcome}}", "sum by (outcome) (rate(misc_verifications_total[1h]))"),)),
         Panel("Longest not verified", "s", (("oldest", "max(misc_oldest_verification_seconds)"),)),
         Panel("Database answers", "short", (("{{instance}}", "misc_database_up"),)),

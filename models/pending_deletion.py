@@ -21,3 +21,5 @@ class PendingDeletion(Base):
     due_at: Mapped[datetime] = mapped_column(index=True)
     deletion_token: Mapped[str | None] = mapped_column(String(ID_LENGTH))
     blocked_until: Mapped[datetime | None] = mapped_column()
+    retained_at: Mapped[datetime | None] = mapped_column()
+    """When a lock of the store last refused the deletion, which is tried again after it; null where none did."""

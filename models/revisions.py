@@ -26,4 +26,5 @@ REVISIONS = (
     "c7f2a94e6b18",
     "b41e7d9c3a58",
     "9d4b7e02c6a5",
+    "e7c05a1f8b29",
 )

@@ -132,7 +132,7 @@ def tell_fixity(
 ) -> None:
     """Tell, or verify; the help text is `_FIXITY_HELP`."""
     from cli.local.archive import opened_archive
-    from core.archive import fixity
+    from core.archive import deletions, fixity
     from core.archive.packs import members
 
     with opened_archive(data) as archive:
@@ -140,6 +140,7 @@ def tell_fixity(
         with archive.database.read() as session:
             standing = fixity.standing(session)
             damaged = fixity.damaged_keys(session, standing.damaged)
+            retained = deletions.retained(session)
             in_packs = members.living_in_damaged(session, _MOST_IN_PACKS)
         has_mirror = archive.copies.mirror is not None
         missing = _missing_networks(archive)
@@ -147,6 +148,8 @@ def tell_fixity(
     document = {
         "objects": standing.objects,
         "damaged": damaged,
+        "retained": retained.objects,
+        "retained_until": retained.next_at and retained.next_at.isoformat(),
         "in_damaged_packs": [{"key": key, "pack": pack} for key, pack in in_packs],
         "never_verified": standing.never_verified,
         "oldest_verified_at": oldest and oldest.isoformat(),
@@ -195,6 +198,11 @@ def _show_fixity(document: dict[str, Any]) -> None:
     if document["oldest_verified_at"] is not None:
         counts.append(f"all others verified since {document['oldest_verified_at'][:10]}")
     show(f"{document['objects']} objects: {', '.join(counts)}.")
+    if document["retained"]:
+        show(
+            f"{document['retained']} deleted objects are still held by a lock of the store; the next is tried again at "
+            f"{document['retained_until'][:16]}."
+        )
 
 
 def _to_json(report: "Report") -> dict[str, Any]:

@@ -105,11 +105,13 @@ def storage(data: Path) -> Check:
         with _scratch(data) if is_default else nullcontext(settings.path) as folder:
             storage = open_storage(settings.model_copy(update={"path": folder}))
             storage.check()
+            told = storage.peculiarities()
             storage.close()
     except (ServiceError, ValueError, OSError) as error:
         return Check("storage", False, str(error), advice)
     where: object = settings.path if settings.backend is StorageBackend.LOCAL else f"bucket {settings.bucket}"
-    return Check("storage", True, f"{data / 'objects' if is_default else where} can be written to")
+    words = " ".join((f"{data / 'objects' if is_default else where} can be written to.", *told)).rstrip(".")
+    return Check("storage", True, words)
 
 
 def settings() -> Check:

@@ -16,13 +16,14 @@ sweep that was suspended between claim and deletion gives up. An object that com
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from sqlalchemy import ColumnElement, delete, or_, select, update
+from sqlalchemy import ColumnElement, delete, func, or_, select, update
+from sqlalchemy.orm import Session
 
 from core.archive.object_kinds import is_referred_to
 from core.archive.object_lifecycle import LONGEST_DELAY, RESERVATION
 from core.archive.packs import members
 from core.database import Database
-from core.errors import ServiceError, StorageUnavailable
+from core.errors import ObjectRetained, ServiceError, StorageUnavailable
 from core.logging import get_logger
 from core.storage import Storage
 from models.base import new_id, utc_now
@@ -36,6 +37,9 @@ _CLAIM_AGE = timedelta(minutes=2)
 
 _PUT_OFF = timedelta(hours=1)
 """When a row that cannot be swept is tried again."""
+
+_HELD_FOR = timedelta(days=1)
+"""When an object is tried again that a lock holds without an end, as a legal hold does."""
 
 
 @dataclass(frozen=True)
@@ -52,6 +56,20 @@ def remove(database: Database, storage: Storage, key: str) -> None:
     """Delete an object that was reserved and that nothing came to refer to, without waiting for the next sweep."""
     moment = utc_now()
     _delete_unreferenced(database, storage, key, moment, due_by=moment + RESERVATION)
+
+
+@dataclass(frozen=True)
+class Retained:
+    """Deletions that locks of the store refused: how many, and when the first of them is tried again."""
+
+    objects: int
+    next_at: datetime | None
+
+
+def retained(session: Session) -> Retained:
+    """What locks hold in storage, though nothing refers to it any more."""
+    query = select(func.count(), func.min(PendingDeletion.due_at)).where(PendingDeletion.retained_at.is_not(None))
+    return Retained(*session.execute(query).one())
 
 
 def sweep(database: Database, storage: Storage, *, now: datetime | None = None, limit: int = 200) -> int:
@@ -95,10 +113,15 @@ def _delete_unreferenced(database: Database, storage: Storage, key: str, moment:
     try:
         storage.delete(key)
     except StorageUnavailable:
-        _release(database, deletion, moment + LONGEST_DELAY)
+        _release(database, deletion, blocked_until=moment + LONGEST_DELAY)
+        raise
+    except ObjectRetained as error:
+        again_at = max(moment + _PUT_OFF, error.until or moment + _HELD_FOR)
+        _release(database, deletion, due_at=again_at, retained_at=utc_now())
         raise
     except ServiceError:
-        _release(database, deletion, deletion.uncertain_until)
+        # The others go first: as many bad rows as a pass looks at would else be all that it sees.
+        _release(database, deletion, due_at=moment + _PUT_OFF)
         raise
     _end(database, deletion)
     return True
@@ -127,14 +150,11 @@ def _claim(database: Database, key: str, moment: datetime, due_by: datetime) -> 
         return deletion
 
 
-def _release(database: Database, deletion: _Deletion, blocked_until: datetime | None) -> None:
-    """Leave the object to the next sweep, and its key blocked until then."""
+def _release(database: Database, deletion: _Deletion, **values: datetime) -> None:
+    """Leave the object to a later sweep; its key stays blocked by an earlier deletion, unless `values` say longer."""
+    released: dict[str, datetime | None] = {"deletion_token": None, "blocked_until": deletion.uncertain_until}
     with database.write() as session:
-        session.execute(
-            update(PendingDeletion)
-            .where(_is_claimed_by(deletion))
-            .values(deletion_token=None, blocked_until=blocked_until)
-        )
+        session.execute(update(PendingDeletion).where(_is_claimed_by(deletion)).values(**released | values))
 
 
 def _end(database: Database, deletion: _Deletion) -> None:

@@ -266,7 +266,7 @@ def _postpone_each(session: Session, keys: Sequence[str], due_at: datetime) -> l
     changed = session.execute(
         statement.on_conflict_do_update(
             index_elements=[PendingDeletion.key],
-            set_={"due_at": later, "deletion_token": None, "blocked_until": None},
+            set_={"due_at": later, "deletion_token": None, "blocked_until": None, "retained_at": None},
             where=or_(PendingDeletion.blocked_until.is_(None), PendingDeletion.blocked_until <= utc_now()),
         ).returning(PendingDeletion.key)
     )

@@ -40,6 +40,9 @@ class StorageSettings(EnvironmentSettings):
     request_checksum_calculation: Literal["when_required", "when_supported"] = Field(
         "when_required", description="when_supported sends checksums that some S3-compatible stores refuse"
     )
+    delete_versions: bool = Field(
+        False, description="Delete every version of an object, where the bucket keeps them, and not the newest alone"
+    )
     presign_expires: Duration = Field(timedelta(minutes=15), description="Life of a presigned URL")
 
 

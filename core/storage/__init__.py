@@ -4,7 +4,7 @@ Knows no table and no job. Backends raise the errors of `core.errors` only; noth
 """
 
 import hashlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -131,6 +131,10 @@ class Storage(Protocol):
 
     def check(self) -> None:
         """Raise unless the store can be reached and written to, within a few seconds. For readiness."""
+        ...
+
+    def peculiarities(self) -> Sequence[str]:
+        """What whoever runs an archive here has to know of the place, in sentences: of versions and locks."""
         ...
 
     def close(self) -> None:

@@ -1,12 +1,12 @@
 """A `Storage` that has a breaker know how each of its calls went."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
 
 from core.breaker import Breaker
-from core.errors import StorageDenied, StorageUnavailable
+from core.errors import ObjectRetained, StorageDenied, StorageUnavailable
 from core.storage import ObjectInfo, ObjectReader, Storage
 
 
@@ -56,6 +56,10 @@ class GuardedStorage:
         """See `Storage.check`."""
         self._storage.check()
 
+    def peculiarities(self) -> Sequence[str]:
+        """See `Storage.peculiarities`."""
+        return self._storage.peculiarities()
+
     def close(self) -> None:
         """See `Storage.close`."""
         self._storage.close()
@@ -68,6 +72,10 @@ class GuardedStorage:
     def _recorded(self) -> Iterator[None]:
         try:
             yield
+        except ObjectRetained:
+            # It answers; it is this object that it keeps.
+            self._breaker.record_success()
+            raise
         except (StorageUnavailable, StorageDenied):
             self._breaker.record_failure()
             raise

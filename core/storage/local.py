@@ -6,7 +6,7 @@ import hashlib
 import os
 import secrets
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import BinaryIO
@@ -120,6 +120,10 @@ class LocalStorage:
                 _write(probe, iter((b"\0",)), None, "a probe")
             finally:
                 probe.unlink(missing_ok=True)
+
+    def peculiarities(self) -> Sequence[str]:
+        """See `Storage.peculiarities`."""
+        return ()
 
     def close(self) -> None:
         """Nothing is kept open between calls."""

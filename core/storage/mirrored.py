@@ -1,6 +1,6 @@
 """A storage and its mirror as one: what is written and deleted goes to both, reads come from the first."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -78,6 +78,10 @@ class MirroredStorage:
         self._storage.check()
         if self._at_once:
             self._mirror.check()
+
+    def peculiarities(self) -> Sequence[str]:
+        """See `Storage.peculiarities`."""
+        return (*self._storage.peculiarities(), *self._mirror.peculiarities())
 
     def close(self) -> None:
         """See `Storage.close`."""

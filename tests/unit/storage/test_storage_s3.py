@@ -1,5 +1,6 @@
 """The S3 backend's own ways, on a simulated store and on scripted answers."""
 
+import base64
 import hashlib
 import io
 import random
@@ -73,7 +74,7 @@ def test_large_file_goes_in_parts(
     simulated_settings: StorageSettings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # A store takes no part but the last of less than 5 MB.
-    monkeypatch.setattr("core.storage.s3.PART_BYTES", 5 << 20)
+    monkeypatch.setattr("core.storage.s3.storage.PART_BYTES", 5 << 20)
     data = random.Random(1).randbytes((11 << 20) + 1)
     sha256 = hashlib.sha256(data).hexdigest()
     file = tmp_path / "weights"
@@ -167,6 +168,7 @@ def expected_put(**more: Any) -> dict[str, Any]:
         "ContentType": MISC,
         "ContentLength": len(DATA),
         "Metadata": {"sha256": SHA256},
+        "ContentMD5": base64.b64encode(hashlib.md5(DATA, usedforsecurity=False).digest()).decode(),
     } | more
 
 

@@ -1,15 +1,12 @@
-"""Objects in an S3-compatible store. The only module that knows boto3; its errors end here.
+"""Objects in an S3-compatible store: sent in one request each, and in parts those of more than 1 GiB."""
 
-Objects are sent in one request each: no multipart upload, hence no parts to clear away, and every size this service
-writes is far below the 5 GB that one request may carry.
-"""
-
+import base64
 import contextlib
 import hashlib
 import re
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from http import HTTPStatus
 from pathlib import Path
@@ -18,17 +15,15 @@ from urllib.parse import quote
 
 import boto3.session
 import botocore.exceptions
-import urllib3.exceptions
-from botocore.config import Config
-from botocore.handlers import add_expect_header
-from botocore.parsers import ResponseParserError
 
-from codec.loopback import is_loopback
 from core.errors import ObjectCorrupt, ObjectNotFound, StorageDenied, StorageUnavailable
 from core.settings import StorageSettings
 from core.storage import CHUNK_BYTES, ObjectInfo, ObjectReader, read_whole
 from core.storage.keys import check_key, check_prefix, digest_in
-from core.storage.s3_parts import PART_BYTES, put_in_parts
+from core.storage.s3 import versions
+from core.storage.s3.clients import new_client
+from core.storage.s3.errors import DIGEST_CODES, TRANSPORT_ERRORS, RangeBeyondEnd, code_of, status_of, vendor_errors
+from core.storage.s3.parts import PART_BYTES, put_in_parts
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -43,9 +38,6 @@ _READ_TIMEOUT_SECONDS = 15.0
 _CHECK_TIMEOUT_SECONDS = 3.0
 """Readiness is checked every few seconds and has to be known before the next check."""
 
-_POOL_CONNECTIONS = 32
-"""As many as a process has threads that talk to the store; more only wait for one another."""
-
 _WRITE_PROBE_INTERVAL_SECONDS = 60.0
 """Writes cost money where requests are billed; between two of them a check only looks for the bucket."""
 
@@ -58,24 +50,6 @@ _LONGEST_URL_SECONDS = 7 * 24 * 3600
 """What version 4 signatures allow."""
 
 _PREFIX = re.compile(r"(?:[0-9A-Za-z._-]{1,64}/){0,8}")
-_UNAVAILABLE_STATUS = {HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.CONFLICT, HTTPStatus.TOO_MANY_REQUESTS}
-_DENIED_STATUS = {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN}
-_DIGEST_CODES = {"BadDigest", "InvalidDigest", "XAmzContentSHA256Mismatch", "XAmzContentChecksumMismatch"}
-_CREDENTIAL_ERRORS = (
-    botocore.exceptions.NoCredentialsError,
-    botocore.exceptions.PartialCredentialsError,
-    botocore.exceptions.CredentialRetrievalError,
-)
-_TRANSPORT_ERRORS = (
-    botocore.exceptions.HTTPClientError,
-    botocore.exceptions.ConnectionError,
-    botocore.exceptions.IncompleteReadError,
-    ResponseParserError,
-    urllib3.exceptions.HTTPError,
-    OSError,
-)
-
-
 _MOST_IN_ONE_BYTES = 1 << 30
 """Above it a broken line costs more than the further requests do; stores take 5 GB."""
 
@@ -109,15 +83,19 @@ class S3Storage:
         self._lock = threading.Lock()
         self._read_timeout_seconds = read_timeout_seconds
         self._client = self._new_reading_client()
-        self._check_client = self._new_client(settings.endpoint_url, _CHECK_TIMEOUT_SECONDS, _CHECK_TIMEOUT_SECONDS, 1)
+        self._check_client = new_client(
+            self._session, settings, settings.endpoint_url, _CHECK_TIMEOUT_SECONDS, _CHECK_TIMEOUT_SECONDS, 1
+        )
         # A deletion that is sent again after a time-out hides that the first one may still be carried out.
-        self._deleting_client = self._new_client(
-            settings.endpoint_url, read_timeout_seconds, _CONNECT_TIMEOUT_SECONDS, 1
+        self._deleting_client = new_client(
+            self._session, settings, settings.endpoint_url, read_timeout_seconds, _CONNECT_TIMEOUT_SECONDS, 1
         )
         # A signature covers the host's name, so URLs for the outside need a client that knows the outside's name.
         public = settings.public_endpoint_url
         self._signing_client = (
-            self._new_client(public, read_timeout_seconds, _CONNECT_TIMEOUT_SECONDS, 1) if public else self._client
+            new_client(self._session, settings, public, read_timeout_seconds, _CONNECT_TIMEOUT_SECONDS, 1)
+            if public
+            else self._client
         )
         self._conditional_puts = True
         self._keeps_conditions: bool | None = None
@@ -128,7 +106,7 @@ class S3Storage:
         name = self._name(key)
         if digest_in(key) not in (None, sha256):
             raise ValueError(f"{key} is named after another digest than {sha256}")
-        size_bytes = _check_digest(key, data, sha256)
+        size_bytes, md5 = _check_digest(key, data, sha256)
         is_asked_by_put = self._keeps_conditions and self._conditional_puts and size_bytes <= _MOST_UNASKED_BYTES
         if not replaces and not is_asked_by_put and self._is_kept(key, size_bytes):
             return
@@ -138,28 +116,30 @@ class S3Storage:
             "ContentType": content_type,
             "ContentLength": size_bytes,
             "Metadata": {"sha256": sha256},
+            # Buckets with object lock take no object without it.
+            "ContentMD5": md5,
         }
         if isinstance(data, Path) and size_bytes > self._most_in_one_bytes:
-            with _vendor_errors(key):
+            with vendor_errors(key):
                 put_in_parts(self._client, request, data, PART_BYTES)
             return
         # Conditional puts keep a late writer from replacing an object, where the store has them. They are no lock,
         # and need not be one: whoever else writes this key writes the same bytes.
         if self._conditional_puts and not replaces:
-            with _body(data) as body, _vendor_errors(key):
+            with _body(data) as body, vendor_errors(key):
                 try:
                     self._client.put_object(**request, Body=body, IfNoneMatch="*")
                     self._learn_whether_conditions_are_kept(request, data)
                     return
                 except botocore.exceptions.ClientError as error:
-                    status = _status(error)
+                    status = status_of(error)
                     if status == HTTPStatus.PRECONDITION_FAILED:
                         if self._is_kept(key, size_bytes):
                             return
                         raise StorageUnavailable(f"{key} was deleted while it was written; try again") from error
-                    if status not in _CONDITION_REFUSED or _code(error) in _DIGEST_CODES:
+                    if status not in _CONDITION_REFUSED or code_of(error) in DIGEST_CODES:
                         raise
-        with _body(data) as body, _vendor_errors(key):
+        with _body(data) as body, vendor_errors(key):
             self._client.put_object(**request, Body=body)
             # Only now is it known that it was the condition that the store refused.
             self._conditional_puts = self._conditional_puts and replaces
@@ -178,9 +158,9 @@ class S3Storage:
             if fresh:
                 opened.callback(client.close)
             try:
-                with _vendor_errors(key, absent=True):
+                with vendor_errors(key, absent=True):
                     answer = client.get_object(**request)
-            except _RangeBeyondEnd:
+            except RangeBeyondEnd:
                 return ObjectReader(self.head(key), iter(()), lambda: None)
             opened.callback(answer["Body"].close)
             close = opened.pop_all().close
@@ -201,15 +181,16 @@ class S3Storage:
     def head(self, key: str) -> ObjectInfo:
         """See `Storage.head`."""
         name = self._name(key)
-        with _vendor_errors(key, absent=True):
+        with vendor_errors(key, absent=True):
             answer = self._client.head_object(Bucket=self._bucket, Key=name)
         return _info(key, answer, _size_in(key, answer))
 
     def delete(self, key: str) -> None:
         """See `Storage.delete`."""
         name = self._name(key)
-        with contextlib.suppress(ObjectNotFound), _vendor_errors(key, absent=True):
-            self._deleting_client.delete_object(Bucket=self._bucket, Key=name)
+        with contextlib.suppress(ObjectNotFound), vendor_errors(key, absent=True):
+            where = {"Bucket": self._bucket, "Key": name}
+            versions.delete(self._deleting_client, key, where, with_versions=self._settings.delete_versions)
 
     def list(self, prefix: str) -> Iterator[ObjectInfo]:
         """See `Storage.list`. Objects that no key names, which somebody else put there, are passed over."""
@@ -240,7 +221,7 @@ class S3Storage:
         parameters: dict[str, Any] = {"Bucket": self._bucket, "Key": name}
         if download_name is not None:
             parameters["ResponseContentDisposition"] = f"attachment; filename*=UTF-8''{quote(download_name, safe='')}"
-        with _vendor_errors(key):
+        with vendor_errors(key):
             return self._signing_client.generate_presigned_url(
                 "get_object", Params=parameters, ExpiresIn=min(max(seconds, 1), _LONGEST_URL_SECONDS)
             )
@@ -250,11 +231,11 @@ class S3Storage:
         the bucket. Never retries."""
         with self._lock:
             is_due = self._written_at is None or time.monotonic() - self._written_at > _WRITE_PROBE_INTERVAL_SECONDS
-        with _vendor_errors(f"bucket {self._bucket}", absent=True):
+        with vendor_errors(f"bucket {self._bucket}", absent=True):
             try:
                 self._check_client.head_bucket(Bucket=self._bucket)
             except botocore.exceptions.ClientError as error:
-                if _status(error) == HTTPStatus.NOT_FOUND:
+                if status_of(error) == HTTPStatus.NOT_FOUND:
                     raise StorageDenied(
                         f"there is no bucket {self._bucket}; create it, or set MISC_STORAGE_BUCKET"
                     ) from error
@@ -272,6 +253,13 @@ class S3Storage:
                 with self._lock:
                     self._written_at = time.monotonic()
 
+    def peculiarities(self) -> Sequence[str]:
+        """See `Storage.peculiarities`."""
+        with vendor_errors(f"bucket {self._bucket}"):
+            return versions.peculiarities(
+                self._check_client, self._bucket, deletes_versions=self._settings.delete_versions
+            )
+
     def close(self) -> None:
         """See `Storage.close`."""
         for client in (self._client, self._check_client, self._deleting_client, self._signing_client):
@@ -280,43 +268,14 @@ class S3Storage:
     def _new_reading_client(self) -> "S3Client":
         # A session makes clients for one thread at a time.
         with self._lock:
-            return self._new_client(
-                self._settings.endpoint_url, self._read_timeout_seconds, _CONNECT_TIMEOUT_SECONDS, _ATTEMPTS
+            return new_client(
+                self._session,
+                self._settings,
+                self._settings.endpoint_url,
+                self._read_timeout_seconds,
+                _CONNECT_TIMEOUT_SECONDS,
+                _ATTEMPTS,
             )
-
-    def _new_client(
-        self, endpoint_url: str | None, read_timeout: float, connect_timeout: float, attempts: int
-    ) -> "S3Client":
-        settings = self._settings
-        client: S3Client = self._session.client(
-            "s3",
-            endpoint_url=endpoint_url,
-            region_name=settings.region,
-            aws_access_key_id=settings.access_key,
-            aws_secret_access_key=settings.secret_key.get_secret_value() if settings.secret_key else None,
-            config=Config(
-                signature_version="s3v4",
-                connect_timeout=connect_timeout,
-                read_timeout=read_timeout,
-                retries={"mode": "standard", "total_max_attempts": attempts},
-                max_pool_connections=_POOL_CONNECTIONS,
-                tcp_keepalive=True,
-                request_checksum_calculation=settings.request_checksum_calculation,
-                response_checksum_validation="when_required",
-                # None is the environment's; a store on this machine is reached without a proxy.
-                proxies={} if endpoint_url and is_loopback(endpoint_url) else None,
-                s3={
-                    # Stores behind an address of their own rarely have a name for every bucket.
-                    "addressing_style": "path" if endpoint_url else "auto",
-                    # The signature then covers the body's SHA-256, over TLS too: damage on the way is refused.
-                    "payload_signing_enabled": True,
-                },
-            ),
-        )
-        # For uploads of files the library would ask "Expect: 100-continue", and if the connection breaks within that
-        # answer it reads on at its end for ever, with all of a core: the request would never be answered.
-        client.meta.events.unregister("before-call.s3", add_expect_header)
-        return client
 
     def _name(self, key: str) -> str:
         return self._prefix + check_key(key)
@@ -330,8 +289,8 @@ class S3Storage:
             with _body(data) as body:
                 self._client.put_object(**request, Body=body, IfNoneMatch="*")
         except botocore.exceptions.ClientError as error:
-            self._keeps_conditions = _status(error) == HTTPStatus.PRECONDITION_FAILED
-        except _TRANSPORT_ERRORS:
+            self._keeps_conditions = status_of(error) == HTTPStatus.PRECONDITION_FAILED
+        except TRANSPORT_ERRORS:
             # The object is there; the next one asks.
             self._keeps_conditions = None
 
@@ -347,57 +306,19 @@ class S3Storage:
         return True
 
 
-class _RangeBeyondEnd(Exception):
-    """The range begins after the last byte."""
-
-
-@contextlib.contextmanager
-def _vendor_errors(what: str, *, absent: bool = False) -> Iterator[None]:
-    """Turn the vendor's errors into ours; `absent` says that a 404 means a missing object."""
-    try:
-        yield
-    except botocore.exceptions.ClientError as error:
-        status, code = _status(error), _code(error)
-        answer = f"{what}: the store answered {status} {code}".rstrip()
-        if status == HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
-            raise _RangeBeyondEnd from error
-        if code in _DIGEST_CODES:
-            raise StorageUnavailable(f"{answer}: the bytes were damaged on their way") from error
-        if status == HTTPStatus.NOT_FOUND and absent and code != "NoSuchBucket":
-            raise ObjectNotFound(f"{what} is not in storage") from error
-        if status in _UNAVAILABLE_STATUS or status >= HTTPStatus.INTERNAL_SERVER_ERROR or status == 0:
-            raise StorageUnavailable(f"{answer}; try again later") from error
-        if status in _DENIED_STATUS:
-            raise StorageDenied(f"{answer}; check the keys, the clock and the bucket's policy") from error
-        raise StorageDenied(f"{answer}; check the bucket's name, the region and the address") from error
-    except _CREDENTIAL_ERRORS as error:
-        raise StorageDenied(
-            f"no keys for the store ({error}); set MISC_STORAGE_ACCESS_KEY and MISC_STORAGE_SECRET_KEY"
-        ) from error
-    except _TRANSPORT_ERRORS as error:
-        raise StorageUnavailable(f"{what}: the store cannot be reached: {error}") from error
-
-
-def _status(error: botocore.exceptions.ClientError) -> int:
-    return int(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
-
-
-def _code(error: botocore.exceptions.ClientError) -> str:
-    return str(error.response.get("Error", {}).get("Code", ""))
-
-
-def _check_digest(key: str, data: bytes | Path, sha256: str) -> int:
-    """Hash the data before it is sent; returns its size. Raises ObjectCorrupt on another digest."""
-    digest = hashlib.sha256()
+def _check_digest(key: str, data: bytes | Path, sha256: str) -> tuple[int, str]:
+    """Hash the data before it is sent; returns its size and MD5 in base64. Raises ObjectCorrupt on another digest."""
+    digest, md5 = hashlib.sha256(), hashlib.md5(usedforsecurity=False)
     size_bytes = 0
     with _body(data) as body:
         chunks = (body,) if isinstance(body, bytes) else iter(lambda: body.read(CHUNK_BYTES), b"")
         for chunk in chunks:
             digest.update(chunk)
+            md5.update(chunk)
             size_bytes += len(chunk)
     if digest.hexdigest() != sha256:
         raise ObjectCorrupt(f"the data for {key} has the digest {digest.hexdigest()}, not {sha256}")
-    return size_bytes
+    return size_bytes, base64.b64encode(md5.digest()).decode()
 
 
 @contextlib.contextmanager
@@ -412,7 +333,7 @@ def _body(data: bytes | Path) -> Iterator[bytes | BinaryIO]:
 def _chunks(key: str, body: Any, size_bytes: int) -> Iterator[bytes]:
     read_bytes = 0
     while True:
-        with _vendor_errors(key):
+        with vendor_errors(key):
             chunk = body.read(CHUNK_BYTES)
         if not chunk:
             break
@@ -454,7 +375,7 @@ def _moment_in(answer: Any) -> datetime:
 def _each_page(prefix: str, pages: Any) -> Iterator[Any]:
     iterator = iter(pages)
     while True:
-        with _vendor_errors(f"list of {prefix}"):
+        with vendor_errors(f"list of {prefix}"):
             page = next(iterator, None)
         if page is None:
             return
