@@ -20,17 +20,25 @@ A stream of a learned codec cannot be read without its network. With --store the
 needed are copied into the archive's storage and read back; `misc weights pull NAME --from-archive` brings them back. \
 Exits with 1 when a network is missing without which streams cannot be read.
 
+With --delete a network is deleted from the archive's storage, by its name or digest, or every one that no stream \
+names (`--delete all`). One that streams name is refused.
+
 Examples:
 
   misc admin closure
 
   misc admin closure --store
+
+  misc admin closure --delete all
 """
 
 _SHOWN = 20
 """Images that are named for each missing network; --json names a thousand."""
 
 _MOST_IMAGES = 1000
+
+_SHORTEST_DIGEST = 8
+"""Digits by which a network may be named."""
 
 JSONOption = Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")]
 
@@ -42,10 +50,14 @@ def register(admin: typer.Typer) -> None:
 
 def tell_closure(
     store: Annotated[bool, typer.Option("--store", help="Store the networks that are held in the archive.")] = False,
+    delete: Annotated[
+        list[str] | None,
+        typer.Option("--delete", metavar="NAME|SHA256|all", help="Delete a stored network that no stream names."),
+    ] = None,
     data: DataOption = None,
     as_json: JSONOption = False,
 ) -> None:
-    """Tell, or store; the help text is `_HELP`."""
+    """Tell, store or delete; the help text is `_HELP`."""
     from cli.local.archive import opened_archive
     from cli.local.closure import closure_of
 
@@ -53,10 +65,12 @@ def tell_closure(
         with told_now_and_then(lambda: "looking for what streams need ..."):
             found = closure_of(archive)
         errors = _store(archive, found) if store else {}
-        if store:
+        deleted = _delete(archive, found, delete, errors) if delete else []
+        if store or deleted:
             found = closure_of(archive)
         document = missing_to_json(archive, found) | {
             "networks": [_to_json(one) for one in found],
+            "deleted": deleted,
             "errors": errors,
         }
     if as_json:
@@ -67,6 +81,8 @@ def tell_closure(
         show_missing(document)
         if not found:
             show("No stream needs a network.")
+    for network in deleted:
+        say(f"misc: deleted {network['name']}, {network['bytes']} bytes")
     for error in errors.values():
         say(f"misc: {error['message']}")
     if errors or document["missing_networks"]:
@@ -120,6 +136,37 @@ def _store(archive: "Archive", found: Sequence["Standing"]) -> dict[str, dict[st
         except ServiceError as error:
             errors[one.sha256] = {"code": error.code, "message": str(error)}
     return errors
+
+
+def _delete(
+    archive: "Archive", found: Sequence["Standing"], wanted: Sequence[str], errors: dict[str, dict[str, str]]
+) -> list[dict[str, Any]]:
+    """Delete the stored networks of these names or digests; what is refused goes to `errors`."""
+    from core.archive import closure, networks
+    from core.errors import ServiceError
+
+    storage = archive.copies.as_one()
+    stored = networks.stored(archive.database, archive.copies.storage)
+    named = {one.sha256 for one in found}
+    deleted = []
+    for card in stored.values():
+        is_spare = "all" in wanted and card.sha256 not in named
+        if not is_spare and not any(word == card.name or _is_digest_of(card.sha256, word) for word in wanted):
+            continue
+        try:
+            closure.delete(archive.database, storage, card.sha256)
+            deleted.append({"name": card.name, "sha256": card.sha256, "bytes": card.size_bytes})
+        except ServiceError as error:
+            errors[card.sha256] = {"code": error.code, "message": str(error)}
+    known = {card.name for card in stored.values()}
+    for word in wanted:
+        if word != "all" and word not in known and not any(_is_digest_of(sha256, word) for sha256 in stored):
+            errors[word] = {"code": "not_found", "message": f"The archive stores no network {word}."}
+    return deleted
+
+
+def _is_digest_of(sha256: str, word: str) -> bool:
+    return len(word) >= _SHORTEST_DIGEST and sha256.startswith(word)
 
 
 def _to_json(one: "Standing") -> dict[str, Any]:

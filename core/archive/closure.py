@@ -13,7 +13,7 @@ from codec.bitstream import unpack
 from codec.errors import CodecError
 from core.archive import bitstreams, networks
 from core.database import Database
-from core.errors import ObjectCorrupt, ObjectNotFound
+from core.errors import Conflict, ObjectCorrupt, ObjectNotFound
 from core.storage import Storage
 from models.image import Image, ImageState
 
@@ -84,6 +84,20 @@ def needs(database: Database, storage: Storage) -> list[Need]:
         for part, prefix in named_by(database, storage, sha256).items():
             counts[part, prefix] += count
     return [Need(part, prefix, count) for (part, prefix), count in sorted(counts.items())]
+
+
+def delete(database: Database, storage: Storage, sha256: str) -> None:
+    """Delete a stored network that no stream names; raises Conflict for one that some do.
+
+    A stream that names it and comes in at this moment is told as one that misses its network.
+    """
+    for need in needs(database, storage):
+        if sha256.startswith(need.prefix):
+            raise Conflict(
+                f"The network {sha256[:16]} is named by the streams of {need.images} images, as {need.part}. Delete "
+                "those first, or keep it."
+            )
+    networks.delete(database, storage, sha256)
 
 
 def named_by(database: Database, storage: Storage, sha256: str) -> dict[str, str]:

@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Annotated, Self
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+from sqlalchemy import delete as sql_delete
 from sqlalchemy import select
 
-from core.archive import fixity, inventory, object_lifecycle
+from core.archive import deletions, fixity, inventory, object_lifecycle
 from core.archive.fixity import Outcome
 from core.archive.inventory import Entry
 from core.archive.object_lifecycle import NewObject
@@ -100,6 +101,27 @@ def stored(database: Database, storage: Storage) -> dict[str, NetworkCard]:
         )
         keys = set(session.scalars(query))
     return {card.sha256: card for card in _cards(storage, keys) if card.key in keys}
+
+
+def delete(database: Database, storage: Storage, sha256: str) -> None:
+    """Delete a stored network with its cards, whoever needs it; killed in between, a sweep goes on with it.
+
+    Raises what the store and the database raise.
+    """
+    with database.read() as session:
+        query = select(StoredObject.key).where(StoredObject.kind == ObjectKind.NETWORK)
+        keys = set(session.scalars(query))
+    going = sorted(
+        [network_key(sha256), *(card.as_object().key for card in _cards(storage, keys) if card.sha256 == sha256)]
+    )
+    with database.write() as session:
+        for key in going:
+            object_lifecycle.drop(session, key, shared=False)
+        # What no row of the catalogue names is not kept any more.
+        session.execute(sql_delete(StoredObject).where(StoredObject.key.in_(going)))
+    for key in going:
+        deletions.remove(database, storage, key)
+    _log.info("network_deleted", sha256=sha256)
 
 
 def fetch(database: Database, storage: Storage, card: NetworkCard, target: Path) -> None:

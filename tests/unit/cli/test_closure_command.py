@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from click.testing import Result
-from sqlalchemy import update
+from sqlalchemy import select, update
 
 from codec.bitstream import NetCoarse, PixelCoarse, Stream, pack
 from codec.weights.manifest import Part
@@ -18,10 +18,11 @@ from core.archive import bitstreams, images
 from core.archive.images import NewStream
 from core.archive.records.writer import write_missing
 from core.database import Database
+from core.owners.view import EVERYTHING
 from core.settings import DatabaseSettings
 from core.storage.local import LocalStorage
 from models.image import Image
-from models.stored_object import StoredObject
+from models.stored_object import ObjectKind, StoredObject
 
 Misc = Callable[..., Result]
 
@@ -172,3 +173,41 @@ def test_networks_travel_with_an_export(
     )
     for name in ("manifest-sha256.txt", "tagmanifest-sha256.txt"):
         assert (tmp_path / "again" / name).read_bytes() == (tmp_path / "out" / name).read_bytes()
+
+
+def _networks_in(place: Place) -> list[str]:
+    return sorted(path.name for path in (place.data / "objects" / "networks").rglob("*.*"))
+
+
+def test_stored_network_that_a_stream_names_is_not_deleted(misc: Misc, place: Place, tmp_path: Path) -> None:
+    place.add_network(tmp_path)
+    assert misc("admin", "closure", "--store").exit_code == 0
+    before = _networks_in(place)
+    for word in ("mine", SHA256, SHA256[:12]):
+        refused = misc("admin", "closure", "--delete", word, "--json")
+        assert refused.exit_code == 1
+        assert (
+            "is named by the streams of 1 images, as coarse" in json.loads(refused.stdout)["errors"][SHA256]["message"]
+        )
+    spared = misc("admin", "closure", "--delete", "all", "--json")
+    assert (spared.exit_code, json.loads(spared.stdout)["deleted"]) == (0, [])
+    assert _networks_in(place) == before and len(before) == 2
+
+
+def test_stored_network_that_no_stream_names_is_deleted_with_its_card(misc: Misc, place: Place, tmp_path: Path) -> None:
+    place.add_network(tmp_path)
+    assert misc("admin", "closure", "--store").exit_code == 0
+    with closing(place.database()) as database, database.write() as session:
+        for image in session.scalars(select(Image)).unique().all():
+            images.delete_image(session, image.id, EVERYTHING)
+    unknown = misc("admin", "closure", "--delete", "other")
+    assert unknown.exit_code == 1 and "The archive stores no network other." in unknown.stderr
+    gone = misc("admin", "closure", "--delete", "all", "--json")
+    assert gone.exit_code == 0, gone.stderr
+    assert json.loads(gone.stdout)["deleted"] == [{"name": "mine", "sha256": SHA256, "bytes": len(NETWORK)}]
+    assert _networks_in(place) == []
+    with closing(place.database()) as database, database.read() as session:
+        assert session.scalars(select(StoredObject).where(StoredObject.kind == ObjectKind.NETWORK)).all() == []
+    place.add_stream(Stream(640, 480, NetCoarse(2, bytes(40)), coarse_network=bytes.fromhex(SHA256[:8])))
+    assert misc("admin", "closure", "--store").exit_code == 0, "it may be stored again"
+    assert len(_networks_in(place)) == 2
