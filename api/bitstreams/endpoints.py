@@ -11,17 +11,18 @@ from fastapi import APIRouter, Query, Request, Response
 from starlette.concurrency import run_in_threadpool
 
 from api.auth import CallerDependency
-from api.bitstreams.schemas import ImportedBitstream
+from api.bitstreams.schemas import ImportedBitstream, StreamMetadata
 from api.idempotent import IdempotentRun, run_idempotent
 from api.images.references import check_digest, check_reference
 from api.images.schemas import to_out
-from api.openapi import IDEMPOTENCY_PARAMETER, file_content, file_schema
+from api.openapi import IDEMPOTENCY_PARAMETER, file_content, file_schema, inlined_schema
 from api.quota import check_quota
 from api.services import Services, ServicesDependency
 from api.uploads import UploadedFile, is_form, plain_name, received_form
 from codec.bitstream import ExternalCoarse, Stream, unpack
 from codec.errors import StreamLimitExceeded, StreamTruncated
 from codec.limits import MAX_STREAM_BYTES
+from codec.options.fields import parse_options
 from core.archive import bitstreams, images, object_lifecycle
 from core.archive.images import NewStream
 from core.errors import RequestInvalid
@@ -41,6 +42,7 @@ _BODY = {
                     "properties": {
                         "file": file_schema(),
                         "reference": file_schema("The picture that an external stream names by digest."),
+                        "metadata": inlined_schema(StreamMetadata),
                     },
                     "required": ["file"],
                     "additionalProperties": False,
@@ -53,12 +55,13 @@ _BODY = {
 
 @dataclass(frozen=True)
 class _IncomingStream:
-    """The bytes of a stream, whose it is to be, its name, and the reference picture that came with it."""
+    """The bytes of a stream, whose it is to be, its name, and the reference picture and metadata that came with it."""
 
     owner: str
     name: str
     data: bytes
     reference: UploadedFile | None = None
+    metadata: StreamMetadata | None = None
 
     @cached_property
     def sha256(self) -> str:
@@ -68,7 +71,8 @@ class _IncomingStream:
     @property
     def payload(self) -> dict[str, Any]:
         """All that the request says, digests in place of files."""
-        return {"file": self.sha256, "name": self.name, "reference": self.reference and self.reference.sha256}
+        said = {"file": self.sha256, "name": self.name, "reference": self.reference and self.reference.sha256}
+        return said if self.metadata is None else said | {"metadata": self.metadata.model_dump(mode="json")}
 
 
 @router.post(
@@ -90,15 +94,17 @@ async def import_bitstream(
     """The `.misc` file as the body, or as the form field `file`. It is read and checked before it is stored. The same
     bytes become one image of an owner: sent again, the answer is 200 and names it. An external stream can be decoded
     only if the picture that it names comes with it as the form field `reference`; it may be sent later with the same
-    stream."""
+    stream, and so may `metadata`, which is kept with the image."""
     if not is_form(request):
         incoming = _IncomingStream(caller.owner, plain_name(name or "", "stream.misc"), await request.body())
         return await _import_once(request, services, incoming)
     async with received_form(request, max_files=2) as form:
-        form.check_names(files=("file", "reference"))
+        form.check_names(fields=("metadata",), files=("file", "reference"))
         file = form.file("file")
         data = await run_in_threadpool(_read_file, file.path, file.size_bytes)
-        incoming = _IncomingStream(caller.owner, file.name, data, form.optional_file("reference"))
+        said = form.json_object("metadata")
+        metadata = parse_options(StreamMetadata, said) if said else None
+        incoming = _IncomingStream(caller.owner, file.name, data, form.optional_file("reference"), metadata)
         return await _import_once(request, services, incoming)
 
 
@@ -119,7 +125,8 @@ async def _check(services: Services, incoming: _IncomingStream) -> NewStream:
     if incoming.reference is not None:
         _check_belongs(unpacked.stream, incoming.reference)
     reference = await check_reference(services, incoming.reference)
-    return NewStream(incoming.owner, incoming.name, incoming.sha256, unpacked.stream, unpacked.bits, reference)
+    kept = None if incoming.metadata is None else incoming.metadata.model_dump(mode="json", exclude={"file"})
+    return NewStream(incoming.owner, incoming.name, incoming.sha256, unpacked.stream, unpacked.bits, reference, kept)
 
 
 def _check_belongs(stream: Stream, reference: UploadedFile) -> None:

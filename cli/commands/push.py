@@ -34,7 +34,8 @@ _HELP = """Send pictures to a server, which encodes and keeps them.
 
 Folders are sent with everything below them, as one batch that keeps their structure. What was sent before, with the \
 same options, is not sent again, so the same command goes on after anything that ended it. - is one picture from stdin.
-.misc files are taken in as they are, in no batch, external ones with the NAME.ref.* beside them.
+.misc files are taken in as they are, in no batch, external ones with the NAME.ref.* beside them, and with \
+--keep-metadata what NAME.meta.json says of when and where.
 
 Examples:
 
@@ -161,8 +162,9 @@ def _check_pictures(pictures: "list[Picture]", values: dict[str, Any], batch: st
     """Raise OptionError for what means nothing to streams, where nothing else is sent."""
     from codec.errors import OptionError
 
-    if not pictures and (batch is not None or values):
-        flag = "--batch" if batch is not None else as_flag(next(iter(values)))
+    for_pictures = [name for name in values if name != "keep_metadata"]
+    if not pictures and (batch is not None or for_pictures):
+        flag = "--batch" if batch is not None else as_flag(for_pictures[0])
         raise OptionError(f"{flag} is for pictures; .misc files are taken in as they are.")
 
 

@@ -135,8 +135,12 @@ class Client:
         response = self._send(_post, may_repeat=True)
         return dict(response.json()) | {"replayed": response.headers.get("idempotency-replayed") == "true"}
 
-    def import_bitstream(self, upload: Upload, reference: Path | None = None) -> dict[str, Any]:
-        """Have a stream taken in, with the picture that an external one names: `image`, and whether it `is_new`."""
+    def import_bitstream(
+        self, upload: Upload, reference: Path | None = None, metadata: Mapping[str, Any] | None = None
+    ) -> dict[str, Any]:
+        """Have a stream taken in, with the picture that an external one names and what is to be kept of when and where
+        its picture was taken: `image`, and whether it `is_new`."""
+        said = {} if metadata is None else {"metadata": json.dumps(dict(metadata))}
 
         def _post() -> httpx.Response:
             with ExitStack() as opened:
@@ -144,7 +148,7 @@ class Client:
                 if reference is not None:
                     files["reference"] = (reference.name, opened.enter_context(reference.open("rb")), BINARY)
                 return self._http.post(
-                    "/v1/bitstreams", files=files, headers={"Idempotency-Key": upload.idempotency_key}
+                    "/v1/bitstreams", files=files, data=said, headers={"Idempotency-Key": upload.idempotency_key}
                 )
 
         response = self._send(_post, may_repeat=True)

@@ -16,7 +16,7 @@ from typing import Any
 
 from cli.errors import describe_error
 from cli.local.file_plan import describe_fault
-from cli.local.kept_metadata import file_date
+from cli.local.kept_metadata import file_date, find_metadata
 from cli.local.stream_files import find_reference, is_stream
 from cli.server.client import Client, ClientError, Upload
 from cli.server.group import Group
@@ -121,7 +121,8 @@ class Sender:
     def _import(self, stream: Picture, outcome: Outcome) -> None:
         _check_regular(stream.path)
         upload = Upload(stream.path, stream.name, _fresh("push"))
-        answer = self._client.import_bitstream(upload, find_reference(stream.path))
+        metadata = find_metadata(stream.path) if stream.options.get("keep_metadata") is True else None
+        answer = self._client.import_bitstream(upload, find_reference(stream.path), metadata)
         outcome.skipped = not answer["is_new"]
         outcome.note(answer["image"])
 

@@ -47,7 +47,8 @@ class NewImage:
 
 @dataclass(frozen=True)
 class NewStream:
-    """A stream that was made elsewhere, read and stored; `reference` is the picture that an external stream names."""
+    """A stream that was made elsewhere, read and stored; `reference` is the picture that an external stream names,
+    `kept_metadata` when and where the picture was taken that it was made of, where that came along."""
 
     owner: str
     name: str
@@ -55,6 +56,7 @@ class NewStream:
     stream: Stream
     bits: Bits
     reference: NewObject | None = None
+    kept_metadata: JSONObject | None = None
 
 
 def submit(session: Session, new: NewImage, job: JobSpec) -> tuple[Image, str]:
@@ -116,6 +118,9 @@ def import_bitstream(session: Session, new: NewStream) -> tuple[Image, bool] | N
         if image.reference_key != new.reference.key:
             image.reference_key = new.reference.key
             outdate(session, image)
+    if new.kept_metadata is not None and image.kept_metadata != new.kept_metadata:
+        image.kept_metadata = new.kept_metadata
+        outdate(session, image)
     return image, is_new
 
 

@@ -18,7 +18,7 @@ from cli.commands import pull, push
 from cli.main import build_app
 from cli.server.client import Client
 from misc_archive import Client as PythonClient
-from tests.unit.api.samples import submit
+from tests.unit.api.samples import stream, submit
 
 TAKEN = {"taken_at": "2026-11-29T12:34:56+01:00", "latitude": -33.86, "longitude": 151.2, "altitude_m": 58.5}
 NOTHING = dict.fromkeys(TAKEN)
@@ -130,3 +130,16 @@ def test_pull_writes_what_was_kept_beside_the_file(
     assert written.name == f"boat-{kept[-8:]}.meta.json"
     assert json.loads(written.read_text()) == {"file": "boat.jpg", "modified_at": CHANGED} | TAKEN
     assert misc("pull", kept, "--keep-metadata", "-o", "-").exit_code == 2
+
+
+def test_stream_brings_what_was_kept_beside_it_and_again_later(client: TestClient) -> None:
+    def send(metadata: dict[str, Any] | None) -> Any:
+        said = {} if metadata is None else {"metadata": json.dumps(metadata)}
+        return client.post("/v1/bitstreams", files={"file": ("a.misc", stream())}, data=said)
+
+    assert send(None).json()["image"]["metadata"] is None
+    later = send({"file": "a.jpg", "modified_at": CHANGED, **TAKEN})
+    assert (later.status_code, later.json()["image"]["metadata"]) == (200, {"modified_at": CHANGED, **TAKEN})
+    for wrong in ({"latitude": 91.0}, {"taken_at": "yesterday"}, {"latitude": "48"}, {"place": "here"}):
+        refused = send(wrong)
+        assert (refused.status_code, next(iter(wrong)) in refused.text) == (422, True), refused.text

@@ -21,17 +21,22 @@ SERVER = ("--server", "http://127.0.0.1:9", "--json")
 
 
 class _Archive:
-    """What was sent, in place of a server: names of pictures, and each stream's name with its reference's bytes."""
+    """What was sent, in place of a server: names of pictures, and each stream's name with its reference's bytes and its
+    metadata."""
 
     def __init__(self) -> None:
         self.pictures: list[tuple[str, dict]] = []
         self.streams: dict[str, bytes | None] = {}
+        self.metadata: dict[str, dict | None] = {}
 
     def submit_picture(self, _client: object, upload: client.Upload, options: dict[str, Any]) -> dict[str, Any]:
         self.pictures.append((upload.name, dict(options)))
         return {"image": self._image("pending"), "replayed": False}
 
-    def import_bitstream(self, _client: object, upload: client.Upload, reference: Path | None) -> dict[str, Any]:
+    def import_bitstream(
+        self, _client: object, upload: client.Upload, reference: Path | None, metadata: dict | None
+    ) -> dict[str, Any]:
+        self.metadata[upload.name] = metadata
         is_new = upload.name not in self.streams
         self.streams[upload.name] = None if reference is None else reference.read_bytes()
         return {"image": self._image("ready"), "is_new": is_new}
@@ -102,3 +107,21 @@ def test_options_and_groups_that_mean_nothing_to_streams_are_refused(
         result = misc("push", tmp_path / "a.misc", *words, *SERVER)
         assert result.exit_code == 2 and named in result.stderr
     assert archive.streams == {}
+
+
+def test_metadata_beside_a_stream_go_along_where_asked_and_only_there(
+    misc: Misc, archive: _Archive, tmp_path: Path
+) -> None:
+    for name in ("a", "b", "c"):
+        write_stream(tmp_path / "streams" / f"{name}.misc")
+    kept = {"file": "a.jpg", "modified_at": None, "taken_at": "2026-05-03T10:20:30", "latitude": 48.1}
+    (tmp_path / "streams" / "a.meta.json").write_text(json.dumps(kept))
+    (tmp_path / "streams" / "c.meta.json").write_text("[]")
+
+    assert misc("push", tmp_path / "streams", *SERVER).exit_code == 0
+    assert archive.metadata == dict.fromkeys(("a.misc", "b.misc", "c.misc"))
+
+    result = misc("push", tmp_path / "streams", "--keep-metadata", *SERVER)
+    assert (archive.metadata["a.misc"], archive.metadata["b.misc"]) == (kept, None)
+    wrong = {Path(entry["input"]).name: entry["error"] for entry in json.loads(result.stdout)["results"]}
+    assert result.exit_code == 1 and "c.meta.json is no file of metadata" in wrong["c.misc"]["message"]
