@@ -146,6 +146,8 @@ def test_batch_is_bought_at_half_the_price_and_what_it_leaves_is_asked_directly(
     assert (len(server.state.batches), len(server.asked())) == (1, 1)
     with _database(tmp_path) as database:
         assert llm_batches.is_idle(database)
+    # The pictures that were uploaded, and what the provider wrote, do not stay there.
+    assert server.state.files == {}
 
 
 def test_batch_that_was_left_is_gone_on_with_and_not_bought_again(

@@ -8,6 +8,7 @@ import pytest
 
 from codec.description import Item
 from codec.encode.describe.lmm.answer import MAX_OVERALL_WORDS, is_english, read_description
+from codec.encode.describe.lmm.prompt import PROMPT
 from codec.errors import DescriptionRefused, DescriptionUnusable
 
 OVERALL = "A quiet harbour at dawn with three boats in still water."
@@ -294,3 +295,9 @@ def test_picture_of_pictures_is_described(words: str) -> None:
 )
 def test_english_is_told_from_other_languages(text: str, expected: bool) -> None:
     assert is_english(text) is expected
+
+
+def test_question_asks_for_relations_and_leaves_room_for_eighty_words() -> None:
+    assert "related to each other" in PROMPT
+    overall = " ".join(f"word{number}" for number in range(80)) + "."
+    assert read_description(json.dumps({"items": [], "overall": overall})).overall == overall
