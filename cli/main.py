@@ -27,6 +27,7 @@ from cli.commands import (
     weights,
     workers,
 )
+from cli.output import told_now_and_then
 from cli.version import software
 from codec.thread_waiting import sleep_soon
 
@@ -87,7 +88,8 @@ def build_app() -> typer.Typer:
 def main() -> None:
     """Run the command line of this process."""
     sleep_soon()
-    build_app()()
+    with told_now_and_then(lambda: "still at work ..."):
+        build_app()()
 
 
 def _print_version(is_wanted: bool) -> None:

@@ -5,19 +5,22 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any, Protocol, TextIO
 
 if TYPE_CHECKING:
     from rich.progress import Progress
 
 
-SILENCE_SECONDS = 10.0
+SILENCE_SECONDS = 5.0
 """What a command may take without a word, lest it be thought to hang."""
 
 _said_at = time.monotonic()
 """When the last message was told, at first when the command began: a second piece of work goes on with the silence of
 the first."""
+
+_at_work: list[Callable[[], str]] = []
+"""What the command is doing, as words; within a piece of work that of its own parts, the innermost last."""
 
 
 class Bar(Protocol):
@@ -32,6 +35,16 @@ class StepBar(Protocol):
 
     def stand(self, done: int, total: int) -> None:
         """So many steps of so many are done; the total may change."""
+
+
+class ByteBar(Protocol):
+    """Progress of a file."""
+
+    def stand(self, done: int, total: int | None) -> None:
+        """So many bytes of so many are done, as far as is known."""
+
+    def add(self, size: int) -> None:
+        """So many bytes more are done."""
 
 
 def print_json(document: dict[str, Any]) -> None:
@@ -51,9 +64,13 @@ def show(line: str) -> None:
 
 def say(line: str) -> None:
     """A message, on stderr."""
+    _break_silence()
+    _write(sys.stderr, line)
+
+
+def _break_silence() -> None:
     global _said_at
     _said_at = time.monotonic()
-    _write(sys.stderr, line)
 
 
 def _write(stream: TextIO, line: str) -> None:
@@ -74,7 +91,7 @@ def progress_bar(total: int, verb: str) -> Iterator[Bar]:
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     columns = (TextColumn(verb), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+    with nothing_told(), Progress(*columns, console=Console(stderr=True), transient=True) as progress:
         yield _RichBar(progress, total)
 
 
@@ -88,7 +105,7 @@ def step_bar(verb: str, *, is_shown: bool) -> Iterator[StepBar]:
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     columns = (TextColumn(verb), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+    with nothing_told(), Progress(*columns, console=Console(stderr=True), transient=True) as progress:
         yield _RichBar(progress, None)
 
 
@@ -110,13 +127,31 @@ def group_bar(verb: str) -> Iterator[Callable[[int, int, float | None], None]]:
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
     columns = (TextColumn(verb), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[left]}"))
-    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+    with nothing_told(), Progress(*columns, console=Console(stderr=True), transient=True) as progress:
         task = progress.add_task("", total=None, left="")
 
         def _show(done: int, total: int, seconds_left: float | None) -> None:
             progress.update(task, completed=done, total=total, left=_left(seconds_left).removeprefix(", "))
 
         yield _show
+
+
+@contextmanager
+def byte_bar(what: str, total: int | None = None) -> Iterator[ByteBar]:
+    """A bar over the bytes of a file on stderr; without a terminal a line now and then instead."""
+    if not sys.stderr.isatty():
+        quiet = _QuietByteBar()
+        with told_now_and_then(lambda: f"{what} ... {quiet.done / 1e6:.0f} MB done"):
+            yield quiet
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
+
+    columns = (
+        TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn(),
+    )  # fmt: skip
+    with nothing_told(), Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+        yield _RichByteBar(progress, what, total)
 
 
 def _left(seconds: float | None) -> str:
@@ -128,12 +163,34 @@ def _left(seconds: float | None) -> str:
 
 @contextmanager
 def told_now_and_then(words: Callable[[], str]) -> Iterator[None]:
-    """While the block runs, a message after ten seconds without one."""
+    """While the block runs, a message after five seconds without one, unless `words` gives an empty text.
+
+    Within another such block its words stand in for that one's.
+    """
+    is_outermost = not _at_work
+    _at_work.append(words)
+    try:
+        with _teller() if is_outermost else nullcontext():
+            yield
+    finally:
+        _at_work.remove(words)
+
+
+def nothing_told() -> AbstractContextManager[None]:
+    """While the block runs, silence is no reason for a message: a bar is seen, or everything is ready."""
+    return told_now_and_then(lambda: "")
+
+
+@contextmanager
+def _teller() -> Iterator[None]:
     ended = threading.Event()
 
     def _tell() -> None:
         while not ended.wait(max(0.0, _said_at + SILENCE_SECONDS - time.monotonic())):
-            say(f"misc: {words()}")
+            if words := _at_work[-1]():
+                say(f"misc: {words}")
+            else:
+                _break_silence()
 
     thread = threading.Thread(target=_tell, name="now-and-then", daemon=True)
     thread.start()
@@ -150,6 +207,29 @@ class _QuietBar:
 
     def advance(self, done: str) -> None:
         self.done += 1
+
+
+class _QuietByteBar:
+    def __init__(self) -> None:
+        self.done = 0
+
+    def stand(self, done: int, total: int | None) -> None:
+        self.done = done
+
+    def add(self, size: int) -> None:
+        self.done += size
+
+
+class _RichByteBar:
+    def __init__(self, progress: "Progress", what: str, total: int | None) -> None:
+        self._progress = progress
+        self._task = progress.add_task(what, total=total)
+
+    def stand(self, done: int, total: int | None) -> None:
+        self._progress.update(self._task, completed=done, total=total)
+
+    def add(self, size: int) -> None:
+        self._progress.advance(self._task, size)
 
 
 class _NoBar:

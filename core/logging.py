@@ -44,8 +44,10 @@ def configure_logging(settings: LogSettings, process: str) -> None:
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(settings.level.upper())
-    # Both announce every request or task; ours say the same with ids.
-    for chatty in ("celery.worker.strategy", "celery.app.trace", "uvicorn.access", "botocore", "PIL"):
+    # They announce every request, task or plugin; ours say the same of the first two with ids.
+    for chatty in (
+        "celery.worker.strategy", "celery.app.trace", "uvicorn.access", "botocore", "PIL", "alembic.runtime.plugins",
+    ):  # fmt: skip
         logging.getLogger(chatty).setLevel(logging.WARNING)
     structlog.contextvars.bind_contextvars(process=process)
 

@@ -8,7 +8,7 @@ import time
 from core.errors import DatabaseUnavailable, ServiceError
 from core.logging import configure_logging, get_logger
 from core.settings import DatabaseSettings, LogSettings, load
-from migrations.upgrade import new_revision, upgrade
+from core.waiting import awaited
 
 _ASK_SECONDS = 1.0
 
@@ -22,8 +22,11 @@ def main(words: list[str]) -> None:
     if arguments.subject and (arguments.subject[0] != "new" or len(arguments.subject) < 2):
         parser.error('to write a revision, say: new "subject"')
     configure_logging(load(LogSettings), "migrations")
+    get_logger(__name__).info("starting")
     settings = load(DatabaseSettings)
     if arguments.subject:
+        from migrations.upgrade import new_revision
+
         new_revision(settings, " ".join(arguments.subject[1:]))
     else:
         upgrade_when_there(settings, arguments.wait)
@@ -31,10 +34,14 @@ def main(words: list[str]) -> None:
 
 def upgrade_when_there(settings: DatabaseSettings, patience_seconds: float) -> None:
     """Upgrade as soon as the database answers; raises DatabaseUnavailable when it did not for so long."""
+    with awaited("its libraries"):
+        from migrations.upgrade import upgrade
+
     deadline = time.monotonic() + patience_seconds
     while True:
         try:
-            upgrade(settings)
+            with awaited("the database, and other migrations of it"):
+                upgrade(settings)
             return
         except DatabaseUnavailable as error:
             if time.monotonic() + _ASK_SECONDS > deadline:

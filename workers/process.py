@@ -1,4 +1,4 @@
-"""One worker process: wires settings, logging and services, consumes its queues in threads, ends without losing a job.
+"""One worker process: wires settings and services, consumes its queues in threads, ends without losing a job.
 
 Threads and not child processes, because neither CUDA nor database connections survive a fork; what threads cannot
 do (be killed, be timed out) is done by leases and by the flag that every job looks at between its steps.
@@ -8,7 +8,7 @@ import os
 import socket
 import threading
 import warnings
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from datetime import timedelta
 
 from celery import Celery, Task, signals
@@ -25,12 +25,11 @@ from core.errors import DatabaseUnavailable
 from core.jobs.lease import LeaseKeeper
 from core.jobs.reconciler import Reconciler
 from core.jobs.workers import NewWorker
-from core.logging import configure_logging, get_logger
+from core.logging import get_logger
 from core.settings import (
     BrokerSettings,
     FixitySettings,
     LMMSettings,
-    LogSettings,
     NetworkSettings,
     PackSettings,
     ProfileSettings,
@@ -45,6 +44,7 @@ from core.settings import (
 from core.temp_files import FETCHED, remove_stale_temp_files, use_temp_folder
 from core.tracing import close_tracing, configure_tracing
 from core.version import service_version
+from core.waiting import awaited
 from core.webhooks.sender import WebhookSender
 from models.base import new_id
 from workers.closure_watch import ClosureWatch
@@ -65,7 +65,6 @@ def run_worker(queues: list[str], concurrency: int | None = None) -> int:
     """Consume the queues until a signal says stop; returns the exit status."""
     settings = load(WorkerSettings)
     broker_settings = load(BrokerSettings)
-    configure_logging(load(LogSettings), f"worker-{queues[0]}")
     configure_tracing(load(TracingSettings), f"worker-{queues[0]}")
     use_temp_folder(load(TempSettings))
     stand_back(settings.niceness)
@@ -75,8 +74,10 @@ def run_worker(queues: list[str], concurrency: int | None = None) -> int:
     warnings.filterwarnings("ignore", category=SecurityWarning)
     app = make_celery(broker_settings)
     threads = concurrency or _concurrency(settings, queues[0])
-    services = WorkerServices.open(settings, app, broker_settings, threads)
-    _check_schema(services.database)
+    with awaited("its storage"):
+        services = WorkerServices.open(settings, app, broker_settings, threads)
+    with awaited("the database"):
+        _check_schema(services.database)
     keeper = LeaseKeeper(services.database, settings.lease)
     reconciler = Reconciler(services.database, services.broker, services.storage, settings)
     retention = Retention(services.database, services.broker, load(RetentionSettings))
@@ -107,8 +108,9 @@ def run_worker(queues: list[str], concurrency: int | None = None) -> int:
     _register_task(app, runner)
     _end_without_loss(runner, keeper, settings.soft_shutdown)
     services.metrics.serve(settings, lambda: keeper.running)
-    handlers.warm_up(queues)
-    handlers.note_networks()
+    with awaited("its networks"):
+        handlers.warm_up(queues)
+        handlers.note_networks()
     for part in (keeper, reconciler, retention, records, watchdog):
         part.start()
     if DECODE in queues:
@@ -139,7 +141,10 @@ def run_worker(queues: list[str], concurrency: int | None = None) -> int:
         lambda is_wanted: _drain(worker, runner, queues, is_wanted),
     )
     signals.worker_ready.connect(lambda **_: heartbeat.start(), weak=False)
-    worker.start()
+    with ExitStack() as broker:
+        broker.enter_context(awaited("the broker"))
+        signals.worker_ready.connect(lambda **_: broker.close(), weak=False)
+        worker.start()
     _log.info("worker_stopped", restart=watchdog.wants_restart)
     passes = (heartbeat, watchdog, sender, closure, packer, scrubber, records, retention, reconciler)
     for open_part in (*passes, handlers, keeper, services.events):

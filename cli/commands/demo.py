@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from cli.errors import FAILED, fail_usage, usage_errors
-from cli.output import say, show
+from cli.output import nothing_told, say, show, told_now_and_then
 
 if TYPE_CHECKING:
     from cli.report.demo_page import ShownPicture
@@ -130,7 +130,8 @@ def _stack(data: Path | None) -> Iterator["EmbeddedStack"]:
     folder = Path(tempfile.mkdtemp(prefix="misc-demo-")) if data is None else data
     try:
         with EmbeddedStack(folder, 0, environment=isolated_environment(os.environ)) as stack:
-            stack.wait_ready(_READY_SECONDS)
+            with told_now_and_then(lambda: f"waiting for {stack.waits_for} ..."):
+                stack.wait_ready(_READY_SECONDS)
             yield stack
     finally:
         if data is None:
@@ -248,7 +249,7 @@ def _progress(trips: Sequence[_Trip]) -> Iterator[Any]:
     from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
     columns = (TextColumn("{task.description:16}"), BarColumn(), TextColumn("{task.fields[stage]:20}"))
-    with Progress(*columns, TimeElapsedColumn(), console=Console(stderr=True)) as progress:
+    with nothing_told(), Progress(*columns, TimeElapsedColumn(), console=Console(stderr=True)) as progress:
         bars = {id(trip): progress.add_task(trip.source.name, total=1.0, stage=trip.stage) for trip in trips}
         yield lambda trip: progress.update(bars[id(trip)], completed=trip.progress, stage=trip.stage)
 

@@ -11,7 +11,7 @@ import typer
 
 from cli.errors import FAILED, fail_usage
 from cli.local.paths import data_folder
-from cli.output import say
+from cli.output import nothing_told, say, told_now_and_then
 
 _HELP = """Run the whole service on this machine: API, workers, Redis, and a data folder. Ctrl-C ends it.
 
@@ -62,12 +62,14 @@ def up(
     stop = catch_signals(stack)
     try:
         try:
-            stack.start()
-            patience = _READY_WITH_NETWORKS_SECONDS if takes_minutes_to_load() else READY_SECONDS
-            stack.wait_ready(patience, interrupted=stop.is_set, on_wait=lambda line: say(f"misc: {line}"))
+            with told_now_and_then(lambda: f"waiting for {stack.waits_for} ({time.monotonic() - started:.0f} s)"):
+                stack.start()
+                patience = _READY_WITH_NETWORKS_SECONDS if takes_minutes_to_load() else READY_SECONDS
+                stack.wait_ready(patience, interrupted=stop.is_set)
             if not stop.is_set():
                 _say_where(stack.base_url, stack.data, stack.logs, time.monotonic() - started)
-            stop.wait()
+            with nothing_told():
+                stop.wait()
             say("misc: ending ...")
         except (StackError, ClientError) as error:
             say(f"misc: {error}")

@@ -7,8 +7,8 @@ import typer
 
 from cli.commands.weights_pull import PULL_HELP, pull_weights
 from cli.errors import FAILED, describe_error, fail_usage, failures, usage_errors
-from cli.local.weights import JSONOption, PathOption, hashing_bar, open_weights
-from cli.output import print_json, say, show
+from cli.local.weights import JSONOption, PathOption, open_weights
+from cli.output import byte_bar, print_json, say, show
 from codec.options import Profile
 from codec.weights.manifest import Part
 
@@ -118,8 +118,8 @@ def verify_weights(
     for one in names:
         size = store.records()[one].bytes if one in store.records() else 0
         try:
-            with hashing_bar(f"Hashing {one}", size) as progress:
-                entry = store.verify(one, progress)
+            with byte_bar(f"Hashing {one}", size) as bar:
+                entry = store.verify(one, bar.add)
             is_well = entry.state is State.PRESENT
             error = None if is_well else {"code": f"weights_{entry.state}", "message": f"{one} is {entry.state}."}
         except WeightsError as problem:
@@ -165,11 +165,11 @@ def add_weights(
     if name not in store.released and (part is None or architecture is None):
         raise fail_usage(f"{name!r} is not a published name, so say its --part and --architecture.")
     try:
-        with hashing_bar(f"Taking in {name}", file.stat().st_size) as progress:
+        with byte_bar(f"Taking in {name}", file.stat().st_size) as bar:
             record = store.add(
                 file, name=name, part=part, architecture=architecture, profiles=(profile,) if profile else (),
                 rate=rate, licence=Licence(licence, licence_link) if licence else None, is_linked=link,
-                progress=progress, check=try_weights,
+                progress=bar.add, check=try_weights,
             )  # fmt: skip
     except (WeightsError, OSError) as error:
         say(f"misc: {describe_error(error)['message']}")

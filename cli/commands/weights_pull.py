@@ -8,8 +8,8 @@ import typer
 
 from cli.errors import FAILED, describe_error, fail_usage, failures
 from cli.local.archive import DataOption
-from cli.local.weights import JSONOption, PathOption, download_bar, open_weights
-from cli.output import print_json, say, show
+from cli.local.weights import JSONOption, PathOption, open_weights
+from cli.output import byte_bar, print_json, say, show
 from codec.options import Profile
 
 if TYPE_CHECKING:
@@ -150,8 +150,8 @@ def _pulled(store: "WeightsStore", name: str, downloader: Any, rules: "PullRules
         "error": None,
     }  # fmt: skip
     try:
-        with download_bar(name) as progress:
-            pulled = pull(store, name, downloader, rules, progress, say)
+        with byte_bar(f"Fetching {name}") as bar:
+            pulled = pull(store, name, downloader, rules, bar.stand, say)
     except (CodecError, OSError) as error:
         return result | {"error": describe_error(error)}
     record = pulled.record

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 from typing import IO
 
+from cli.output import told_now_and_then
 from codec.atomic_files import is_special, write_atomically
 from codec.errors import OptionError, PictureTooLarge
 
@@ -26,7 +27,8 @@ def read_input(path: Path, *, max_bytes: int = _MAX_INPUT_BYTES) -> Path | bytes
     if path != STANDARD and not is_special(path):
         return path
     if path == STANDARD:
-        data = sys.stdin.buffer.read(max_bytes + 1)
+        with told_now_and_then(lambda: "reading stdin ..."):
+            data = sys.stdin.buffer.read(max_bytes + 1)
     else:
         with _opened(path) as file:
             data = file.read(max_bytes + 1)

@@ -1,8 +1,5 @@
-"""The folder of networks that a command means, and how it shows that it hashes or fetches one."""
+"""The folder of networks that a command means."""
 
-import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -36,32 +33,3 @@ def open_weights(path: Path | None) -> "WeightsStore":
         return WeightsStore(weights_folder(path))
     except ServiceError as error:
         raise fail_usage(str(error)) from None
-
-
-@contextmanager
-def download_bar(name: str) -> Iterator[Callable[[int, int | None], None]]:
-    if not sys.stderr.isatty():
-        yield lambda done, total: None
-        return
-    from rich.console import Console
-    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
-
-    columns = (
-        TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn(),
-    )  # fmt: skip
-    with Progress(*columns, console=Console(stderr=True), transient=True) as shown:
-        task = shown.add_task(name, total=None)
-        yield lambda done, total: shown.update(task, completed=done, total=total)
-
-
-@contextmanager
-def hashing_bar(what: str, total: int) -> Iterator[Callable[[int], None]]:
-    with download_bar(what) as progress:
-        done = 0
-
-        def _step(size: int) -> None:
-            nonlocal done
-            done += size
-            progress(done, total)
-
-        yield _step

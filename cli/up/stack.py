@@ -30,8 +30,6 @@ QUEUES = ("encode", "decode", "maintenance")
 # Encode workers wait for model answers most of the time; a machine needs no third worker for the housekeeping.
 _CONSUMES = {"encode": ("encode", "maintenance"), "decode": ("decode",)}
 
-_TELL_SECONDS = 4.0
-
 _HOPELESS_DEATHS = 3
 """A child that ended this often before it was ready once will not become ready by being started again."""
 
@@ -73,6 +71,8 @@ class EmbeddedStack:
         self.supervisor: Supervisor | None = None
         self.environment: dict[str, str] = {}
         self.port = 0
+        self.waits_for = "its data folder"
+        """What the start is waiting for now, in words for people."""
 
     def __enter__(self) -> Self:
         """Start everything; see `start`."""
@@ -138,24 +138,21 @@ class EmbeddedStack:
         timeout_seconds: float = 120.0,
         *,
         interrupted: Callable[[], bool] = lambda: False,
-        on_wait: Callable[[str], None] = lambda _line: None,
     ) -> None:
         """Return when the API says that it is ready and every queue is seen to be consumed.
 
         A queue is when it has carried a probe job to its end, or when a job that waited before the probe was begun.
 
-        Returns early when `interrupted` says so. `on_wait` is told every four seconds what is waited for. Raises
-        StackError, with the end of the log of whatever is to blame, after `timeout_seconds` or as soon as waiting is
-        hopeless.
+        Returns early when `interrupted` says so. Raises StackError, with the end of the log of whatever is to blame,
+        after `timeout_seconds` or as soon as waiting is hopeless.
         """
         deadline = time.monotonic() + timeout_seconds
-        patience = _Patience(on_wait)
         with self.client() as client:
             while (lack := client.why_not_ready()) is not None:
                 if interrupted():
                     return
                 self._check_children(deadline, "api", f"The API did not become ready: {lack}")
-                patience.tell(f"waiting for the API, {lack}")
+                self.waits_for = f"the API, {lack}"
                 time.sleep(0.05)
             began = datetime.now(UTC)
             waiting = {client.submit_probe(queue): queue for queue in QUEUES}
@@ -174,7 +171,7 @@ class EmbeddedStack:
                         return
                     worker = "decode" if queue == "decode" else "encode"
                     self._check_children(deadline, worker, f"No worker finished the probe job of the queue {queue!r}")
-                    patience.tell(self._awaited(queue))
+                    self.waits_for = self._awaited(queue)
                     time.sleep(0.05)
 
     def client(self) -> Client:
@@ -236,6 +233,7 @@ class EmbeddedStack:
         from core.storage import open_storage
 
         if self.environment.get("MISC_BROKER_URL"):
+            self.waits_for = "the Redis of MISC_BROKER_URL"
             broker = Broker(read_settings(BrokerSettings, self.environment))
             try:
                 broker.check()
@@ -245,6 +243,7 @@ class EmbeddedStack:
                 broker.close()
         settings = read_settings(StorageSettings, self.environment)
         if settings.backend is not StorageBackend.LOCAL:
+            self.waits_for = "the store of MISC_STORAGE_ENDPOINT_URL"
             try:
                 storage = open_storage(settings)
                 storage.check()
@@ -272,6 +271,7 @@ class EmbeddedStack:
         return path
 
     def _wait_for_redis(self, path: Path) -> None:
+        self.waits_for = "the embedded Redis"
         deadline = time.monotonic() + _REDIS_START_SECONDS
         while not redis_answers(path):
             self._check_children(deadline, "redis", "The embedded Redis did not start")
@@ -282,6 +282,7 @@ class EmbeddedStack:
         from core.settings import DatabaseSettings
         from migrations.upgrade import upgrade
 
+        self.waits_for = "the database"
         others = os.umask(0o077)
         try:
             upgrade(read_settings(DatabaseSettings, self.environment))
@@ -310,7 +311,7 @@ class EmbeddedStack:
 
     def _awaited(self, queue: str) -> str:
         """What a queue waits for whose probe job has not ended."""
-        awaited = f"waiting for a worker of the queue {queue!r}"
+        awaited = f"a worker of the queue {queue!r}"
         if queue != "decode" or self.environment.get("MISC_WORKER_WARM_UP", "first") != "first":
             return awaited
         return f"{awaited}, which loads and tries the networks of {self.environment.get('MISC_PROFILE', 'lite')} first"
@@ -341,20 +342,6 @@ def _check_name(data: Path) -> None:
         raise StackError(
             f"The name of the data folder {os.fsencode(data)!r} is not UTF-8; name another with --data."
         ) from None
-
-
-class _Patience:
-    """Says now and then what is waited for, so that no start is silent for long."""
-
-    def __init__(self, tell: Callable[[str], None]) -> None:
-        self._tell = tell
-        self._began = self._last = time.monotonic()
-
-    def tell(self, line: str) -> None:
-        now = time.monotonic()
-        if now - self._last >= _TELL_SECONDS:
-            self._last = now
-            self._tell(f"{line} ({now - self._began:.0f} s)")
 
 
 def _is_busy(client: Client, queue: str, since: datetime) -> bool:

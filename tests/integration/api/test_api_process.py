@@ -18,7 +18,7 @@ class Blocker(importlib.abc.MetaPathFinder):
             raise ModuleNotFoundError(f"{name} is blocked")
 
 sys.meta_path.insert(0, Blocker())
-import api.__main__
+import api.server
 from fastapi.testclient import TestClient
 from api.app import create_app
 from api.services import Services

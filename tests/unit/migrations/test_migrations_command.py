@@ -3,6 +3,7 @@
 import pytest
 
 import migrations.__main__ as command
+import migrations.upgrade
 from core.errors import DatabaseNewer, DatabaseUnavailable
 from core.settings import DatabaseSettings
 
@@ -30,7 +31,7 @@ def _no_time_passes(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_database_that_comes_up_meanwhile_is_upgraded(monkeypatch: pytest.MonkeyPatch) -> None:
     upgrades = Upgrades(DatabaseUnavailable("away"))
-    monkeypatch.setattr(command, "upgrade", upgrades)
+    monkeypatch.setattr(migrations.upgrade, "upgrade", upgrades)
     command.upgrade_when_there(SETTINGS, 60)
     assert upgrades.calls == 3
 
@@ -38,7 +39,7 @@ def test_database_that_comes_up_meanwhile_is_upgraded(monkeypatch: pytest.Monkey
 def test_patience_ends_and_is_none_by_default(monkeypatch: pytest.MonkeyPatch) -> None:
     for patience, calls in ((0, 1), (5, 6)):
         upgrades = Upgrades(DatabaseUnavailable("away"), failures=1000)
-        monkeypatch.setattr(command, "upgrade", upgrades)
+        monkeypatch.setattr(migrations.upgrade, "upgrade", upgrades)
         with pytest.raises(DatabaseUnavailable):
             command.upgrade_when_there(SETTINGS, patience)
         assert upgrades.calls == calls
@@ -46,7 +47,7 @@ def test_patience_ends_and_is_none_by_default(monkeypatch: pytest.MonkeyPatch) -
 
 def test_database_that_cannot_be_used_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
     upgrades = Upgrades(DatabaseNewer("newer"))
-    monkeypatch.setattr(command, "upgrade", upgrades)
+    monkeypatch.setattr(migrations.upgrade, "upgrade", upgrades)
     with pytest.raises(DatabaseNewer):
         command.upgrade_when_there(SETTINGS, 60)
     assert upgrades.calls == 1

@@ -1,0 +1,31 @@
+"""Tells in the log what a process waits for while it starts, so that nobody takes it for one that hangs."""
+
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from core.logging import get_logger
+
+_log = get_logger(__name__)
+
+SILENCE_SECONDS = 5.0
+"""After this time without a word people begin to wonder."""
+
+
+@contextmanager
+def awaited(what: str) -> Iterator[None]:
+    """While the block runs, a line every five seconds that names what it waits for."""
+    began, ended = time.monotonic(), threading.Event()
+
+    def _tell() -> None:
+        while not ended.wait(SILENCE_SECONDS):
+            _log.info("waiting", waits_for=what, seconds=round(time.monotonic() - began))
+
+    thread = threading.Thread(target=_tell, name="awaited", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()
