@@ -6,6 +6,7 @@ one run in peace. Prints a table.
 """
 
 import argparse
+import hashlib
 import os
 import random
 import shutil
@@ -30,6 +31,7 @@ from core.archive.records.writer import write_missing
 from core.database import Database
 from core.logging import log_errors_only
 from core.settings import DatabaseSettings
+from core.storage.keys import FOLDERS
 from core.storage.local import LocalStorage
 from migrations.upgrade import upgrade
 from models.base import Base, utc_now
@@ -37,6 +39,7 @@ from models.base import Base, utc_now
 Row = tuple[str, str]
 
 _PATIENCE_SECONDS = 300
+_MOST_SWEEPS = 10
 _TARGETS = ("bag", "tar.tar", "ocfl")
 _MOMENTS = ("created_at", "last_verified_at")
 """Of the catalogue: when this archive came to know an object."""
@@ -84,10 +87,12 @@ def measure_kills(folder: Path, images: int, kills: int, seed: int) -> list[Row]
 
 @dataclass(frozen=True)
 class _Command:
-    """A command of `misc`; it is at its work when `has_begun` says so, and then takes some `seconds` more."""
+    """A command of `misc`; it is at its work when `has_begun` says so, then takes some `seconds` more, and nothing is
+    left to do when `is_done` says so."""
 
     words: Sequence[str]
     has_begun: Callable[[], bool]
+    is_done: Callable[[], bool]
     seconds: float = 0.0
 
     def run(self) -> float:
@@ -118,6 +123,8 @@ class _Command:
             if not self.run_for(draw.uniform(0.0, self.seconds)):
                 return kills
             kills += 1
+            if self.is_done():
+                return kills
         self.run()
         return kills
 
@@ -155,8 +162,12 @@ class _Exports:
     def _command(self, target: Path, seconds: float = 0.0) -> _Command:
         form = ["--as", "ocfl"] if target.name == "ocfl" else []
         words = ["export", "all", "--to", str(target), "--data", str(self._archive), *form]
+
+        def _is_whole() -> bool:
+            return target.exists() and _tree(target).keys() == _tree(self.whole / target.name).keys()
+
         # The part of a tar lies beside it.
-        return _Command(words, target.parent.is_dir, seconds)
+        return _Command(words, target.parent.is_dir, _is_whole, seconds)
 
 
 class _Imports:
@@ -188,7 +199,7 @@ class _Imports:
 
     def _command(self, archive: Path, seconds: float = 0.0) -> _Command:
         words = ["import", str(self._export), "--data", str(archive)]
-        return _Command(words, (archive / "misc.db-wal").is_file, seconds)
+        return _Command(words, (archive / "misc.db-wal").is_file, lambda: False, seconds)
 
 
 def _make_archive(folder: Path) -> None:
@@ -204,14 +215,22 @@ def _database(archive: Path) -> Database:
 def _contents(archive: Path) -> dict[str, Any]:
     """The rows of every table and the files of the storage, once what a killed process left is swept hours later."""
     with closing(_database(archive)) as database, closing(LocalStorage(archive / "objects")) as storage:
-        while deletions.sweep(database, storage, now=utc_now() + timedelta(hours=5)):
-            pass
+        # As many at a time as a sweep takes; of those that are needed it only forgets that they were reserved.
+        for _ in range(_MOST_SWEEPS):
+            deletions.sweep(database, storage, now=utc_now() + timedelta(hours=5))
         with database.read() as session:
             rows: dict[str, Any] = {
                 table.name: sorted(session.execute(select(*_columns(table))), key=repr)
                 for table in Base.metadata.sorted_tables
             }
-    return rows | {"objects": _tree(archive / "objects")}
+        # What a killed process had not written whole is in no list, and goes when it is old.
+        stored = {info.key: _sha256(storage, info.key) for folder in FOLDERS for info in storage.list(folder)}
+    return rows | {"objects": stored}
+
+
+def _sha256(storage: LocalStorage, key: str) -> str:
+    with storage.open(key) as reader:
+        return hashlib.sha256(b"".join(reader)).hexdigest()
 
 
 def _columns(table: Table) -> list[Column[Any]]:
