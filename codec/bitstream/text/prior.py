@@ -4,6 +4,7 @@ Reads `prior_1.bin`, which never changes; `training/fit_text_prior.py` writes it
 """
 
 import hashlib
+import sys
 import threading
 from array import array
 from bisect import bisect_left
@@ -58,7 +59,6 @@ WEIGHT_SHIFT = 14
 BASE_SHIFT = 8
 _OCCURRENCE_STEP = 128
 _REMEMBERED_ROWS = 24
-_PREPARED_ROWS, _PREPARED_ORDER = 400, 5
 
 _MAGIC = b"MTP1"
 _BETWEEN = b"\xff"
@@ -218,17 +218,6 @@ class Prior:
                 counts[symbol] = counts.get(symbol, 0) + count
         return counts, sum(counts.values())
 
-    def prepare(self) -> None:
-        """Count what follows the most frequent contexts, so that the first text does not pay for them."""
-        waiting = [([0], [len(self.symbols)])]
-        while waiting:
-            lows, highs = waiting.pop()
-            for kind in (0, 1, 2) if len(lows) > 2 else (2,):
-                counts, _ = self.following(lows[-1], highs[-1], kind)
-            for symbol, count in counts.items():
-                if count >= _PREPARED_ROWS and len(lows) <= _PREPARED_ORDER:
-                    waiting.append(self.narrow(lows, highs, symbol))
-
     def continuing(self, prefix: bytes) -> Counts:
         """Count what follows `prefix`, in lower case, in the words of the vocabulary."""
         return self._continuing(self.words, prefix)
@@ -309,9 +298,7 @@ def read_prior(data: bytes) -> Prior:
         rows(symbol, INPUTS),
         rows(place, INPUTS),
     )
-    prior = Prior(alphabet, index, words.split(_BETWEEN), skips.split(_BETWEEN), tables)
-    prior.prepare()
-    return prior
+    return Prior(alphabet, index, words.split(_BETWEEN), skips.split(_BETWEEN), tables)
 
 
 def write_prior(prior: Prior) -> bytes:
@@ -328,8 +315,10 @@ def write_prior(prior: Prior) -> bytes:
 
 def _numbers(data: bytes) -> list[int]:
     """Little-endian signed numbers; the first byte says how many bytes each has."""
-    width = data[0]
-    return [int.from_bytes(data[i : i + width], "little", signed=True) for i in range(1, len(data), width)]
+    numbers = array({2: "h", 4: "i"}[data[0]], data[1:])
+    if sys.byteorder == "big":
+        numbers.byteswap()
+    return numbers.tolist()
 
 
 def _packed(values: list[int]) -> bytes:
