@@ -4,6 +4,10 @@ Each subcommand is a module of `cli.commands` with `register(app)`; what is slow
 functions, so that `misc --help` answers at once.
 """
 
+import atexit
+import os
+import sys
+import threading
 from typing import Annotated
 
 import typer
@@ -88,8 +92,26 @@ def build_app() -> typer.Typer:
 def main() -> None:
     """Run the command line of this process."""
     sleep_soon()
-    with told_now_and_then(lambda: "still at work ..."):
-        build_app()()
+    try:
+        with told_now_and_then(lambda: "still at work ..."):
+            build_app()()
+    except SystemExit as end:
+        if "torch" in sys.modules and (end.code is None or isinstance(end.code, int)):
+            _end(end.code or 0)
+        raise
+
+
+def _end(status: int) -> None:
+    """End this process as Python does, but without taking its modules apart: PyTorch's take 0.6 seconds. Returns where
+    what was printed cannot be written, of which Python tells better."""
+    try:
+        sys.stdout.flush()
+        sys.stderr.flush()
+    except (OSError, ValueError):
+        return
+    threading._shutdown()  # type: ignore[attr-defined]  # waits for threads that are no daemons
+    atexit._run_exitfuncs()
+    os._exit(status)
 
 
 def _print_version(is_wanted: bool) -> None:
