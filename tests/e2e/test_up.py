@@ -36,7 +36,7 @@ class _Up:
         with self.log.open("wb") as log:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "cli.main", "up", "--data", str(data), *options],
-                env=isolated_environment(os.environ) | {"MISC_WORKER_WARM_UP": "beside"} | environment,
+                env=isolated_environment(os.environ) | environment,
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 stderr=log,
