@@ -40,9 +40,14 @@ def plain_state(loaded: Mapping[str, Any]) -> State:
     named = load_pretrained(plain_names(tensors))
     parts = {name: value for name, value in named.items() if "." in name and name.partition(".")[0] in PARTS}
     renamed = remap_old_keys("entropy_bottleneck", parts)
-    state = {name: value.detach() for name, value in renamed.items() if not _DERIVED.fullmatch(name)}
+    state = {name: _computable(value.detach()) for name, value in renamed.items() if not _DERIVED.fullmatch(name)}
     if not state:
         raise WeightsCorrupt(f"The checkpoint has no weights of a learned codec: none begins with {', '.join(PARTS)}.")
     if sum(value.numel() for value in state.values()) > _MOST_WEIGHTS:
         raise WeightsCorrupt(f"The checkpoint claims more than {_MOST_WEIGHTS} weights.")
     return state
+
+
+def _computable(value: Tensor) -> Tensor:
+    """The tensor; floating point numbers of eight bits, which PyTorch stores and does not compute with, as float32."""
+    return value.float() if value.is_floating_point() and value.element_size() == 1 else value

@@ -90,6 +90,13 @@ def test_weights_that_lack_something_or_have_it_in_another_shape_are_refused(key
             load_network("cheng2020-attn", broken, b"1234")
 
 
+def test_numbers_of_few_bits_are_computed_with_like_others() -> None:
+    state = {key: value.to(torch.float8_e4m3fn) for key, value in unchanging_state("mbt2018-mean", 8, 8).items()}
+    wide = load_network("mbt2018-mean", {key: value.float() for key, value in state.items()}, b"12345678")
+    narrow = load_network("mbt2018-mean", state, b"12345678")
+    assert narrow.compress(PICTURE, 1) == wide.compress(PICTURE, 1)
+
+
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
 def test_weights_that_are_not_finite_are_refused(value: float) -> None:
     state = unchanging_state("mbt2018-mean", 8, 12)
