@@ -1,5 +1,6 @@
 """`python -m migrations`: bring the configured database up to date, with `--wait SECONDS` for one that does not answer
-yet; `python -m migrations new "subject"` writes a revision."""
+yet; `python -m migrations new "subject"` writes a revision, `python -m migrations partition` partitions PostgreSQL's
+largest table (docs/capacity.md)."""
 
 import argparse
 import sys
@@ -12,22 +13,33 @@ from core.waiting import awaited
 
 _ASK_SECONDS = 1.0
 
+_PARTS = 32
+"""With 10^8 images some 10^8 rows each."""
+
 
 def main(words: list[str]) -> None:
     """Do what the words say; raises ServiceError."""
     parser = argparse.ArgumentParser(prog="python -m migrations", description=__doc__)
     parser.add_argument("--wait", type=float, default=0.0, metavar="SECONDS", help="how long to wait for the database")
-    parser.add_argument("subject", nargs="*", metavar="new SUBJECT", help="write a revision with this subject")
+    parser.add_argument("--parts", type=int, default=_PARTS, metavar="N", help="of the partitioned table")
+    parser.add_argument("words", nargs="*", metavar="new SUBJECT | partition", help="what else to do")
     arguments = parser.parse_args(words)
-    if arguments.subject and (arguments.subject[0] != "new" or len(arguments.subject) < 2):
-        parser.error('to write a revision, say: new "subject"')
+    do, subject = arguments.words[:1], " ".join(arguments.words[1:])
+    if do not in ([], ["new"], ["partition"]) or (do == ["new"]) != bool(subject):
+        parser.error('to write a revision, say: new "subject"; to partition: partition')
     configure_logging(load(LogSettings), "migrations")
     get_logger(__name__).info("starting")
     settings = load(DatabaseSettings)
-    if arguments.subject:
+    if do == ["new"]:
         from migrations.upgrade import new_revision
 
-        new_revision(settings, " ".join(arguments.subject[1:]))
+        new_revision(settings, subject)
+    elif do == ["partition"]:
+        from migrations.partition import partition
+
+        with awaited("the words of images to be partitioned"):
+            rows = partition(settings, arguments.parts)
+        get_logger(__name__).info("words_partitioned", rows=rows, parts=arguments.parts)
     else:
         upgrade_when_there(settings, arguments.wait)
 

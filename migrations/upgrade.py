@@ -4,7 +4,7 @@ from pathlib import Path
 
 from alembic import command
 from alembic.config import Config
-from sqlalchemy import text
+from sqlalchemy import Connection, text
 
 from core.database import Database, check_known, revision_of
 from core.settings import DatabaseSettings
@@ -18,8 +18,7 @@ def upgrade(settings: DatabaseSettings) -> None:
     try:
         with database.connection() as connection:
             if connection.dialect.name == "postgresql":
-                # It ends with the transaction, so it holds behind a pool that hands connections on.
-                connection.execute(text(f"SELECT pg_advisory_xact_lock({_LOCK})"))
+                lock(connection)
             revision = revision_of(connection)
             if revision is not None:
                 check_known(revision)
@@ -28,6 +27,12 @@ def upgrade(settings: DatabaseSettings) -> None:
             command.upgrade(config, "head")
     finally:
         database.close()
+
+
+def lock(connection: Connection) -> None:
+    """Wait until no other migration of this PostgreSQL runs, and let none begin before the transaction ends."""
+    # It ends with the transaction, so it holds behind a pool that hands connections on.
+    connection.execute(text(f"SELECT pg_advisory_xact_lock({_LOCK})"))
 
 
 def new_revision(settings: DatabaseSettings, subject: str) -> None:
