@@ -4,8 +4,9 @@ import asyncio
 import io
 import os
 import secrets
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -19,6 +20,7 @@ from cli.server.client import Upload
 from cli.server.group import Group, GroupName
 from cli.server.group_push import PATIENCE_SECONDS, follow_group, send_group
 from cli.server.push_history import PushHistory, default_path
+from cli.server.remote import URGENCY
 from cli.server.upload import Picture, check_options, with_file_date
 from cli.server.upload import name_of as path_name
 from codec.media import PICTURE_SUFFIXES
@@ -86,7 +88,7 @@ class Client:
             upload = Upload(path, name or name_of(picture) or path.name, f"python-{secrets.token_hex(16)}")
             if isinstance(picture, str | os.PathLike):
                 options = with_file_date(options, path)
-            answer = self._http.submit_picture(upload, options)
+            answer = self._http.submit_picture(upload, _plain(options))
         self._http.wait_for_success(answer["job"]["id"], on_change=on_change)
         return self.image(answer["image"]["id"])
 
@@ -105,6 +107,7 @@ class Client:
         `uploads` at a time. `batch` names it, else the folder does; `options` are those of `misc push`. Raises
         OptionError for wrong ones and for a folder without pictures, and ClientError.
         """
+        urgency = _plain({name: options.pop(name) for name in URGENCY if name in options})
         check_options(options)
         top = Path(folder).resolve()
         selection = select_files([top], PICTURE_SUFFIXES)
@@ -113,7 +116,9 @@ class Client:
         history = PushHistory(default_path())
         name = GroupName.of_folder(top) if batch is None else GroupName.chosen(batch)
         group = Group.open(self._http, history, name, is_shared=batch is not None)
-        outcomes = send_group(self._http, history, group, pictures, uploads=uploads, on_sent=lambda: None)
+        outcomes = send_group(
+            self._http, history, group, pictures, uploads=uploads, on_sent=lambda: None, urgency=urgency
+        )
         follow_group(group, outcomes, on_progress or (lambda _batch: None))
         ended = list(zip((picture.name for picture in pictures), outcomes, strict=True))
         return PushedBatch(
@@ -138,8 +143,9 @@ class Client:
     def reconstruct(
         self, image: StoredImage | str, *, on_change: OnChange | None = None, **options: Any
     ) -> Image.Image:
-        """The picture of an image; `options` are those of `misc pull`. The same options give what is there already."""
-        answer = self._http.order_reconstruction(_id_of(image), {"format": "png"} | options)
+        """The picture of an image; `options` are those of `misc pull`, a `deadline` as a datetime. The same options
+        give what is there already."""
+        answer = self._http.order_reconstruction(_id_of(image), {"format": "png"} | _plain(options))
         self._http.wait_for_success(answer["job"]["id"], on_change=on_change)
         picture = Image.open(io.BytesIO(self._content(f"/v1/reconstructions/{answer['reconstruction']['id']}/content")))
         picture.load()
@@ -187,6 +193,14 @@ class AsyncClient:
     async def reconstruct(self, image: StoredImage | str, **options: Any) -> Image.Image:
         """As `Client.reconstruct`."""
         return await asyncio.to_thread(partial(self._client.reconstruct, image, **options))
+
+
+def _plain(options: Mapping[str, Any]) -> dict[str, Any]:
+    """The options as JSON has them: moments in words, those without a time zone this machine's."""
+    return {
+        name: value.astimezone(UTC).isoformat() if isinstance(value, datetime) else value
+        for name, value in options.items()
+    }
 
 
 def _id_of(image: StoredImage | str) -> str:

@@ -19,7 +19,7 @@ from cli.local.stream_files import STREAM_SUFFIX, is_stream, without_companions
 from cli.local.streams import STANDARD, check_streams, read_input
 from cli.output import group_bar, print_json, progress_bar, say, show
 from cli.report.batch_report import batch_report_lines
-from cli.server.remote import DeadlineOption, KeyOption, PriorityOption, ServerOption, connected, urgency
+from cli.server.remote import URGENCY, DeadlineOption, KeyOption, PriorityOption, ServerOption, connected, urgency
 from codec.media import PICTURE_SUFFIXES
 
 if TYPE_CHECKING:
@@ -49,8 +49,6 @@ Examples:
 """
 
 _CONTRARY = "Give {flag} as a flag or in --options, not both."
-
-_URGENCY = ("priority", "deadline")
 
 
 @dataclass(frozen=True)
@@ -133,7 +131,7 @@ def push(
             check_streams(inputs, "", as_json=as_json)
             values = _merged(options, {name: value for name, value in flags.items() if value is not None})
             # How urgent pictures are does not make them others, which are not there yet.
-            soon = {name: values.pop(name) for name in _URGENCY if name in values}
+            soon = {name: values.pop(name) for name in URGENCY if name in values}
             source = _Source(inputs, describe, exclude or (), manifest_in)
             files, left_out = _pictures(source, values, Path(spool))
             streams = [file for file in files if is_stream(file.path)]

@@ -36,6 +36,9 @@ PriorityOption = Annotated[
 ]
 
 
+URGENCY = ("priority", "deadline")
+"""Options that say how soon a picture is wanted, which makes it no other one."""
+
 DeadlineOption = Annotated[
     str | None,
     typer.Option(metavar="WHEN", help="When it is wanted: in 90s, 10m, 2h or 1d, or at 2026-12-01T08:00, here."),

@@ -5,6 +5,7 @@ import json
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
 
@@ -115,6 +116,16 @@ def test_python_client_sends_the_date_of_a_file_and_of_nothing_else(
     assert python.upload(path, keep_metadata=True).document["metadata"]["modified_at"] == CHANGED
     assert python.upload(photo(), keep_metadata=True).document["metadata"] == TAKEN | {"modified_at": None}
     assert python.upload(path).document["metadata"] is None
+
+
+def test_python_client_sends_a_deadline_as_a_moment(
+    client: TestClient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    python = PythonClient("http://127.0.0.1:9")
+    python._http = _Inside(client)
+    monkeypatch.setattr(python._http, "wait_for_success", lambda *_, **__: None)
+    image = python.upload(photo(), deadline=datetime(2030, 1, 1, 9, tzinfo=timezone(timedelta(hours=1))))
+    assert client.get(f"/v1/images/{image.id}").json()["job"]["deadline"] == "2030-01-01T08:00:00Z"
 
 
 def test_pull_writes_what_was_kept_beside_the_file(
