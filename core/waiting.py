@@ -4,6 +4,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from contextvars import copy_context
 
 from core.logging import get_logger
 
@@ -22,7 +23,8 @@ def awaited(what: str) -> Iterator[None]:
         while not ended.wait(SILENCE_SECONDS):
             _log.info("waiting", waits_for=what, seconds=round(time.monotonic() - began))
 
-    thread = threading.Thread(target=_tell, name="awaited", daemon=True)
+    # The line names the process as all others do, by what is bound to the context of whoever waits.
+    thread = threading.Thread(target=copy_context().run, args=(_tell,), name="awaited", daemon=True)
     thread.start()
     try:
         yield

@@ -3,6 +3,7 @@
 import time
 
 import pytest
+from structlog.contextvars import bound_contextvars, merge_contextvars
 from structlog.testing import capture_logs
 
 from core import waiting
@@ -11,13 +12,14 @@ from core import waiting
 def test_what_is_waited_for_is_told_again_and_again(monkeypatch: pytest.MonkeyPatch) -> None:
     assert waiting.SILENCE_SECONDS <= 5
     monkeypatch.setattr(waiting, "SILENCE_SECONDS", 0.03)
-    with capture_logs() as told:
+    with bound_contextvars(process="api"), capture_logs([merge_contextvars]) as told:
         with waiting.awaited("the database"):
             time.sleep(0.2)
         said = len(told)
         time.sleep(0.1)
     assert len(told) == said >= 2
-    assert told[0] == {"event": "waiting", "waits_for": "the database", "seconds": 0, "log_level": "info"}
+    said_first = {"event": "waiting", "waits_for": "the database", "seconds": 0, "process": "api", "log_level": "info"}
+    assert told[0] == said_first
 
 
 def test_block_that_fails_is_not_waited_for_any_more(monkeypatch: pytest.MonkeyPatch) -> None:
