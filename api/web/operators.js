@@ -46,11 +46,11 @@ export class OperatorsPage {
     find("readiness").textContent = troubles.length === 0 ? `The service is ${ready.status}.` : `The service is ${ready.status}; ${troubles.join("; ")}.`;
     replace(find("queues"), [...queues(metrics)].map(([queue, states]) => row(queue, states.queued ?? 0, states.running ?? 0, states.queued ? span(states.oldest ?? 0) : "")));
     replace(find("workers"), workers.map((worker) =>
-      row(worker.name, worker.state, worker.queues.join(", "), `${worker.running} of ${worker.threads}`, age(worker.seen_at), this.drain(worker))));
-    replace(find("running"), running.map((job) => row(subject(job), job.kind, `${standing(job)}, ${Math.round(100 * job.progress)} %`, job.worker ?? "", age(job.started_at ?? job.created_at), this.cancel(job))));
-    replace(find("queued"), queued.map((job) => row(subject(job), job.kind, job.error ? `put off: ${job.error.code}` : "", job.is_suspect ? "works alone" : "", age(job.created_at), this.cancel(job))));
+      row(worker.name, worker.state, wide(worker.queues.join(", ")), figure(`${worker.running} of ${worker.threads}`), figure(age(worker.seen_at), "wide"), this.drain(worker))));
+    replace(find("running"), running.map((job) => row(subject(job), job.kind, `${standing(job)}, ${Math.round(100 * job.progress)}\u00a0%`, wide(job.worker ?? ""), figure(age(job.started_at ?? job.created_at)), this.cancel(job))));
+    replace(find("queued"), queued.map((job) => row(subject(job), job.kind, job.error ? `put off: ${job.error.code}` : "", wide(job.is_suspect ? "works alone" : ""), figure(age(job.created_at)), this.cancel(job))));
     replace(find("failed"), [...byCode(failed.items)].map(([code, jobs]) =>
-      row(code, jobs.length, jobs[0].error?.message ?? "", make("span", {}, subject(jobs[0])), this.retry(code, jobs.length))));
+      row(make("div", {}, make("span", { textContent: code }), make("small", { textContent: jobs[0].error?.message ?? "" })), jobs.length, subject(jobs[0]), this.retry(code, jobs.length))));
     find("failed-note").textContent = failed.next_cursor ? `Of the ${FAILED} that failed last.` : "";
   }
 
@@ -101,12 +101,26 @@ function replace(body, rows) {
   if (note) note.hidden = rows.length > 0;
 }
 
+// A cell that a narrow screen has no room for.
+const wide = (content) => ({ content, className: "wide" });
+
+// A cell that stays on one line.
+const figure = (content, more = "") => ({ content, className: `figure ${more}` });
+
 function row(...cells) {
-  return make("tr", {}, cells.map((cell, index) => make(index === 0 ? "th" : "td", index === 0 ? { scope: "row" } : {}, cell instanceof Node ? cell : String(cell))));
+  return make("tr", {}, cells.map((cell, index) => {
+    const { content, className } = typeof cell === "object" && !(cell instanceof Node) ? cell : { content: cell, className: "" };
+    const properties = index === 0 ? { scope: "row", className } : { className };
+    return make(index === 0 ? "th" : "td", properties, content instanceof Node ? content : String(content));
+  }));
 }
 
+// The ends of ids tell them apart: a narrow screen shows no more of them.
+const SHOWN_END = 6;
+
 function subject(job) {
-  return job.image_id ? make("a", { href: `?image=${job.image_id}`, textContent: job.id }) : make("span", { textContent: job.id });
+  const parts = [make("span", { className: "head", textContent: job.id.slice(0, -SHOWN_END) }), make("span", { className: "tail", textContent: job.id.slice(-SHOWN_END) })];
+  return job.image_id ? make("a", { className: "id", href: `?image=${job.image_id}` }, parts) : make("span", { className: "id" }, parts);
 }
 
 function queues(metrics) {
