@@ -66,7 +66,7 @@ $(PYTHON):
 	exit 1
 
 $(LOCAL): pyproject.toml | $(PYTHON)
-	@echo 'Installing what one machine needs (about a minute the first time)'
+	@echo 'Installing what one machine needs: 6 GB the first time, most of them PyTorch with its libraries for GPUs'
 	@$(PYTHON) -m pip install --quiet --disable-pip-version-check --no-input --editable '.[local]'
 	@touch $@
 
@@ -76,6 +76,6 @@ $(DOCS): pyproject.toml | $(PYTHON)
 	@touch $@
 
 $(DEV): pyproject.toml | $(PYTHON)
-	@echo 'Installing what the tests need'
+	@echo 'Installing what the tests need: 7 GB the first time, most of them PyTorch with its libraries for GPUs'
 	@$(PYTHON) -m pip install --quiet --disable-pip-version-check --no-input --editable '.[dev]'
 	@touch $@ $(LOCAL) $(DOCS)
