@@ -294,6 +294,8 @@ def charge(session: Session, job_id: str, usage: JSONObject) -> str | None:
 def hasten(database: Database, job_ids: Sequence[str], priority: JobPriority, deadline: datetime | None) -> None:
     """Have jobs be as urgent as an order that found them on their way, where they are less so, in a transaction of its
     own: who orders a picture holds its image, which those wait for who hold its jobs."""
+    if not job_ids or (priority is JobPriority.BULK and deadline is None):
+        return
     is_open = (_JOBS.c.id.in_(job_ids), _JOBS.c.state.in_((JobState.QUEUED, JobState.RUNNING)))
     with database.write() as session:
         if priority is JobPriority.INTERACTIVE:
