@@ -15,6 +15,8 @@ from cli.server.client import Client, ClientError, Upload
 from cli.server.group import Group, GroupName
 from cli.server.push_history import PushHistory
 from cli.server.upload import Outcome, Picture
+from codec.errors import OptionError
+from misc_archive import Client as PythonClient
 from models import Image, ImageState, Job, JobState
 from tests.unit.api.samples import picture
 
@@ -54,7 +56,7 @@ def _push(client: _Inside, history: Path, pictures: list[Picture]) -> tuple[list
     """Push with what this machine remembers, without waiting."""
     client.sent.clear()
     group = Group.open(client, PushHistory(history), NAME, is_shared=True)
-    return _push_group(client, group, pictures, 2, wait=False)
+    return _push_group(client, group, pictures, 2, {}, wait=False)
 
 
 def _end(services: Services, image_id: str | None, state: JobState) -> None:
@@ -154,3 +156,32 @@ def test_command_sends_a_folder_follows_it_and_reports(
     assert {line["image_id"] for line in lines} == {result["image"] for result in first["results"]}
     third = _run("--manifest-in", str(tmp_path / "m.jsonl"))
     assert all(result["skipped"] for result in third["results"]) and third["report"]["batch"]["total"] == 4
+
+
+def test_python_client_pushes_a_folder_and_then_what_is_missing(
+    client: TestClient, services: Services, pictures: list[Picture], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class _Ending(_Inside):
+        """Of a service that encodes at once."""
+
+        def submit_picture(self, upload: Upload, options: Any) -> dict[str, Any]:
+            answer = super().submit_picture(upload, options)
+            _end(services, answer["image"]["id"], JobState.SUCCEEDED)
+            return answer
+
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    server, told = _Ending(client), []
+    python = PythonClient("http://127.0.0.1:9")
+    monkeypatch.setattr(python, "_http", server)
+    first = python.push(tmp_path / "trip", mode="pixel", on_progress=told.append)
+    assert set(first.images) == {one.name for one in pictures} and first.errors == {}
+    assert sorted(server.sent) == sorted(first.images) and told[-1]["is_done"]
+    assert first.report["images"]["ready"] == 4
+
+    server.sent.clear()
+    (tmp_path / "trip" / "broken.png").write_bytes(b"no picture")
+    second = python.push(tmp_path / "trip", mode="pixel")
+    assert (second.id, second.images, server.sent) == (first.id, first.images, ["broken.png"])
+    assert set(second.errors) == {"broken.png"} and second.report["failures"]
+    with pytest.raises(OptionError):
+        python.push(tmp_path / "trip", level=99)
