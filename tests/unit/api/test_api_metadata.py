@@ -118,6 +118,21 @@ def test_python_client_sends_the_date_of_a_file_and_of_nothing_else(
     assert python.upload(path).document["metadata"] is None
 
 
+def test_push_sends_how_soon_pictures_are_wanted_alone_and_in_a_batch(
+    client: TestClient, misc: Callable[..., Result], tmp_path: Path
+) -> None:
+    path = tmp_path / "trip" / "a.jpg"
+    path.parent.mkdir()
+    path.write_bytes(photo())
+    soon = ("--priority", "bulk", "--deadline", "2030-01-01T08:00:00Z", "--no-wait")
+    for inputs in (path, path.parent):
+        assert misc("push", inputs, *soon).exit_code == 0
+    jobs = client.get("/v1/jobs").json()["items"]
+    assert [(job["priority"], job["deadline"]) for job in jobs] == [("bulk", "2030-01-01T08:00:00Z")] * 2
+    wrong = misc("push", path, "--deadline", "tomorrow")
+    assert wrong.exit_code == 2 and "--deadline takes" in wrong.stderr
+
+
 def test_python_client_sends_a_deadline_as_a_moment(
     client: TestClient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
