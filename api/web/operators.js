@@ -50,7 +50,7 @@ export class OperatorsPage {
     replace(find("running"), running.map((job) => row(subject(job), job.kind, `${standing(job)}, ${Math.round(100 * job.progress)}\u00a0%`, wide(job.worker ?? ""), figure(age(job.started_at ?? job.created_at)), this.cancel(job))));
     replace(find("queued"), queued.map((job) => row(subject(job), job.kind, job.error ? `put off: ${job.error.code}` : "", wide(job.is_suspect ? "works alone" : ""), figure(age(job.created_at)), this.cancel(job))));
     replace(find("failed"), [...byCode(failed.items)].map(([code, jobs]) =>
-      row(make("div", {}, make("span", { textContent: code }), make("small", { textContent: jobs[0].error?.message ?? "" })), jobs.length, subject(jobs[0]), this.retry(code, jobs.length))));
+      row(make("div", {}, make("span", {}, breakable(code)), make("small", { textContent: jobs[0].error?.message ?? "" })), jobs.length, subject(jobs[0]), this.retry(code, jobs.length))));
     find("failed-note").textContent = failed.next_cursor ? `Of the ${FAILED} that failed last.` : "";
   }
 
@@ -122,6 +122,9 @@ function subject(job) {
   const parts = [make("span", { className: "head", textContent: job.id.slice(0, -SHOWN_END) }), make("span", { className: "tail", textContent: job.id.slice(-SHOWN_END) })];
   return job.image_id ? make("a", { className: "id", href: `?image=${job.image_id}` }, parts) : make("span", { className: "id" }, parts);
 }
+
+// A code may go on in a second line after each of its words.
+const breakable = (code) => code.split(/(?<=_)/).flatMap((word) => [word, make("wbr")]);
 
 function queues(metrics) {
   const found = new Map();
