@@ -50,3 +50,27 @@ def test_errors_in_other_forms_are_errors_of_their_status() -> None:
 def test_refusal_among_the_parts_is_a_refusal() -> None:
     completion = read_completion(read_json(_said([{"type": "refusal", "refusal": "I cannot."}])), SERVER)
     assert isinstance(completion.refusal, DescriptionRefused)
+
+
+def test_body_within_a_gateways_own_is_read_with_its_usage() -> None:
+    whole = {"choices": [{"message": {"content": ANSWER}}], "usage": {"prompt_tokens": 3, "completion_tokens": 4}}
+    told = {"input_tokens": 3, "output_tokens": 4}
+    for body in (
+        {"code": 0, "data": whole},
+        {"output": {"choices": [{"message": {"content": [{"text": ANSWER}]}}]}, "usage": told},
+        {"output": {"text": ANSWER, "finish_reason": "stop"}, "usage": told},
+        {"result": {"response": ANSWER, "usage": whole["usage"]}, "success": True, "errors": []},
+    ):
+        completion = read_completion(body, SERVER)
+        assert description_of(completion).overall == OVERALL, body
+        assert completion.spent is not None and completion.spent.tokens == 7, body
+
+
+def test_objects_as_javascript_writes_them_are_read() -> None:
+    items = "items: [{name: 'boat', detail: 'a red boat',}]"
+    for text in (
+        f"{{{items}, overall: '{OVERALL}'}}",
+        f'{{{items}, overall: "{OVERALL}"',
+        f"{{'overall': '{OVERALL}'}}",
+    ):
+        assert _overall(_said(text)) == OVERALL, text

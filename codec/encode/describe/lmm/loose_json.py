@@ -16,8 +16,9 @@ Accepts = Callable[[dict[str, object]], bool]
 _MOST_BRACES = 40
 _MOST_WRAPPERS = 3
 _TRAILING_COMMA = re.compile(r",(\s*[}\]])")
-_BARE_NAME = re.compile(r'"(?:\\.|[^"\\])*"|([{,]\s*)([A-Za-z_]\w*)(?=\s*:)')
+_BARE_NAME = re.compile(r""""(?:\\.|[^"\\])*"|'(?:\\.|[^'\\])*'|([{,]\s*)([A-Za-z_]\w*)(?=\s*:)""")
 """A string, which is passed over, or a field's name without quotes."""
+_PYTHON = re.compile(r"\s*\{\s*(?:'|\w+\s*:)")
 _FENCE = re.compile(r"```[a-zA-Z0-9_-]*\s*\n?(.*?)```", re.DOTALL)
 _STRING = re.compile(r'\s*:\s*"(.+?)"\s*(?:,\s*"\w+"\s*:|[}\]]|$)', re.DOTALL)
 _STRAIGHT_QUOTES = str.maketrans("“”„‘’", '"""\'\'')
@@ -38,7 +39,7 @@ def find_object(text: str, accepts: Accepts) -> dict[str, object] | None:
 def string_field(text: str, name: str) -> str | None:
     """The last string of this name in what is no JSON, up to a quote before a further field, a brace or the end."""
     text = unquoted(text)
-    places = list(re.finditer(f'"{name}"', text, re.IGNORECASE))
+    places = list(re.finditer(rf'"{name}"|\b{name}(?=\s*:\s*")', text, re.IGNORECASE))
     found = _STRING.match(text, places[-1].end()) if places else None
     return None if found is None else re.sub(r"\\(.)", lambda escape: _ESCAPES.get(escape[1], escape[1]), found[1])
 
@@ -97,12 +98,15 @@ def _loads(text: str) -> object:
             return json.loads(repair(text), strict=False)
         except (ValueError, RecursionError):
             continue
-    if not text.lstrip().startswith("{'"):
+    # Single quotes are Python's, with names in quotes or, as JavaScript writes them, without.
+    if not _PYTHON.match(text):
         return None
-    try:
-        return ast.literal_eval(text.strip())
-    except (ValueError, SyntaxError, RecursionError, MemoryError):
-        return None
+    for repair in (str, _with_quoted_names):
+        try:
+            return ast.literal_eval(repair(text).strip())
+        except (ValueError, SyntaxError, RecursionError, MemoryError):
+            continue
+    return None
 
 
 def _without_trailing_commas(text: str) -> str:

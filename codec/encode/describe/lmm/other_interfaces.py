@@ -21,6 +21,7 @@ _PLAIN = ("response", "generated_text", "content", "output_text", "completion", 
 """Where simple servers have the text alone."""
 
 _COUNTS = (
+    (("prompt_tokens",), ("completion_tokens",)),
     (("input_tokens", "cache_creation_input_tokens", "cache_read_input_tokens"), ("output_tokens",)),
     (("promptTokenCount",), ("candidatesTokenCount", "thoughtsTokenCount")),
     (("prompt_eval_count",), ("eval_count",)),
@@ -28,10 +29,22 @@ _COUNTS = (
 )
 """Names of the tokens that were read and written; several add up."""
 
+_WRAPPERS = ("data", "result", "output", "response", "body")
+"""Where gateways have a whole body within one of their own."""
+
 
 def as_completion(body: dict[str, Any]) -> dict[str, Any]:
     """The body as a chat completion, with what it has of text, reason of the end and usage; unchanged where it is one
     already, or none of the known forms."""
+    for inner in (_object(body.get(name)) for name in _WRAPPERS):
+        unwrapped = inner if "choices" in inner else _translated(inner)
+        if "choices" in unwrapped and "choices" not in body:
+            own = {"usage": _usage_of(body), "error": body.get("error")}
+            return unwrapped | {name: unwrapped.get(name) or value for name, value in own.items()}
+    return _translated(body)
+
+
+def _translated(body: dict[str, Any]) -> dict[str, Any]:
     content, reason = _content_of(body), _reason_of(body)
     usage = _usage_of(body)
     if "choices" in body or (content is None and reason is None and usage is None):
@@ -50,8 +63,8 @@ def _content_of(body: dict[str, Any]) -> object:
         return _spoken(parts)
     if body.get("role") == "assistant" and "content" in body:
         return _spoken(body["content"])
-    if "done" in body or "finish_reason" in body:
-        return message.get("content") if message else body.get("response")
+    if message and ("done" in body or "finish_reason" in body):
+        return message.get("content")
     if "output" in body:
         return _spoken(_object(_object(body["output"]).get("message")).get("content"))
     if isinstance(delta, str):
