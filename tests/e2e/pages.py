@@ -4,8 +4,10 @@ import base64
 import io
 import shutil
 import time
+from pathlib import Path
 from typing import Any
 
+import pytest
 from PIL import Image
 from skimage import data as photos
 
@@ -52,3 +54,17 @@ def until(page: Any, condition: str, seconds: float = 60) -> None:
     while not page.evaluate(condition):
         assert time.monotonic() < deadline, condition
         time.sleep(0.1)
+
+
+def look(page: Any, shot: Path | None = None) -> None:
+    """No serious fault of access, by axe-core, and a picture of it."""
+    axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="axe-playwright-python is not installed")
+    found = axe.Axe().run(page).response["violations"]
+    serious = [
+        (fault["id"], [node["target"] for node in fault["nodes"]])
+        for fault in found
+        if fault["impact"] in ("serious", "critical")
+    ]
+    assert serious == []
+    if shot is not None:
+        page.screenshot(path=str(shot), full_page=not shot.name.startswith("images"))
