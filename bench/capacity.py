@@ -4,7 +4,7 @@
     python -m bench.capacity --check
 
 `--turn BASE EACH`: seconds of a turn of the engine with n requests, BASE + n x EACH, as measured on the device in
-question. `--check` compares the simulator with a real run of the engine whose steps take a known time.
+question. `--check` compares the simulator with a real run of the engine: it is told how long that run's turns took.
 """
 
 import argparse
@@ -13,8 +13,9 @@ import threading
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from rich.console import Console
@@ -29,6 +30,14 @@ _RUSH = 3.0
 """How much more comes in a day's busiest hour than in the mean one; half of that hour is simulated."""
 
 _BILLION = 1_000_000_000
+
+
+class Turn(NamedTuple):
+    """One turn of a real engine, in seconds: `ended` by the clock of the run."""
+
+    ended: float
+    requests: int
+    seconds: float
 
 
 def main() -> None:
@@ -89,18 +98,34 @@ def rush_hour(engine: Engine, arguments: argparse.Namespace, a_day: int) -> list
 
 
 def check(load: float = 0.8, seed: int = 0) -> list[dict[str, Any]]:
-    """A real engine whose steps sleep for a known time, and its simulation, served the same arrivals."""
+    """A real engine whose steps sleep, and the simulation of one whose turns take as long, served the same arrivals.
+
+    Turns take longer than their steps sleep, by what a busy machine lets a thread wait until it is woken; near the full
+    load a tenth more of a turn is half as much again of waiting, so the simulator is told what turns took.
+    """
     engine, steps = Engine(0.01, 0.002), 10
     requests = poisson(load * engine.pictures_per_second(steps), 40.0, steps, seed)
-    real = _real_waits(engine, requests)
-    outcome = simulate(requests, engine, Scaler(1, 1, 1.0))
+    turns: list[Turn] = []
+    real = _real_waits(engine, requests, turns)
+    measured = fitted(turns, engine.most)
+    outcome = simulate(requests, measured, Scaler(1, 1, 1.0))
     rows = []
     for share in (50, 95, 99):
-        measured, simulated = float(np.percentile(real, share)), outcome.percentile(share)
-        rows.append(
-            {"percentile": share, "engine s": measured, "simulated s": simulated, "ratio": simulated / measured}
-        )
+        waited, simulated = float(np.percentile(real, share)), outcome.percentile(share)
+        rows.append({"percentile": share, "engine s": waited, "simulated s": simulated, "ratio": simulated / waited})
+    rows.append({"turn of 1, s": measured.turn(1), f"turn of {engine.most}, s": measured.turn(engine.most)})
     return rows
+
+
+def fitted(turns: Sequence[Turn], most: int) -> Engine:
+    """The engine whose turns take what those of a run took, with what lay between two of them, by least squares."""
+    lengths = [turn.seconds for turn in turns[:1]]
+    for before, turn in pairwise(turns):
+        between = turn.ended - turn.seconds - before.ended
+        # A longer pause is one in which nobody was there.
+        lengths.append(turn.seconds + (between if between < turn.seconds / 2 else 0.0))
+    each, base = np.polyfit([turn.requests for turn in turns], lengths, 1)
+    return Engine(max(0.0, float(base)), max(0.0, float(each)), most)
 
 
 def poisson(rate: float, seconds: float, steps: int, seed: int = 0) -> list[Request]:
@@ -154,12 +179,16 @@ class _State:
         return self.steps_done == self.steps_total
 
 
-def _real_waits(engine: Engine, requests: Sequence[Request]) -> list[float]:
-    """A thread for each request under way, as in a worker."""
+def _real_waits(engine: Engine, requests: Sequence[Request], turns: list[Turn]) -> list[float]:
+    """A thread for each request under way, as in a worker; its turns are added to `turns`."""
     waits = [0.0] * len(requests)
     restorer: Any = _Sleeper(engine)
     places = threading.Semaphore(engine.most)
-    with DecodeEngine(most_together=engine.most) as real, ThreadPoolExecutor(engine.most) as pool:
+
+    def _note(count: int, seconds: float, _pixels: float) -> None:
+        turns.append(Turn(time.perf_counter(), count, seconds))
+
+    with DecodeEngine(most_together=engine.most, on_step=_note) as real, ThreadPoolExecutor(engine.most) as pool:
         begun = time.perf_counter()
 
         def _serve(index: int, request: Request) -> None:

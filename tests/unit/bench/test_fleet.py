@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from bench.capacity import poisson
+from bench.capacity import Turn, fitted, poisson
 from bench.fleet import Engine, Losses, Request, Scaler, simulate
 
 ENGINE = Engine(base=0.1, each=0.05, most=4)
@@ -14,6 +14,17 @@ def test_a_request_alone_takes_its_turns() -> None:
     outcome = simulate([Request(3.0, 10)], ENGINE, ONE)
     assert outcome.waits == pytest.approx([10 * 0.15])
     assert outcome.worker_seconds == pytest.approx(3.0 + 1.5)
+
+
+def test_turns_of_a_run_are_fitted_with_what_lay_between_them_but_for_idle_time() -> None:
+    turns, now = [], 0.0
+    for number in range(60):
+        requests = 1 + number % 4
+        now += 5.0 if number % 20 == 19 else 0.01
+        now += ENGINE.turn(requests)
+        turns.append(Turn(now, requests, ENGINE.turn(requests)))
+    found = fitted(turns, 4)
+    assert (found.base, found.each, found.most) == (pytest.approx(0.11, abs=2e-3), pytest.approx(0.05, abs=1e-3), 4)
 
 
 def test_requests_together_share_turns() -> None:
