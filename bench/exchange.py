@@ -87,24 +87,25 @@ def measure_kills(folder: Path, images: int, kills: int, seed: int) -> list[Row]
 
 @dataclass(frozen=True)
 class _Command:
-    """A command of `misc`; it is at its work when `has_begun` says so, then takes some `seconds` more, and nothing is
-    left to do when `is_done` says so."""
+    """A command of `misc`; it is at its work when `has_begun` says so, and at its end when `is_done` does."""
 
     words: Sequence[str]
     has_begun: Callable[[], bool]
-    is_done: Callable[[], bool]
-    seconds: float = 0.0
+    is_done: Callable[[], bool] = lambda: False
 
-    def run(self) -> float:
-        """To its end; returns the seconds since it had begun."""
+    def run(self) -> tuple[float, float]:
+        """To its end; returns after how many seconds it was at its work, and after how many at its end."""
+        started = time.monotonic()
         process = self._start()
-        began = time.monotonic()
+        while process.poll() is None and not self.has_begun():
+            time.sleep(0.005)
+        began = time.monotonic() - started
         if process.wait(_PATIENCE_SECONDS) != 0:
             raise RuntimeError(f"misc {self.words[0]} exited with {process.returncode}")
-        return time.monotonic() - began
+        return began, time.monotonic() - started
 
     def run_for(self, seconds: float) -> bool:
-        """Kill it so long after it had begun; False where it ended before."""
+        """Kill it so long after its start; False where it ended before."""
         process = self._start()
         try:
             process.wait(seconds)
@@ -116,11 +117,12 @@ class _Command:
             raise RuntimeError(f"misc {self.words[0]} exited with {process.returncode}")
         return False
 
-    def killed(self, draw: random.Random, most: int) -> int:
-        """Run it again and again until it ends, with at most so many kills; returns how many there were."""
+    def killed(self, draw: random.Random, most: int, span: tuple[float, float]) -> int:
+        """Run it again and again until it ends, with at most so many kills, each at a moment of this span; returns how
+        many there were."""
         kills = 0
         while kills < most:
-            if not self.run_for(draw.uniform(0.0, self.seconds)):
+            if not self.run_for(draw.uniform(*span)):
                 return kills
             kills += 1
             if self.is_done():
@@ -130,13 +132,9 @@ class _Command:
 
     def _start(self) -> "subprocess.Popen[bytes]":
         environment = {name: value for name, value in os.environ.items() if not name.startswith("MISC_")}
-        process = subprocess.Popen(
+        return subprocess.Popen(
             [sys.executable, "-m", "cli.main", *self.words], env=environment, stdout=subprocess.DEVNULL
         )
-        deadline = time.monotonic() + _PATIENCE_SECONDS
-        while process.poll() is None and not self.has_begun() and time.monotonic() < deadline:
-            time.sleep(0.005)
-        return process
 
 
 class _Exports:
@@ -147,27 +145,27 @@ class _Exports:
         self.whole = folder / "whole"
 
     def killed(self, draw: random.Random, kills: int, faults: list[str]) -> Counter[str]:
-        seconds = {name: self._command(self.whole / name).run() for name in _TARGETS}
+        spans = {name: self._command(self.whole / name).run() for name in _TARGETS}
         counts = Counter[str]()
         while counts["kills"] < kills:
             name = _TARGETS[counts["ends"] % len(_TARGETS)]
             target = self._folder / "killed" / name
-            counts["kills"] += self._command(target, seconds[name]).killed(draw, kills - counts["kills"])
+            counts["kills"] += self._command(target).killed(draw, kills - counts["kills"], spans[name])
             counts["ends"] += 1
             if _tree(target) != _tree(self.whole / name):
                 faults.append(f"export {counts['ends']} ({name}) has other bytes")
             shutil.rmtree(self._folder / "killed")
         return counts
 
-    def _command(self, target: Path, seconds: float = 0.0) -> _Command:
+    def _command(self, target: Path) -> _Command:
         form = ["--as", "ocfl"] if target.name == "ocfl" else []
         words = ["export", "all", "--to", str(target), "--data", str(self._archive), *form]
 
         def _is_whole() -> bool:
             return target.exists() and _tree(target).keys() == _tree(self.whole / target.name).keys()
 
-        # The part of a tar lies beside it.
-        return _Command(words, target.parent.is_dir, _is_whole, seconds)
+        part = target.with_name(f"{target.name}.part")
+        return _Command(words, lambda: target.exists() or part.exists(), _is_whole)
 
 
 class _Imports:
@@ -179,12 +177,12 @@ class _Imports:
 
     def killed(self, draw: random.Random, kills: int, faults: list[str]) -> Counter[str]:
         whole = self._new_archive("whole")
-        seconds = self._command(whole).run()
+        span = self._command(whole).run()
         wanted = _contents(whole)
         counts = Counter[str]()
         while counts["kills"] < kills:
             archive = self._new_archive("killed")
-            counts["kills"] += self._command(archive, seconds).killed(draw, kills - counts["kills"])
+            counts["kills"] += self._command(archive).killed(draw, kills - counts["kills"], span)
             counts["ends"] += 1
             found = _contents(archive)
             faults += [f"import {counts['ends']}: {name} differ" for name in wanted if found[name] != wanted[name]]
@@ -197,9 +195,9 @@ class _Imports:
         shutil.copy(self._key, archive / "signing-key.pem")
         return archive
 
-    def _command(self, archive: Path, seconds: float = 0.0) -> _Command:
+    def _command(self, archive: Path) -> _Command:
         words = ["import", str(self._export), "--data", str(archive)]
-        return _Command(words, (archive / "misc.db-wal").is_file, lambda: False, seconds)
+        return _Command(words, (archive / "misc.db-wal").is_file)
 
 
 def _make_archive(folder: Path) -> None:
