@@ -111,23 +111,25 @@ def submit(services: Services, checked: CheckedBatch, job: JobSpec, run: Idempot
     """
     services.queue_limit.admit(job.queue, len(checked.accepted))
     job = replace(job, priority=checked.priority, deadline=checked.deadline)
+    with services.database.read() as session:
+        uploads = [(upload, images.with_free_original(session, new)) for upload, new in checked.accepted]
 
     def _record(session: Session) -> list[BatchMember]:
         batch = batches.create(session, checked.name, job.owner)
         members = []
-        for _, new in checked.accepted:
+        for _, new in uploads:
             image, job_id = images.submit(session, replace(new, batch_id=batch.id), job)
             members.append(BatchMember(name=image.path, image_id=image.id, job_id=job_id))
         refused = [Rejection(entry.name, entry.code, entry.message) for entry in checked.rejected]
         batches.reject(session, batch.id, refused)
         out = to_out(batch, batches.count(session, batch.id))
         body = SubmittedBatch(**dict(out), images=members, rejected=checked.rejected)
-        size_bytes = sum(new.original.size_bytes for _, new in checked.accepted)
+        size_bytes = sum(new.original.size_bytes for _, new in uploads)
         run.note_standing(quotas.charge(session, job.owner, len(members), size_bytes))
         run.store_response(session, 202, body, out.links.self)
         return members
 
-    members = intake.record_stored(services, checked.accepted, _record)
+    members = intake.record_stored(services, uploads, _record)
     services.outbox_sender.notify([member.job_id for member in members], job.queue)
 
 

@@ -16,6 +16,7 @@ from core.jobs import queries, transitions
 from core.jobs.job import JobSpec
 from core.owners.view import View
 from core.paging import Page, newest_page
+from core.storage.keys import original_key
 from models.base import JSONObject, new_id
 from models.description import DescriptionRecord
 from models.image import Image, ImageState
@@ -43,6 +44,14 @@ class NewImage:
     declared_bits: int | None = None
     folder: str | None = None
     kept_metadata: JSONObject | None = None
+
+
+def with_free_original(session: Session, new: NewImage) -> NewImage:
+    """The image, its original under its own id while a deletion of the same content may still be carried out."""
+    if not object_lifecycle.is_blocked(session, new.original.key):
+        return new
+    extension = new.original.key.rpartition(".")[2]
+    return replace(new, original=replace(new.original, key=original_key(new.id, extension)))
 
 
 @dataclass(frozen=True)

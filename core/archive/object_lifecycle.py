@@ -125,6 +125,12 @@ def reserve(database: Database, key: str) -> None:
         time.sleep(_POLL_SECONDS)
 
 
+def is_blocked(session: Session, key: str) -> bool:
+    """Whether a deletion of the object is under way, or was not answered and may still be carried out."""
+    blocked = select(PendingDeletion.key).where(PendingDeletion.key == key, PendingDeletion.blocked_until > utc_now())
+    return session.scalar(blocked) is not None
+
+
 def reserve_each(database: Database, keys: Iterable[str]) -> list[str]:
     """Reserve many objects in one transaction; returns those whose key was not blocked by a deletion."""
     with database.write() as session:

@@ -13,6 +13,7 @@ from api.services import Services
 from core.archive import deletions, images, object_lifecycle
 from core.database import Database
 from core.errors import DatabaseUnavailable, StorageUnavailable
+from core.storage.keys import original_key
 from models import Image, Job, JobState, OutboxRow, PendingDeletion
 from models.stored_object import ObjectKind, StoredObject
 from tests.unit.api.samples import picture, stream, submit
@@ -254,6 +255,22 @@ def test_upload_whose_content_another_dropped_meanwhile_is_stored_again(
     image = submit(client, data, name="b.png", keep_original=True)["image"]
     assert puts == 2
     assert client.get(image["links"]["original"]).content == data
+
+
+@pytest.mark.parametrize("route", ["/v1/images", "/v1/batches"])
+def test_upload_does_not_wait_for_a_deletion_of_the_same_content_that_may_still_come(
+    client: TestClient, services: Services, objects_folder: Path, route: str
+) -> None:
+    data = picture(10)
+    key, now = original_key(hashlib.sha256(data).hexdigest(), "png"), object_lifecycle.utc_now()
+    with services.database.write() as session:
+        session.add(PendingDeletion(key=key, due_at=now, blocked_until=now + object_lifecycle.LONGEST_DELAY))
+    field = "file" if route == "/v1/images" else "files"
+    answer = client.post(route, files=[(field, ("a.png", data))], data={"options": '{"keep_original": true}'})
+    assert answer.status_code == 202, answer.text
+    found = answer.json()["image"]["id"] if route == "/v1/images" else answer.json()["images"][0]["image_id"]
+    assert [path.name for path in objects_folder.rglob("*.png")] == [f"{found}.png"]
+    assert client.get(f"/v1/images/{found}/original").content == data
 
 
 def test_running_job_of_a_deleted_image_can_record_nothing(client: TestClient, services: Services) -> None:
