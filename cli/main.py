@@ -8,6 +8,7 @@ import atexit
 import os
 import sys
 import threading
+from contextlib import suppress
 from typing import Annotated
 
 import typer
@@ -31,7 +32,8 @@ from cli.commands import (
     weights,
     workers,
 )
-from cli.output import told_now_and_then
+from cli.errors import FAILED
+from cli.output import say, told_now_and_then
 from cli.version import software
 from codec.thread_waiting import sleep_soon
 
@@ -94,21 +96,29 @@ def main() -> None:
     sleep_soon()
     try:
         with told_now_and_then(lambda: "still at work ..."):
-            build_app()()
+            _run()
+    except OSError as error:
+        say(f"misc: {error.filename or 'The output'}: {error.strerror or error}.")
+        # What is left in the buffers cannot be written either, and Python would try it.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        sys.exit(FAILED)
+
+
+def _run() -> None:
+    try:
+        build_app()()
     except SystemExit as end:
+        if sys.stdout is not None:
+            sys.stdout.flush()
         if "torch" in sys.modules and (end.code is None or isinstance(end.code, int)):
             _end(end.code or 0)
         raise
 
 
 def _end(status: int) -> None:
-    """End this process as Python does, but without taking its modules apart: PyTorch's take 0.6 seconds. Returns where
-    what was printed cannot be written, of which Python tells better."""
-    try:
-        sys.stdout.flush()
+    """End this process as Python does, but without taking its modules apart: PyTorch's take 0.6 seconds."""
+    with suppress(OSError, ValueError):
         sys.stderr.flush()
-    except (OSError, ValueError):
-        return
     threading._shutdown()  # type: ignore[attr-defined]  # waits for threads that are no daemons
     atexit._run_exitfuncs()
     os._exit(status)

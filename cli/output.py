@@ -49,6 +49,8 @@ class ByteBar(Protocol):
 
 def print_json(document: dict[str, Any]) -> None:
     """The one document of a `--json` call. File names that are not UTF-8 are escaped, as Python reads them."""
+    if sys.stdout is None:
+        return
     text = json.dumps(document, ensure_ascii=False, indent=2)
     try:
         text.encode(sys.stdout.encoding or "utf-8")
@@ -73,8 +75,11 @@ def _break_silence() -> None:
     _said_at = time.monotonic()
 
 
-def _write(stream: TextIO, line: str) -> None:
-    """A line, with escapes for what the stream cannot hold: a file name that is not UTF-8 must not end a command."""
+def _write(stream: TextIO | None, line: str) -> None:
+    """A line, with escapes for what the stream cannot hold: a file name that is not UTF-8 must not end a command. One
+    that was closed before the command began takes nothing, as with `print`."""
+    if stream is None:
+        return
     encoding = stream.encoding or "utf-8"
     stream.write(line.encode(encoding, "backslashreplace").decode(encoding) + "\n")
 
