@@ -248,10 +248,11 @@ def _ask(client: TestClient, database: Database, storage: Storage, path: Path) -
     folder = path.parts[-3]
     if folder == "records":
         return not isinstance(rebuild.read_record(database, storage, f"records/{path.name}"), str)
-    is_named = Image.bitstream_sha256 == path.stem if folder == "bitstreams" else Image.id == path.stem
+    is_stream = folder == "bitstreams"
+    is_named = Image.bitstream_sha256 == path.stem if is_stream else Image.original_key == f"originals/{path.name}"
     with database.read() as session:
         image_id = session.scalar(select(Image.id).where(is_named).limit(1))
-    route = "bitstream" if folder == "bitstreams" else "original"
+    route = "bitstream" if is_stream else "original"
     answer = client.get(f"/v1/images/{image_id}/{route}")
     if answer.status_code == 200 and route == "bitstream":
         # What is given has to be what it is called.

@@ -63,8 +63,10 @@ def _stack(folder: Path, weights: Path, **more: str) -> Iterator[EmbeddedStack]:
 
 @pytest.fixture(scope="module")
 def stack(weights: WeightsStore, tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedStack]:
-    """A service whose default profile is sd21, and which lets networks go after two seconds."""
-    with _stack(tmp_path_factory.mktemp("data"), weights.path, MISC_NETWORK_IDLE="2") as stack:
+    """A service whose default profile is sd21, whose worker waits for the networks, and lets them go after 2 s."""
+    with _stack(
+        tmp_path_factory.mktemp("data"), weights.path, MISC_NETWORK_IDLE="2", MISC_WORKER_WARM_UP="first"
+    ) as stack:
         yield stack
 
 
@@ -104,7 +106,7 @@ def _job(client: httpx.Client, job_id: str) -> dict[str, Any]:
 
 
 def _ended(client: httpx.Client, ordered: dict[str, Any]) -> dict[str, Any]:
-    _wait("the job ends", lambda: _job(client, ordered["job"]["id"])["finished_at"] is not None, 60)
+    _wait("the job ends", lambda: _job(client, ordered["job"]["id"])["finished_at"] is not None, 120)
     return _job(client, ordered["job"]["id"])
 
 

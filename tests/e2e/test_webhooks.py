@@ -51,7 +51,7 @@ def _upload(client: httpx.Client, number: int, **options: Any) -> dict[str, Any]
     return dict(answer.raise_for_status().json())
 
 
-def _until(condition: Callable[[], bool], seconds: float = 60) -> None:
+def _until(condition: Callable[[], bool], seconds: float = 180) -> None:
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline
