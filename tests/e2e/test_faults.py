@@ -26,7 +26,7 @@ LEASE_SECONDS = 5
 OPTIONS = '{"mode": "pixel"}'
 """What is coded does not matter here; how long it takes does."""
 
-pytestmark = pytest.mark.timeout(300)
+pytestmark = pytest.mark.timeout(600)
 
 
 def _environment() -> dict[str, str]:
@@ -187,7 +187,7 @@ def test_fifty_jobs_survive_a_redis_that_restarts_empty(stack: EmbeddedStack) ->
         _wait("Redis is started again", lambda: stack.pids.get("redis") not in (None, old), 20)
         for pid in workers:
             os.kill(pid, signal.SIGCONT)
-        _wait("all jobs end", lambda: _states(client, job_ids)["succeeded"] == 50, 200)
+        _wait("all jobs end", lambda: _states(client, job_ids)["succeeded"] == 50, 400)
         assert all(_job(client, job_id)["attempts"] <= 2 for job_id in job_ids)
 
 
@@ -221,7 +221,7 @@ def test_group_of_a_hundred_survives_a_restart_of_everything(tmp_path: Path) -> 
     with EmbeddedStack(data, port=0, environment=_environment()) as stack:
         stack.wait_ready()
         with _client(stack) as client:
-            _wait("all are done", lambda: _counts(client, batch_id)["succeeded"] == 100, 180)
+            _wait("all are done", lambda: _counts(client, batch_id)["succeeded"] == 100, 400)
             batch = client.get(f"/v1/batches/{batch_id}").json()
             assert (batch["progress"], batch["total"]) == (1.0, 100)
 
