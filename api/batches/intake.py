@@ -112,7 +112,8 @@ def submit(services: Services, checked: CheckedBatch, job: JobSpec, run: Idempot
     services.queue_limit.admit(job.queue, len(checked.accepted))
     job = replace(job, priority=checked.priority, deadline=checked.deadline)
     with services.database.read() as session:
-        uploads = [(upload, images.with_free_original(session, new)) for upload, new in checked.accepted]
+        free = images.with_free_originals(session, [new for _, new in checked.accepted])
+    uploads = [(upload, new) for (upload, _), new in zip(checked.accepted, free, strict=True)]
 
     def _record(session: Session) -> list[BatchMember]:
         batch = batches.create(session, checked.name, job.owner)

@@ -105,7 +105,7 @@ def submit(services: Services, incoming: IncomingImage, new: NewImage, job: JobS
         if new.batch_id is not None:
             batches.get(session, new.batch_id, View(job.owner))
         position = queries.next_position(session, job.queue, job.priority)
-        new = images.with_free_original(session, new)
+        [new] = images.with_free_originals(session, [new])
 
     def _record(session: Session) -> str:
         image, job_id = images.submit(session, new, job)

@@ -1,5 +1,6 @@
 """Images in the archive: submitting, importing, listing, deleting. Every function works in the caller's transaction."""
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 
 from sqlalchemy import delete, select
@@ -46,10 +47,14 @@ class NewImage:
     kept_metadata: JSONObject | None = None
 
 
-def with_free_original(session: Session, new: NewImage) -> NewImage:
-    """The image, its original under its own id while a deletion of the same content may still be carried out."""
-    if not object_lifecycle.is_blocked(session, new.original.key):
-        return new
+def with_free_originals(session: Session, new: Sequence[NewImage]) -> list[NewImage]:
+    """The images, each with its original under its own id while a deletion of the same content may still be carried
+    out."""
+    blocked = object_lifecycle.blocked(session, {each.original.key for each in new})
+    return [_with_own_original(each) if each.original.key in blocked else each for each in new]
+
+
+def _with_own_original(new: NewImage) -> NewImage:
     extension = new.original.key.rpartition(".")[2]
     return replace(new, original=replace(new.original, key=original_key(new.id, extension)))
 

@@ -125,10 +125,10 @@ def reserve(database: Database, key: str) -> None:
         time.sleep(_POLL_SECONDS)
 
 
-def is_blocked(session: Session, key: str) -> bool:
-    """Whether a deletion of the object is under way, or was not answered and may still be carried out."""
-    blocked = select(PendingDeletion.key).where(PendingDeletion.key == key, PendingDeletion.blocked_until > utc_now())
-    return session.scalar(blocked) is not None
+def blocked(session: Session, keys: Collection[str]) -> set[str]:
+    """Those whose deletion is under way, or was not answered and may still be carried out."""
+    query = select(PendingDeletion.key).where(PendingDeletion.key.in_(keys), PendingDeletion.blocked_until > utc_now())
+    return set(session.scalars(query))
 
 
 def reserve_each(database: Database, keys: Iterable[str]) -> list[str]:
